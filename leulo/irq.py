@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Protocol
 
 
 class Line:
@@ -24,3 +25,17 @@ class Line:
         self.set(False)
         self.set(True)
         self.set(False)
+
+
+class IntrPin(Protocol):
+    """The CPU's INTR pin, as the interrupt controller sees it.
+
+    The vector is only offered: the CPU takes it at its next block with IF set, without an exit,
+    so the controller learns of the acknowledge cycle when it next asks.
+    """
+
+    def post(self, vector: int | None) -> None:
+        """Offer ``vector``, or withdraw the offer."""
+
+    def taken(self) -> bool:
+        """True once if the offered vector was taken since the last question."""

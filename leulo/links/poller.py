@@ -1,0 +1,67 @@
+"""The host's one epoll set: file descriptors to callbacks, and a way to wake it.
+
+Another thread or a signal handler may call `wake` and nothing else.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+from collections.abc import Callable
+
+from leulo.units import NS_PER_S
+
+IN = select.EPOLLIN
+OUT = select.EPOLLOUT
+ERR = select.EPOLLERR
+HUP = select.EPOLLHUP
+RDHUP = select.EPOLLRDHUP
+
+Callback = Callable[[int], None]
+
+
+class Poller:
+    """Waits for many descriptors at once and calls back with the epoll mask."""
+
+    def __init__(self) -> None:
+        self._epoll = select.epoll()
+        self._callbacks: dict[int, Callback] = {}
+        self._wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._epoll.register(self._wake_fd, IN)
+
+    def add(self, fd: int, mask: int, callback: Callback) -> None:
+        self._epoll.register(fd, mask)
+        self._callbacks[fd] = callback
+
+    def modify(self, fd: int, mask: int) -> None:
+        self._epoll.modify(fd, mask)
+
+    def remove(self, fd: int) -> None:
+        """Forget ``fd``; call it before closing the descriptor."""
+        self._epoll.unregister(fd)
+        del self._callbacks[fd]
+
+    def wait(self, timeout_ns: int | None) -> int:
+        """Serve what is ready; wait at most ``timeout_ns`` for it (None: for ever).
+
+        Returns how many descriptors were served. A wake-up ends the wait.
+        """
+        timeout = -1.0 if timeout_ns is None else max(0, timeout_ns) / NS_PER_S
+        served = 0
+        for fd, mask in self._epoll.poll(timeout, 64):
+            if fd == self._wake_fd:
+                os.eventfd_read(fd)
+                continue
+            callback = self._callbacks.get(fd)  # an earlier callback may have removed it
+            if callback is not None:
+                callback(mask)
+                served += 1
+        return served
+
+    def wake(self) -> None:
+        """End the wait under way, or the next one. Safe in a signal handler or a thread."""
+        os.eventfd_write(self._wake_fd, 1)
+
+    def close(self) -> None:
+        self._epoll.close()
+        os.close(self._wake_fd)
