@@ -1,0 +1,343 @@
+"""Configuration: what a person wrote, checked once, as frozen dataclasses.
+
+A `MachineConfig` is one virtual machine, a `RunConfig` is how the host runs it. Every parser here
+raises `ConfigError` whose message begins with the key (``--publish``) and the value it got and
+says what would be right; what comes out needs no further check. Nothing here opens a file or
+touches the network.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import ipaddress
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Literal, get_args
+
+from leulo.errors import ConfigError
+from leulo.units import GIB, MIB, NS_PER_US, parse_duration, parse_size
+
+Mode = Literal["paravirt", "emulated", "native"]
+ClockKind = Literal["real", "virtual"]
+NetKind = Literal["user", "tap", "sim", "none"]
+
+DEFAULT_MEMORY_BYTES: Final = 16 * MIB
+LEAST_MEMORY_BYTES: Final = 4 * MIB
+MOST_MEMORY_BYTES: Final = 1 * GIB  # the guest kernel maps RAM below its user space at 1 GiB
+DEFAULT_QUANTUM_NS: Final = 200 * NS_PER_US
+MOST_APPEND_BYTES: Final = 1024
+IFNAME_BYTES: Final = 15  # IFNAMSIZ less the final zero [Linux netdevice(7)]
+PAGE_BYTES: Final = 4096
+
+# net kind -> (address with prefix, gateway)
+_NETWORKS: Final[dict[NetKind, tuple[str, str]]] = {
+    "user": ("10.0.2.15/24", "10.0.2.2"),
+    "tap": ("10.77.0.2/24", "10.77.0.1"),
+    "sim": ("10.0.2.15/24", "10.0.2.2"),
+    "none": ("10.0.2.15/24", "10.0.2.2"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Publish:
+    """A port of the host that leads to a port of the guest."""
+
+    host_address: bytes
+    host_port: int
+    guest_port: int
+
+    def __str__(self) -> str:
+        return f"{format_address(self.host_address)}:{self.host_port}"
+
+
+DEFAULT_PUBLISH: Final = (Publish(bytes((127, 0, 0, 1)), 8080, 80),)
+
+
+@dataclass(frozen=True, slots=True)
+class NetSpec:
+    """The link a machine hangs on. ``argument`` is a TAP's name or a wire's options."""
+
+    kind: NetKind
+    argument: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.kind}:{self.argument}" if self.argument else self.kind
+
+
+@dataclass(frozen=True, slots=True)
+class MachineConfig:
+    """One virtual machine. Addresses are 4 bytes; ``seed`` None takes the host's randomness."""
+
+    name: str = "leulo"
+    mode: Mode = "paravirt"
+    image: Path | None = None  # None: the packaged one
+    memory_bytes: int = DEFAULT_MEMORY_BYTES
+    append: str = ""
+    seed: int | None = None
+    net: NetSpec = NetSpec("user")
+    address: bytes = bytes((10, 0, 2, 15))
+    prefix_length: int = 24
+    gateway: bytes | None = bytes((10, 0, 2, 2))
+    dns: bytes = bytes((10, 0, 2, 3))
+    mtu: int = 1500
+    publish: tuple[Publish, ...] = DEFAULT_PUBLISH
+    host_loopback: bool = False
+
+    @property
+    def mac(self) -> bytes:
+        """The machine's Ethernet address, from its name."""
+        return mac_of(self.name)
+
+
+@dataclass(frozen=True, slots=True)
+class RunConfig:
+    """How a host runs: its clock, its budgets and what it writes down."""
+
+    clock: ClockKind = "real"
+    quantum_ns: int = DEFAULT_QUANTUM_NS
+    pcap: Path | None = None
+    trace: Path | None = None
+    log: tuple[str, ...] = ()
+    timeout_ns: int | None = None
+    max_ticks: int | None = None
+    ready_fd: int | None = None
+
+
+def mac_of(name: str) -> bytes:
+    """52:54:00 and three bytes of the name's SHA-256: the same name, the same address."""
+    return b"\x52\x54\x00" + hashlib.sha256(name.encode()).digest()[:3]
+
+
+def format_address(address: bytes) -> str:
+    """``10.0.2.15`` from its 4 bytes, or an IPv6 address from its 16."""
+    return str(ipaddress.ip_address(address))
+
+
+def parse_mode(text: str) -> Mode:
+    """The mode named ``text``. Raises ConfigError."""
+    for mode in get_args(Mode):
+        if text == mode:
+            return mode  # type: ignore[no-any-return]
+    raise ConfigError(f"--mode {text}: is not a mode: write paravirt, emulated or native")
+
+
+def require_mode(mode: Mode) -> None:
+    """Refuse the modes that this version has no machine for. Raises ConfigError."""
+    if mode != "paravirt":
+        raise ConfigError(f"--mode {mode}: this version runs paravirt only: leave --mode out")
+
+
+def parse_clock(text: str) -> ClockKind:
+    """The clock named ``text``. Raises ConfigError."""
+    for kind in get_args(ClockKind):
+        if text == kind:
+            return kind  # type: ignore[no-any-return]
+    raise ConfigError(f"--clock {text}: is not a clock: write real or virtual")
+
+
+def parse_net(text: str) -> NetSpec:
+    """``user``, ``none``, ``tap:NAME`` or ``sim:OPTIONS``. Raises ConfigError.
+
+    The options of a simulated wire are read by the wire itself.
+    """
+    kind, _, argument = text.partition(":")
+    match kind:
+        case "user" | "none":
+            if argument:
+                raise ConfigError(f"--net {text}: {kind} takes no argument: write --net {kind}")
+            return NetSpec(kind)
+        case "tap":
+            _check_interface(text, argument)
+            return NetSpec("tap", argument)
+        case "sim":
+            return NetSpec("sim", argument)
+    raise ConfigError(f"--net {text}: is not a network: write user, tap:NAME, sim:OPTIONS or none")
+
+
+def parse_publish(text: str) -> Publish:
+    """``[ADDR:]HOST:GUEST``, on 127.0.0.1 unless told otherwise. Raises ConfigError."""
+    key = f"--publish {text}"
+    parts = text.split(":")
+    if len(parts) not in (2, 3):
+        raise ConfigError(f"{key}: write [ADDRESS:]HOST_PORT:GUEST_PORT, as in 8080:80")
+    address = _parse_ipv4(key, parts[0]) if len(parts) == 3 else bytes((127, 0, 0, 1))
+    return Publish(address, _parse_port(key, parts[-2]), _parse_port(key, parts[-1]))
+
+
+def parse_publishes(texts: Sequence[str], net: NetSpec) -> tuple[Publish, ...]:
+    """All ``--publish`` of a machine; none given means the default, ``none`` means nothing.
+
+    Raises ConfigError where two want one host port, or where the network publishes nothing.
+    """
+    if list(texts) == ["none"]:
+        return ()
+    if net.kind != "user":
+        if texts:
+            raise ConfigError(
+                f"--publish {texts[0]}: needs --net user; on --net {net} the guest has its own "
+                "address: connect to that"
+            )
+        return ()
+    if not texts:
+        return DEFAULT_PUBLISH
+    found: list[Publish] = []
+    for text in texts:
+        publish = parse_publish(text)
+        for other in found:
+            if (other.host_address, other.host_port) == (
+                publish.host_address,
+                publish.host_port,
+            ):
+                raise ConfigError(
+                    f"--publish {text}: {other} is already published to the guest's port "
+                    f"{other.guest_port}: choose another host port"
+                )
+        found.append(publish)
+    return tuple(found)
+
+
+def parse_addresses(
+    net: NetSpec, ip: str | None = None, gateway: str | None = None, dns: str | None = None
+) -> tuple[bytes, int, bytes | None, bytes]:
+    """(address, prefix length, gateway, DNS server) of a machine on ``net``.
+
+    ``ip`` is ``ADDRESS/LENGTH`` (24 without a length). Left out, the gateway and the DNS server
+    are those of the network's own plan if ``ip`` is, else the first other address of the subnet;
+    the gateway ``none`` is no gateway. Raises ConfigError.
+    """
+    default_ip, default_gateway = _NETWORKS[net.kind]
+    interface = _parse_interface(f"--ip {ip}", ip if ip is not None else default_ip)
+    network = interface.network
+    chosen: ipaddress.IPv4Address | None
+    if gateway == "none":
+        chosen = None
+    elif gateway is not None:
+        key = f"--gateway {gateway}"
+        chosen = ipaddress.IPv4Address(_parse_ipv4(key, gateway))
+        if chosen not in network:
+            raise ConfigError(f"{key}: is outside the guest's network {network}: write one inside")
+        if chosen == interface.ip:
+            raise ConfigError(f"{key}: is the guest's own address: write another of {network}")
+    elif ipaddress.IPv4Address(default_gateway) in network and interface.ip != (
+        ipaddress.IPv4Address(default_gateway)
+    ):
+        chosen = ipaddress.IPv4Address(default_gateway)
+    else:
+        chosen = _other_address(interface)
+    if dns is not None:
+        server = _parse_ipv4(f"--dns {dns}", dns)
+    elif net.kind == "user" and chosen is not None and chosen + 1 in network:
+        server = (chosen + 1).packed
+    else:
+        server = chosen.packed if chosen is not None else interface.ip.packed
+    return (
+        interface.ip.packed,
+        network.prefixlen,
+        chosen.packed if chosen is not None else None,
+        server,
+    )
+
+
+def parse_memory(text: str) -> int:
+    """Bytes of RAM in ``16M``: whole pages, 4 MiB to 1 GiB. Raises ConfigError."""
+    key = f"--mem {text}"
+    try:
+        size = parse_size(text)
+    except ValueError:
+        raise ConfigError(f"{key}: is not a size: write a number with K, M or G") from None
+    if not LEAST_MEMORY_BYTES <= size <= MOST_MEMORY_BYTES:
+        raise ConfigError(f"{key}: is out of range: write 4M to 1G")
+    if size % PAGE_BYTES:
+        raise ConfigError(f"{key}: is not a whole number of {PAGE_BYTES}-byte pages")
+    return size
+
+
+def parse_append(text: str) -> str:
+    """Words for the kernel's command line: printable ASCII, at most 1 KiB. Raises ConfigError."""
+    if not (text.isascii() and (text.isprintable() or not text)):
+        raise ConfigError("--append: holds a character that is not printable ASCII: remove it")
+    if len(text) > MOST_APPEND_BYTES:
+        raise ConfigError(
+            f"--append: is {len(text)} bytes long: the command line holds {MOST_APPEND_BYTES}"
+        )
+    return text
+
+
+def parse_time(key: str, text: str) -> int:
+    """Nanoseconds, more than none, of the flag ``key``. Raises ConfigError."""
+    try:
+        value = parse_duration(text)
+    except ValueError:
+        raise ConfigError(
+            f"{key} {text}: is not a time: write a number with ns, us, ms, s or m"
+        ) from None
+    if value <= 0:
+        raise ConfigError(f"{key} {text}: must be more than nothing")
+    return value
+
+
+def parse_name(text: str) -> str:
+    """A machine's name: letters, digits, ``-`` and ``_``, at most 32. Raises ConfigError."""
+    if not re.fullmatch(r"[A-Za-z0-9_-]{1,32}", text):
+        raise ConfigError(f"--name {text!r}: write 1 to 32 letters, digits, hyphens or underscores")
+    return text
+
+
+def check_together(machine: MachineConfig, run: RunConfig) -> None:
+    """What is right alone and wrong together. Raises ConfigError."""
+    require_mode(machine.mode)
+    if run.clock == "virtual" and machine.net.kind in ("user", "tap"):
+        raise ConfigError(
+            f"--clock virtual: cannot be kept with --net {machine.net}, whose packets come in "
+            "real time: write --net sim:OPTIONS or --net none"
+        )
+    if run.pcap is not None and run.pcap == run.trace:
+        raise ConfigError(f"--trace {run.trace}: is the file of --pcap too: choose another")
+
+
+def _check_interface(text: str, name: str) -> None:
+    if not name:
+        raise ConfigError(f"--net {text}: the TAP has no name: write --net tap:leulo0")
+    if len(name.encode()) > IFNAME_BYTES or not re.fullmatch(r"[A-Za-z0-9_.-]+", name):
+        raise ConfigError(
+            f"--net {text}: {name!r} is no interface name: write at most {IFNAME_BYTES} "
+            "letters, digits, dots, hyphens or underscores"
+        )
+    if name in (".", ".."):
+        raise ConfigError(f"--net {text}: {name!r} is no interface name: write tap:leulo0")
+
+
+def _parse_port(key: str, text: str) -> int:
+    if not (text.isascii() and text.isdigit() and 1 <= int(text[:6]) <= 65535 and len(text) <= 5):
+        raise ConfigError(f"{key}: {text!r} is not a port: write a number from 1 to 65535")
+    return int(text)
+
+
+def _parse_ipv4(key: str, text: str) -> bytes:
+    try:
+        return ipaddress.IPv4Address(text).packed
+    except ValueError:
+        raise ConfigError(f"{key}: {text!r} is not an IPv4 address, as 10.0.2.15 is") from None
+
+
+def _parse_interface(key: str, text: str) -> ipaddress.IPv4Interface:
+    address, slash, length = text.partition("/")
+    packed = _parse_ipv4(key, address)
+    if not slash:
+        length = "24"
+    if not (length.isascii() and length.isdigit() and len(length) <= 2 and 8 <= int(length) <= 30):
+        raise ConfigError(f"{key}: {length!r} is not a prefix length: write /8 to /30, as in /24")
+    interface = ipaddress.IPv4Interface((packed, int(length)))
+    ip, network = interface.ip, interface.network
+    if ip in (network.network_address, network.broadcast_address):
+        raise ConfigError(f"{key}: is the address of the network itself or its broadcast address")
+    if ip.is_multicast or ip.is_loopback or ip.is_unspecified or ip.packed[0] in (0, 255):
+        raise ConfigError(f"{key}: is no address a machine can have: write one as 10.0.2.15/24")
+    return interface
+
+
+def _other_address(interface: ipaddress.IPv4Interface) -> ipaddress.IPv4Address:
+    first = interface.network.network_address + 1
+    return first if first != interface.ip else first + 1
