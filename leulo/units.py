@@ -41,4 +41,4 @@ def _scaled(text: str, units: dict[str, int], default: str, wanted: str) -> int:
     if match is None or unit is None:
         raise ValueError(f"{text!r} is not {wanted}")
     fraction = match[2] or ""
-    return (int(match[1] + fraction) * unit) // 10 ** len(fraction)
+    return int(match[1] + fraction) * unit // int(10 ** len(fraction))
