@@ -93,7 +93,7 @@ class Flag(IntFlag):
 
 
 class Poll(IntFlag):
-    """Readiness bits, Linux's values."""
+    """Readiness bits, Linux's values. A closed or unknown socket is NVAL."""
 
     IN = 0x1
     PRI = 0x2
@@ -260,7 +260,7 @@ CALL: Final = Structure(
         Field("result", "s32", "out: a count, or a negative errno"),
         Field("status", "u32", "out: transport status"),
         Field("flags", "u32", "in: flags"),
-        Field("events", "u32", "in: wanted mask (SUBSCRIBE, ACCEPT); out: the socket's mask now"),
+        Field("events", "u32", "in: wanted mask (SUBSCRIBE, ACCEPT); out: the mask of ``handle``"),
         Field("cookie", "u64", "in: given back in every event of the socket"),
         Field("args", "u64", "in and out: arguments of the operation", 4),
         Field("local", "endpoint", "in: BIND; out: the socket's own address"),
@@ -334,9 +334,154 @@ POLLFD: Final = Structure(
     ),
 )
 
-# What SEND and its neighbours read and write on every call; the endpoints are apart.
-CALL_HEAD: Final = Struct("<HHIiIIIQ4Q")
-CALL_ENDPOINT: Final = Struct("<HHI16s")
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """What one operation takes and gives, for the reference page and for those who call it."""
+
+    op: Op
+    doc: str
+    takes: str = ""  # beside ``handle``
+    gives: str = ""  # beside ``status``, ``result`` and, for a socket, ``events``
+    offered: bool = True  # False: answers UNKNOWN_OP in this version
+
+
+OPERATIONS: Final = (
+    Operation(
+        Op.HELLO,
+        "Agrees on a version and tells limits and addresses. Everything else is refused before "
+        "it. A second HELLO closes every socket and the event ring: a guest that begins anew.",
+        "args[0]: address of a `hello` with ``size`` and ``version`` set",
+        "the `hello`, filled; BAD_VERSION fills ``version`` with what is spoken",
+    ),
+    Operation(
+        Op.EVENTS_SETUP,
+        "Gives the event ring a place; the hypervisor zeroes it. Subscriptions stay. With no "
+        "entries there is no ring any more.",
+        "args[0]: address of a `ring`, 8-byte aligned; args[1]: entries, a power of two up to "
+        "``max_events``, or 0",
+    ),
+    Operation(
+        Op.EVENTS_ACK,
+        "The guest has drained the ring: what waited outside it is put in, and LEVEL "
+        "subscriptions are looked at again. Needed when ``overflow`` is not zero or LEVEL is used.",
+        gives="result: events put in",
+    ),
+    Operation(
+        Op.TIME,
+        "The hypervisor's clock.",
+        gives="args[0]: nanoseconds since the machine's host began; args[1]: nanoseconds since "
+        "1970, or 0 if the machine has no calendar",
+    ),
+    Operation(
+        Op.SOCKET,
+        "Makes a socket.",
+        "args[0]: family; args[1]: type; args[2]: protocol, 0 for the usual",
+        "handle: the socket",
+    ),
+    Operation(
+        Op.BIND,
+        "Gives the socket its own address. Port 0 chooses one.",
+        "local",
+        "local: the address and port it really has",
+    ),
+    Operation(Op.LISTEN, "Accepts connections from now on.", "args[0]: backlog", "local"),
+    Operation(
+        Op.CONNECT,
+        "Begins a connection: -EINPROGRESS, and OUT or ERR when it is decided.",
+        "peer",
+        "local, peer",
+    ),
+    Operation(
+        Op.ACCEPT,
+        "Takes one finished connection, or -EAGAIN. A mask in ``events`` subscribes the new "
+        "socket in the same call, as SUBSCRIBE does.",
+        "handle: the listener; events, cookie, flags: as in SUBSCRIBE",
+        "handle: the new socket; events: its mask; args[0]: the listener's mask now; local, peer. "
+        "On -EAGAIN handle and events stay the listener's",
+    ),
+    Operation(Op.SHUTDOWN, "Ends one direction or both.", "args[0]: SHUT_RD, SHUT_WR or SHUT_RDWR"),
+    Operation(
+        Op.CLOSE,
+        "Lets go of the socket; the connection ends by itself. The handle is never valid again, "
+        "an event still in the ring may name it.",
+    ),
+    Operation(
+        Op.SEND,
+        "Puts bytes into the socket's send buffer; short counts are usual. -EPIPE, -ECONNRESET "
+        "and the like; -EAGAIN when the buffer is full.",
+        "args[0], args[1]: address and length, or with IOVEC an `iovec` array and its count; "
+        "flags: MSG_MORE, MSG_DONTWAIT, MSG_NOSIGNAL",
+        "result: bytes taken",
+    ),
+    Operation(
+        Op.RECV,
+        "Takes bytes from the socket's receive buffer: 0 at the end of the stream, -EAGAIN when "
+        "there is nothing. MSG_PEEK leaves them there. MSG_WAITALL answers -EAGAIN until all "
+        "that was asked for (at most what the buffer can hold) is there or nothing more can "
+        "come.",
+        "args[0], args[1]: address and length, or with IOVEC an `iovec` array and its count; "
+        "flags: MSG_PEEK, MSG_WAITALL, MSG_DONTWAIT",
+        "result: bytes written",
+    ),
+    Operation(Op.SENDTO, "Sends a datagram.", offered=False),
+    Operation(Op.RECVFROM, "Receives a datagram.", offered=False),
+    Operation(Op.GETSOCKNAME, "The socket's own address.", gives="local"),
+    Operation(Op.GETPEERNAME, "The other side's address, or -ENOTCONN.", gives="local, peer"),
+    Operation(
+        Op.GETSOCKOPT,
+        "Reads an option; one that does not exist is -ENOPROTOOPT.",
+        "args[0]: level; args[1]: name; args[2], args[3]: address and length for the value",
+        "result: bytes of the value, cut at the length given",
+    ),
+    Operation(
+        Op.SETSOCKOPT,
+        "Sets an option; one that does not exist is -ENOPROTOOPT, never a silent success.",
+        "args[0]: level; args[1]: name; args[2], args[3]: address and length of the value",
+    ),
+    Operation(
+        Op.POLL,
+        "Looks at many sockets at once, without waiting.",
+        "args[0]: address of a `pollfd` array; args[1]: its count",
+        "the array; result: entries whose mask is not zero",
+    ),
+    Operation(
+        Op.SUBSCRIBE,
+        "Puts the socket's events into the ring from now on. The answer holds the present mask, "
+        "so nothing is lost between looking and sleeping. ERR, HUP and RDHUP count as wanted. A "
+        "mask of 0 ends the subscription.",
+        "events: wanted mask; cookie; flags: EDGE, LEVEL or ONESHOT",
+    ),
+    Operation(Op.SENDFILE, "Sends a registered guest buffer.", offered=False),
+    Operation(Op.BUFFER_REGISTER, "Registers a guest buffer.", offered=False),
+    Operation(Op.BUFFER_RELEASE, "Releases a registered buffer.", offered=False),
+    Operation(Op.LIST, "The sockets that outlived a guest.", offered=False),
+    Operation(Op.ADOPT, "Takes over such a socket.", offered=False),
+    Operation(Op.ORPHAN_POLICY, "What becomes of sockets without a guest.", offered=False),
+    Operation(
+        Op.TRACE_MARK,
+        "Puts a text into the event stream.",
+        "args[0], args[1]: address and length of UTF-8 text, at most 256 bytes",
+    ),
+    Operation(
+        Op.BREAK,
+        "Stops in the debugger, if there is one.",
+        "args[0]: a number to tell the places apart",
+    ),
+)
+MAX_MARK_BYTES: Final = 256
+
+# One fetch of everything but the endpoints: op, size, handle, flags, events, cookie, args 0-3,
+# reserved 0-1. ``result`` and ``status`` are only ever written.
+CALL_FETCH: Final = Struct("<HHI8xIIQ4Q48x2Q")
+# The answer to a call that changes no argument: handle, result, status, flags (unchanged), events.
+CALL_ANSWER: Final = Struct("<IiIII")
+ANSWER_OFFSET: Final = CALL.offset("handle")
+ARGS_OFFSET: Final = CALL.offset("args")
+ARGS_STRUCT: Final = Struct("<4Q")
+ENDPOINT_STRUCT: Final = Struct("<HHI16s")
 LOCAL_OFFSET: Final = CALL.offset("local")
 PEER_OFFSET: Final = CALL.offset("peer")
-RESERVED_OFFSET: Final = CALL.offset("reserved")
+IOVEC_STRUCT: Final = Struct("<QQ")
+EVENT_STRUCT: Final = Struct("<QII")
+POLLFD_STRUCT: Final = Struct("<4I")
