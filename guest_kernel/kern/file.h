@@ -1,0 +1,44 @@
+/* Open files: whatever a descriptor can name (console, initrd file, socket). */
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "kern/uapi.h"
+
+struct file;
+
+/* What a kind of file can do; NULL: it cannot (-EINVAL, or the errno POSIX wants). A `user` address
+ * lies in user space for the whole length, but may not be mapped: use copyin, copyout or
+ * user_pieces. Counts may be short. read and write block unless O_NONBLOCK is in file->flags. */
+struct file_ops {
+    uint16_t mode; /* S_IF... */
+    ssize_t (*read)(struct file *file, uintptr_t user, size_t bytes);
+    ssize_t (*write)(struct file *file, uintptr_t user, size_t bytes);
+    /* For sendfile: send kernel memory that stays as it is for ever (the initrd). */
+    ssize_t (*send_kernel)(struct file *file, const void *data, size_t bytes);
+    uint32_t (*poll)(struct file *file); /* POLL... bits that are up now */
+    int (*ioctl)(struct file *file, uint32_t request, uintptr_t user);
+    void (*close)(struct file *file); /* the last descriptor is gone; `file` is freed after it */
+};
+
+struct file {
+    const struct file_ops *ops;
+    void *data; /* belongs to the kind of file */
+    uint32_t offset;
+    uint32_t flags; /* O_... */
+    int references;
+};
+
+/* A new file with one reference, which file_put() gives back; NULL: no memory. */
+struct file *file_new(const struct file_ops *ops, void *data, uint32_t flags);
+void file_get(struct file *file);
+void file_put(struct file *file);
+
+/* Descriptors of the running process. file_install takes over the caller's reference: the lowest
+ * free descriptor, or -EMFILE with the file put. file_of: NULL for a bad descriptor. */
+int file_install(struct file *file);
+struct file *file_of(int descriptor);
+
+/* Call whenever a poll mask may have risen: threads in poll(2) look again. */
+void poll_wake(void);

@@ -1,0 +1,43 @@
+/* Threads: a kernel stack each, run in turn. User code is preempted by the tick; kernel code runs
+ * until it sleeps, yields or returns to user mode. Precondition of everything here: interrupts
+ * are off (see irq.h). */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "kern/time.h"
+
+struct process;
+
+enum thread_state { THREAD_FREE, THREAD_READY, THREAD_RUNNING, THREAD_SLEEPING, THREAD_DEAD };
+
+struct wait_queue {
+    struct thread *first; /* linked by thread.queue_next */
+};
+
+struct thread {
+    uint32_t esp; /* saved stack pointer while it does not run */
+    enum thread_state state;
+    struct thread *run_next;   /* run queue */
+    struct thread *queue_next; /* wait queue */
+    struct wait_queue *queue;  /* where it sleeps, or NULL */
+    uint64_t wake_tick;        /* tick that ends the sleep */
+    int wake_result;           /* what sleep_on() returns */
+    struct process *process;   /* NULL: a kernel thread */
+    uintptr_t stack_top;
+    const char *name;
+};
+
+extern struct thread *current;
+
+/* Sleep until wake_all(queue) (0), `timeout_ns` is over (-ETIMEDOUT; FOREVER: never) or the process
+ * is killed (-EINTR: give up at once). A timeout is rounded up to ticks. Look again at what you
+ * waited for after every return. */
+int sleep_on(struct wait_queue *queue, uint64_t timeout_ns);
+/* Every sleeper of `queue` becomes ready. From interrupt handlers too. */
+void wake_all(struct wait_queue *queue);
+/* Let the others go first. */
+void thread_yield(void);
+/* A thread of the kernel's own; NULL when all slots are taken. `entry` must not return. */
+struct thread *thread_start(const char *name, void (*entry)(void *), void *argument);
