@@ -1,0 +1,77 @@
+# Leulo. `make help` lists what there is; every target sets up what it needs first.
+# The environment is $(VENV); PYTHON=/path/to/python3.11 chooses another interpreter.
+
+SHELL := /bin/sh
+VENV ?= .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/leulo-installed
+GUEST := $(shell find guest_kernel -type f 2>/dev/null) leulo/hypercalls/abi.py leulo/image.py
+IMAGE := leulo/_image/guest.img
+PORT ?= 8080
+MAKEFLAGS += --no-print-directory
+
+.DEFAULT_GOAL := help
+.PHONY: help boot boot-check test check format bench image doctor docs-abi wheel clean distclean
+
+help: ## this list
+	@echo "make boot         boot the guest, fetch its page, stay on its console (Ctrl-A x ends)"
+	@echo "make boot-check   the same without the console: exits 0 when the page came"
+	@echo "make test         every test; pytest's summary is the last line"
+	@echo "make check        lint, types, import rules, project rules, then the tests (as CI)"
+	@echo "make bench        the figures: guest speed, hypercalls, connections, bulk (root)"
+	@echo "make image        build the guest image, if its sources changed"
+	@echo "make doctor       what this computer offers and lacks"
+	@echo "make format       let ruff format the sources"
+	@echo "make wheel        an installable wheel in dist/, with the guest image inside"
+	@echo "make clean        remove what was built; make distclean the environment too"
+	@echo "PORT=8081 make boot takes another port of this computer."
+
+$(STAMP): pyproject.toml tools/environment.sh tools/environment.py
+	@sh tools/environment.sh "$(VENV)" "$(PYTHON)"
+	@touch $(STAMP)
+
+$(IMAGE): $(STAMP) $(GUEST)
+	@$(BIN)/leulo image build
+	@touch $(IMAGE)
+
+image: $(IMAGE) ## the guest image
+
+boot: $(STAMP) $(IMAGE)
+	@$(BIN)/python tools/boot_check.py --port $(PORT) --stay
+
+boot-check: $(STAMP) $(IMAGE)
+	@$(BIN)/python tools/boot_check.py --port $(PORT)
+
+test: $(STAMP) $(IMAGE)
+	@$(BIN)/python tools/environment.py --tools test
+	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+check: $(STAMP) $(IMAGE)
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-cache
+	@$(BIN)/python tools/check_project.py
+	@$(MAKE) test
+
+bench: $(STAMP) $(IMAGE)
+	@$(BIN)/python tools/environment.py --tools bench
+	@$(BIN)/python -m leulo.bench $(BENCH_ARGS)
+
+doctor: $(STAMP) $(IMAGE)
+	@$(BIN)/leulo doctor
+
+format: $(STAMP)
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+wheel: $(STAMP)
+	@$(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist .
+	@ls dist/*.whl
+
+clean:
+	rm -rf build dist leulo/_image .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks .coverage
+	find leulo tests tools -name __pycache__ -type d -exec rm -rf {} +
+
+distclean: clean
+	rm -rf $(VENV)
