@@ -1,0 +1,338 @@
+"""A host: machines that share one physical CPU, their switch and link, and the run loop.
+
+One thread owns everything here. Another thread or a signal handler may call `Host.interrupt`
+and nothing else. The loop is the same on both clocks; what differs is when the engines are
+served. In real time that is at every quantum's end, whatever machine is running, so an ACK never
+waits for a guest. In virtual time nothing happens at a quantum's end: a machine stops exactly at
+the next event, so the quantum's length cannot be seen in any result.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import Final
+
+from leulo.clock import Clock, VirtualClock
+from leulo.cpu import Exit
+from leulo.errors import (
+    EXIT_BUDGET,
+    EXIT_FAILED,
+    EXIT_GUEST_FAULT,
+    EXIT_INTERRUPTED,
+    EXIT_OK,
+)
+from leulo.links.base import Link
+from leulo.links.poller import Poller
+from leulo.links.switch import Switch
+from leulo.machine import Machine
+from leulo.units import NS_PER_MS, NS_PER_US
+
+QUANTUM_NS: Final = 200 * NS_PER_US
+SLICE_NS: Final = 6 * NS_PER_MS
+_IDLE_NS: Final = 100 * NS_PER_MS  # a sleep with no deadline still looks up this often
+_TURNS_PER_LOOK: Final = 64  # virtual time asks the terminal this rarely
+_FIRST_TICKS_PER_US: Final = 1_000  # until a quantum has been measured
+
+
+class Ending(Enum):
+    """Why a run ended."""
+
+    POWER_OFF = "the guest switched itself off"
+    FAILED = "the guest ended with an error"
+    FAULT = "the guest stopped on a fault"
+    DEAD = "the guest halted and nothing can wake it"
+    INTERRUPTED = "interrupted"
+    TIMEOUT = "the time given is over"
+    TICKS = "the ticks given are used up"
+    FINISHED = "the scripted client has finished"
+
+
+_EXIT_CODES: Final = {
+    Ending.POWER_OFF: EXIT_OK,
+    Ending.FAILED: EXIT_FAILED,
+    Ending.FAULT: EXIT_GUEST_FAULT,
+    Ending.DEAD: EXIT_GUEST_FAULT,
+    Ending.INTERRUPTED: EXIT_INTERRUPTED,
+    Ending.TIMEOUT: EXIT_BUDGET,
+    Ending.TICKS: EXIT_BUDGET,
+    Ending.FINISHED: EXIT_OK,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a run ended; ``explanation`` is for a person and may be several lines."""
+
+    ending: Ending
+    explanation: str = ""
+
+    @property
+    def exit_code(self) -> int:
+        return _EXIT_CODES[self.ending]
+
+
+@dataclass(slots=True)
+class Account:
+    """Where this program's own time went, in nanoseconds. Only kept when asked for."""
+
+    guest_ns: int = 0
+    hypercall_ns: int = 0
+    engine_ns: int = 0
+    link_ns: int = 0
+    total_ns: int = 0
+
+
+class Host:
+    """Machines, one switch, at most one uplink, and the loop that runs them."""
+
+    def __init__(
+        self,
+        clock: Clock,
+        poller: Poller,
+        *,
+        quantum_ns: int = QUANTUM_NS,
+        timeout_ns: int | None = None,
+        max_ticks: int | None = None,
+        stopwatch: Callable[[], int] | None = None,
+    ) -> None:
+        """``stopwatch`` (host nanoseconds) turns accounting on; it never steers anything."""
+        self.clock = clock
+        self.poller = poller
+        self.machines: list[Machine] = []
+        self.switch = Switch()
+        self.link: Link | None = None
+        self.account = Account()
+        self._virtual = clock if isinstance(clock, VirtualClock) else None
+        self._quantum_ns = quantum_ns
+        self._timeout_ns = timeout_ns
+        self._max_ticks = max_ticks
+        self._stopwatch = stopwatch
+        self._outcome: Outcome | None = None
+        self._interrupted = False
+        self._running: Machine | None = None
+        self._turn = 0
+        self._turns = 0
+        self._slice_end_ns = 0
+        self._ticks_per_us = _FIRST_TICKS_PER_US
+
+    # ------------------------------------------------------------ building
+
+    def add(self, machine: Machine) -> None:
+        """Plug a machine's stack into the switch."""
+        stack = machine.stack
+
+        def receive(frames: Sequence[bytes]) -> None:
+            if self._stopwatch:
+                before = self._stopwatch()
+                stack.input(frames, self.clock.now_ns())
+                self.account.engine_ns += self._stopwatch() - before
+            else:
+                stack.input(frames, self.clock.now_ns())
+
+        machine.port = self.switch.add_stack(machine.config.name, machine.offload, receive)
+        self.machines.append(machine)
+        if self._virtual is not None:
+            self._virtual.drive(self.ticks)
+
+    def connect(self, link: Link) -> None:
+        """Make ``link`` the switch's uplink."""
+        self.link = link
+        self.switch.add_link(link, self.clock)
+
+    def ticks(self) -> int:
+        """Code bytes that all machines have executed, the block being executed included."""
+        return sum(machine.cpu.ticks for machine in self.machines)
+
+    # ------------------------------------------------------------ from outside
+
+    def interrupt(self) -> None:
+        """End the run within a quantum. Safe in a signal handler or another thread."""
+        self._interrupted = True
+        running = self._running
+        if running is not None:
+            running.cpu.stop()
+        self.poller.wake()
+
+    def finish(self, outcome: Outcome) -> None:
+        """End the run with this outcome; the first one counts."""
+        if self._outcome is None:
+            self._outcome = outcome
+        if self._running is not None:
+            self._running.cpu.stop()
+
+    # ------------------------------------------------------------ the loop
+
+    def run(self) -> Outcome:
+        """Run until the guests, the budget or a person ends it."""
+        started = self._stopwatch() if self._stopwatch else 0
+        try:
+            while self._outcome is None:
+                self._check_budgets()
+                if self._outcome is not None:
+                    break
+                machine = self._pick()
+                if machine is not None:
+                    self._execute(machine)
+                    self._serve(0)
+                else:
+                    self._rest()
+        finally:
+            if self._stopwatch:
+                self.account.total_ns += self._stopwatch() - started
+            for machine in self.machines:
+                machine.flush_console()
+        return self._outcome
+
+    def _check_budgets(self) -> None:
+        if self._interrupted:
+            self.finish(Outcome(Ending.INTERRUPTED))
+        elif self._timeout_ns is not None and self.clock.now_ns() >= self._timeout_ns:
+            self.finish(Outcome(Ending.TIMEOUT))
+        elif self._max_ticks is not None and self.ticks() >= self._max_ticks:
+            self.finish(Outcome(Ending.TICKS))
+
+    def _pick(self) -> Machine | None:
+        """Round robin: a machine keeps the CPU for its slice, or until it halts."""
+        machines = self.machines
+        if len(machines) == 1:
+            return machines[0] if machines[0].is_runnable() else None
+        now = self.clock.now_ns()
+        for step in range(len(machines)):
+            at = (self._turn + step) % len(machines)
+            if not machines[at].is_runnable():
+                continue
+            if step == 0 and now >= self._slice_end_ns:
+                continue
+            if step:
+                self._turn = at
+                self._slice_end_ns = now + SLICE_NS
+            return machines[at]
+        if machines and machines[self._turn].is_runnable():  # alone: another slice
+            self._slice_end_ns = now + SLICE_NS
+            return machines[self._turn]
+        return None
+
+    def _execute(self, machine: Machine) -> None:
+        self._running = machine
+        if self._interrupted:  # it came while no machine was there to be stopped
+            return
+        before = self._stopwatch() if self._stopwatch else 0
+        served_before = machine.hypercall_ns
+        if self._virtual is not None:
+            exit_ = machine.cpu.run(self._virtual_budget(self._virtual))
+        else:
+            exit_ = self._run_real(machine)
+        self._running = None
+        if self._stopwatch:
+            in_calls = machine.hypercall_ns - served_before
+            self.account.hypercall_ns += in_calls
+            self.account.guest_ns += self._stopwatch() - before - in_calls
+        if exit_ is Exit.SHUTDOWN:
+            self.finish(Outcome(Ending.FAULT, machine.explain_shutdown()))
+        elif machine.exit_status is not None:
+            self._powered_off(machine.exit_status)
+
+    def _run_real(self, machine: Machine) -> Exit:
+        budget = max(1, self._quantum_ns * self._ticks_per_us // NS_PER_US)
+        if self._max_ticks is not None:
+            budget = min(budget, max(1, self._max_ticks - self.ticks()))
+        started_ns = self.clock.now_ns()
+        started_ticks = machine.cpu.ticks
+        exit_ = machine.cpu.run(budget)
+        if exit_ is Exit.BUDGET:
+            took_us = max(1, (self.clock.now_ns() - started_ns) // NS_PER_US)
+            speed = (machine.cpu.ticks - started_ticks) // took_us
+            self._ticks_per_us = max(1, (3 * self._ticks_per_us + speed) // 4)
+        return exit_
+
+    def _virtual_budget(self, clock: VirtualClock) -> int:
+        budget = max(1, self._quantum_ns * clock.den // clock.num)
+        deadline = self.next_deadline()
+        if deadline is not None:
+            budget = min(budget, clock.ticks_until(deadline))
+        if self._max_ticks is not None:
+            budget = min(budget, self._max_ticks - self.ticks())
+        return max(1, budget)
+
+    def _powered_off(self, status: int) -> None:
+        if status == 0:
+            self.finish(Outcome(Ending.POWER_OFF))
+        elif status == EXIT_GUEST_FAULT:
+            self.finish(Outcome(Ending.FAULT, "its own report is on the console above"))
+        else:
+            self.finish(Outcome(Ending.FAILED, f"its exit status was {status}"))
+
+    def _rest(self) -> None:
+        """Nobody can run: sleep, or in virtual time jump, to what comes next."""
+        deadline = self.next_deadline()
+        if self._virtual is not None:
+            if deadline is None:
+                self.finish(Outcome(Ending.DEAD))
+                return
+            if self._timeout_ns is not None:
+                deadline = min(deadline, self._timeout_ns)
+            self._virtual.skip_to(deadline)
+            self._serve(0)
+            return
+        now = self.clock.now_ns()
+        wait = _IDLE_NS if deadline is None else min(_IDLE_NS, max(0, deadline - now))
+        self._serve(wait)
+
+    def next_deadline(self) -> int | None:
+        """The earliest moment at which a device, an engine or the link has something to do."""
+        earliest: int | None = None
+        for machine in self.machines:
+            due = machine.next_deadline()
+            if due is not None and (earliest is None or due < earliest):
+                earliest = due
+        if self.link is not None:
+            due = self.link.next_deadline()
+            if due is not None and (earliest is None or due < earliest):
+                earliest = due
+        return earliest
+
+    def _serve(self, wait_ns: int) -> None:
+        """Between quanta: what the guests sent leaves, what has arrived goes in, timers fire.
+
+        In real time the answers to what arrived leave at the next quantum's end, at most 0.2 ms
+        on, so that the ACK, the guest's data and its FIN can share a segment. In virtual time
+        they leave at this very moment, which is an event of its own.
+        """
+        self._drain()
+        if self._virtual is None:
+            self.poller.wait(wait_ns)
+        else:  # only the escape key and signals come from outside; nothing there moves the clock
+            self._turns += 1
+            if self._turns % _TURNS_PER_LOOK == 0:
+                self.poller.wait(0)
+        now = self.clock.now_ns()
+        link = self.link
+        if link is not None:
+            due = link.next_deadline()
+            if due is not None and due <= now:
+                link.advance(now)
+        began = self._stopwatch() if self._stopwatch else 0
+        for machine in self.machines:
+            machine.serve(now)
+        if self._stopwatch:
+            self.account.engine_ns += self._stopwatch() - began
+        if self._virtual is not None:
+            self._drain()
+
+    def _drain(self) -> None:
+        """Move what the engines want to send to the switch, until they want no more."""
+        now = self.clock.now_ns()
+        for machine in self.machines:
+            stack = machine.stack
+            while stack.has_output:
+                began = self._stopwatch() if self._stopwatch else 0
+                frames = stack.drain(now)
+                drained = self._stopwatch() if self._stopwatch else 0
+                if not frames:
+                    break
+                machine.port.send(frames, now)
+                if self._stopwatch:
+                    self.account.engine_ns += drained - began
+                    self.account.link_ns += self._stopwatch() - drained

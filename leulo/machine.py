@@ -1,0 +1,243 @@
+"""One virtual machine: wiring only.
+
+RAM, CPU, chips, the TCP engine and the hypercalls that join it to the guest are made here and
+connected; what each does is in its own file. It must not know of other machines, of the host's
+loop or of the network beyond its own port on the switch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import ClassVar, Final
+
+from leulo.bus import Bus
+from leulo.clock import Clock, VirtualClock
+from leulo.config import MachineConfig
+from leulo.costs import Costs
+from leulo.cpu import Cpu
+from leulo.devices.debug_exit import DebugExit
+from leulo.devices.gate import Gate
+from leulo.devices.keyboard import Keyboard
+from leulo.devices.pic import Pic
+from leulo.devices.pit import Pit
+from leulo.devices.rtc import Rtc
+from leulo.devices.uart import Uart
+from leulo.hypercalls import Hypercalls, Limits, MachineInfo
+from leulo.hypercalls.abi import EVENT_IRQ, GATE_MAGIC, GATE_PORT
+from leulo.links.base import Offload
+from leulo.links.switch import Port
+from leulo.loader.multiboot import Boot, load
+from leulo.memory import Memory
+from leulo.stack import Stack, StackConfig
+from leulo.trace import Event, Trace
+
+PIT_IRQ: Final = 0
+UART_IRQ: Final = 4
+RTC_IRQ: Final = 8
+
+
+@dataclass(frozen=True, slots=True)
+class PortExit(Event):
+    """The guest touched a port; ``value`` is what was written or read."""
+
+    NAME: ClassVar[str] = "exit.port"
+    machine: str
+    direction: str
+    port: int
+    width: int
+    value: int
+
+
+@dataclass(frozen=True, slots=True)
+class Console(Event):
+    """Bytes that left the serial port."""
+
+    NAME: ClassVar[str] = "console.output"
+    machine: str
+    text: str
+
+
+class _Ports:
+    """The port bus as the CPU sees it where exits are charged or watched.
+
+    In virtual time every exit ends the run at the next block, so that whatever it brought about
+    (a deadline, a segment to send, an interrupt) happens there, however long the quantum is.
+    """
+
+    def __init__(self, machine: Machine, bus: Bus, clock: Clock, trace: Trace, costs: Costs):
+        self._machine = machine
+        self._bus = bus
+        self._clock = clock
+        self._virtual = clock if isinstance(clock, VirtualClock) else None
+        self._costs = costs
+        self._exits = trace.channel(PortExit)
+
+    def read(self, address: int, width: int) -> int:
+        value = self._bus.read(address, width)
+        self._after("in", address, width, value)
+        return value
+
+    def write(self, address: int, width: int, value: int) -> None:
+        self._bus.write(address, width, value)
+        self._after("out", address, width, value)
+
+    def _after(self, direction: str, port: int, width: int, value: int) -> None:
+        if self._exits.active:
+            name = self._machine.config.name
+            now = self._clock.now_ns()
+            self._exits.emit(PortExit(now, name, direction, port, width, value))
+        if self._virtual is not None:
+            costs = self._costs
+            self._virtual.charge(costs.hypercall_ns if port == GATE_PORT else costs.port_ns)
+            self._machine.cpu.limit(0)
+
+
+class Machine:
+    """A guest with its hardware and its TCP engine.
+
+    ``console`` takes what the serial port sends. ``random_bits(n)`` gives n random bits: the
+    engine's secrets come from nowhere else. ``stopwatch`` (host nanoseconds), if given, is read
+    around every hypercall for the accounting.
+    """
+
+    def __init__(
+        self,
+        config: MachineConfig,
+        clock: Clock,
+        trace: Trace,
+        *,
+        offload: Offload,
+        console: Callable[[bytes], None],
+        random_bits: Callable[[int], int],
+        epoch_s: int,
+        costs: Costs | None = None,
+        stopwatch: Callable[[], int] | None = None,
+    ) -> None:
+        self.config = config
+        self.offload = offload
+        self.exit_status: int | None = None
+        self.hypercall_ns = 0
+        self.port: Port
+        self._clock = clock
+        self._console = console
+        self._console_events = trace.channel(Console)
+        self._stopwatch = stopwatch
+        self._image: tuple[bytes, str] | None = None
+        self.boot: Boot | None = None
+
+        self.memory = Memory(config.memory_bytes)
+        self.ports = Bus("port")
+        virtual = isinstance(clock, VirtualClock)
+        watched = virtual or trace.channel(PortExit).active
+        target = _Ports(self, self.ports, clock, trace, costs or Costs()) if watched else self.ports
+        self.cpu = Cpu(self.memory, target, Bus("mmio"), clock=clock)
+        self.stack = Stack(_stack_config(config, offload), random_bits, trace)
+
+        self.pic = Pic(self.cpu)
+        self.pit = Pit(clock, self.pic.line(PIT_IRQ))
+        self.uart = Uart(self.pic.line(UART_IRQ), self._print)
+        self.rtc = Rtc(clock, epoch_s, self.pic.line(RTC_IRQ))
+        self.hypercalls = Hypercalls(
+            self.stack, self.memory, self.pic.line(EVENT_IRQ), clock, trace, Limits(),
+            MachineInfo(config),
+        )  # fmt: skip
+        call = self._timed_call if stopwatch else self.hypercalls.call
+        self._resets = (self.pic, self.pit, self.uart, self.rtc, self.hypercalls)
+        self.ports.attach(0x20, 2, "PIC 1", self.pic.primary)
+        self.ports.attach(0xA0, 2, "PIC 2", self.pic.secondary)
+        self.ports.attach(0x40, 4, "PIT", self.pit)
+        self.ports.attach(0x61, 1, "PIT speaker gate", self.pit.speaker)
+        self.ports.attach(0x60, 5, "keyboard", Keyboard(self._reset))
+        self.ports.attach(0x70, 2, "RTC", self.rtc)
+        self.ports.attach(0xF4, 1, "debug exit", DebugExit(self._power_off))
+        self.ports.attach(0x3F8, 8, "UART COM1", self.uart)
+        self.ports.attach(GATE_PORT, 1, "hypercall gate", Gate(GATE_MAGIC, call))
+
+    # ------------------------------------------------------------ life
+
+    def load(self, image: bytes, name: str) -> None:
+        """Put the image into RAM and the CPU at its entry. Raises ImageError."""
+        self._image = (image, name)
+        self._begin()
+
+    def _begin(self) -> None:
+        assert self._image is not None
+        image, name = self._image
+        words = f"net={self.config.mode} {self.config.append}".strip()
+        self.boot = load(self.memory, image, name=name, command_line=words)
+        self.cpu.flush()
+        self.cpu.reset(self.boot.entry, self.boot.eax, self.boot.ebx)
+
+    def _reset(self) -> None:
+        """The reset line: chips, CPU and RAM as at power-on; every socket is gone."""
+        self._wants_reset = True
+        self.cpu.stop()
+
+    def _power_off(self, status: int) -> None:
+        self.exit_status = status
+        self.cpu.stop()
+
+    # ------------------------------------------------------------ for the host's loop
+
+    def is_runnable(self) -> bool:
+        """Whether the CPU has something to execute: it is not halted, or an interrupt waits."""
+        return not self.cpu.halted or self.cpu.will_wake()
+
+    def next_deadline(self) -> int | None:
+        """When a chip or the engine next has something to do, in the host's nanoseconds."""
+        earliest = self.stack.next_deadline()
+        for chip in (self.pit, self.rtc, self.uart):
+            due = chip.next_deadline()
+            if due is not None and (earliest is None or due < earliest):
+                earliest = due
+        return earliest
+
+    def serve(self, now_ns: int) -> None:
+        """Between quanta: timers that are due, then events for the guest."""
+        for chip in (self.pit, self.rtc, self.uart):
+            due = chip.next_deadline()
+            if due is not None and due <= now_ns:
+                chip.advance(now_ns)
+        stack = self.stack
+        due = stack.next_deadline()
+        if due is not None and due <= now_ns:
+            stack.advance(now_ns)
+        self.hypercalls.deliver()
+
+    def _timed_call(self, address: int) -> None:
+        assert self._stopwatch is not None
+        began = self._stopwatch()
+        self.hypercalls.call(address)
+        self.hypercall_ns += self._stopwatch() - began
+
+    # ------------------------------------------------------------ console
+
+    def _print(self, data: bytes) -> None:
+        if self._console_events.active:
+            text = data.decode("latin-1")
+            self._console_events.emit(Console(self._clock.now_ns(), self.config.name, text))
+        self._console(data)
+
+    def console_input(self, data: bytes) -> int:
+        """Give typed bytes to the serial port; returns how many it took."""
+        return self.uart.receive(data)
+
+    def flush_console(self) -> None:
+        """Let out what the serial port still holds."""
+        self.uart.flush()
+
+    # ------------------------------------------------------------ reports
+
+    def counters(self) -> dict[str, int]:
+        """Everything this machine has counted, by dotted name."""
+        groups = {
+            "cpu": {"ticks": self.cpu.ticks},
+            "tcp": self.stack.counters(),
+            "hypercalls": self.hypercalls.counters(),
+        }
+        return {
+            f"{group}.{name}": value
+            for group, values in groups.items()
+            for name, value in values.items()
+        }

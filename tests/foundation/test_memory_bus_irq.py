@@ -1,0 +1,82 @@
+"""Protects: no guest address leaves RAM; an exit finds its device by offset; lines have edges."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from leulo.bus import Bus
+from leulo.irq import Line
+from leulo.memory import BadAddress, Memory
+
+SIZE = 4 * 4096
+MEMORY = Memory(SIZE)
+
+
+class Register:
+    def __init__(self) -> None:
+        self.seen: list[tuple[int, int, int]] = []
+
+    def read(self, offset: int, width: int) -> int:
+        self.seen.append((offset, width, -1))
+        return offset
+
+    def write(self, offset: int, width: int, value: int) -> None:
+        self.seen.append((offset, width, value))
+
+    def peek(self, offset: int, width: int) -> int:
+        return offset
+
+
+@given(st.integers(-(2**65), 2**65), st.integers(-(2**65), 2**65))
+def test_a_range_is_taken_only_if_all_of_it_is_ram(address: int, length: int) -> None:
+    inside = 0 <= address and 0 <= length and address + length <= SIZE
+    if inside:
+        assert len(MEMORY.range(address, length)) == length
+    else:
+        with pytest.raises(BadAddress):
+            MEMORY.range(address, length)
+
+
+def test_a_write_across_the_end_writes_nothing() -> None:
+    memory = Memory(4096)
+    with pytest.raises(BadAddress):
+        memory.write(4090, b"12345678")
+    assert memory.read(4090, 6) == bytes(6)
+    memory.write(4090, b"123456")
+    assert memory.read(4090, 6) == b"123456"
+
+
+def test_ram_is_whole_pages() -> None:
+    with pytest.raises(ValueError, match="multiple"):
+        Memory(5000)
+
+
+def test_the_bus_gives_offsets_and_reads_ones_where_nobody_is() -> None:
+    bus, chip = Bus("port"), Register()
+    bus.attach(0x40, 4, "PIT", chip)
+    bus.write(0x43, 1, 7)
+    assert bus.read(0x42, 1) == 2
+    assert bus.peek(0x41, 1) == 1
+    assert chip.seen == [(3, 1, 7), (2, 1, -1)]
+    assert bus.read(0x44, 1) == 0xFF and bus.peek(0x44, 2) == 0xFFFF
+    bus.write(0x44, 4, 1)
+    assert bus.ranges() == [(0x40, 4, "PIT")]
+
+
+def test_two_devices_cannot_share_an_address() -> None:
+    bus = Bus("port")
+    bus.attach(0x40, 4, "PIT", Register())
+    with pytest.raises(ValueError, match="overlaps"):
+        bus.attach(0x43, 1, "other", Register())
+
+
+def test_a_line_tells_only_changes() -> None:
+    levels: list[bool] = []
+    line = Line(levels.append)
+    line.set(False)
+    line.set(True)
+    line.set(True)
+    line.pulse()
+    assert levels == [True, False, True, False]
