@@ -1,0 +1,16 @@
+/* Formatted output without streams: every printf is one write, so lines of several programs on
+ * the console do not mix. */
+#pragma once
+
+#include <stdarg.h>
+#include <stddef.h>
+
+#define PRINTF(f, first) __attribute__((format(printf, f, first)))
+
+int vsnprintf(char *to, size_t size, const char *format, va_list arguments);
+int snprintf(char *to, size_t size, const char *format, ...) PRINTF(3, 4);
+int printf(const char *format, ...) PRINTF(1, 2);
+int dprintf(int fd, const char *format, ...) PRINTF(2, 3);
+int puts(const char *line);
+int putchar(int c);
+void perror(const char *what);

@@ -1,0 +1,17 @@
+#pragma once
+
+#include <stddef.h>
+
+void *memcpy(void *restrict to, const void *restrict from, size_t count);
+void *memmove(void *to, const void *from, size_t count);
+void *memset(void *to, int byte, size_t count);
+int memcmp(const void *a, const void *b, size_t count);
+void *memchr(const void *in, int byte, size_t count);
+size_t strlen(const char *s);
+char *strcpy(char *restrict to, const char *restrict from);
+int strcmp(const char *a, const char *b);
+int strncmp(const char *a, const char *b, size_t count);
+char *strchr(const char *s, int c);
+char *strrchr(const char *s, int c);
+char *strstr(const char *in, const char *what);
+char *strerror(int number);

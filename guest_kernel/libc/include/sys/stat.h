@@ -1,0 +1,8 @@
+#pragma once
+
+#include "kern/uapi.h"
+
+#define S_ISREG(mode) (((mode) & S_IFMT) == S_IFREG)
+#define S_ISDIR(mode) (((mode) & S_IFMT) == S_IFDIR)
+
+int fstat(int fd, struct stat *about);

@@ -1,0 +1,21 @@
+#pragma once
+
+#include <sys/types.h>
+
+#define STDIN_FILENO 0
+#define STDOUT_FILENO 1
+#define STDERR_FILENO 2
+
+extern char **environ;
+
+ssize_t read(int fd, void *buffer, size_t count);
+ssize_t write(int fd, const void *buffer, size_t count);
+int close(int fd);
+off_t lseek(int fd, off_t offset, int whence);
+pid_t fork(void);
+int execv(const char *path, char *const argv[]);
+pid_t getpid(void);
+int tcsetpgrp(int fd, pid_t pid); /* the process that ^C on the console ends; 0: none */
+unsigned sleep(unsigned seconds);
+void *sbrk(intptr_t increment);
+_Noreturn void _exit(int status);

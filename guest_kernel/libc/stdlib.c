@@ -1,0 +1,63 @@
+/* Numbers from text. */
+#include <errno.h>
+#include <stdlib.h>
+
+static int digit(char c) {
+    if (c >= '0' && c <= '9')
+        return c - '0';
+    c |= 0x20; /* lower case */
+    return c >= 'a' && c <= 'z' ? c - 'a' + 10 : 99;
+}
+
+unsigned long long strtoull(const char *s, char **end, int base) {
+    unsigned long long value = 0;
+    const char *start = s;
+    int negative, overflow = 0;
+
+    while (*s == ' ' || (*s >= '\t' && *s <= '\r'))
+        s++;
+    negative = *s == '-';
+    if (*s == '-' || *s == '+')
+        s++;
+    if ((base == 0 || base == 16) && *s == '0' && (s[1] | 0x20) == 'x' && digit(s[2]) < 16) {
+        s += 2;
+        base = 16;
+    }
+    if (base == 0)
+        base = *s == '0' ? 8 : 10;
+    if (digit(*s) < base)
+        start = NULL; /* there is a number */
+    for (; digit(*s) < base; s++) {
+        if (value > (~0ull - (unsigned)digit(*s)) / (unsigned)base)
+            overflow = 1;
+        value = value * (unsigned)base + (unsigned)digit(*s);
+    }
+    if (end)
+        *end = (char *)(start ? start : s);
+    if (overflow) {
+        errno = ERANGE;
+        return ~0ull;
+    }
+    return negative ? -value : value;
+}
+
+long strtol(const char *s, char **end, int base) {
+    const long most = (long)(~0ul >> 1), least = -most - 1;
+    int saved = errno;
+
+    errno = 0;
+    long long value = (long long)strtoull(s, end, base);
+    int lost = errno;
+    errno = saved;
+    if (lost || value > most || value < least) {
+        while (*s == ' ' || (*s >= '\t' && *s <= '\r'))
+            s++;
+        errno = ERANGE;
+        return *s == '-' ? least : most;
+    }
+    return (long)value;
+}
+
+int atoi(const char *s) {
+    return (int)strtol(s, NULL, 10);
+}
