@@ -1,5 +1,6 @@
 /* BSD sockets: each function is one system call. */
 #include "syscall.h"
+#include <sys/sendfile.h>
 #include <sys/socket.h>
 
 int socket(int family, int type, int protocol) {
@@ -58,6 +59,10 @@ ssize_t recvfrom(int fd, void *buffer, size_t count, int flags,
 
 ssize_t recv(int fd, void *buffer, size_t count, int flags) {
     return CALL(recvfrom, fd, buffer, count, flags, 0, 0);
+}
+
+ssize_t sendfile(int to, int from, off_t *offset, size_t count) {
+    return CALL(sendfile, to, from, offset, count);
 }
 
 int shutdown(int fd, int how) {

@@ -120,3 +120,11 @@ char *strstr(const char *in, const char *what) {
             return (char *)in;
     return NULL;
 }
+
+size_t strcspn(const char *s, const char *reject) {
+    const char *end = s;
+
+    while (*end && !strchr(reject, *end))
+        end++;
+    return (size_t)(end - s);
+}

@@ -1,0 +1,70 @@
+/* echo: sends back what it gets [RFC 862].
+ *
+ * What cannot be sent back yet is kept, and nothing more is read from that client until it is
+ * gone: so a client that never reads costs one buffer, and TCP's window stops it. */
+#include "server.h"
+
+#include <stdlib.h>
+#include <sys/socket.h>
+
+#define BUFFER_BYTES (64 << 10)
+
+struct client {
+    struct connection c;
+    char *buffer; /* bytes [sent, filled) are to be sent back; NULL: none */
+    size_t sent, filled;
+};
+
+/* One buffer serves all clients that keep up; a slow one takes it away with what is in it, so
+ * that nothing is ever copied. */
+static char *spare;
+
+static void release(struct client *e) {
+    if (spare)
+        free(e->buffer);
+    else
+        spare = e->buffer;
+    e->buffer = NULL;
+}
+
+static void closed(struct connection *c) {
+    struct client *e = (struct client *)c;
+
+    if (e->buffer)
+        release(e);
+}
+
+static void ready(struct connection *c, short events) {
+    struct client *e = (struct client *)c;
+
+    (void)events;
+    if (!e->buffer) {
+        e->buffer = spare ? spare : malloc(BUFFER_BYTES);
+        spare = NULL;
+        ssize_t got = e->buffer ? recv(c->fd, e->buffer, BUFFER_BYTES, 0) : 0;
+        if (got <= 0) { /* the client has finished, or failed */
+            if (got < 0 && is_would_block())
+                release(e);
+            else
+                connection_close(c);
+            return;
+        }
+        e->sent = 0;
+        e->filled = (size_t)got;
+    }
+    ssize_t gone = send(c->fd, e->buffer + e->sent, e->filled - e->sent, MSG_NOSIGNAL);
+    if (gone < 0 && !is_would_block()) {
+        connection_close(c);
+        return;
+    }
+    e->sent += gone > 0 ? (size_t)gone : 0;
+    if (e->sent == e->filled)
+        release(e);
+    connection_want(c, e->buffer ? POLLOUT : POLLIN);
+}
+
+int main(int argc, char **argv) {
+    static const struct service echo = {"echo", 7, sizeof(struct client), POLLIN, ready, closed};
+
+    return serve(&echo, argc, argv);
+}

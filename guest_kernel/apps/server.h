@@ -1,0 +1,32 @@
+/* What the servers have in common: one process, one listening socket, many connections, and poll()
+ * to learn which of them can go on. Nothing here ever blocks but poll() itself. */
+#pragma once
+
+#include <poll.h>
+#include <stddef.h>
+
+/* One client. A service puts this first in its own structure, which begins zeroed. */
+struct connection {
+    int fd;
+    int slot; /* its place in the poll table */
+};
+
+struct service {
+    const char *name;
+    unsigned short port;
+    size_t connection_bytes; /* size of the service's own structure */
+    short wanted;            /* what a new connection waits for: POLLIN, POLLOUT or both */
+    /* Called when something wanted, an error or a hang-up is there. It must not block. */
+    void (*ready)(struct connection *c, short events);
+    void (*closed)(struct connection *c); /* frees what hangs on it; may be NULL */
+};
+
+/* Serves for ever; returns only when it could not begin. A port number in argv[1] replaces the
+ * service's own; 0 lets the system choose. */
+int serve(const struct service *service, int argc, char **argv);
+
+void connection_want(struct connection *c, short events);
+/* Ends the connection: what was sent before is still delivered. `c` is gone afterwards. */
+void connection_close(struct connection *c);
+/* Did the last socket call fail only because it would have had to wait? */
+int is_would_block(void);
