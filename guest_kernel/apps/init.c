@@ -56,7 +56,7 @@ int main(int argc, char **argv) {
 
     pid_t shell = start("sh");
     for (;;) {
-        int status;
+        int status = 0;
         pid_t pid = waitpid(-1, &status, 0);
 
         if (pid < 0) { /* no child is left, not even a shell: fork failed */
