@@ -315,10 +315,12 @@ RING: Final = Structure(
 
 EVENT: Final = Structure(
     "event",
-    "One entry of the ring: the socket's whole mask, not a difference.",
+    "One entry of the ring: the socket's whole mask, not a difference. A socket has at most one "
+    "unread entry; every later answer about the socket and every later event updates it in place, "
+    "so the guest's last look, at an answer or at the ring, is always the newest.",
     (
         Field("cookie", "u64", "the subscriber's own"),
-        Field("handle", "u32", "socket"),
+        Field("handle", "u32", "socket; 0: to be skipped, the socket was closed meanwhile"),
         Field("mask", "u32", "the socket's readiness"),
     ),
 )
@@ -403,8 +405,8 @@ OPERATIONS: Final = (
     Operation(Op.SHUTDOWN, "Ends one direction or both.", "args[0]: SHUT_RD, SHUT_WR or SHUT_RDWR"),
     Operation(
         Op.CLOSE,
-        "Lets go of the socket; the connection ends by itself. The handle is never valid again, "
-        "an event still in the ring may name it.",
+        "Lets go of the socket; the connection ends by itself. Its events still in the ring get "
+        "handle 0.",
     ),
     Operation(
         Op.SEND,

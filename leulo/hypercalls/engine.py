@@ -1,0 +1,58 @@
+"""What the hypercalls need of the TCP engine, and nothing more.
+
+`leulo.stack.Stack` and its sockets fit; so does the stub of ``leulo.bench.hypercalls``. Addresses
+are ``bytes`` of 4 or 16, calls return a count or a negative errno (Linux i386 values), never
+block and never raise for wrong use.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+Address = tuple[bytes, int]
+
+
+class EngineSocket(Protocol):
+    """One socket. ``events`` is its readiness in the bits of `abi.Poll`."""
+
+    owner: object | None
+
+    @property
+    def events(self) -> int: ...
+
+    @property
+    def local(self) -> Address | None: ...
+
+    @property
+    def peer(self) -> Address | None: ...
+
+    def bind(self, address: bytes, port: int) -> int: ...
+
+    def listen(self, backlog: int) -> int: ...
+
+    def connect(self, address: bytes, port: int) -> int: ...
+
+    def accept(self) -> Any: ...  # another EngineSocket, or -EAGAIN
+
+    def send_room(self) -> int: ...
+
+    def send(self, data: bytes, more: bool = False) -> int: ...
+
+    def recv_into(self, view: memoryview, flags: int = 0) -> int: ...
+
+    def shutdown(self, how: int) -> int: ...
+
+    def close(self) -> Any: ...
+
+    def getsockopt(self, level: int, name: int) -> bytes | int: ...
+
+    def setsockopt(self, level: int, name: int, value: bytes) -> int: ...
+
+
+class Engine(Protocol):
+    """One machine's stack."""
+
+    def socket(self, family: int, kind: int, protocol: int = 0) -> Any: ...
+
+    def take_ready(self) -> Sequence[Any]: ...

@@ -1,0 +1,195 @@
+"""SOCKET to CLOSE, and the names of both ends.
+
+It must not know how bytes travel. Every answer carries the addresses the engine really uses, so
+the guest never guesses (a port chosen by bind to 0 is known on both sides at once).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from struct import Struct
+
+from leulo.hypercalls import abi
+from leulo.hypercalls.engine import Address, Engine
+from leulo.hypercalls.handles import Entry, Handles
+from leulo.hypercalls.readiness import Readiness
+from leulo.hypercalls.refusal import Refused
+from leulo.memory import Memory
+
+_INET = int(abi.Family.INET)
+_INET6 = int(abi.Family.INET6)
+_RESERVED = int(abi.Status.RESERVED)
+_EBADF = int(abi.Errno.EBADF)
+_EAFNOSUPPORT = int(abi.Errno.EAFNOSUPPORT)
+_EINVAL = int(abi.Errno.EINVAL)
+_EMFILE = int(abi.Errno.EMFILE)
+_ENOTCONN = int(abi.Errno.ENOTCONN)
+_NVAL = int(abi.Poll.NVAL)
+_ENDPOINT = abi.ENDPOINT_STRUCT
+_LOCAL = abi.LOCAL_OFFSET
+_PEER = abi.PEER_OFFSET
+_ARGS = abi.ARGS_OFFSET
+# args[0], args[1] to args[3] as zero, local, peer: what ACCEPT tells beside the answer.
+_ACCEPTED = Struct("<Q24xHHI16sHHI16s")
+_NO_ADDRESS: Address = (b"", 0)
+_FAMILIES: dict[int, int] = {0: 0, 4: _INET, 16: _INET6}
+
+
+class SocketCalls:
+    """The life of one machine's sockets."""
+
+    def __init__(
+        self, engine: Engine, memory: Memory, handles: Handles, readiness: Readiness
+    ) -> None:
+        self._engine: Engine = engine
+        self._view = memory.view
+        self._handles = handles
+        self._readiness = readiness
+        self.listening: Callable[[bytes, int], None] = lambda address, port: None
+
+    def op_socket(
+        self, call: int, handle: int, flags: int, events: int, cookie: int,
+        a0: int, a1: int, a2: int, a3: int,
+    ) -> tuple[int, int, int]:  # fmt: skip
+        if self._handles.is_full:
+            return 0, -_EMFILE, 0
+        if (a0 | a1 | a2) > 0xFFFFFFFF:
+            return 0, -_EINVAL, 0
+        socket = self._engine.socket(a0, a1, a2)
+        if isinstance(socket, int):
+            return 0, socket, 0
+        entry = self._handles.add(socket)
+        socket.owner = entry
+        mask: int = socket.events
+        entry.reported = mask
+        return entry.handle, 0, mask
+
+    def op_accept(
+        self, call: int, handle: int, flags: int, events: int, cookie: int,
+        a0: int, a1: int, a2: int, a3: int,
+    ) -> tuple[int, int, int]:  # fmt: skip
+        handles = self._handles
+        listener = handles.live.get(handle)
+        if listener is None:
+            return handle, -_EBADF, _NVAL
+        if handles.is_full:  # the connection stays in the engine's queue
+            queue_mask = listener.socket.events
+            self._readiness.told(listener, queue_mask)
+            return handle, -_EMFILE, queue_mask
+        if events:
+            self._readiness.mode(flags)  # refused before a connection is taken
+        socket = listener.socket.accept()
+        queue_mask = listener.socket.events
+        self._readiness.told(listener, queue_mask)
+        if isinstance(socket, int):
+            return handle, socket, queue_mask
+        entry = handles.add(socket)
+        socket.owner = entry
+        mask: int = socket.events
+        entry.reported = mask
+        if events:
+            self._readiness.subscribe(entry, events, cookie, flags)
+        local, port = socket.local or _NO_ADDRESS
+        peer, peer_port = socket.peer or _NO_ADDRESS
+        family = _FAMILIES[len(local)]
+        _ACCEPTED.pack_into(
+            self._view, call + _ARGS, queue_mask,
+            family, port, 0, local, family, peer_port, 0, peer,
+        )  # fmt: skip
+        return entry.handle, 0, mask
+
+    def op_close(
+        self, call: int, handle: int, flags: int, events: int, cookie: int,
+        a0: int, a1: int, a2: int, a3: int,
+    ) -> tuple[int, int, int]:  # fmt: skip
+        entry = self._handles.live.get(handle)
+        if entry is None:
+            return handle, -_EBADF, _NVAL
+        self.close(entry)
+        return handle, 0, 0
+
+    def close(self, entry: Entry) -> None:
+        """Let go of the socket; the engine ends its connection by itself."""
+        self._readiness.forget(entry)
+        self._handles.remove(entry)
+        socket = entry.socket
+        socket.owner = None
+        socket.close()
+
+    def op_bind(
+        self, entry: Entry, call: int, flags: int, events: int, cookie: int,
+        a0: int, a1: int, a2: int, a3: int,
+    ) -> int:  # fmt: skip
+        family, port, address = self._fetch(call + _LOCAL)
+        if not family:
+            return -_EAFNOSUPPORT
+        result = entry.socket.bind(address, port)
+        self._tell_local(entry, call)
+        return result
+
+    def op_listen(
+        self, entry: Entry, call: int, flags: int, events: int, cookie: int,
+        a0: int, a1: int, a2: int, a3: int,
+    ) -> int:  # fmt: skip
+        backlog = min(a0 & 0xFFFFFFFF, 0x7FFFFFFF)
+        result = entry.socket.listen(backlog)
+        self._tell_local(entry, call)
+        if result == 0:
+            local = entry.socket.local
+            if local is not None:
+                self.listening(local[0], local[1])
+        return result
+
+    def op_connect(
+        self, entry: Entry, call: int, flags: int, events: int, cookie: int,
+        a0: int, a1: int, a2: int, a3: int,
+    ) -> int:  # fmt: skip
+        family, port, address = self._fetch(call + _PEER)
+        if not family:
+            return -_EAFNOSUPPORT
+        result = entry.socket.connect(address, port)
+        self._tell_local(entry, call)
+        self._tell_peer(entry, call)
+        return result
+
+    def op_shutdown(
+        self, entry: Entry, call: int, flags: int, events: int, cookie: int,
+        a0: int, a1: int, a2: int, a3: int,
+    ) -> int:  # fmt: skip
+        if a0 > int(abi.Shut.RDWR):
+            return -_EINVAL
+        return entry.socket.shutdown(a0)
+
+    def op_getsockname(
+        self, entry: Entry, call: int, flags: int, events: int, cookie: int,
+        a0: int, a1: int, a2: int, a3: int,
+    ) -> int:  # fmt: skip
+        self._tell_local(entry, call)
+        return 0
+
+    def op_getpeername(
+        self, entry: Entry, call: int, flags: int, events: int, cookie: int,
+        a0: int, a1: int, a2: int, a3: int,
+    ) -> int:  # fmt: skip
+        self._tell_local(entry, call)
+        self._tell_peer(entry, call)
+        return -_ENOTCONN if entry.socket.peer is None else 0
+
+    def _fetch(self, at: int) -> tuple[int, int, bytes]:
+        """Family, port and address of an endpoint; family 0 if the address is not spoken here."""
+        family, port, scope, address = _ENDPOINT.unpack_from(self._view, at)
+        if family == _INET:
+            if scope or any(address[4:]):
+                raise Refused(_RESERVED)
+            return family, port, address[:4]
+        return 0, 0, b""
+
+    def _tell_local(self, entry: Entry, call: int) -> None:
+        self._tell(entry.socket.local or _NO_ADDRESS, call + _LOCAL)
+
+    def _tell_peer(self, entry: Entry, call: int) -> None:
+        self._tell(entry.socket.peer or _NO_ADDRESS, call + _PEER)
+
+    def _tell(self, name: Address, at: int) -> None:
+        address, port = name
+        _ENDPOINT.pack_into(self._view, at, _FAMILIES[len(address)], port, 0, address)
