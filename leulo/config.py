@@ -103,6 +103,7 @@ class RunConfig:
     timeout_ns: int | None = None
     max_ticks: int | None = None
     ready_fd: int | None = None
+    counters: Path | None = None
 
 
 def mac_of(name: str) -> bytes:

@@ -1,0 +1,125 @@
+"""The ``leulo`` command: one file a verb, loaded only when that verb is typed.
+
+This file knows the verbs' names and how an error becomes one sentence and an exit code; nothing
+else. Whatever goes wrong, nobody is shown a traceback: our own mistakes leave theirs in a file
+that the message names.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from typing import Final
+
+import click
+
+import leulo
+from leulo.errors import EXIT_BUG, EXIT_INTERRUPTED, EXIT_USAGE, LeuloBug, LeuloError
+
+# verb -> (module, one line for the list; the module is not imported for the list)
+VERBS: Final = {
+    "boot": ("leulo.cli.boot", "Boot a guest and give it a network."),
+    "doctor": ("leulo.cli.doctor", "Say what this computer offers and lacks."),
+    "image": ("leulo.cli.image", "Build the guest image."),
+}
+
+
+class _Verbs(click.Group):
+    """Finds a verb by importing its file."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in VERBS:
+            return None
+        command = importlib.import_module(VERBS[cmd_name][0]).command
+        assert isinstance(command, click.Command)
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] not in VERBS and not args[0].startswith("-"):
+            raise click.UsageError(f"{args[0]} is no verb: write {', '.join(VERBS)}", ctx)
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Verbs"):
+            formatter.write_dl([(name, line) for name, (_, line) in VERBS.items()])
+
+
+@click.group(
+    cls=_Verbs,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Try `leulo boot`, then `curl http://127.0.0.1:8080/` in another terminal.",
+    subcommand_metavar="VERB [ARGUMENTS]...",
+)
+@click.version_option(leulo.__version__, "--version", message="leulo %(version)s")
+def group() -> None:
+    """A hypervisor that runs TCP for its guests."""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The entry point: run, then exit with the code of errors.py."""
+    status = run(list(sys.argv[1:] if arguments is None else arguments))
+    try:
+        sys.stdout.flush()
+    except OSError:  # the reader of a pipe has gone: nothing is left to tell it
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    sys.exit(status)
+
+
+def run(arguments: list[str]) -> int:
+    """Do what ``arguments`` say, every error as a sentence on stderr; returns the exit code."""
+    try:
+        status = group.main(arguments, prog_name="leulo", standalone_mode=False)
+    except LeuloBug as error:
+        return _report_bug(error)
+    except LeuloError as error:
+        _say(str(error))
+        return error.exit_code
+    except click.ClickException as error:
+        context = getattr(error, "ctx", None)
+        hint = f" (see {context.command_path} --help)" if context is not None else ""
+        _say(error.format_message().rstrip(".") + hint)
+        return EXIT_USAGE
+    except (KeyboardInterrupt, click.Abort):
+        _say("interrupted")
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        return 128 + signal.SIGPIPE
+    except Exception as error:
+        return _report_bug(error)
+    return status if isinstance(status, int) else 0
+
+
+def _say(sentence: str) -> None:
+    print(f"leulo: {sentence}", file=sys.stderr)  # noqa: T201
+
+
+def _report_bug(error: BaseException) -> int:
+    """One sentence that names the file with the traceback, or the traceback if it was wished."""
+    import tempfile
+    import traceback
+
+    text = "".join(traceback.format_exception(error))
+    about = f"{type(error).__name__}: {error}".splitlines()[0]
+    if os.environ.get("LEULO_TRACEBACK"):
+        print(text, file=sys.stderr)  # noqa: T201
+        _say(f"this is a bug in Leulo: {about}")
+        return EXIT_BUG
+    try:
+        with tempfile.NamedTemporaryFile(
+            "w", prefix="leulo-bug-", suffix=".txt", delete=False, errors="replace"
+        ) as file:
+            file.write(f"leulo {leulo.__version__}, python {sys.version}\n")
+            file.write(f"arguments: {sys.argv[1:]}\n\n{text}")
+        where = f"the traceback is in {file.name}: please send it with your report"
+    except OSError:
+        where = "run it again with LEULO_TRACEBACK=1 and send the traceback with your report"
+    _say(f"this is a bug in Leulo ({about}); {where}")
+    return EXIT_BUG

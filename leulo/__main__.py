@@ -1,0 +1,5 @@
+"""``python -m leulo`` is ``leulo``."""
+
+from leulo.cli import main
+
+main()

@@ -1,0 +1,87 @@
+"""Subscribers that write events down for people and programs: ``--log`` and ``--trace``.
+
+They add nothing of their own (no wall clock, no process number), so on the virtual clock two
+runs write the same bytes.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from enum import Enum
+from pathlib import Path
+from typing import Any, TextIO
+
+from leulo.errors import EnvironmentProblem
+from leulo.trace import Event
+from leulo.units import NS_PER_S
+
+
+class JsonLines:
+    """Every event as one JSON object a line, in the order in which it happened."""
+
+    def __init__(self, path: Path) -> None:
+        """Raises EnvironmentProblem if the file cannot be written."""
+        self._path = path
+        try:
+            self._file = path.open("w", encoding="utf-8")
+        except OSError as error:
+            raise _cannot_write("--trace", path, error) from None
+
+    def __call__(self, event: Event) -> None:
+        try:
+            self._file.write(json.dumps(event.plain(), default=_plain, separators=(",", ":")))
+            self._file.write("\n")
+        except OSError as error:
+            raise _cannot_write("--trace", self._path, error) from None
+
+    def close(self) -> None:
+        try:
+            self._file.close()
+        except OSError as error:
+            raise _cannot_write("--trace", self._path, error) from None
+
+
+class LogLines:
+    """Events as one readable line each: time, name, then what it carries."""
+
+    def __init__(self, file: TextIO) -> None:
+        self._file = file
+
+    def __call__(self, event: Event) -> None:
+        plain = event.plain()
+        name, time_ns = plain.pop("event"), plain.pop("time_ns")
+        seconds, rest = divmod(time_ns, NS_PER_S)
+        values = " ".join(f"{key}={_shown(value)}" for key, value in plain.items())
+        print(f"[{seconds:5d}.{rest // 1000:06d}] {name} {values}".rstrip(), file=self._file)
+
+
+def write_counters(path: Path, counters: Mapping[str, int]) -> None:
+    """All counters as one JSON object. Raises EnvironmentProblem."""
+    try:
+        path.write_text(json.dumps(counters, indent=2) + "\n")
+    except OSError as error:
+        raise _cannot_write("--counters", path, error) from None
+
+
+def _cannot_write(key: str, path: Path, error: OSError) -> EnvironmentProblem:
+    return EnvironmentProblem(f"{key} {path}: cannot be written: {error.strerror}")
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, bytes | bytearray | memoryview):
+        return bytes(value).hex()
+    if isinstance(value, Enum):
+        return value.name
+    return str(value)
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, Enum):
+        return value.name
+    if isinstance(value, bytes | bytearray | memoryview):
+        data = bytes(value)
+        return data.hex() if len(data) <= 32 else f"{data[:32].hex()}..({len(data)})"
+    if isinstance(value, str):
+        return repr(value) if not value.isprintable() or " " in value or not value else value
+    return str(value)

@@ -1,0 +1,114 @@
+"""What ``leulo boot`` tells the person: the banner, the ready line, the end.
+
+Everything goes to stderr, each line whole: if the guest has left its cursor within a line, ours
+begins on the next.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Final, TextIO
+
+from leulo.config import MachineConfig, Publish, RunConfig, format_address
+from leulo.errors import ConfigError
+from leulo.units import MIB, NS_PER_S
+
+_HTTP_PORTS: Final = (80, 8000, 8080)
+
+
+def banner(machine: MachineConfig, run: RunConfig) -> list[str]:
+    """Mode, addresses and published ports, a line each."""
+    net = f"{format_address(machine.address)}/{machine.prefix_length} on {machine.net}"
+    if machine.gateway is not None:
+        net += f", gateway {format_address(machine.gateway)}"
+    lines = [
+        f"leulo: {machine.mode}: TCP runs in the hypervisor; {machine.memory_bytes // MIB} MiB, "
+        f"{run.clock} clock",
+        f"leulo: guest {net}",
+    ]
+    lines += [
+        f"leulo: {publish} leads to the guest's port {publish.guest_port}"
+        for publish in machine.publish
+    ]
+    return lines
+
+
+class Ready:
+    """Says once that the guest listens where it can be reached.
+
+    With published ports that is when it listens on the first of them, otherwise when it listens
+    on any. ``fd``, if given, gets the same line and is then closed (unless it is a standard one).
+    """
+
+    def __init__(self, machine: MachineConfig, fd: int | None) -> None:
+        """Raises ConfigError if ``fd`` is not open for writing."""
+        if fd is not None:
+            try:
+                os.write(fd, b"")
+            except OSError as error:
+                raise ConfigError(
+                    f"--ready-fd {fd}: cannot be written to: {error.strerror}"
+                ) from None
+        self._machine = machine
+        self._fd = fd
+        self.said = False
+
+    def on_listening(self, address: bytes, port: int) -> str | None:
+        """The ready line if this is the moment for it."""
+        if self.said:
+            return None
+        published = self._machine.publish
+        if published and port != published[0].guest_port:
+            return None
+        self.said = True
+        line = f"ready: {self._where(port, published[0] if published else None)}"
+        if self._fd is not None:
+            try:
+                os.write(self._fd, line.encode() + b"\n")
+                if self._fd > 2:
+                    os.close(self._fd)
+            except OSError:
+                self._fd = None  # whoever waited has gone; that is no reason to end the run
+        return line
+
+    def _where(self, port: int, publish: Publish | None) -> str:
+        if publish is not None:
+            host = format_address(publish.host_address)
+            host_port = publish.host_port
+        else:
+            host, host_port = format_address(self._machine.address), port
+        if host == "0.0.0.0":
+            host = "127.0.0.1"
+        if port not in _HTTP_PORTS:
+            return f"{host}:{host_port}"
+        return f"http://{host}/" if host_port == 80 else f"http://{host}:{host_port}/"
+
+
+def farewell(counters: Mapping[str, int], took_ns: int) -> str:
+    """One line of counters for the end of a run; those that are zero or unknown are left out."""
+    parts = [f"{took_ns // NS_PER_S}.{took_ns % NS_PER_S // 10**7:02d} s"]
+    for name, words in _FAREWELL.items():
+        value = counters.get(name, 0)
+        if value:
+            parts.append(f"{value:,} {words}".replace(",", " "))
+    return "leulo: " + ", ".join(parts)
+
+
+_FAREWELL: Final = {
+    "cpu.ticks": "ticks",
+    "hypercalls.calls": "hypercalls",
+    "hypercalls.events": "events",
+    "hypercalls.interrupts": "event interrupts",
+    "tcp.accepted": "connections accepted",
+    "tcp.connected": "connections made",
+    "tcp.segments_in": "segments in",
+    "tcp.segments_out": "segments out",
+    "tcp.retransmitted": "retransmitted",
+    "tcp.dropped": "dropped",
+}
+
+
+def say(file: TextIO, line: str, *, at_line_start: bool = True) -> None:
+    """Write one of our lines, on a line of its own."""
+    print(line if at_line_start else f"\n{line}", file=file, flush=True)
