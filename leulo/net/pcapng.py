@@ -49,14 +49,14 @@ MAX_COMMENT_BYTES: Final = 1024
 def section_header(application: str) -> bytes:
     """The block that begins a file. [pcapng 4.1]"""
     body = _SHB.pack(_BYTE_ORDER, 1, 0, -1)
-    return _block(_SECTION, body + _options([(_SHB_USERAPPL, application.encode()[:256])]))
+    return _block(_SECTION, body + _options([(_SHB_USERAPPL, _text(application, 256))]))
 
 
 def interface(name: str, description: str = "") -> bytes:
     """Describes the next interface; the first one has the number 0. [pcapng 4.2]"""
-    options = [(_IF_NAME, name.encode()[:256]), (_IF_TSRESOL, b"\x09")]
+    options = [(_IF_NAME, _text(name, 256)), (_IF_TSRESOL, b"\x09")]
     if description:
-        options.append((_IF_DESCRIPTION, description.encode()[:256]))
+        options.append((_IF_DESCRIPTION, _text(description, 256)))
     return _block(_INTERFACE, _IDB.pack(LINKTYPE_ETHERNET, 0, 0) + _options(options))
 
 
@@ -72,7 +72,7 @@ def packet(
     ``direction`` is INBOUND or OUTBOUND. [pcapng 4.3]"""
     options = [(_EPB_FLAGS, _LENGTH.pack(direction))]
     if comment:
-        options.append((_OPT_COMMENT, comment.encode()[:MAX_COMMENT_BYTES]))
+        options.append((_OPT_COMMENT, _text(comment, MAX_COMMENT_BYTES)))
     tail = bytes(-length & 3) + _options(options)
     total = 12 + _EPB.size + length + len(tail)
     return b"".join(
@@ -174,6 +174,11 @@ def _read_options(data: bytes) -> dict[int, bytes]:
         options[code] = data[at + 4 : at + 4 + length]
         at += 4 + length + (-length & 3)
     return options
+
+
+def _text(text: str, limit: int) -> bytes:
+    """UTF-8 of at most ``limit`` bytes, cut between characters."""
+    return text.encode()[:limit].decode(errors="ignore").encode()
 
 
 def _options(options: list[tuple[int, bytes]]) -> bytes:
