@@ -172,7 +172,8 @@ static ssize_t send(struct file *file, uintptr_t from, bool is_user, size_t byte
             int count = 1;
             size_t covered;
             if (is_user) {
-                count = user_pieces(from + sent, bytes - sent, false, pieces, PIECES_MOST, &covered);
+                count =
+                    user_pieces(from + sent, bytes - sent, false, pieces, PIECES_MOST, &covered);
                 if (count < 0) return sent ? (ssize_t)sent : count;
             } else {
                 pieces[0] = (struct piece){from + sent, bytes - sent};

@@ -13,7 +13,7 @@ struct client {
     struct connection c;
     char *saved; /* input that waits: half a request, or whole ones behind an unfinished answer */
     size_t saved_bytes;
-    int discarded; /* the answer was the last: input is thrown away, so many bytes yet (0: not so) */
+    int discarded; /* bytes thrown away since the last answer has gone; 0: it has not */
     struct response response;
 };
 
