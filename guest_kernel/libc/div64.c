@@ -46,16 +46,23 @@ static uint64_t size_of(int64_t x) {
     return x < 0 ? -(uint64_t)x : (uint64_t)x;
 }
 
-int64_t __divdi3(int64_t n, int64_t d) {
-    uint64_t q = __udivmoddi4(size_of(n), size_of(d), 0);
+/* The rest has the sign of n. */
+int64_t __divmoddi4(int64_t n, int64_t d, int64_t *rest) {
+    uint64_t r, q = __udivmoddi4(size_of(n), size_of(d), &r);
 
+    *rest = (int64_t)(n < 0 ? -r : r);
     return (int64_t)((n < 0) != (d < 0) ? -q : q);
 }
 
-int64_t __moddi3(int64_t n, int64_t d) /* the rest has the sign of n */
-{
-    uint64_t rest;
+int64_t __divdi3(int64_t n, int64_t d) {
+    int64_t rest;
 
-    __udivmoddi4(size_of(n), size_of(d), &rest);
-    return (int64_t)(n < 0 ? -rest : rest);
+    return __divmoddi4(n, d, &rest);
+}
+
+int64_t __moddi3(int64_t n, int64_t d) {
+    int64_t rest;
+
+    __divmoddi4(n, d, &rest);
+    return rest;
 }

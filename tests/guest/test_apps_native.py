@@ -1,7 +1,8 @@
-"""The servers' logic, without the guest: the same sources on the host's libc, over loopback.
+"""The servers' logic, without the guest: on the host's TCP, over loopback.
 
-What is wrong here is wrong in `guest_kernel/apps`; what only fails in the guest is the kernel's
-or the hypervisor's.
+Each test runs twice: the sources on the host's libc (the native mode), and on the guest's libc, as
+in the guest. What is wrong here is wrong in `guest_kernel/apps` or `libc`; what only fails in the
+guest is the kernel's or the hypervisor's.
 """
 
 from __future__ import annotations
@@ -12,24 +13,29 @@ import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from pathlib import Path
 
 import pytest
+from freestanding import KERNEL, build, sources_of
 
-KERNEL = Path(__file__).parents[2] / "guest_kernel"
 TIMEOUT_S = 20.0
 
 Server = Callable[[str], int]  # name of a program -> its port
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+@pytest.fixture(scope="module", params=["host libc", "guest libc"])
+def server(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Server]:
     """Starts servers once each, on ports the system chooses."""
-    if shutil.which("make") is None or shutil.which("gcc") is None:
+    folder = tmp_path_factory.mktemp("servers")
+    if request.param == "guest libc":
+        for name in ("httpd", "echo", "discard", "chargen"):
+            build(sources_of(name), folder / name)
+    elif shutil.which("make") is None or shutil.which("gcc") is None:
         pytest.skip("needs make and gcc")
-    folder = tmp_path_factory.mktemp("native")
-    make = ["make", "-s", "-C", str(KERNEL / "native"), f"OUT={folder}", "CC=gcc"]
-    subprocess.run(make, check=True)
+    else:
+        make = ["make", "-s", "-C", str(KERNEL / "native"), f"OUT={folder}", "CC=gcc"]
+        subprocess.run(make, check=True)
     www = folder / "www"
     shutil.copytree(KERNEL / "www", www)
     (www / "big.txt").write_bytes(bytes(range(256)) * 4096)
