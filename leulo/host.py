@@ -104,6 +104,7 @@ class Host:
         self.switch = Switch()
         self.link: Link | None = None
         self.account = Account()
+        self.attend: Callable[[], None] = _nobody  # called at every look outside
         self._virtual = clock if isinstance(clock, VirtualClock) else None
         self._quantum_ns = quantum_ns
         self._timeout_ns = timeout_ns
@@ -266,6 +267,8 @@ class Host:
 
     def _rest(self) -> None:
         """Nobody can run: sleep, or in virtual time jump, to what comes next."""
+        for machine in self.machines:
+            machine.flush_console()  # a prompt has no newline, and now there is time for it
         deadline = self.next_deadline()
         if self._virtual is not None:
             if deadline is None:
@@ -302,10 +305,12 @@ class Host:
         """
         self._drain()
         if self._virtual is None:
+            self.attend()
             self.poller.wait(wait_ns)
         else:  # only the escape key and signals come from outside; nothing there moves the clock
             self._turns += 1
             if self._turns % _TURNS_PER_LOOK == 0:
+                self.attend()
                 self.poller.wait(0)
         now = self.clock.now_ns()
         link = self.link
@@ -336,3 +341,7 @@ class Host:
                 if self._stopwatch:
                     self.account.engine_ns += drained - began
                     self.account.link_ns += self._stopwatch() - drained
+
+
+def _nobody() -> None:
+    """Nobody attends."""
