@@ -1,0 +1,217 @@
+"""The PC's pair of 8259A interrupt controllers, between sixteen lines and the CPU's INTR pin.
+
+The CPU takes an offered vector by itself, without an exit. So the pair settles lazily: before
+every register access and every change of a line it asks the pin whether the offer was taken, and
+if so carries the acknowledge cycle out first. Nothing changes between offer and acknowledge,
+which makes the late bookkeeping exact.
+
+Only with automatic EOI does an acknowledge alone make way for the next request. While one waits
+like that, `Pic.next_deadline` says "at once" and `Pic.advance` looks whether the way is free.
+The primary chip is the datasheet's master, the secondary its slave. [8259A Cascade Mode]
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from leulo.devices.byte_ports import BytePorts
+from leulo.devices.pic_chip import SPURIOUS_LEVEL, PicChip
+from leulo.irq import IntrPin, Line
+from leulo.state import State, load_fields, save_fields
+
+IRQ_COUNT: Final = 16
+CASCADE_IRQ: Final = 2
+FLOATING_VECTOR: Final = 0xFF  # nobody drives the data bus in the second INTA cycle
+ELCR_FIXED: Final = (0x07, 0x21)  # IRQ 0, 1, 2, 8 and 13 are edge triggered on every PC
+
+
+class Pic:
+    """Two chips, the secondary on the primary's input 2.
+
+    Bus targets: ``primary`` (2 ports at 0x20), ``secondary`` (2 ports at 0xA0) and ``elcr`` (the
+    chipset's 2 edge/level registers at 0x4D0; bit n makes an input level triggered).
+    """
+
+    FIELDS: Final = ("interrupts", "spurious", "offered", "waits_behind")
+
+    def __init__(self, pin: IntrPin) -> None:
+        self._pin = pin
+        self._primary = PicChip()
+        self._secondary = PicChip()
+        self._lines = [Line(self._listener(irq)) for irq in range(IRQ_COUNT)]
+        self.primary = ChipPorts(self, self._primary)
+        self.secondary = ChipPorts(self, self._secondary)
+        self.elcr = EdgeLevelPorts(self, (self._primary, self._secondary))
+        self.offered: int | None = None  # the vector at the pin
+        self.interrupts = 0  # acknowledge cycles so far
+        self.spurious = 0  # of these, without a request behind them
+        self.waits_behind = False
+
+    def line(self, irq: int) -> Line:
+        """The wire of IRQ 0 to 15. Raises ValueError for 2, which joins the chips."""
+        if irq == CASCADE_IRQ or not 0 <= irq < IRQ_COUNT:
+            raise ValueError(f"IRQ {irq} has no line")
+        return self._lines[irq]
+
+    def next_deadline(self) -> int | None:
+        """0 (at once) while a request waits only for the offered vector to be taken, else None."""
+        return 0 if self.waits_behind else None
+
+    def advance(self, now_ns: int) -> None:
+        """Carry out an acknowledge cycle that has happened, and offer what comes next."""
+        if self.waits_behind:
+            self.catch_up()
+            self.offer_next()
+
+    def reset(self) -> None:
+        """Power-on. Lines keep their levels: they belong to the devices."""
+        self.catch_up()
+        self._primary.reset()
+        self._secondary.reset()
+        self.interrupts = 0
+        self.spurious = 0
+        self.offer_next()
+
+    def save(self) -> State:
+        self.catch_up()
+        state = save_fields(self, 1, self.FIELDS)
+        state["primary"] = self._primary.save()
+        state["secondary"] = self._secondary.save()
+        state["lines"] = [line.level for line in self._lines]
+        return state
+
+    def load(self, state: State) -> None:
+        """Take ``state`` back, the offer at the pin included."""
+        self._pin.taken()
+        load_fields(self, 1, self.FIELDS, state)
+        self._primary.load(state["primary"])
+        self._secondary.load(state["secondary"])
+        for line, level in zip(self._lines, state["lines"], strict=True):
+            line.level = level
+        self._pin.post(self.offered)
+
+    def _listener(self, irq: int) -> _LineListener:
+        chip = self._primary if irq < 8 else self._secondary
+        return _LineListener(self, chip, irq & 7)
+
+    def change(self, chip: PicChip, level: int, high: bool) -> None:
+        """A line's level has changed."""
+        self.catch_up()
+        chip.set_line(level, high)
+        self.offer_next()
+
+    def catch_up(self) -> None:
+        """Carry out the acknowledge cycle if the CPU has taken the offered vector."""
+        if self.offered is None or not self._pin.taken():
+            return
+        self.offered = None
+        self.interrupts += 1
+        requested = self._primary.pending()
+        level = self._primary.acknowledge()
+        if requested is None:
+            self.spurious += 1
+        elif level == CASCADE_IRQ and self._secondary_answers():
+            if self._secondary.pending() is None:
+                self.spurious += 1
+            self._secondary.acknowledge()
+            self._primary.set_line(CASCADE_IRQ, False)  # INTA takes its INT low
+
+    def offer_next(self) -> None:
+        """Put at the pin what the pair asks for now."""
+        self._primary.set_line(CASCADE_IRQ, self._secondary.pending() is not None)
+        vector = self._vector()
+        if vector != self.offered:
+            self.offered = vector
+            self._pin.post(vector)
+        self.waits_behind = vector is not None and self._has_next()
+
+    def _vector(self) -> int | None:
+        level = self._primary.pending()
+        if level is None:
+            return None
+        if level == CASCADE_IRQ and self._primary.icw3 >> CASCADE_IRQ & 1:
+            if not self._secondary_answers():
+                return FLOATING_VECTOR
+            behind = self._secondary.pending()
+            return self._secondary.vector_base | (SPURIOUS_LEVEL if behind is None else behind)
+        return self._primary.vector_base | level
+
+    def _has_next(self) -> bool:
+        """Will taking the offered vector alone make way for another request?"""
+        level = self._primary.pending()
+        if level is None or not self._primary.is_automatic:
+            return False
+        if self._primary.left_after(level):
+            return True
+        if level == CASCADE_IRQ and self._secondary_answers() and self._secondary.is_automatic:
+            behind = self._secondary.pending()
+            return behind is not None and bool(self._secondary.left_after(behind))
+        return False
+
+    def _secondary_answers(self) -> bool:
+        """Does the secondary take part in an acknowledge of input 2? [8259A ICW3]"""
+        return bool(
+            self._primary.icw3 >> CASCADE_IRQ & 1
+            and self._secondary.is_ready
+            and self._secondary.icw3 & 7 == CASCADE_IRQ
+        )
+
+
+class ChipPorts(BytePorts):
+    """One chip's two ports: settles the pair around each access."""
+
+    LENGTH = 2
+
+    def __init__(self, pic: Pic, chip: PicChip) -> None:
+        self._pic = pic
+        self._chip = chip
+
+    def read_byte(self, offset: int) -> int:
+        self._pic.catch_up()
+        value = self._chip.read_byte(offset)
+        self._pic.offer_next()
+        return value
+
+    def write_byte(self, offset: int, value: int) -> None:
+        self._pic.catch_up()
+        self._chip.write_byte(offset, value)
+        self._pic.offer_next()
+
+    def peek_byte(self, offset: int) -> int:
+        self._pic.catch_up()
+        return self._chip.peek_byte(offset)
+
+
+class EdgeLevelPorts(BytePorts):
+    """The chipset's edge/level registers: offset 0 for IRQ 0-7, offset 1 for IRQ 8-15."""
+
+    LENGTH = 2
+
+    def __init__(self, pic: Pic, chips: tuple[PicChip, PicChip]) -> None:
+        self._pic = pic
+        self._chips = chips
+
+    def read_byte(self, offset: int) -> int:
+        return self._chips[offset].elcr
+
+    def write_byte(self, offset: int, value: int) -> None:
+        self._pic.catch_up()
+        self._chips[offset].elcr = value & ~ELCR_FIXED[offset]
+        self._pic.offer_next()
+
+    def peek_byte(self, offset: int) -> int:
+        return self._chips[offset].elcr
+
+
+class _LineListener:
+    """What a line calls when its level changes."""
+
+    __slots__ = ("_chip", "_level", "_pic")
+
+    def __init__(self, pic: Pic, chip: PicChip, level: int) -> None:
+        self._pic = pic
+        self._chip = chip
+        self._level = level
+
+    def __call__(self, high: bool) -> None:
+        self._pic.change(self._chip, self._level, high)
