@@ -34,11 +34,10 @@ class StubClock(Clock):
 class StubSocket:
     """A socket that is always ready, takes everything and gives whatever is asked for."""
 
-    def __init__(self) -> None:
-        self.owner: object | None = None
-        self.events = int(abi.Poll.IN | abi.Poll.OUT)
-        self.local: tuple[bytes, int] | None = (bytes([10, 0, 2, 15]), 80)
-        self.peer: tuple[bytes, int] | None = (bytes([10, 0, 2, 2]), 40000)
+    owner: object | None = None
+    events = int(abi.Poll.IN | abi.Poll.OUT)
+    local: tuple[bytes, int] | None = (bytes([10, 0, 2, 15]), 80)
+    peer: tuple[bytes, int] | None = (bytes([10, 0, 2, 2]), 40000)
 
     def bind(self, address: bytes, port: int) -> int:
         return 0
