@@ -148,7 +148,8 @@ class Machine:
         self.ports.attach(0xA0, 2, "PIC 2", self.pic.secondary)
         self.ports.attach(0x40, 4, "PIT", self.pit)
         self.ports.attach(0x61, 1, "PIT speaker gate", self.pit.speaker)
-        self.ports.attach(0x60, 5, "keyboard", Keyboard(self._reset))
+        self.ports.attach(0x4D0, 2, "PIC edge/level", self.pic.elcr)
+        self.ports.attach(0x64, 1, "keyboard", Keyboard(self._reset))
         self.ports.attach(0x70, 2, "RTC", self.rtc)
         self.ports.attach(0xF4, 1, "debug exit", DebugExit(self._power_off))
         self.ports.attach(0x3F8, 8, "UART COM1", self.uart)
@@ -187,6 +188,10 @@ class Machine:
     def next_deadline(self) -> int | None:
         """When a chip or the engine next has something to do, in the host's nanoseconds."""
         earliest = self.stack.next_deadline()
+        if self.is_runnable():  # an interrupt that follows another waits for the CPU, not for time
+            due = self.pic.next_deadline()
+            if due is not None:
+                return due
         for chip in (self.pit, self.rtc, self.uart):
             due = chip.next_deadline()
             if due is not None and (earliest is None or due < earliest):
@@ -195,7 +200,7 @@ class Machine:
 
     def serve(self, now_ns: int) -> None:
         """Between quanta: timers that are due, then events for the guest."""
-        for chip in (self.pit, self.rtc, self.uart):
+        for chip in (self.pic, self.pit, self.rtc, self.uart):
             due = chip.next_deadline()
             if due is not None and due <= now_ns:
                 chip.advance(now_ns)
