@@ -83,6 +83,9 @@ def run(arguments: list[str]) -> int:
         _say(str(error))
         return error.exit_code
     except click.ClickException as error:
+        if type(error).__name__ == "NoArgsIsHelpError":  # from click 8.2 on
+            click.echo(error.format_message())
+            return 0
         context = getattr(error, "ctx", None)
         hint = f" (see {context.command_path} --help)" if context is not None else ""
         _say(error.format_message().rstrip(".") + hint)

@@ -1,1 +1,165 @@
-"""``leulo doctor``: what this computer offers and lacks, each with what to do about it."""
+"""``leulo doctor``: what this computer offers and lacks, each with what to do about it.
+
+A check gives one finding: good, a remark (something optional is missing), or bad (``leulo boot``
+cannot work). The exit code is 5 if any is bad.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from enum import Enum
+from typing import Final
+
+import click
+
+import leulo
+from leulo.errors import EXIT_ENVIRONMENT, EXIT_OK, LeuloError
+
+UNICORN_VERSION: Final = "2.1.4"
+
+# program -> (what it is for, Debian package)
+_PROGRAMS: Final = {
+    "ip": ("tests and bench over TAP", "iproute2"),
+    "curl": ("tests", "curl"),
+    "tshark": ("tests of captures", "tshark"),
+    "qemu-system-i386": ("tests against QEMU", "qemu-system-x86"),
+    "nginx": ("bench", "nginx-light"),
+    "wrk": ("bench", "wrk"),
+}
+
+
+class Verdict(Enum):
+    GOOD = "ok"
+    REMARK = "--"
+    BAD = "NO"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One line of the table: ``advice`` is what to do, empty if there is nothing."""
+
+    what: str
+    verdict: Verdict
+    text: str
+    advice: str = ""
+
+
+def findings() -> Iterator[Finding]:
+    """Every check, in the order in which they are shown; none raises."""
+    for what, check in _CHECKS.items():
+        try:
+            yield check(what)
+        except LeuloError as error:
+            yield Finding(what, Verdict.BAD, str(error))
+        except Exception as error:
+            yield Finding(what, Verdict.BAD, f"the check itself failed: {error!r}")
+    for program, (purpose, package) in _PROGRAMS.items():
+        found = shutil.which(program, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
+        if found:
+            yield Finding(program, Verdict.GOOD, found)
+        else:
+            yield Finding(
+                program, Verdict.REMARK, f"not found; only for {purpose}",
+                f"apt-get install {package}",
+            )  # fmt: skip
+
+
+def _platform(what: str) -> Finding:
+    here = f"{platform.system()} on {platform.machine()}"
+    if here == "Linux on x86_64":
+        return Finding(what, Verdict.GOOD, here)
+    return Finding(what, Verdict.BAD, here, "Leulo runs on x86-64 Linux only")
+
+
+def _python(what: str) -> Finding:
+    return Finding(what, Verdict.GOOD, f"{platform.python_version()} ({sys.executable})")
+
+
+def _unicorn(what: str) -> Finding:
+    try:
+        version = importlib.metadata.version("unicorn")
+    except importlib.metadata.PackageNotFoundError:
+        version = "not installed"
+    if version == UNICORN_VERSION:
+        return Finding(what, Verdict.GOOD, version)
+    return Finding(what, Verdict.BAD, version, f"pip install unicorn=={UNICORN_VERSION}")
+
+
+def _cpu(what: str) -> Finding:
+    from leulo.cpu import self_test
+
+    result = self_test()
+    if result.passed:
+        return Finding(what, Verdict.GOOD, result.summary)
+    return Finding(what, Verdict.BAD, result.summary, "run `pip install --force-reinstall "
+                   f"unicorn=={UNICORN_VERSION}`; if it stays, please report it")  # fmt: skip
+
+
+def _image(what: str) -> Finding:
+    from leulo import image
+
+    path = image.packaged()
+    if image.is_reference(path):
+        return Finding(what, Verdict.GOOD, f"{path} is the reference")
+    return Finding(
+        what, Verdict.REMARK, f"{path} is not the reference: its sources or compiler differ",
+        "results on the virtual clock will differ too",
+    )  # fmt: skip
+
+
+def _tap(what: str) -> Finding:
+    if not os.path.exists("/dev/net/tun"):
+        return Finding(what, Verdict.REMARK, "/dev/net/tun is not there; --net user works",
+                       "modprobe tun; in a container: --device /dev/net/tun")  # fmt: skip
+    if not os.access("/dev/net/tun", os.R_OK | os.W_OK):
+        return Finding(what, Verdict.REMARK, "/dev/net/tun may not be opened; --net user works",
+                       "run as root, or make a TAP: ip tuntap add dev leulo0 mode tap user "
+                       "$USER")  # fmt: skip
+    if os.geteuid() != 0:
+        return Finding(what, Verdict.REMARK, "may use a TAP that is there, not make one",
+                       "ip tuntap add dev leulo0 mode tap user $USER (as root)")  # fmt: skip
+    return Finding(what, Verdict.GOOD, "may be made")
+
+
+_CHECKS: Final[dict[str, Callable[[str], Finding]]] = {
+    "platform": _platform,
+    "python": _python,
+    "unicorn": _unicorn,
+    "CPU self-test": _cpu,
+    "guest image": _image,
+    "TAP": _tap,
+}
+
+
+@click.command("doctor", short_help="Say what this computer offers and lacks.")
+def command() -> int:
+    """Say what this computer offers and lacks for running Leulo.
+
+    Exit code 0 if `leulo boot` can work here, 5 if not.
+    """
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    colours = {Verdict.GOOD: "green", Verdict.REMARK: "yellow", Verdict.BAD: "bold red"}
+    console = Console(highlight=False, soft_wrap=not sys.stdout.isatty())
+    table = Table(
+        title=f"leulo {leulo.__version__}", title_justify="left", box=None, padding=(0, 1)
+    )
+    table.add_column("")
+    table.add_column("what")
+    table.add_column("found", overflow="fold")
+    any_bad = False
+    for finding in findings():
+        any_bad = any_bad or finding.verdict is Verdict.BAD
+        text = f"{finding.text}\n-> {finding.advice}" if finding.advice else finding.text
+        verdict = Text(finding.verdict.value, style=colours[finding.verdict])
+        table.add_row(verdict, Text(finding.what), Text(text))
+    console.print(table)
+    return EXIT_ENVIRONMENT if any_bad else EXIT_OK

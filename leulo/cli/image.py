@@ -28,5 +28,9 @@ def command() -> None:
 def build(cc: str | None, output: Path | None) -> None:
     """Compile guest_kernel/ with the pinned compiler into guest.img.
 
-    Needs a checkout. The same sources give the same bytes on every machine, unless --cc is used.
+    Needs a checkout. The same sources give the same bytes on every computer, unless --cc is used.
     """
+    from leulo import image
+
+    built = image.build(output, compiler=cc)
+    click.echo(f"{built}: {built.stat().st_size} bytes")

@@ -14,7 +14,8 @@ from leulo.config import MachineConfig, Publish, RunConfig, format_address
 from leulo.errors import ConfigError
 from leulo.units import MIB, NS_PER_S
 
-_HTTP_PORTS: Final = (80, 8000, 8080)
+HTTP_PORT: Final = 80
+_HTTP_PORTS: Final = (HTTP_PORT, 8000, 8080)
 
 
 def banner(machine: MachineConfig, run: RunConfig) -> list[str]:
@@ -37,8 +38,9 @@ def banner(machine: MachineConfig, run: RunConfig) -> list[str]:
 class Ready:
     """Says once that the guest listens where it can be reached.
 
-    With published ports that is when it listens on the first of them, otherwise when it listens
-    on any. ``fd``, if given, gets the same line and is then closed (unless it is a standard one).
+    With published ports that is when it listens on the first of them; otherwise when it listens
+    on port 80, which the packaged guest does, or on any port if ``--append`` made it another
+    guest. ``fd``, if given, gets the same line and is then closed (unless it is a standard one).
     """
 
     def __init__(self, machine: MachineConfig, fd: int | None) -> None:
@@ -59,7 +61,10 @@ class Ready:
         if self.said:
             return None
         published = self._machine.publish
-        if published and port != published[0].guest_port:
+        if published:
+            if port != published[0].guest_port:
+                return None
+        elif port != HTTP_PORT and not self._machine.append and self._machine.image is None:
             return None
         self.said = True
         line = f"ready: {self._where(port, published[0] if published else None)}"
@@ -107,6 +112,11 @@ _FAREWELL: Final = {
     "tcp.retransmitted": "retransmitted",
     "tcp.dropped": "dropped",
 }
+
+
+def reason(why: str, explanation: str) -> str:
+    """Why the run ended, for an ending that is not a success."""
+    return f"leulo: {why}: {explanation}" if explanation else f"leulo: {why}"
 
 
 def say(file: TextIO, line: str, *, at_line_start: bool = True) -> None:

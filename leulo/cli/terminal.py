@@ -173,6 +173,14 @@ class Terminal:
                 return  # the terminal itself has gone
 
     @property
+    def is_tty(self) -> bool:
+        """Whether the guest's bytes go to a person's screen."""
+        try:
+            return os.isatty(self._stdout)
+        except OSError:
+            return False
+
+    @property
     def is_raw(self) -> bool:
         """Whether keys arrive one by one, Ctrl-C among them."""
         return self._saved is not None

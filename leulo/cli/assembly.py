@@ -1,0 +1,208 @@
+"""From a checked configuration to a running host: opens what the flags name, joins it, runs it.
+
+This is the only place where the host's clock and randomness enter; everything below is given
+them. Whatever was opened is closed again, in the reverse order, however the run ends.
+"""
+
+from __future__ import annotations
+
+import random
+import sys
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Final
+
+from leulo.cli import messages
+from leulo.cli.events import JsonLines, LogLines, write_counters
+from leulo.cli.terminal import Terminal
+from leulo.clock import Clock, RealClock, VirtualClock
+from leulo.config import MachineConfig, RunConfig
+from leulo.costs import Costs
+from leulo.errors import EXIT_INTERRUPTED, EXIT_OK, ImageError
+from leulo.host import Ending, Host, Outcome
+from leulo.links import LinkContext, open_link
+from leulo.links.base import Offload
+from leulo.links.poller import Poller
+from leulo.machine import Machine
+from leulo.trace import Trace
+
+VIRTUAL_EPOCH_S: Final = 946_684_800  # 2000-01-01: what the guest's calendar shows at tick 0
+_IMAGE_BYTES_MOST: Final = 64 << 20
+# What the engine may leave to the switch, whose links do themselves what theirs cannot.
+_ENGINE_OFFLOAD: Final = Offload(checksum=True, tso_bytes=65_535)
+
+
+def boot(machine_config: MachineConfig, run_config: RunConfig) -> int:
+    """Run one machine until something ends it; returns the exit code of ``leulo boot``.
+
+    Raises LeuloError for everything that a person can put right.
+    """
+    began_ns = time.monotonic_ns()
+    with ExitStack() as cleanup:
+        session = _Session(machine_config, run_config, cleanup)
+        outcome = session.run()
+        status = session.exit_code(outcome)
+        counters = session.counters()
+    if run_config.counters is not None:
+        write_counters(run_config.counters, counters)
+    took_ns = time.monotonic_ns() - began_ns
+    _tell(session.terminal, messages.farewell(counters, took_ns))
+    if status != EXIT_OK:
+        _tell(session.terminal, messages.reason(outcome.ending.value, outcome.explanation))
+    return status
+
+
+class _Session:
+    """One machine on one host, with its console and everything that was asked for beside it."""
+
+    def __init__(self, machine: MachineConfig, run: RunConfig, cleanup: ExitStack) -> None:
+        self._run_config = run
+        ready = messages.Ready(machine, run.ready_fd)
+        image, image_name = _read_image(machine.image)
+        clock, costs, epoch_s = _clock_of(run)
+        stopwatch = time.monotonic_ns if run.counters is not None else None
+        random_bits = _random_bits(machine.seed)
+        trace = Trace()
+        if run.trace is not None:
+            writer = JsonLines(run.trace)
+            cleanup.callback(writer.close)
+            trace.subscribe("*", writer)
+        for glob in run.log:
+            trace.subscribe(glob, LogLines(sys.stderr))
+
+        poller = Poller()
+        cleanup.callback(poller.close)
+        link = open_link(
+            str(machine.net),
+            LinkContext(
+                clock=clock,
+                poller=poller,
+                trace=trace,
+                random_bits=random_bits,
+                guest_address=machine.address,
+                prefix_length=machine.prefix_length,
+                gateway=machine.gateway,
+                dns=machine.dns,
+                mtu=machine.mtu,
+                publish=machine.publish,
+                host_loopback=machine.host_loopback,
+            ),
+        )
+        cleanup.callback(link.close)
+        self.host = Host(
+            clock,
+            poller,
+            quantum_ns=run.quantum_ns,
+            timeout_ns=run.timeout_ns,
+            max_ticks=run.max_ticks,
+            stopwatch=stopwatch,
+        )
+        self._link = link
+        self.machine = Machine(
+            machine,
+            clock,
+            trace,
+            offload=_ENGINE_OFFLOAD,
+            console=self._print,
+            random_bits=random_bits,
+            epoch_s=epoch_s,
+            costs=costs,
+            stopwatch=stopwatch,
+        )
+        self.host.add(self.machine)
+        self.host.connect(link)
+        if run.pcap is not None:
+            from leulo.links.capture import Capture
+
+            epoch_ns = 0 if clock.is_virtual else time.time_ns() - clock.now_ns()
+            capture = Capture(run.pcap, clock, epoch_ns)
+            cleanup.callback(capture.close)
+            self.host.switch.watch(capture.record)
+        finished = getattr(link, "on_finished", None)
+        if finished is not None:
+            finished(lambda: self.host.finish(Outcome(Ending.FINISHED)))
+        self.machine.load(image, image_name)
+
+        for line in messages.banner(machine, run):
+            messages.say(sys.stderr, line)
+        self.terminal = Terminal(
+            poller,
+            self.machine.console_input,
+            interrupt=self.host.interrupt,
+            quit_run=self.host.interrupt,
+        )
+
+        def listening(address: bytes, port: int) -> None:
+            line = ready.on_listening(address, port)
+            if line is not None:
+                _tell(self.terminal, line)
+
+        self.machine.hypercalls.listening = listening
+        self.host.attend = self.terminal.pump
+
+    def run(self) -> Outcome:
+        with self.terminal:
+            return self.host.run()
+
+    def exit_code(self, outcome: Outcome) -> int:
+        """The outcome's, but the escape key ends a run as switching it off does."""
+        if outcome.ending is Ending.INTERRUPTED:
+            return EXIT_OK if self.terminal.quit_asked else EXIT_INTERRUPTED
+        return outcome.exit_code
+
+    def counters(self) -> dict[str, int]:
+        """Those of machine, link and switch, and where the time went if that was asked for."""
+        counters = self.machine.counters()
+        groups: dict[str, dict[str, int]] = {
+            "link": self._link.counters(),
+            "switch": self.host.switch.counters(),
+        }
+        if self._run_config.counters is not None:
+            account = self.host.account
+            groups["account"] = {
+                name: getattr(account, name)
+                for name in ("guest_ns", "hypercall_ns", "engine_ns", "link_ns", "total_ns")
+            }
+        for group, values in groups.items():
+            counters.update({f"{group}.{name}": value for name, value in values.items()})
+        return counters
+
+    def _print(self, data: bytes) -> None:
+        self.terminal.write(data)
+
+
+def _tell(terminal: Terminal, line: str) -> None:
+    messages.say(sys.stderr, line, at_line_start=terminal.at_line_start or not terminal.is_tty)
+    terminal.at_line_start = True
+
+
+def _read_image(path: Path | None) -> tuple[bytes, str]:
+    """The image's bytes, and its name for messages. Raises ImageError."""
+    if path is None:
+        from leulo import image
+
+        path = image.packaged()
+    try:
+        with path.open("rb") as file:
+            data = file.read(_IMAGE_BYTES_MOST + 1)
+    except OSError as error:
+        raise ImageError(f"{path}: cannot be read: {error.strerror}") from None
+    if len(data) > _IMAGE_BYTES_MOST:
+        raise ImageError(f"{path}: is larger than {_IMAGE_BYTES_MOST >> 20} MiB: it is no guest")
+    return data, str(path)
+
+
+def _clock_of(run: RunConfig) -> tuple[Clock, Costs, int]:
+    costs = Costs()
+    if run.clock == "virtual":
+        return VirtualClock(costs.tick_num, costs.tick_den), costs, VIRTUAL_EPOCH_S
+    return RealClock(time.monotonic_ns), costs, time.time_ns() // 10**9
+
+
+def _random_bits(seed: int | None) -> Callable[[int], int]:
+    """The host's randomness, or that of a seed: the same on every computer."""
+    if seed is None:
+        return random.SystemRandom().getrandbits
+    return random.Random(seed).getrandbits

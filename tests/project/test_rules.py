@@ -1,0 +1,61 @@
+"""The project's own rules hold, and the checks that hold them can fail."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def load_tool(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, ROOT / "tools" / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+rules = load_tool("check_project")
+
+
+@pytest.mark.parametrize("check", rules.CHECKS, ids=lambda check: check.__name__)
+def test_the_project_keeps(check: Callable[[], Iterator[str]]) -> None:
+    assert list(check()) == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["RFC 9293 3.10.7.4", "RFC 6298", "8259A ICW4", "SDM 3 6.12", "virtio 1.2 5.1.6", "ELF 1.2 2-1",
+     "multiboot 1 3.1.1", "Linux tun", "IEEE 802.3 1.4", "MC146818 Register A", "POSIX 11.1.4"],
+)  # fmt: skip
+def test_citations_are_seen_and_known(text: str) -> None:
+    assert rules.looks_like_citation(text)
+    assert any(rules._key_pattern(key).match(text) for key in rules.citation_keys())
+
+
+@pytest.mark.parametrize("text", ["RFC 12a", "SDM 9 1.2", "E1000 3.3.3", "virtio 1.3 5.1"])
+def test_citations_of_unknown_documents_are_seen_and_refused(text: str) -> None:
+    assert rules.looks_like_citation(text)
+    assert not any(rules._key_pattern(key).match(text) for key in rules.citation_keys())
+
+
+@pytest.mark.parametrize("text", ["0", "i + 1", "str", "bytes, int", "ADDR:", "int, ...", "IMAGE"])
+def test_code_in_brackets_is_no_citation(text: str) -> None:
+    assert not rules.looks_like_citation(text)
+
+
+def test_citations_are_found_in_docstrings_and_comments_but_not_in_code(tmp_path: Path) -> None:
+    source = tmp_path / "module.py"
+    source.write_text('"""Does it. [RFC 1122\n4.2]"""\nx = ["RFC 1 1"]  # why [8254 Mode 3]\n')
+    assert [text for _, text in rules.citations(source)] == ["RFC 1122 4.2", "8254 Mode 3"]
+    source = tmp_path / "module.c"
+    source.write_text("/* So it is. [SDM 3\n * 4.4; RFC 768] */\nint x[8259]; // [8259A OCW2]\n")
+    assert [text for _, text in rules.citations(source)] == ["SDM 3 4.4", "RFC 768", "8259A OCW2"]
