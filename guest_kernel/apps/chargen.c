@@ -18,7 +18,8 @@ struct client {
 
 static char pattern[PERIODS * PERIOD_BYTES] __attribute__((aligned(4096)));
 
-static void fill_pattern(void) {
+static void fill_pattern(void)
+{
     char *p = pattern;
 
     for (int line = 0; line < PERIODS * CHARACTERS; line++) {
@@ -29,7 +30,8 @@ static void fill_pattern(void) {
     }
 }
 
-static void ready(struct connection *c, short events) {
+static void ready(struct connection *c, short events)
+{
     struct client *e = (struct client *)c;
 
     if (events & ~POLLOUT) { /* input, its end, or an error */
@@ -49,7 +51,8 @@ static void ready(struct connection *c, short events) {
     }
 }
 
-int main(int argc, char **argv) {
+int main(int argc, char **argv)
+{
     static const struct service chargen = {
         "chargen", 19, sizeof(struct client), POLLIN | POLLOUT, ready, NULL};
 

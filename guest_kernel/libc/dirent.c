@@ -1,9 +1,10 @@
 /* Reading a directory, on getdents64. */
-#include "syscall.h"
 #include <dirent.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <unistd.h>
+
+ssize_t getdents64(int fd, void *block, size_t bytes);
 
 struct directory {
     int fd;
@@ -11,7 +12,8 @@ struct directory {
     char block[2048] __attribute__((aligned(8)));
 };
 
-DIR *opendir(const char *path) {
+DIR *opendir(const char *path)
+{
     int fd = open(path, O_RDONLY | O_DIRECTORY);
     DIR *d = fd < 0 ? NULL : malloc(sizeof *d);
 
@@ -24,9 +26,10 @@ DIR *opendir(const char *path) {
 }
 
 /* The next entry, good until the next call. */
-struct dirent *readdir(DIR *d) {
+struct dirent *readdir(DIR *d)
+{
     if (d->at == d->filled) {
-        long got = CALL(getdents64, d->fd, d->block, sizeof d->block);
+        ssize_t got = getdents64(d->fd, d->block, sizeof d->block);
         if (got <= 0)
             return NULL;
         d->at = 0;
@@ -37,7 +40,8 @@ struct dirent *readdir(DIR *d) {
     return entry;
 }
 
-int closedir(DIR *d) {
+int closedir(DIR *d)
+{
     int result = close(d->fd);
 
     free(d);

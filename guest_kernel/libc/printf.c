@@ -9,14 +9,16 @@ struct out {
     size_t size, used; /* used counts what would have been written, as C asks */
 };
 
-static void put(struct out *o, char c) {
+static void put(struct out *o, char c)
+{
     if (o->used + 1 < o->size)
         o->to[o->used] = c;
     o->used++;
 }
 
 static void put_field(struct out *o, const char *sign, const char *text, int length, int zeros,
-                      int width, int left, int zero_fill) {
+                      int width, int left, int zero_fill)
+{
     int pad = width - (int)strlen(sign) - length - zeros;
 
     if (zero_fill && !left)
@@ -34,7 +36,8 @@ static void put_field(struct out *o, const char *sign, const char *text, int len
         put(o, ' ');
 }
 
-static int read_number(const char **format) {
+static int read_number(const char **format)
+{
     int n = 0;
 
     while (**format >= '0' && **format <= '9')
@@ -43,7 +46,8 @@ static int read_number(const char **format) {
 }
 
 /* Digits of `value`, the last one at end[-1]; gives their number. */
-static int digits(char *end, unsigned long long value, unsigned base, int capital) {
+static int digits(char *end, unsigned long long value, unsigned base, int capital)
+{
     char *p = end;
     unsigned small;
 
@@ -59,7 +63,8 @@ static int digits(char *end, unsigned long long value, unsigned base, int capita
     return (int)(end - p);
 }
 
-int vsnprintf(char *to, size_t size, const char *format, va_list a) {
+int vsnprintf(char *to, size_t size, const char *format, va_list a)
+{
     struct out o = {to, size, 0};
     char number[24], *end = number + sizeof number;
 
@@ -139,7 +144,8 @@ int vsnprintf(char *to, size_t size, const char *format, va_list a) {
     return (int)o.used;
 }
 
-int snprintf(char *to, size_t size, const char *format, ...) {
+int snprintf(char *to, size_t size, const char *format, ...)
+{
     va_list a;
     int length;
 

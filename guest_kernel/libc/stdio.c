@@ -6,7 +6,8 @@
 
 #define LINE_BYTES 1024 /* what is longer is cut */
 
-static int print(int fd, const char *format, va_list a) {
+static int print(int fd, const char *format, va_list a)
+{
     char line[LINE_BYTES];
     int length = vsnprintf(line, sizeof line, format, a);
 
@@ -15,7 +16,8 @@ static int print(int fd, const char *format, va_list a) {
     return (int)write(fd, line, (size_t)length);
 }
 
-int printf(const char *format, ...) {
+int printf(const char *format, ...)
+{
     va_list a;
     int length;
 
@@ -25,7 +27,8 @@ int printf(const char *format, ...) {
     return length;
 }
 
-int dprintf(int fd, const char *format, ...) {
+int dprintf(int fd, const char *format, ...)
+{
     va_list a;
     int length;
 
@@ -35,16 +38,19 @@ int dprintf(int fd, const char *format, ...) {
     return length;
 }
 
-int puts(const char *line) {
+int puts(const char *line)
+{
     return printf("%s\n", line);
 }
 
-int putchar(int c) {
+int putchar(int c)
+{
     char byte = (char)c;
 
     return write(STDOUT_FILENO, &byte, 1) == 1 ? c : -1;
 }
 
-void perror(const char *what) {
+void perror(const char *what)
+{
     dprintf(STDERR_FILENO, "%s: %s\n", what, strerror(errno));
 }

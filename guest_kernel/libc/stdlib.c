@@ -2,14 +2,16 @@
 #include <errno.h>
 #include <stdlib.h>
 
-static int digit(char c) {
+static int digit(char c)
+{
     if (c >= '0' && c <= '9')
         return c - '0';
     c |= 0x20; /* lower case */
     return c >= 'a' && c <= 'z' ? c - 'a' + 10 : 99;
 }
 
-unsigned long long strtoull(const char *s, char **end, int base) {
+unsigned long long strtoull(const char *s, char **end, int base)
+{
     unsigned long long value = 0;
     const char *start = s;
     int negative, overflow = 0;
@@ -41,7 +43,8 @@ unsigned long long strtoull(const char *s, char **end, int base) {
     return negative ? -value : value;
 }
 
-long strtol(const char *s, char **end, int base) {
+long strtol(const char *s, char **end, int base)
+{
     const long most = (long)(~0ul >> 1), least = -most - 1;
     int saved = errno;
 
@@ -58,6 +61,7 @@ long strtol(const char *s, char **end, int base) {
     return (long)value;
 }
 
-int atoi(const char *s) {
+int atoi(const char *s)
+{
     return (int)strtol(s, NULL, 10);
 }

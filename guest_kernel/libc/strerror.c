@@ -7,8 +7,6 @@ static const struct {
     short number;
     const char *words;
 } errors[] = {
-    {0, "Success"},
-    {EPERM, "Operation not permitted"},
     {ENOENT, "No such file or directory"},
     {ESRCH, "No such process"},
     {EINTR, "Interrupted system call"},
@@ -20,17 +18,16 @@ static const struct {
     {EAGAIN, "Resource temporarily unavailable"},
     {ENOMEM, "Cannot allocate memory"},
     {EFAULT, "Bad address"},
-    {ENODEV, "No such device"},
     {ENOTDIR, "Not a directory"},
     {EISDIR, "Is a directory"},
     {EINVAL, "Invalid argument"},
     {EMFILE, "Too many open files"},
-    {ESPIPE, "Illegal seek"},
     {EROFS, "Read-only file system"},
     {EPIPE, "Broken pipe"},
     {ENOSYS, "Function not implemented"},
     {ENOTSOCK, "Socket operation on non-socket"},
-    {EOPNOTSUPP, "Operation not supported"},
+    {ENOPROTOOPT, "Protocol not available"},
+    {EAFNOSUPPORT, "Address family not supported by protocol"},
     {EADDRINUSE, "Address already in use"},
     {EADDRNOTAVAIL, "Cannot assign requested address"},
     {ENETDOWN, "Network is down"},
@@ -46,7 +43,8 @@ static const struct {
     {EINPROGRESS, "Operation now in progress"},
 };
 
-char *strerror(int number) {
+char *strerror(int number)
+{
     static char unknown[24];
 
     for (size_t i = 0; i < sizeof errors / sizeof *errors; i++)

@@ -17,13 +17,18 @@
 
 static const struct provider *provider; /* NULL: no network */
 
-void net_init(const char *wanted) {
-    if (!*wanted || !strcmp(wanted, "paravirt")) provider = paravirt_probe();
-    else kprintf("net: there is no net=%s in this kernel\n", wanted);
-    if (!provider) kprintf("net: none, sockets answer ENETDOWN\n");
+void net_init(const char *wanted)
+{
+    if (!*wanted || !strcmp(wanted, "paravirt"))
+        provider = paravirt_probe();
+    else
+        kprintf("net: there is no net=%s in this kernel\n", wanted);
+    if (!provider)
+        kprintf("net: none, sockets answer ENETDOWN\n");
 }
 
-void net_update(struct socket *s, uint32_t mask) {
+void net_update(struct socket *s, uint32_t mask)
+{
     uint32_t risen = mask & ~s->mask;
 
     s->mask = mask;
@@ -33,30 +38,39 @@ void net_update(struct socket *s, uint32_t mask) {
     }
 }
 
-static struct socket *socket_of(struct file *file) {
+static struct socket *socket_of(struct file *file)
+{
     return file->data;
 }
 
 /* Sleep until the mask rises: 0, -EAGAIN if this call must not wait, or -EINTR. */
-static int wait(struct file *file, int flags) {
-    if (file->flags & O_NONBLOCK || flags & MSG_DONTWAIT) return -EAGAIN;
+static int wait(struct file *file, int flags)
+{
+    if (file->flags & O_NONBLOCK || flags & MSG_DONTWAIT)
+        return -EAGAIN;
     return sleep_on(&socket_of(file)->waiters, FOREVER);
 }
 
 /* A file for `s`, which belongs to it from now on, also on failure. */
-static int make_file(struct socket *s, int flags, struct file **made) {
+static int make_file(struct socket *s, int flags, struct file **made)
+{
     *made = file_new(&socket_ops, s, (uint32_t)(flags & SOCK_NONBLOCK) | O_RDWR);
-    if (*made) return 0;
+    if (*made)
+        return 0;
     provider->close(s);
     kfree(s);
     return -ENOMEM;
 }
 
-int sock_socket(int family, int type, int protocol, struct file **made) {
-    if (!provider) return -ENETDOWN;
-    if (type & ~(TYPE_MASK | SOCK_NONBLOCK | SOCK_CLOEXEC)) return -EINVAL;
+int sock_socket(int family, int type, int protocol, struct file **made)
+{
+    if (!provider)
+        return -ENETDOWN;
+    if (type & ~(TYPE_MASK | SOCK_NONBLOCK | SOCK_CLOEXEC))
+        return -EINVAL;
     struct socket *s = kmalloc(sizeof *s);
-    if (!s) return -ENOMEM;
+    if (!s)
+        return -ENOMEM;
     int result = provider->open(s, family, type & TYPE_MASK, protocol);
     if (result < 0) {
         kfree(s);
@@ -66,42 +80,55 @@ int sock_socket(int family, int type, int protocol, struct file **made) {
 }
 
 /* Is the address as long as its family says? */
-static int check(const struct sockaddr_storage *address, socklen_t bytes) {
-    if (bytes < sizeof address->ss_family) return -EINVAL;
-    if (address->ss_family == AF_INET) return bytes < sizeof(struct sockaddr_in) ? -EINVAL : 0;
-    if (address->ss_family == AF_INET6) return bytes < sizeof(struct sockaddr_in6) ? -EINVAL : 0;
+static int check(const struct sockaddr_storage *address, socklen_t bytes)
+{
+    if (bytes < sizeof address->ss_family)
+        return -EINVAL;
+    if (address->ss_family == AF_INET)
+        return bytes < sizeof(struct sockaddr_in) ? -EINVAL : 0;
+    if (address->ss_family == AF_INET6)
+        return bytes < sizeof(struct sockaddr_in6) ? -EINVAL : 0;
     return -EAFNOSUPPORT;
 }
 
-static socklen_t length_of(const struct sockaddr_storage *address) {
+static socklen_t length_of(const struct sockaddr_storage *address)
+{
     return address->ss_family == AF_INET6 ? sizeof(struct sockaddr_in6)
                                           : sizeof(struct sockaddr_in);
 }
 
-int sock_bind(struct file *file, const struct sockaddr_storage *address, socklen_t bytes) {
+int sock_bind(struct file *file, const struct sockaddr_storage *address, socklen_t bytes)
+{
     int result = check(address, bytes);
 
     return result < 0 ? result : provider->bind(socket_of(file), address);
 }
 
-int sock_listen(struct file *file, int backlog) {
+int sock_listen(struct file *file, int backlog)
+{
     struct socket *s = socket_of(file);
     int result = provider->listen(s, backlog);
 
-    if (result == 0) s->is_listening = true;
+    if (result == 0)
+        s->is_listening = true;
     return result;
 }
 
-int sock_connect(struct file *file, const struct sockaddr_storage *address, socklen_t bytes) {
+int sock_connect(struct file *file, const struct sockaddr_storage *address, socklen_t bytes)
+{
     struct socket *s = socket_of(file);
     int result = check(address, bytes), error = 0;
 
-    if (result == 0) result = provider->connect(s, address);
-    if (result == 0 || result == -EINPROGRESS) s->is_connected = true;
-    if (result != -EINPROGRESS) return result;
+    if (result == 0)
+        result = provider->connect(s, address);
+    if (result == 0 || result == -EINPROGRESS)
+        s->is_connected = true;
+    if (result != -EINPROGRESS)
+        return result;
     while (!(s->mask & CAN_SEND)) {
         result = wait(file, 0);
-        if (result < 0) return result == -EAGAIN ? -EINPROGRESS : result;
+        if (result < 0)
+            return result == -EAGAIN ? -EINPROGRESS : result;
     }
     socklen_t size = sizeof error;
     provider->getsockopt(s, SOL_SOCKET, SO_ERROR, &error, &size);
@@ -109,18 +136,23 @@ int sock_connect(struct file *file, const struct sockaddr_storage *address, sock
 }
 
 int sock_accept(struct file *file, int flags, struct file **made, struct sockaddr_storage *peer,
-                socklen_t *bytes) {
+                socklen_t *bytes)
+{
     struct socket *s = socket_of(file), *accepted = NULL;
     int result;
 
-    if (flags & ~(SOCK_NONBLOCK | SOCK_CLOEXEC)) return -EINVAL;
+    if (flags & ~(SOCK_NONBLOCK | SOCK_CLOEXEC))
+        return -EINVAL;
     for (;;) {
         if (s->mask & CAN_RECEIVE || !s->is_listening) {
-            if (!accepted && !(accepted = kmalloc(sizeof *accepted))) return -ENOMEM;
+            if (!accepted && !(accepted = kmalloc(sizeof *accepted)))
+                return -ENOMEM;
             result = provider->accept(s, accepted, peer);
-            if (result != -EAGAIN) break;
+            if (result != -EAGAIN)
+                break;
         }
-        if ((result = wait(file, 0)) < 0) break;
+        if ((result = wait(file, 0)) < 0)
+            break;
     }
     if (result < 0) {
         kfree(accepted);
@@ -131,35 +163,42 @@ int sock_accept(struct file *file, int flags, struct file **made, struct sockadd
     return make_file(accepted, flags, made);
 }
 
-int sock_getsockname(struct file *file, struct sockaddr_storage *address, socklen_t *bytes) {
+int sock_getsockname(struct file *file, struct sockaddr_storage *address, socklen_t *bytes)
+{
     int result = provider->getsockname(socket_of(file), address);
 
     *bytes = length_of(address);
     return result;
 }
 
-int sock_getpeername(struct file *file, struct sockaddr_storage *address, socklen_t *bytes) {
+int sock_getpeername(struct file *file, struct sockaddr_storage *address, socklen_t *bytes)
+{
     int result = provider->getpeername(socket_of(file), address);
 
     *bytes = length_of(address);
     return result;
 }
 
-int sock_getsockopt(struct file *file, int level, int name, void *value, socklen_t *bytes) {
+int sock_getsockopt(struct file *file, int level, int name, void *value, socklen_t *bytes)
+{
     return provider->getsockopt(socket_of(file), level, name, value, bytes);
 }
 
-int sock_setsockopt(struct file *file, int level, int name, const void *value, socklen_t bytes) {
+int sock_setsockopt(struct file *file, int level, int name, const void *value, socklen_t bytes)
+{
     return provider->setsockopt(socket_of(file), level, name, value, bytes);
 }
 
-int sock_shutdown(struct file *file, int how) {
-    if (how < SHUT_RD || how > SHUT_RDWR) return -EINVAL;
+int sock_shutdown(struct file *file, int how)
+{
+    if (how < SHUT_RD || how > SHUT_RDWR)
+        return -EINVAL;
     return provider->shutdown(socket_of(file), how);
 }
 
 /* Sends from user memory, or from the kernel's own. A socket that waits takes all [POSIX send]. */
-static ssize_t send(struct file *file, uintptr_t from, bool is_user, size_t bytes, int flags) {
+static ssize_t send(struct file *file, uintptr_t from, bool is_user, size_t bytes, int flags)
+{
     static struct piece pieces[PIECES_MOST]; /* nobody sleeps between filling and using it */
     struct socket *s = socket_of(file);
     size_t sent = 0;
@@ -174,7 +213,8 @@ static ssize_t send(struct file *file, uintptr_t from, bool is_user, size_t byte
             if (is_user) {
                 count =
                     user_pieces(from + sent, bytes - sent, false, pieces, PIECES_MOST, &covered);
-                if (count < 0) return sent ? (ssize_t)sent : count;
+                if (count < 0)
+                    return sent ? (ssize_t)sent : count;
             } else {
                 pieces[0] = (struct piece){from + sent, bytes - sent};
             }
@@ -191,49 +231,60 @@ static ssize_t send(struct file *file, uintptr_t from, bool is_user, size_t byte
 }
 
 ssize_t sock_sendto(struct file *file, uintptr_t user, size_t bytes, int flags,
-                    const struct sockaddr_storage *to, socklen_t to_bytes) {
+                    const struct sockaddr_storage *to, socklen_t to_bytes)
+{
     (void)to; /* a stream knows its other side */
     (void)to_bytes;
     return send(file, user, true, bytes, flags);
 }
 
 ssize_t sock_recvfrom(struct file *file, uintptr_t user, size_t bytes, int flags,
-                      struct sockaddr_storage *from, socklen_t *from_bytes) {
+                      struct sockaddr_storage *from, socklen_t *from_bytes)
+{
     static struct piece pieces[PIECES_MOST];
     struct socket *s = socket_of(file);
     ssize_t result;
 
-    if (flags & ~RECEIVE_FLAGS) return -EOPNOTSUPP;
+    if (flags & ~RECEIVE_FLAGS)
+        return -EOPNOTSUPP;
     if (from) *from_bytes = 0; /* as Linux answers for a stream */
     for (;;) {
         if (s->mask & CAN_RECEIVE || !s->is_connected) {
             size_t covered;
             int count = user_pieces(user, bytes, true, pieces, PIECES_MOST, &covered);
-            if (count < 0) return count;
+            if (count < 0)
+                return count;
             result = provider->receive(s, pieces, count, flags & ~MSG_DONTWAIT);
-            if (result != -EAGAIN) return result;
+            if (result != -EAGAIN)
+                return result;
         }
-        if ((result = wait(file, flags)) < 0) return result;
+        if ((result = wait(file, flags)) < 0)
+            return result;
     }
 }
 
-static ssize_t socket_read(struct file *file, uintptr_t user, size_t bytes) {
+static ssize_t socket_read(struct file *file, uintptr_t user, size_t bytes)
+{
     return sock_recvfrom(file, user, bytes, 0, NULL, NULL);
 }
 
-static ssize_t socket_write(struct file *file, uintptr_t user, size_t bytes) {
+static ssize_t socket_write(struct file *file, uintptr_t user, size_t bytes)
+{
     return send(file, user, true, bytes, 0);
 }
 
-static ssize_t socket_send_kernel(struct file *file, const void *data, size_t bytes) {
+static ssize_t socket_send_kernel(struct file *file, const void *data, size_t bytes)
+{
     return send(file, (uintptr_t)data, false, bytes, 0);
 }
 
-static uint32_t socket_poll(struct file *file) {
+static uint32_t socket_poll(struct file *file)
+{
     return socket_of(file)->mask;
 }
 
-static void socket_close(struct file *file) {
+static void socket_close(struct file *file)
+{
     provider->close(socket_of(file));
     kfree(file->data);
 }

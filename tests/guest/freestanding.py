@@ -56,7 +56,7 @@ def _libc_objects() -> list[str]:
     folder = Path(tempfile.mkdtemp(prefix="leulo-libc-"))
     atexit.register(shutil.rmtree, folder)
     objects = []
-    for source in (LIBC / "crt0.S", *sorted(LIBC.glob("*.c"))):
+    for source in (*sorted(LIBC.glob("*.S")), *sorted(LIBC.glob("*.c"))):
         objects.append(str(folder / f"{source.name}.o"))
         _gcc(["-c", "-o", objects[-1], str(source)])
     return objects

@@ -20,7 +20,8 @@ struct client {
 /* All clients read into one buffer, behind what the client had saved. */
 static char input[REQUEST_BYTES];
 
-static void closed(struct connection *c) {
+static void closed(struct connection *c)
+{
     struct client *h = (struct client *)c;
 
     free(h->saved);
@@ -31,14 +32,16 @@ static void closed(struct connection *c) {
 /* The last answer has gone. With input unread or on its way, close() would reset the connection,
  * and the client could lose the answer; so end our direction and wait for the client to end its
  * own [RFC 9112 9.6]. */
-static void linger(struct client *h) {
+static void linger(struct client *h)
+{
     shutdown(h->c.fd, SHUT_WR);
     h->discarded = 1;
     connection_want(&h->c, POLLIN);
 }
 
 /* Keeps input [from, from + bytes) for later: 0, or -1. */
-static int save(struct client *h, const char *from, size_t bytes) {
+static int save(struct client *h, const char *from, size_t bytes)
+{
     if (bytes && !h->saved && !(h->saved = malloc(REQUEST_BYTES)))
         return -1;
     if (bytes)
@@ -53,7 +56,8 @@ static int save(struct client *h, const char *from, size_t bytes) {
 
 /* Answers the requests in text[0, bytes) until one is not whole, or an answer cannot go at once;
  * the rest is saved. */
-static void answer(struct client *h, const char *text, size_t bytes) {
+static void answer(struct client *h, const char *text, size_t bytes)
+{
     struct response *r = &h->response;
     struct request request;
     size_t used = 0;
@@ -89,7 +93,8 @@ static void answer(struct client *h, const char *text, size_t bytes) {
         connection_want(&h->c, r->is_active ? POLLOUT : POLLIN);
 }
 
-static void ready(struct connection *c, short events) {
+static void ready(struct connection *c, short events)
+{
     struct client *h = (struct client *)c;
     struct response *r = &h->response;
 
@@ -121,7 +126,8 @@ static void ready(struct connection *c, short events) {
     }
 }
 
-int main(int argc, char **argv) {
+int main(int argc, char **argv)
+{
     static const struct service httpd = {"httpd", 80, sizeof(struct client), POLLIN, ready, closed};
 
     if (argc > 2)

@@ -15,17 +15,20 @@ static uint32_t entries_mask;
 static struct socket **sockets;
 static uint32_t *free_indices, free_count, sockets_most;
 
-static void drain(void) {
+static void drain(void)
+{
     while (ring->tail != ring->head) {
         volatile struct leulo_event *event = &entries[ring->tail & entries_mask];
         uint32_t index = (uint32_t)event->cookie;
         struct socket *s = index < sockets_most ? sockets[index] : NULL;
-        if (s && s->handle == event->handle) net_update(s, event->mask);
+        if (s && s->handle == event->handle)
+            net_update(s, event->mask);
         ring->tail++;
     }
 }
 
-static void interrupt(void) {
+static void interrupt(void)
+{
     do {
         drain();
         if (ring->overflow) { /* some did not fit; there is room now */
@@ -36,14 +39,16 @@ static void interrupt(void) {
     } while (ring->tail != ring->head);
 }
 
-int events_init(uint32_t max_sockets, uint32_t max_events) {
+int events_init(uint32_t max_sockets, uint32_t max_events)
+{
     uint32_t count = 1;
 
     sockets_most = max_sockets;
     sockets = kmalloc(max_sockets * sizeof *sockets);
     free_indices = kmalloc(max_sockets * sizeof *free_indices);
     ring = page_alloc(RING_BYTES / PAGE_BYTES);
-    if (!sockets || !free_indices || !ring) return -ENOMEM;
+    if (!sockets || !free_indices || !ring)
+        return -ENOMEM;
     for (uint32_t i = 0; i < max_sockets; i++)
         free_indices[free_count++] = max_sockets - 1 - i;
 
@@ -54,20 +59,24 @@ int events_init(uint32_t max_sockets, uint32_t max_events) {
     entries_mask = count - 1;
     call.args[0] = (uintptr_t)ring;
     call.args[1] = count;
-    if (hypercall(LEULO_OP_EVENTS_SETUP) < 0) return -ENOMEM;
+    if (hypercall(LEULO_OP_EVENTS_SETUP) < 0)
+        return -ENOMEM;
     irq_register(LEULO_EVENT_IRQ, interrupt);
     ring->armed = 1;
     return 0;
 }
 
-int socket_register(struct socket *s) {
-    if (!free_count) return -EMFILE;
+int socket_register(struct socket *s)
+{
+    if (!free_count)
+        return -EMFILE;
     s->index = free_indices[--free_count];
     sockets[s->index] = s;
     return 0;
 }
 
-void socket_unregister(struct socket *s) {
+void socket_unregister(struct socket *s)
+{
     sockets[s->index] = NULL;
     free_indices[free_count++] = s->index;
 }

@@ -7,26 +7,31 @@
 
 struct leulo_call call = {.size = sizeof call};
 
-int hypercall(unsigned op) {
+int hypercall(unsigned op)
+{
     call.op = (uint16_t)op;
     outl(LEULO_GATE_PORT, (uint32_t)(uintptr_t)&call); /* answered when this line is done */
-    if (call.status == LEULO_STATUS_OK) return call.result;
+    if (call.status == LEULO_STATUS_OK)
+        return call.result;
     kprintf("net: hypercall %u refused with status %u\n", op, call.status);
     return -EIO;
 }
 
-int socket_call(struct socket *s, unsigned op) {
+int socket_call(struct socket *s, unsigned op)
+{
     call.handle = s->handle;
     int result = hypercall(op);
     net_update(s, call.events);
     return result;
 }
 
-static void say_address(const struct leulo_endpoint *e) {
+static void say_address(const struct leulo_endpoint *e)
+{
     kprintf("%u.%u.%u.%u", e->address[0], e->address[1], e->address[2], e->address[3]);
 }
 
-const struct provider *paravirt_probe(void) {
+const struct provider *paravirt_probe(void)
+{
     static struct leulo_hello hello = {.size = sizeof hello, .version = LEULO_VERSION};
 
     if (inl(LEULO_GATE_PORT) != LEULO_GATE_MAGIC) {
@@ -34,8 +39,10 @@ const struct provider *paravirt_probe(void) {
         return NULL;
     }
     call.args[0] = (uintptr_t)&hello;
-    if (hypercall(LEULO_OP_HELLO) < 0) return NULL;
-    if (hello.tsc_hz) time_set_tsc_hz(hello.tsc_hz);
+    if (hypercall(LEULO_OP_HELLO) < 0)
+        return NULL;
+    if (hello.tsc_hz)
+        time_set_tsc_hz(hello.tsc_hz);
     if (events_init(hello.max_sockets, hello.max_events) < 0) {
         kprintf("net: no memory for %u sockets\n", hello.max_sockets);
         return NULL;
