@@ -1,0 +1,1 @@
+"""Putting guests into RAM: executable formats and boot protocols."""
