@@ -39,6 +39,7 @@ void file_put(struct file *file);
  * free descriptor, or -EMFILE with the file put. file_of: NULL for a bad descriptor. */
 int file_install(struct file *file);
 struct file *file_of(int descriptor);
+int file_close(int descriptor); /* 0, or -EBADF */
 
 /* Call whenever a poll mask may have risen: threads in poll(2) look again. */
 void poll_wake(void);

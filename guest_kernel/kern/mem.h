@@ -18,6 +18,7 @@
 void *page_alloc(unsigned count);
 void page_free(void *pages, unsigned count);
 unsigned pages_free(void);
+void page_init(void); /* all RAM behind the kernel */
 
 /* Kernel heap: 16-byte aligned, zeroed; NULL when memory is out. kfree(NULL) does nothing. */
 void *kmalloc(size_t bytes);

@@ -4,14 +4,19 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "kern/paging.h"
 #include "kern/thread.h"
+
+#define MAX_PROCESSES 28 /* a few threads are the kernel's */
+#define MAX_FILES 4096
+#define STACK_BYTES 0x10000u /* user stack, below USER_TOP */
 
 struct file;
 struct trap_frame;
 
 struct process {
-    uint64_t pdpt[4] __attribute__((aligned(32))); /* page directory pointers: CR3 points here */
-    int pid;                                       /* 0: the slot is free */
+    struct address_space space;
+    int pid; /* 0: the slot is free */
     struct process *parent;
     struct thread *thread;
     uintptr_t brk_start, brk_end; /* heap: [brk_start, brk_end) */
@@ -29,3 +34,18 @@ struct process {
 static inline struct process *process_current(void) {
     return current->process;
 }
+
+/* Make the first process run `path`; panics if it cannot. */
+void process_start_init(const char *path);
+/* The running process goes on in a copy too: the child's pid, in the child 0. */
+int process_fork(const struct trap_frame *frame);
+/* Replace the running program; on success `frame` is where the new one begins. argv and envp are
+ * user addresses, 0: empty. */
+int process_exec(const char *path, uintptr_t argv, uintptr_t envp, struct trap_frame *frame);
+/* pid of a dead child (-1: any) and its status; `is_waiting`: sleep until there is one, else 0. */
+int process_wait(int pid, bool is_waiting, int *status);
+_Noreturn void process_exit(int status);
+/* 0, or -ESRCH. It dies at its next way out of the kernel. */
+int process_kill(int pid, int signal);
+/* Move the end of the heap; answers the end there is then. */
+uintptr_t process_brk(uintptr_t end);

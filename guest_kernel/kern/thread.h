@@ -8,9 +8,13 @@
 
 #include "kern/time.h"
 
-struct process;
+#define MAX_THREADS 32
+#define THREAD_STACK_BYTES 8192u
 
-enum thread_state { THREAD_FREE, THREAD_READY, THREAD_RUNNING, THREAD_SLEEPING, THREAD_DEAD };
+struct process;
+struct trap_frame;
+
+enum thread_state { THREAD_FREE, THREAD_READY, THREAD_RUNNING, THREAD_SLEEPING };
 
 struct wait_queue {
     struct thread *first; /* linked by thread.queue_next */
@@ -41,3 +45,13 @@ void wake_all(struct wait_queue *queue);
 void thread_yield(void);
 /* A thread of the kernel's own; NULL when all slots are taken. `entry` must not return. */
 struct thread *thread_start(const char *name, void (*entry)(void *), void *argument);
+
+/* For the rest of the kernel itself. */
+void thread_init(void);
+_Noreturn void thread_idle(void); /* the boot thread ends here and runs when no other can */
+/* A thread that enters user mode as `frame` says, in `process`; NULL: no slot. */
+struct thread *thread_start_user(struct process *process, const struct trap_frame *frame);
+_Noreturn void thread_exit(void);
+void thread_interrupt(struct thread *thread); /* end its sleep with -EINTR */
+void thread_tick(uint64_t tick);
+bool is_stack_guard(uintptr_t address); /* the page below a kernel stack */

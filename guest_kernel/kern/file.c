@@ -1,0 +1,72 @@
+/* Open files and descriptors. */
+#include "kern/file.h"
+#include "kern/errno.h"
+#include "kern/mem.h"
+#include "kern/process.h"
+
+struct file *file_new(const struct file_ops *ops, void *data, uint32_t flags)
+{
+    struct file *file = kmalloc(sizeof *file);
+
+    if (file)
+        *file = (struct file){.ops = ops, .data = data, .flags = flags, .references = 1};
+    return file;
+}
+
+void file_get(struct file *file)
+{
+    file->references++;
+}
+
+void file_put(struct file *file)
+{
+    if (--file->references)
+        return;
+    if (file->ops->close)
+        file->ops->close(file);
+    kfree(file);
+}
+
+struct file *file_of(int descriptor)
+{
+    struct process *process = process_current();
+
+    return (unsigned)descriptor < (unsigned)process->files_size ? process->files[descriptor] : NULL;
+}
+
+int file_install(struct file *file)
+{
+    struct process *process = process_current();
+    int size = process->files_size, n = process->files_low;
+
+    while (n < size && process->files[n])
+        n++;
+    if (n == size) {
+        struct file **larger = size < MAX_FILES ? kmalloc(2u * size * sizeof *larger) : NULL;
+        if (!larger) {
+            file_put(file);
+            return -EMFILE;
+        }
+        memcpy(larger, process->files, size * sizeof *larger);
+        kfree(process->files);
+        process->files = larger;
+        process->files_size = 2 * size;
+    }
+    process->files[n] = file;
+    process->files_low = n + 1;
+    return n;
+}
+
+int file_close(int descriptor)
+{
+    struct process *process = process_current();
+    struct file *file = file_of(descriptor);
+
+    if (!file)
+        return -EBADF;
+    process->files[descriptor] = NULL;
+    if (descriptor < process->files_low)
+        process->files_low = descriptor;
+    file_put(file);
+    return 0;
+}

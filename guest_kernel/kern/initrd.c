@@ -1,0 +1,183 @@
+/* cpio "newc" [cpio newc]: for each file a header of hexadecimal fields, its name, its content, each
+ * padded to four bytes. Read once at boot into a table; names have no leading slash. */
+#include "kern/initrd.h"
+#include "boot/multiboot.h"
+#include "kern/errno.h"
+#include "kern/file.h"
+#include "kern/layout.h"
+#include "kern/mem.h"
+#include "kern/panic.h"
+
+#define HEADER_BYTES 110
+#define FIELD_MODE 1
+#define FIELD_BYTES 6
+#define FIELD_NAME_BYTES 11
+
+struct entry {
+    const char *name, *data;
+    uint32_t name_length, bytes, mode;
+};
+
+static struct entry *entries;
+static uint32_t entry_count;
+static struct entry root = {.name = "", .mode = S_IFDIR};
+
+static uint32_t field(const char *header, unsigned n)
+{
+    uint32_t value = 0;
+
+    for (const char *digit = header + 6 + 8 * n, *end = digit + 8; digit < end; digit++) {
+        unsigned low = *digit | 0x20; /* letters to lower case; digits have the bit already */
+        value = value << 4 | (low >= 'a' ? low - 'a' + 10 : low - '0');
+    }
+    return value;
+}
+
+/* Fill `table` (NULL: only count) from the archive in [at, end). */
+static uint32_t scan(const char *at, const char *end, struct entry *table)
+{
+    uint32_t count = 0;
+
+    while ((size_t)(end - at) > HEADER_BYTES && memcmp(at, "070701", 6) == 0) {
+        uint32_t name_bytes = field(at, FIELD_NAME_BYTES), bytes = field(at, FIELD_BYTES);
+        uint32_t to_data = (HEADER_BYTES + name_bytes + 3) & ~3u;
+        if (!name_bytes || name_bytes > 4096 || bytes > 0x10000000
+            || to_data + bytes > (size_t)(end - at) || at[HEADER_BYTES + name_bytes - 1])
+            break;
+        const char *name = at + HEADER_BYTES;
+        if (strcmp(name, "TRAILER!!!") == 0)
+            return count;
+        if (table)
+            table[count] = (struct entry){name, at + to_data, name_bytes - 1, bytes,
+                                          field(at, FIELD_MODE)};
+        count++;
+        at += to_data + ((bytes + 3) & ~3u);
+    }
+    panic("the initrd is damaged after %u files", count);
+}
+
+void initrd_init(void)
+{
+    const char *start = initrd_start, *end = initrd_end;
+
+    if (boot_info.module_end) { /* the loader has brought another one */
+        start = (const char *)boot_info.module_start;
+        end = (const char *)boot_info.module_end;
+    }
+    uint32_t count = scan(start, end, NULL);
+    entries = kmalloc((count + 1) * sizeof *entries);
+    if (!entries)
+        panic("no memory for the table of %u files", count);
+    entry_count = scan(start, end, entries);
+}
+
+static const struct entry *find(const char *path)
+{
+    uint32_t length;
+
+    while (*path == '/' || (*path == '.' && (path[1] == '/' || !path[1])))
+        path++;
+    length = strlen(path);
+    while (length && path[length - 1] == '/')
+        length--;
+    if (!length)
+        return &root;
+    for (const struct entry *entry = entries; entry < entries + entry_count; entry++)
+        if (entry->name_length == length && memcmp(entry->name, path, length) == 0)
+            return entry;
+    return NULL;
+}
+
+const char *initrd_find(const char *path, size_t *bytes)
+{
+    const struct entry *entry = find(path);
+
+    if (!entry || (entry->mode & S_IFMT) != S_IFREG)
+        return NULL;
+    *bytes = entry->bytes;
+    return entry->data;
+}
+
+static ssize_t initrd_read(struct file *file, uintptr_t user, size_t bytes)
+{
+    const struct entry *entry = file->data;
+
+    if (file->offset >= entry->bytes)
+        return 0;
+    if (bytes > entry->bytes - file->offset)
+        bytes = entry->bytes - file->offset;
+    if (copyout(user, entry->data + file->offset, bytes) < 0)
+        return -EFAULT;
+    file->offset += bytes;
+    return (ssize_t)bytes;
+}
+
+static uint32_t initrd_poll(struct file *file)
+{
+    (void)file;
+    return POLLIN;
+}
+
+static const struct file_ops file_ops = {.mode = S_IFREG, .read = initrd_read, .poll = initrd_poll};
+static const struct file_ops directory_ops = {.mode = S_IFDIR};
+
+int initrd_open(const char *path, uint32_t flags, struct file **made)
+{
+    const struct entry *entry = find(path);
+
+    if (!entry)
+        return -ENOENT;
+    bool is_directory = (entry->mode & S_IFMT) == S_IFDIR;
+    if (flags & O_ACCMODE)
+        return is_directory ? -EISDIR : -EROFS;
+    if ((flags & O_DIRECTORY) && !is_directory)
+        return -ENOTDIR;
+    *made = file_new(is_directory ? &directory_ops : &file_ops, (void *)entry, flags & O_NONBLOCK);
+    return *made ? 0 : -ENOMEM;
+}
+
+int initrd_content(const struct file *file, const char **data, uint32_t *bytes)
+{
+    const struct entry *entry = file->data;
+
+    if (file->ops != &file_ops && file->ops != &directory_ops)
+        return 0;
+    *data = file->ops == &file_ops ? entry->data : NULL;
+    *bytes = entry->bytes;
+    return 1;
+}
+
+int initrd_entries(struct file *file, uintptr_t user, size_t bytes)
+{
+    const struct entry *directory = file->data;
+    uint32_t length = directory->name_length;
+    size_t done = 0;
+
+    if (file->ops != &directory_ops)
+        return -ENOTDIR;
+    for (; file->offset < entry_count; file->offset++) {
+        const struct entry *entry = &entries[file->offset];
+        const char *name = entry->name + (length ? length + 1 : 0);
+        if (entry->name_length <= length || memcmp(entry->name, directory->name, length) != 0
+            || (length && entry->name[length] != '/'))
+            continue;
+        size_t name_bytes = strlen(name) + 1, slash = 0;
+        while (name[slash] && name[slash] != '/')
+            slash++;
+        if (name[slash] || name_bytes > 256) /* deeper down */
+            continue;
+        char buffer[offsetof(struct dirent, d_name) + 256 + 8];
+        struct dirent *out = (struct dirent *)buffer;
+        *out = (struct dirent){
+            .d_ino = file->offset + 1, .d_off = file->offset + 1,
+            .d_reclen = (offsetof(struct dirent, d_name) + name_bytes + 7) & ~7u,
+            .d_type = (entry->mode & S_IFMT) == S_IFDIR ? DT_DIR : DT_REG};
+        memcpy(out->d_name, name, name_bytes);
+        if (done + out->d_reclen > bytes)
+            return done ? (int)done : -EINVAL;
+        if (copyout(user + done, out, out->d_reclen) < 0)
+            return -EFAULT;
+        done += out->d_reclen;
+    }
+    return (int)done;
+}

@@ -1,0 +1,32 @@
+/* Page tables: the kernel's own map, and the address space of a process. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* The four page directory pointers that CR3 names, one for each GiB: kernel, user, user, nothing. */
+struct address_space {
+    uint64_t pointers[4];
+} __attribute__((aligned(32)));
+
+/* Build the kernel's map and turn paging on. */
+void paging_init(void);
+/* Data pages are not executable. False: the CPU has no NX bit. */
+bool paging_has_nx(void);
+void paging_use_kernel(void); /* the map without any user space */
+
+/* 0, or -ENOMEM. */
+int space_create(struct address_space *space);
+void space_destroy(struct address_space *space);
+int space_copy(struct address_space *to, const struct address_space *from);
+/* New zeroed pages at [start, end), rounded out to pages; those already there keep their content
+ * and gain rights. Physically neighbouring where memory allows. 0, or -ENOMEM. */
+int space_map(struct address_space *space, uintptr_t start, uintptr_t end, bool write, bool execute);
+/* Forget the pages wholly inside [start, end). */
+void space_unmap(struct address_space *space, uintptr_t start, uintptr_t end);
+/* Where user address `user` lies in physical memory, or NULL: not mapped, or `write` and not
+ * writable. Good up to the end of its page. */
+void *space_find(const struct address_space *space, uintptr_t user, bool write);
+/* The space that user addresses mean from now on. Free of cost if it already is. */
+void space_use(const struct address_space *space);

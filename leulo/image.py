@@ -1,0 +1,308 @@
+"""The guest image: compiles ``guest_kernel/`` and packs it into one multiboot file.
+
+``guest.img`` is the kernel with the initrd linked in; ``guest.elf`` is the same with DWARF. The
+same sources give the same bytes in every directory and on every computer, because the pinned
+``ziglang`` wheel compiles the reference image; its SHA-256 is kept in
+``guest_kernel/reference.sha256``. It must not know how an image is run. The build hook of the
+wheel imports this module before anything is installed: standard library and `errors` only.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import os
+import shutil
+import struct
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from leulo.errors import EnvironmentProblem, ImageError
+
+PACKAGE: Final = Path(__file__).parent
+SOURCES: Final = PACKAGE.parent / "guest_kernel"
+PACKAGED: Final = PACKAGE / "_image"
+IMAGE_NAME: Final = "guest.img"
+ELF_NAME: Final = "guest.elf"
+REFERENCE_NAME: Final = "reference.sha256"
+KERNEL_FOLDERS: Final = ("boot", "kern", "drv", "net")
+# The kernel shares these with the programs: memory functions and 64-bit division.
+SHARED: Final = ("libc/string.c", "libc/div64.c")
+
+_FLAGS: Final = (
+    *("-std=c11", "-O2", "-g", "-Wall", "-Wextra", "-Werror", "-ffreestanding", "-fno-pic"),
+    *("-mno-sse", "-mno-mmx", "-msoft-float", "-fno-stack-protector", "-fno-strict-aliasing"),
+    *("-fno-asynchronous-unwind-tables", "-fno-common"),
+    *("-ffunction-sections", "-fdata-sections"),
+)
+_KERNEL_FLAGS: Final = ("-fno-omit-frame-pointer", "-Wstrict-prototypes")  # backtraces need EBP
+_PROGRAM_FLAGS: Final = ("-fomit-frame-pointer",)
+_SANITIZE: Final = ("-fsanitize=undefined", "-fsanitize-trap=undefined")
+_LINK: Final = ("-static", "--build-id=none", "--gc-sections", "-z", "noexecstack")
+_PARALLEL: Final = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Toolchain:
+    """The commands of one compiler: to compile (before the flags) and to link."""
+
+    name: str
+    compile: tuple[str, ...]
+    link: tuple[str, ...]
+
+
+def packaged() -> Path:
+    """The image that came with the package or was built in the checkout. Raises ImageError."""
+    path = PACKAGED / IMAGE_NAME
+    if not path.is_file():
+        raise ImageError(f"{path} is not there: `leulo image build` makes it from a checkout")
+    return path
+
+
+def is_reference(path: Path) -> bool:
+    """Is it the image whose hash the repository keeps? Results compare only between such."""
+    for folder in (SOURCES, PACKAGED):
+        reference = folder / REFERENCE_NAME
+        if reference.is_file():
+            return sha256_of(path) == reference.read_text().split()[0]
+    return False
+
+
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a file, in hexadecimal. Raises OSError."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def write_reference(path: Path) -> None:
+    """Make ``path`` the reference: for the developer who has changed the guest on purpose."""
+    (SOURCES / REFERENCE_NAME).write_text(f"{sha256_of(path)}  {IMAGE_NAME}\n")
+
+
+def build(
+    output: Path | None = None, compiler: str | None = None, *, sanitize: bool = False
+) -> Path:
+    """Build the image into ``output`` (default: the package's folder) and return its path.
+
+    ``compiler`` None or ``zig``: the pinned one; else ``gcc``, ``clang`` or another command that
+    speaks as they do, for developers. ``sanitize``: undefined behaviour in the kernel traps.
+    Beside the image: guest.elf, guest.sym, sha256, and each program with DWARF.
+    Raises EnvironmentProblem without sources or compiler, ImageError with the compiler's words.
+    """
+    if not (SOURCES / "kernel.ld").is_file():
+        raise EnvironmentProblem(f"{SOURCES} is not there: an image is built from a checkout")
+    output = PACKAGED if output is None else output
+    tools = _toolchain(compiler)
+    with tempfile.TemporaryDirectory(prefix="leulo-image-") as name:
+        work = _Work(tools, Path(name), sanitize)
+        image = work.image()
+        output.mkdir(parents=True, exist_ok=True)
+        for file in (image, *work.results):
+            shutil.copyfile(file, output / file.name)
+    digest = sha256_of(output / IMAGE_NAME)
+    (output / "guest.sha256").write_text(f"{digest}  {IMAGE_NAME}\n")
+    if (SOURCES / REFERENCE_NAME).is_file():
+        shutil.copyfile(SOURCES / REFERENCE_NAME, output / REFERENCE_NAME)
+    return output / IMAGE_NAME
+
+
+def _toolchain(compiler: str | None) -> Toolchain:
+    if compiler is None or compiler == "zig":
+        found = importlib.util.find_spec("ziglang")
+        if found is None or found.origin is None:
+            raise EnvironmentProblem(
+                "the pinned compiler is not installed: `pip install ziglang==0.17.1`, "
+                "or choose another one with --cc gcc"
+            )
+        zig = str(Path(found.origin).parent / "zig")
+        return Toolchain(
+            "zig",
+            (zig, "cc", "-target", "x86-freestanding-none", "-mcpu=i686"),
+            (zig, "ld.lld", "-m", "elf_i386"),
+        )
+    path = shutil.which(compiler)
+    if path is None:
+        raise EnvironmentProblem(f"there is no command {compiler!r}: install it, or leave out --cc")
+    return Toolchain(compiler, (path, "-m32", "-march=i686"), ("ld", "-m", "elf_i386"))
+
+
+class _Work:
+    """One build in a folder of its own; every path that a compiler sees is relative."""
+
+    def __init__(self, tools: Toolchain, folder: Path, sanitize: bool) -> None:
+        self._tools = tools
+        self._folder = folder
+        self._kernel_flags = _KERNEL_FLAGS + (_SANITIZE if sanitize else ())
+        self._environment = {
+            **{key: value for key, value in os.environ.items() if not key.startswith("ZIG_")},
+            "ZIG_LOCAL_CACHE_DIR": str(folder / "zig"),
+            "ZIG_GLOBAL_CACHE_DIR": str(folder / "zig"),
+            "SOURCE_DATE_EPOCH": "0",
+        }
+        self.results: list[Path] = []
+
+    def image(self) -> Path:
+        """Compile and link everything; `results` are the files beside the image."""
+        kernel = [
+            path
+            for name in KERNEL_FOLDERS
+            for path in sorted((SOURCES / name).rglob("*.[cS]"))
+            if path.name != "blobs.S"
+        ] + [SOURCES / name for name in SHARED]
+        libc = sorted((SOURCES / "libc").glob("*.[cS]"))
+        programs = read_programs()
+        jobs = [(path, "kernel", self._kernel_flags) for path in kernel]
+        jobs += [
+            (path, "user", _PROGRAM_FLAGS)
+            for path in dict.fromkeys(
+                [*libc, *(path for sources in programs.values() for path in sources)]
+            )
+        ]
+        with ThreadPoolExecutor(_PARALLEL) as pool:
+            objects = dict(zip(jobs, pool.map(lambda job: self._compile(*job), jobs), strict=True))
+            own = {(path, kind): made for (path, kind, _), made in objects.items()}
+            files = list(
+                pool.map(
+                    lambda item: self._program(
+                        item[0], [own[path, "user"] for path in (*libc, *item[1])]
+                    ),
+                    programs.items(),
+                )
+            )
+        self.results += [stripped.with_suffix(".elf") for stripped in files]
+        content = {f"bin/{path.stem}": path.read_bytes() for path in files}
+        content |= read_tree(SOURCES / "www", "www")
+        (self._folder / "initrd.cpio").write_bytes(pack_cpio(content))
+        return self._kernel([own[path, "kernel"] for path in kernel])
+
+    def _kernel(self, objects: Sequence[Path]) -> Path:
+        """Link twice: the first link tells the addresses that the symbol table then holds."""
+        symbols = self._folder / "symbols.bin"
+        symbols.write_bytes(struct.pack("<I", 0))
+        blobs = self._compile(SOURCES / "boot" / "blobs.S", "kernel", ())
+        first = self._link("kernel.ld", "first.elf", [*objects, blobs])
+        functions = read_functions(first.read_bytes())
+        symbols.write_bytes(pack_symbols(functions))
+        blobs = self._compile(SOURCES / "boot" / "blobs.S", "kernel", ())
+        listing = self._folder / "guest.sym"
+        listing.write_text("".join(f"{address:08x} {name}\n" for address, name in functions))
+        elf = self._link("kernel.ld", ELF_NAME, [*objects, blobs])
+        self.results += [elf, listing]
+        return self._link("kernel.ld", IMAGE_NAME, [*objects, blobs], "--strip-debug")
+
+    def _program(self, name: str, objects: Sequence[Path]) -> Path:
+        self._link("user.ld", f"{name}.elf", objects)
+        return self._link("user.ld", f"{name}.bin", objects, "--strip-all")
+
+    def _compile(self, source: Path, kind: str, flags: tuple[str, ...]) -> Path:
+        relative = source.relative_to(SOURCES.parent)
+        made = self._folder / f"{kind}-{'-'.join(relative.parts[1:])}.o"
+        libc = ("-isystem", "guest_kernel/libc/include")
+        wants_libc = kind == "user" or str(source.relative_to(SOURCES)) in SHARED
+        command = [
+            *self._tools.compile,
+            *(_FLAGS if source.suffix == ".c" else ("-g0",)),
+            *(flags if source.suffix == ".c" else ()),
+            *(libc if wants_libc else ()),
+            *("-Iguest_kernel", "-Iguest_kernel/include", f"-Wa,-I{self._folder}"),
+            f"-ffile-prefix-map={SOURCES.parent}=.",
+            *("-c", str(relative), "-o", str(made)),
+        ]
+        self._run(command, str(relative))
+        return made
+
+    def _link(self, script: str, name: str, objects: Iterable[Path], *more: str) -> Path:
+        made = self._folder / name
+        command = [*self._tools.link, *_LINK, *more, "-T", f"guest_kernel/{script}"]
+        self._run([*command, "-o", str(made), *map(str, objects)], name)
+        return made
+
+    def _run(self, command: Sequence[str], what: str) -> None:
+        try:
+            done = subprocess.run(
+                command,
+                cwd=SOURCES.parent,
+                env=self._environment,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                errors="replace",
+            )
+        except OSError as error:
+            raise EnvironmentProblem(f"{command[0]} cannot be run: {error.strerror}") from None
+        if done.returncode:
+            words = (done.stderr or done.stdout).strip() or f"exit code {done.returncode}"
+            raise ImageError(f"{what}: {self._tools.name} cannot build it:\n{words}")
+
+
+def read_programs() -> dict[str, list[Path]]:
+    """Name and sources of every user program, by ``apps/programs``. Raises ImageError."""
+    programs = {}
+    for line in (SOURCES / "apps" / "programs").read_text().splitlines():
+        words = line.split()
+        if words and not words[0].startswith("#"):
+            programs[words[0]] = [SOURCES / "apps" / word for word in words[1:]]
+    missing = [path for sources in programs.values() for path in sources if not path.is_file()]
+    if missing:
+        raise ImageError(f"{missing[0]} is named in apps/programs, but is not there")
+    return programs
+
+
+def read_tree(folder: Path, name: str) -> dict[str, bytes]:
+    """Every regular file below ``folder``, as ``name``/path."""
+    files = (path for path in sorted(folder.rglob("*")) if path.is_file())
+    return {f"{name}/{path.relative_to(folder).as_posix()}": path.read_bytes() for path in files}
+
+
+def pack_cpio(files: dict[str, bytes]) -> bytes:
+    """A "newc" archive [cpio newc]: sorted, no times, no owners, with the folders above files."""
+    folders = {str(parent) for name in files for parent in Path(name).parents} - {"."}
+    out = bytearray()
+    entries = [(name, 0o040755, b"") for name in folders]
+    entries += [(name, 0o100644 | 0o111 * name.startswith("bin/"), files[name]) for name in files]
+    for inode, (name, mode, data) in enumerate([*sorted(entries), ("TRAILER!!!", 0, b"")], 1):
+        path = name.encode() + b"\0"
+        fields = (inode, mode, 0, 0, 1, 0, len(data), 0, 0, 0, 0, len(path), 0)
+        out += b"070701" + b"".join(b"%08x" % field for field in fields) + path
+        out += bytes(-len(out) % 4) + data
+        out += bytes(-len(out) % 4)
+    return bytes(out)
+
+
+def read_functions(elf: bytes) -> list[tuple[int, str]]:
+    """Address and name of the functions in an ELF32 file, sorted [ELF 1.2 1-17]."""
+    (table,) = struct.unpack_from("<I", elf, 32)
+    entry_bytes, count = struct.unpack_from("<HH", elf, 46)
+    sections = [struct.unpack_from("<10I", elf, table + n * entry_bytes) for n in range(count)]
+    found: dict[int, str] = {}
+    for _, kind, _, _, offset, size, link, *_ in sections:
+        if kind != 2:  # SHT_SYMTAB
+            continue
+        names = sections[link][4]
+        for at in range(offset, offset + size, 16):
+            name, value, _, info, _, section = struct.unpack_from("<IIIBBH", elf, at)
+            start = names + name
+            text = elf[start : elf.index(b"\0", start)].decode()
+            is_code = 0 < section < count and sections[section][2] & 4  # SHF_EXECINSTR
+            if is_code and info & 15 in (0, 2) and text and not text.startswith("."):
+                found[value] = min(text, found.get(value, text))
+    return sorted(found.items())
+
+
+def pack_symbols(functions: Sequence[tuple[int, str]]) -> bytes:
+    """The table that guest_kernel/kern/panic.c reads: count, addresses with names, names."""
+    head, names = struct.pack("<I", len(functions)), b""
+    first = 4 + 8 * len(functions)
+    for address, name in functions:
+        head += struct.pack("<II", address, first + len(names))
+        names += name.encode() + b"\0"
+    return head + names
+
+
+if __name__ == "__main__":  # a checkout without its command line: python -m leulo.image
+    print(build(Path(sys.argv[1]) if len(sys.argv) > 1 else None))
