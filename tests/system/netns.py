@@ -10,13 +10,15 @@ import ctypes
 import itertools
 import os
 import signal
-import struct
+import socket
 import subprocess
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import TypeVar
+
+from leulo.net.wire.icmp import ECHO_REPLY, ECHO_REQUEST, IcmpRepr
 
 _PREFIX = "leulo-test-"
 _DIRECTORY = Path("/run/netns")
@@ -144,28 +146,21 @@ class Namespace:
     def ping(self, address: str, count: int = 1, size: int = 56, seconds: float = 2.0) -> int:
         """Send echo requests from inside, one after another; returns how many were answered
         with the same data. No program ``ping`` is needed."""
-        import socket
-
         with self.entered():
             stream = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP)
         answered = 0
+        payload = bytes(n * 7 & 0xFF for n in range(size))
         with stream:
             stream.settimeout(seconds)
             for sequence in range(count):
-                payload = bytes(n * 7 & 0xFF for n in range(size))
-                head = struct.pack("!BBHHH", 8, 0, 0, os.getpid() & 0xFFFF, sequence)
-                total = sum(
-                    struct.unpack(f"!{(8 + size + 1) // 2}H", head + payload + bytes(size & 1))
-                )
-                checksum = ~(total % 0xFFFF or 0xFFFF) & 0xFFFF
-                message = head[:2] + checksum.to_bytes(2, "big") + head[4:] + payload
-                stream.sendto(message, (address, 0))
+                mark = (os.getpid() & 0xFFFF) << 16 | sequence
+                stream.sendto(IcmpRepr(ECHO_REQUEST, 0, mark, payload).emit(), (address, 0))
                 with suppress(TimeoutError):
                     while True:
                         packet = stream.recv(65536)
-                        reply = packet[(packet[0] & 15) * 4 :]
-                        if reply[0] == 0 and reply[4:8] == message[4:8]:
-                            answered += reply[8:] == payload
+                        reply = IcmpRepr.parse(packet[(packet[0] & 15) * 4 :])
+                        if reply.kind == ECHO_REPLY and reply.rest == mark:
+                            answered += reply.payload == payload
                             break
         return answered
 
