@@ -44,5 +44,5 @@ struct provider {
 /* The socket's readiness is `mask` now; whoever waits for a bit that rose is woken. */
 void net_update(struct socket *s, uint32_t mask);
 
-/* Looks for the provider's machinery. NULL if it is not here; says in one line what it found. */
+/* Looks for the provider's machinery and says in one line what it found; NULL: it is not here. */
 const struct provider *paravirt_probe(void);

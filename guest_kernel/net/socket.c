@@ -19,12 +19,13 @@ static const struct provider *provider; /* NULL: no network */
 
 void net_init(const char *wanted)
 {
-    if (!*wanted || !strcmp(wanted, "paravirt"))
+    bool is_known = !*wanted || !strcmp(wanted, "paravirt");
+
+    if (is_known)
         provider = paravirt_probe();
-    else
-        kprintf("net: there is no net=%s in this kernel\n", wanted);
     if (!provider)
-        kprintf("net: none, sockets answer ENETDOWN\n");
+        kprintf("net: %s: sockets answer ENETDOWN\n",
+                is_known ? "no hypercall gate" : "net= names what this kernel does not have");
 }
 
 void net_update(struct socket *s, uint32_t mask)

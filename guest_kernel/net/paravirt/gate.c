@@ -34,10 +34,8 @@ const struct provider *paravirt_probe(void)
 {
     static struct leulo_hello hello = {.size = sizeof hello, .version = LEULO_VERSION};
 
-    if (inl(LEULO_GATE_PORT) != LEULO_GATE_MAGIC) {
-        kprintf("net: no hypercall gate at port %x: this is not Leulo\n", LEULO_GATE_PORT);
+    if (inl(LEULO_GATE_PORT) != LEULO_GATE_MAGIC)
         return NULL;
-    }
     call.args[0] = (uintptr_t)&hello;
     if (hypercall(LEULO_OP_HELLO) < 0)
         return NULL;
