@@ -81,17 +81,10 @@ def _fill(frame: TxFrame, header: vnet.VnetRepr) -> TxFrame:
     value = ~sum_parts((first[start:], *frame[1:])) & 0xFFFF
     if value == 0 and header.csum_offset == _UDP_CHECKSUM_OFFSET:
         value = 0xFFFF  # zero would mean that there is none [RFC 768]
-    flags = first[0] & ~vnet.F_NEEDS_CSUM
-    head = b"".join(
-        (
-            bytes((flags,)),
-            first[1 : _START - 4],
-            bytes(4),
-            first[_START:place],
-            value.to_bytes(2, "big"),
-            first[place + 2 :],
-        )
-    )
+    done = vnet.PLAIN
+    if header.gso_type != vnet.GSO_NONE:
+        done = vnet.VnetRepr(0, header.gso_type, header.header_bytes, header.gso_size).emit()
+    head = b"".join((done, first[_START:place], value.to_bytes(2, "big"), first[place + 2 :]))
     return (head, *frame[1:])
 
 

@@ -1,0 +1,94 @@
+"""A capture of the switch: both directions, right checksums, clear words when it fails."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from test_offload import judged, super_segment
+from test_switch import FakeLink, Rig, Tick
+
+from leulo.errors import EnvironmentProblem
+from leulo.links.capture import Capture
+from leulo.net import pcapng
+
+
+@pytest.fixture
+def captured(tmp_path: Path) -> Path:
+    """A file with a super-segment out, the same frame in, and a comment."""
+    clock = Tick()
+    rig = Rig(1)
+    link = FakeLink()
+    path = tmp_path / "c.pcapng"
+    with Capture(path, clock) as capture:
+        rig.switch.add_link(link, clock)
+        rig.switch.watch(capture.record)
+        rig.ports[0].send([super_segment(b"x" * 5001, 1448, cut=999)], 1_000)
+        capture.comment("first")
+        capture.comment("second")
+        clock.now = 2_000_000_005
+        assert link.deliver is not None
+        link.deliver([b"".join(super_segment(b"y" * 100, 1448))])
+        clock.now = 3_000_000_000
+    return path
+
+
+def test_frames_are_written_whole_with_checksums_filled(captured: Path) -> None:
+    capture = pcapng.read(captured.read_bytes())
+    out, back = capture.packets
+    assert (out.direction, out.time_ns, out.comment) == (pcapng.OUTBOUND, 1_000, "")
+    assert (back.direction, back.time_ns) == (pcapng.INBOUND, 2_000_000_005)
+    assert back.comment == "first; second"
+    assert bytes(judged((bytes(10) + out.data,)).lastlayer()) == b"x" * 5001
+    judged((bytes(10) + back.data,))
+    assert capture.received == {0: 2}
+
+
+@pytest.mark.skipif(shutil.which("tshark") is None, reason="needs tshark (Debian: tshark)")
+def test_tshark_finds_no_bad_checksum(captured: Path) -> None:
+    options = ["-o", "tcp.check_checksum:TRUE", "-o", "ip.check_checksum:TRUE"]
+    command = ["tshark", "-r", str(captured), *options, "-T", "fields", "-e", "tcp.checksum.status",
+               "-e", "ip.checksum.status", "-e", "tcp.len"]  # fmt: skip
+    run = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    assert run.stdout.split() == ["1", "1", "5001", "1", "1", "100"]
+
+
+def test_capture_does_not_change_what_is_sent(tmp_path: Path) -> None:
+    rig = Rig(1)
+    link = FakeLink()
+    rig.switch.add_link(link, Tick())
+    frame = super_segment(bytes(3000), 1448)
+    with Capture(tmp_path / "c", Tick()) as capture:
+        rig.switch.watch(capture.record)
+        rig.ports[0].send([frame], 0)
+    assert link.sent[0] is frame
+
+
+def test_epoch_moves_the_times(tmp_path: Path) -> None:
+    with Capture(tmp_path / "c", Tick(), epoch_ns=1_700_000_000_000_000_000) as capture:
+        capture.record([bytes(60)], True, 5)
+    [packet] = pcapng.read((tmp_path / "c").read_bytes()).packets
+    assert packet.time_ns == 1_700_000_000_000_000_005
+
+
+def test_file_that_cannot_be_made_is_a_sentence(tmp_path: Path) -> None:
+    with pytest.raises(EnvironmentProblem, match=r"--pcap .*/no/c: cannot be written: No such"):
+        Capture(tmp_path / "no" / "c", Tick())
+    with pytest.raises(EnvironmentProblem, match="Is a directory"):
+        Capture(tmp_path, Tick())
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_full_disk_is_a_sentence_once() -> None:
+    capture = Capture(Path("/dev/full"), Tick())
+    with pytest.raises(EnvironmentProblem, match="No space left"):
+        for _ in range(1000):
+            capture.record([bytes(1000)], True, 0)
+    capture.record([bytes(1000)], True, 0)
+    capture.close()
+    second = Capture(Path("/dev/full"), Tick())
+    with pytest.raises(EnvironmentProblem, match="No space left"):
+        second.close()
+    second.close()
