@@ -1,0 +1,123 @@
+"""Exits: port I/O and MMIO as C callbacks that lead to the buses.
+
+These are the hottest lines of Python in the program, so they are closures with nothing in them
+but the call. An exception in a target is kept and ends the run; ``Cpu.run`` raises it again.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+import weakref
+from typing import Any, Final, Protocol
+
+from leulo.cpu.control import AT_ONCE, FLAG_ERROR, FLAGS, LIMIT
+
+_OUT = ctypes.CFUNCTYPE(None, ctypes.c_uint32, ctypes.c_int, ctypes.c_uint32)
+_IN = ctypes.CFUNCTYPE(ctypes.c_uint32, ctypes.c_uint32, ctypes.c_int)
+_LOAD = ctypes.CFUNCTYPE(
+    ctypes.c_uint64, ctypes.c_void_p, ctypes.c_uint64, ctypes.c_uint, ctypes.c_void_p
+)
+_STORE = ctypes.CFUNCTYPE(
+    None, ctypes.c_void_p, ctypes.c_uint64, ctypes.c_uint, ctypes.c_uint64, ctypes.c_void_p
+)
+
+
+class ExitTarget(Protocol):
+    """Where the CPU's exits go: a `leulo.bus.Bus`, or what stands in front of one.
+
+    Addresses are the CPU's own (a port, a guest-physical address); widths are 1, 2 or 4 bytes.
+    """
+
+    def read(self, address: int, width: int, /) -> int: ...
+
+    def write(self, address: int, width: int, value: int, /) -> None: ...
+
+
+class Exits:
+    """The four callbacks of one CPU. The targets' methods are taken now, once.
+
+    ``error`` is the first exception that a target raised and ``Cpu.run`` has not yet.
+    """
+
+    def __init__(
+        self, ports: ExitTarget, mmio: ExitTarget, mmio_base: int, words: memoryview
+    ) -> None:
+        self.error: BaseException | None = None
+        self._words = words
+        read_port, write_port = ports.read, ports.write
+        read_mmio, write_mmio = mmio.read, mmio.write
+        fail = self.fail
+
+        def on_out(port: int, width: int, value: int) -> None:
+            try:
+                write_port(port, width, value)
+            except BaseException as error:
+                fail(error)
+
+        def on_in(port: int, width: int) -> int:
+            try:
+                return read_port(port, width)
+            except BaseException as error:
+                fail(error)
+                return 0
+
+        def on_load(_uc: int, offset: int, width: int, _data: int) -> int:
+            try:
+                return read_mmio(mmio_base + offset, width)
+            except BaseException as error:
+                fail(error)
+                return 0
+
+        def on_store(_uc: int, offset: int, width: int, value: int, _data: int) -> None:
+            try:
+                write_mmio(mmio_base + offset, width, value)
+            except BaseException as error:
+                fail(error)
+
+        functions = (on_out, on_in, on_load, on_store)
+        self._callbacks = (_OUT(on_out), _IN(on_in), _LOAD(on_load), _STORE(on_store))
+        addresses = [ctypes.cast(c, ctypes.c_void_p).value or 0 for c in self._callbacks]
+        self.out_address, self.in_address, self.load_address, self.store_address = addresses
+        self._names = [repr(function) for function in functions]
+        for name in self._names:
+            _live[name] = weakref.ref(self)
+        _watch_unraisable()
+
+    def fail(self, error: BaseException) -> None:
+        """Keep the exception and end the run at the next block."""
+        if self.error is None:
+            self.error = error
+        self._words[FLAGS] |= FLAG_ERROR
+        self._words[LIMIT] = AT_ONCE
+
+    def close(self) -> None:
+        """The callbacks will not be called any more."""
+        for name in self._names:
+            _live.pop(name, None)
+
+
+# A signal handler that raises (Ctrl-C, by default) may do so on the way into a callback, before
+# its ``try``. ctypes then reports an "unraisable" exception; we take those that are ours.
+_live: Final[dict[str, weakref.ref[Exits]]] = {}
+_WHAT: Final = "Exception ignored on calling ctypes callback function "
+
+
+def _watch_unraisable() -> None:
+    previous = sys.unraisablehook
+    if getattr(previous, "is_leulo", False):
+        return
+
+    def hook(unraisable: Any) -> None:
+        name = repr(unraisable.object)
+        if unraisable.object is None and unraisable.err_msg:
+            name = unraisable.err_msg.removeprefix(_WHAT)
+        reference = _live.get(name)
+        exits = reference() if reference else None
+        if exits is not None and unraisable.exc_value is not None:
+            exits.fail(unraisable.exc_value)
+        else:
+            previous(unraisable)
+
+    hook.is_leulo = True  # type: ignore[attr-defined]
+    sys.unraisablehook = hook

@@ -1,0 +1,252 @@
+"""Machine code between libunicorn and the CPU: what must not enter Python, or could not.
+
+Each piece is called by libunicorn with the address of a `control.Control` as its user data, and
+with nothing else of ours: one page of code, written once, serves every CPU of the process and is
+never unmapped. The listing below is the code itself: hexadecimal bytes, what they say, why. A test
+disassembles the bytes and compares.
+
+A fault while an exception is being delivered leaves by longjmp over the frames between; that is
+allowed over these, and would be a crash over Python's. Calling convention: System V AMD64; rdi is
+``uc`` throughout.
+
+* ``block``: at the start of every block of translated code. The budget is tested first and only
+  then charged, so that where a run stops never moves the clock. A block that is about to be left
+  for an interrupt is not charged either: it comes here again.
+* ``interrupt``, ``invalid``, ``deliver``: exceptions and software interrupts go through the
+  guest's IDT [SDM 3 6.12]; #UD and debug events (INT1 too, which libunicorn would wait on for
+  ever) arrive by way of ``invalid`` because ``stops`` says so. Each costs 16 ticks, so a storm of
+  faults that never completes an instruction still uses up its budget.
+* ``out``, ``in``: port I/O is for CPL 0 alone, whatever IOPL and the TSS say; ``undefined``:
+  SYSENTER and SYSCALL, which we do not have.
+* ``tick_tsc``, ``clock_tsc``: RDTSC in nanoseconds, of executed code or of the host's clock.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import mmap
+from functools import cache
+from typing import Final
+
+from leulo.errors import EnvironmentProblem
+
+PAGE_BYTES: Final = 4096
+EXCEPTION_TICKS: Final = 16
+
+LISTING: Final = """
+block:
+    488b01                 mov rax, qword ptr [rcx]
+    483b4108               cmp rax, qword ptr [rcx + 8]
+    7d09                   jge 0x12
+    ; only 32 bits of an int argument are defined
+    89d2                   mov edx, edx
+    4801d0                 add rax, rdx                          ; charge the block
+    488901                 mov qword ptr [rcx], rax
+    c3                     ret
+    4c8b4110               mov r8, qword ptr [rcx + 0x10]
+    4d89c1                 mov r9, r8
+    ; with a barrier: a request after this is seen at the next block
+    4c874908               xchg qword ptr [rcx + 8], r9
+    4883791800             cmp qword ptr [rcx + 0x18], 0
+    7510                   jne 0x34
+    4c39c0                 cmp rax, r8
+    7d0b                   jge 0x34
+    ; neither: an interrupt was posted inside an exit
+    4c8b4930               mov r9, qword ptr [rcx + 0x30]
+    ; look for interrupts, then come here again
+    6641c701ffff           mov word ptr [r9], 0xffff
+    c3                     ret
+    ff6138                 jmp qword ptr [rcx + 0x38]            ; uc_emu_stop(uc)
+interrupt:
+    53                     push rbx
+    4889d3                 mov rbx, rdx
+    e855000000             call 0x95
+    5b                     pop rbx
+    c3                     ret
+invalid:
+    53                     push rbx
+    4889f3                 mov rbx, rsi
+    488b4320               mov rax, qword ptr [rbx + 0x20]
+    81b8a081000002000100   cmp dword ptr [rax + 0x81a0], 0x10002 ; EXCP_DEBUG?
+    7533                   jne 0x89
+    57                     push rdi
+    4883ec08               sub rsp, 8
+    4889c7                 mov rdi, rax
+    ; does not return if a debug register matches
+    ff5350                 call qword ptr [rbx + 0x50]
+    4883c408               add rsp, 8
+    5f                     pop rdi
+    488b4320               mov rax, qword ptr [rbx + 0x20]       ; INT1: a #DB trap
+    488b5328               mov rdx, qword ptr [rbx + 0x28]
+    c780a081000001000000   mov dword ptr [rax + 0x81a0], 1
+    ; no error code, not a software interrupt
+    48c7820815000000000000 mov qword ptr [rdx + 0x1508], 0
+    ff8280000000           inc dword ptr [rdx + 0x80]            ; EIP past its one byte
+    e807000000             call 0x95
+    b801000000             mov eax, 1                            ; handled
+    5b                     pop rbx
+    c3                     ret
+deliver:
+    55                     push rbp
+    4c8b4328               mov r8, qword ptr [rbx + 0x28]
+    4c8b4b20               mov r9, qword ptr [rbx + 0x20]
+    ; note it in the chain of what is being delivered
+    488b8388000000         mov rax, qword ptr [rbx + 0x88]
+    83e003                 and eax, 3
+    c1e005                 shl eax, 5
+    488d8403a0000000       lea rax, [rbx + rax + 0xa0]
+    48ff8388000000         inc qword ptr [rbx + 0x88]
+    48ff8390000000         inc qword ptr [rbx + 0x90]
+    418bb1a0810000         mov esi, dword ptr [r9 + 0x81a0]
+    89f5                   mov ebp, esi                          ; the vector
+    418b8808150000         mov ecx, dword ptr [r8 + 0x1508]
+    8930                   mov dword ptr [rax], esi
+    894804                 mov dword ptr [rax + 4], ecx          ; the error code
+    498b88b8010000         mov rcx, qword ptr [r8 + 0x1b8]
+    48894810               mov qword ptr [rax + 0x10], rcx       ; CR2
+    498b4820               mov rcx, qword ptr [r8 + 0x20]
+    48894818               mov qword ptr [rax + 0x18], rcx       ; ESP
+    418b8880000000         mov ecx, dword ptr [r8 + 0x80]
+    4183b80c15000000       cmp dword ptr [r8 + 0x150c], 0
+    7415                   je 0x10f
+    ; a software interrupt: EIP back at the instruction, in case its
+    ffc9                   dec ecx
+    ; delivery faults; INT3 and INTO have one byte, INT n two
+    83fe03                 cmp esi, 3
+    7407                   je 0x108
+    83fe04                 cmp esi, 4
+    7402                   je 0x108
+    ffc9                   dec ecx
+    49898880000000         mov qword ptr [r8 + 0x80], rcx
+    48894808               mov qword ptr [rax + 8], rcx          ; EIP
+    488b0b                 mov rcx, qword ptr [rbx]
+    4883c110               add rcx, 0x10
+    48890b                 mov qword ptr [rbx], rcx
+    483b4b10               cmp rcx, qword ptr [rbx + 0x10]
+    7d07                   jge 0x12a
+    48837b1800             cmp qword ptr [rbx + 0x18], 0
+    7403                   je 0x12d
+    ; uc_emu_stop(uc): faults may follow each other without a block
+    ff5338                 call qword ptr [rbx + 0x38]
+    83fd08                 cmp ebp, 8
+    7524                   jne 0x156
+    ; a double fault: keep how it came about
+    488b8388000000         mov rax, qword ptr [rbx + 0x88]
+    48898398000000         mov qword ptr [rbx + 0x98], rax
+    488db3a0000000         lea rsi, [rbx + 0xa0]
+    488dbb20010000         lea rdi, [rbx + 0x120]
+    b910000000             mov ecx, 0x10
+    f348a5                 rep movsq qword ptr [rdi], qword ptr [rsi]
+    488b7b20               mov rdi, qword ptr [rbx + 0x20]
+    ; does not return if the delivery faults
+    ff5340                 call qword ptr [rbx + 0x40]
+    48c7838800000000000000 mov qword ptr [rbx + 0x88], 0
+    5d                     pop rbp
+    c3                     ret
+stops:
+    31c0                   xor eax, eax
+    83fe06                 cmp esi, 6                            ; #UD
+    7409                   je 0x17a
+    81fe02000100           cmp esi, 0x10002                      ; EXCP_DEBUG
+    7401                   je 0x17a
+    c3                     ret
+    ffc0                   inc eax
+    c3                     ret
+out:
+    498b4028               mov rax, qword ptr [r8 + 0x28]
+    f680b000000003         test byte ptr [rax + 0xb0], 3         ; CPL
+    750a                   jne 0x194
+    89f7                   mov edi, esi
+    89d6                   mov esi, edx
+    89ca                   mov edx, ecx
+    41ff6058               jmp qword ptr [r8 + 0x58]             ; (port, width, value)
+    4883ec08               sub rsp, 8
+    4889c7                 mov rdi, rax
+    be0d000000             mov esi, 0xd
+    31d2                   xor edx, edx
+    41ff5048               call qword ptr [r8 + 0x48]            ; #GP(0); does not return
+in:
+    488b4128               mov rax, qword ptr [rcx + 0x28]
+    f680b000000003         test byte ptr [rax + 0xb0], 3
+    7507                   jne 0x1ba
+    89f7                   mov edi, esi
+    89d6                   mov esi, edx
+    ff6160                 jmp qword ptr [rcx + 0x60]            ; (port, width)
+    4883ec08               sub rsp, 8
+    4889c7                 mov rdi, rax
+    be0d000000             mov esi, 0xd
+    31d2                   xor edx, edx
+    ff5148                 call qword ptr [rcx + 0x48]
+undefined:
+    4883ec08               sub rsp, 8
+    488b7e28               mov rdi, qword ptr [rsi + 0x28]
+    4889f0                 mov rax, rsi
+    be06000000             mov esi, 6
+    31d2                   xor edx, edx
+    ff5048                 call qword ptr [rax + 0x48]           ; #UD; does not return
+clock_tsc:
+    53                     push rbx
+    4883ec10               sub rsp, 0x10
+    4889f3                 mov rbx, rsi
+    bf01000000             mov edi, 1                            ; CLOCK_MONOTONIC
+    4889e6                 mov rsi, rsp
+    ff9380000000           call qword ptr [rbx + 0x80]
+    4869042400ca9a3b       imul rax, qword ptr [rsp], 0x3b9aca00
+    4803442408             add rax, qword ptr [rsp + 8]
+    4889de                 mov rsi, rbx
+    4883c410               add rsp, 0x10
+    5b                     pop rbx
+    eb0b                   jmp 0x218
+tick_tsc:
+    488b06                 mov rax, qword ptr [rsi]
+    48f76668               mul qword ptr [rsi + 0x68]
+    48f77670               div qword ptr [rsi + 0x70]
+    48034678               add rax, qword ptr [rsi + 0x78]
+    488b4e28               mov rcx, qword ptr [rsi + 0x28]
+    89c2                   mov edx, eax
+    48c1e820               shr rax, 0x20
+    488911                 mov qword ptr [rcx], rdx              ; EAX
+    48894110               mov qword ptr [rcx + 0x10], rax       ; EDX
+    ; do not read the host's counter too
+    b801000000             mov eax, 1
+    c3                     ret
+"""
+
+
+def assemble() -> tuple[bytes, dict[str, int]]:
+    """The listing's bytes, and where each label is in them."""
+    code = bytearray()
+    labels: dict[str, int] = {}
+    for line in LISTING.splitlines():
+        words = line.split(";")[0].split()
+        if not words:
+            continue
+        if words[0].endswith(":"):
+            labels[words[0][:-1]] = len(code)
+        else:
+            code += bytes.fromhex(words[0])
+    return bytes(code), labels
+
+
+@cache
+def install() -> dict[str, int]:
+    """Addresses of the pieces, by label; the page is made at the first call.
+
+    Raises `EnvironmentProblem` where the system forbids making memory executable.
+    """
+    code, labels = assemble()
+    page = mmap.mmap(-1, PAGE_BYTES)
+    page.write(code)
+    base = ctypes.addressof(ctypes.c_char.from_buffer(page))  # this also keeps it mapped
+    protect = ctypes.CDLL(None, use_errno=True).mprotect
+    protect.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
+    if protect(base, PAGE_BYTES, mmap.PROT_READ | mmap.PROT_EXEC):
+        raise EnvironmentProblem(
+            "the system refuses to make memory executable, and the emulated CPU needs that "
+            f"(mprotect: error {ctypes.get_errno()})."
+        )
+    _pages.append(page)
+    return {name: base + offset for name, offset in labels.items()}
+
+
+_pages: Final[list[mmap.mmap]] = []
