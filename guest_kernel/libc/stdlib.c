@@ -30,7 +30,7 @@ unsigned long long strtoull(const char *s, char **end, int base)
     if (digit(*s) < base)
         start = NULL; /* there is a number */
     for (; digit(*s) < base; s++) {
-        if (value > (~0ull - (unsigned)digit(*s)) / (unsigned)base)
+        if (value >> 58 && value > (~0ull - (unsigned)digit(*s)) / (unsigned)base)
             overflow = 1;
         value = value * (unsigned)base + (unsigned)digit(*s);
     }

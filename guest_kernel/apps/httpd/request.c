@@ -17,6 +17,7 @@ static int hex(char c)
 static int decode_path(char *path, const char *from, const char *end)
 {
     char *to = path;
+    int has_dots = 0;
 
     if (end - from > 7 && !strncasecmp(from, "http://", 7))
         for (from += 7; from < end && *from != '/';)
@@ -35,12 +36,13 @@ static int decode_path(char *path, const char *from, const char *end)
             return 400;
         if (to == path + PATH_BYTES - 16) /* leaves room for a file's name after a '/' */
             return 414;
+        has_dots |= c == '.' && to > path && to[-1] == '.';
         *to++ = c;
     }
     if (to == path)
         *to++ = '/';
     *to = 0;
-    for (const char *p = path; (p = strstr(p, "/.."));)
+    for (const char *p = path; has_dots && (p = strstr(p, "/.."));)
         if (!*(p += 3) || *p == '/')
             return 404;
     return 0;

@@ -13,10 +13,8 @@ static char *append_bytes(char *to, const char *from, size_t count)
     return to + count;
 }
 
-static char *append(char *to, const char *text)
-{
-    return append_bytes(to, text, strlen(text));
-}
+/* A literal: its length is known here. */
+#define APPEND(to, text) append_bytes(to, text, sizeof(text) - 1)
 
 static char *append_number(char *to, uint64_t n)
 {
@@ -40,22 +38,22 @@ void response_start(struct response *r, int status, const struct request *reques
     r->sent = 0;
     r->is_active = 1;
 
-    char *p = append(r->head, "HTTP/1.1 ");
+    char *p = APPEND(r->head, "HTTP/1.1 ");
     if (status == 200)
-        p = append(p, "200 OK");
+        p = APPEND(p, "200 OK");
     else /* the error page says it in the same words, and a line feed */
         p = append_bytes(p, r->body.data, (size_t)r->body.size - 1);
-    p = append(p, "\r\nServer: leulo\r\nContent-Type: ");
-    p = append(p, r->body.type);
-    p = append(p, "\r\nContent-Length: ");
+    p = APPEND(p, "\r\nServer: leulo\r\nContent-Type: ");
+    p = append_bytes(p, r->body.type, strlen(r->body.type));
+    p = APPEND(p, "\r\nContent-Length: ");
     p = append_number(p, r->body.size);
     if (status == 405)
-        p = append(p, "\r\nAllow: GET, HEAD");
+        p = APPEND(p, "\r\nAllow: GET, HEAD");
     if (r->is_last)
-        p = append(p, "\r\nConnection: close");
+        p = APPEND(p, "\r\nConnection: close");
     else if (request->is_http10)
-        p = append(p, "\r\nConnection: keep-alive");
-    p = append(p, "\r\n\r\n");
+        p = APPEND(p, "\r\nConnection: keep-alive");
+    p = APPEND(p, "\r\n\r\n");
     r->head_bytes = (int)(p - r->head);
 }
 
