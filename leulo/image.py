@@ -15,7 +15,6 @@ import os
 import shutil
 import struct
 import subprocess
-import sys
 import tempfile
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -111,6 +110,20 @@ def build(
     return output / IMAGE_NAME
 
 
+def build_program(sources: Sequence[Path], output: Path, compiler: str | None = None) -> Path:
+    """One program for the guest, with its libc: for tests and experiments. Errors as `build`."""
+    with tempfile.TemporaryDirectory(prefix="leulo-image-") as name:
+        work = _Work(_toolchain(compiler), Path(name), sanitize=False)
+        shutil.copyfile(work.program(output.name, sources), output)
+    return output
+
+
+def _sources_of(programs: Iterable[Sequence[Path]]) -> list[Path]:
+    """What those programs are made of, libc first, each file once."""
+    libc = sorted((SOURCES / "libc").glob("*.[cS]"))
+    return list(dict.fromkeys([*libc, *(path for program in programs for path in program)]))
+
+
 def _toolchain(compiler: str | None) -> Toolchain:
     if compiler is None or compiler == "zig":
         found = importlib.util.find_spec("ziglang")
@@ -154,25 +167,14 @@ class _Work:
             for path in sorted((SOURCES / name).rglob("*.[cS]"))
             if path.name != "blobs.S"
         ] + [SOURCES / name for name in SHARED]
-        libc = sorted((SOURCES / "libc").glob("*.[cS]"))
         programs = read_programs()
         jobs = [(path, "kernel", self._kernel_flags) for path in kernel]
-        jobs += [
-            (path, "user", _PROGRAM_FLAGS)
-            for path in dict.fromkeys(
-                [*libc, *(path for sources in programs.values() for path in sources)]
-            )
-        ]
+        jobs += [(path, "user", _PROGRAM_FLAGS) for path in _sources_of(programs.values())]
         with ThreadPoolExecutor(_PARALLEL) as pool:
-            objects = dict(zip(jobs, pool.map(lambda job: self._compile(*job), jobs), strict=True))
-            own = {(path, kind): made for (path, kind, _), made in objects.items()}
+            made = dict(zip(jobs, pool.map(lambda job: self._compile(*job), jobs), strict=True))
+            own = {(path, kind): result for (path, kind, _), result in made.items()}
             files = list(
-                pool.map(
-                    lambda item: self._program(
-                        item[0], [own[path, "user"] for path in (*libc, *item[1])]
-                    ),
-                    programs.items(),
-                )
+                pool.map(lambda item: self._program(item[0], item[1], own), programs.items())
             )
         self.results += [stripped.with_suffix(".elf") for stripped in files]
         content = {f"bin/{path.stem}": path.read_bytes() for path in files}
@@ -195,15 +197,27 @@ class _Work:
         self.results += [elf, listing]
         return self._link("kernel.ld", IMAGE_NAME, [*objects, blobs], "--strip-debug")
 
-    def _program(self, name: str, objects: Sequence[Path]) -> Path:
+    def program(self, name: str, sources: Sequence[Path]) -> Path:
+        """One user program, stripped."""
+        own = {
+            (path, "user"): self._compile(path, "user", _PROGRAM_FLAGS)
+            for path in _sources_of([sources])
+        }
+        return self._program(name, sources, own)
+
+    def _program(
+        self, name: str, sources: Sequence[Path], made: dict[tuple[Path, str], Path]
+    ) -> Path:
+        objects = [made[path, "user"] for path in _sources_of([sources])]
         self._link("user.ld", f"{name}.elf", objects)
         return self._link("user.ld", f"{name}.bin", objects, "--strip-all")
 
     def _compile(self, source: Path, kind: str, flags: tuple[str, ...]) -> Path:
-        relative = source.relative_to(SOURCES.parent)
-        made = self._folder / f"{kind}-{'-'.join(relative.parts[1:])}.o"
+        inside = source.is_relative_to(SOURCES)
+        relative = source.relative_to(SOURCES.parent) if inside else source
+        made = self._folder / f"{kind}-{'-'.join(relative.parts[-3:])}.o"
         libc = ("-isystem", "guest_kernel/libc/include")
-        wants_libc = kind == "user" or str(source.relative_to(SOURCES)) in SHARED
+        wants_libc = kind == "user" or source.parent.name == "libc"
         command = [
             *self._tools.compile,
             *(_FLAGS if source.suffix == ".c" else ("-g0",)),
@@ -302,7 +316,3 @@ def pack_symbols(functions: Sequence[tuple[int, str]]) -> bytes:
         head += struct.pack("<II", address, first + len(names))
         names += name.encode() + b"\0"
     return head + names
-
-
-if __name__ == "__main__":  # a checkout without its command line: python -m leulo.image
-    print(build(Path(sys.argv[1]) if len(sys.argv) > 1 else None))

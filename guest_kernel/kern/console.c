@@ -9,6 +9,7 @@
 #include "kern/uapi.h"
 
 #define RING 1024u /* a power of two */
+#define WRITE_MOST 65536u /* bytes at once: nothing else runs meanwhile */
 #define CONTROL(c) ((c) & 0x1F)
 #define DELETE 0x7F
 
@@ -89,6 +90,8 @@ static ssize_t console_write(struct file *file, uintptr_t user, size_t bytes)
     char piece[128];
 
     (void)file;
+    if (bytes > WRITE_MOST)
+        bytes = WRITE_MOST;
     for (size_t done = 0; done < bytes;) {
         size_t length = bytes - done < sizeof piece ? bytes - done : sizeof piece;
         if (copyin(piece, user + done, length) < 0)

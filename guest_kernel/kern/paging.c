@@ -188,7 +188,7 @@ int space_map(struct address_space *space, uintptr_t start, uintptr_t end, bool 
 void space_unmap(struct address_space *space, uintptr_t start, uintptr_t end)
 {
     start = (start + PAGE_BYTES - 1) & ~(PAGE_BYTES - 1);
-    for (uintptr_t user = start; user + PAGE_BYTES <= end;) {
+    for (uintptr_t user = start; user < end;) {
         uint64_t *entry = entry_of(space, user);
         if (!entry) {
             user = (user + LARGE_BYTES) & ~(LARGE_BYTES - 1);

@@ -23,7 +23,7 @@ int space_copy(struct address_space *to, const struct address_space *from);
 /* New zeroed pages at [start, end), rounded out to pages; those already there keep their content
  * and gain rights. Physically neighbouring where memory allows. 0, or -ENOMEM. */
 int space_map(struct address_space *space, uintptr_t start, uintptr_t end, bool write, bool execute);
-/* Forget the pages wholly inside [start, end). */
+/* Forget the pages that begin inside [start, end). */
 void space_unmap(struct address_space *space, uintptr_t start, uintptr_t end);
 /* Where user address `user` lies in physical memory, or NULL: not mapped, or `write` and not
  * writable. Good up to the end of its page. */

@@ -170,9 +170,11 @@ uintptr_t process_brk(uintptr_t end)
 
     if (end < process->brk_start || end > USER_TOP - 2 * STACK_BYTES)
         return now;
-    if (end > now && space_map(&process->space, now, end, true, false) < 0)
-        end = now; /* what was mapped already stays, for the next try */
-    else if (end < now)
-        space_unmap(&process->space, end, (now + PAGE_BYTES - 1) & ~(PAGE_BYTES - 1));
+    if (end > now && space_map(&process->space, now, end, true, false) < 0) {
+        space_unmap(&process->space, now, end);
+        return now;
+    }
+    if (end < now)
+        space_unmap(&process->space, end, now);
     return process->brk_end = end;
 }

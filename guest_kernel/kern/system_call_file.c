@@ -15,23 +15,25 @@ static struct wait_queue pollers;
 int sys_read(struct trap_frame *frame)
 {
     struct file *file = file_of((int)frame->ebx);
-    size_t bytes = frame->edx < MAX_COUNT ? frame->edx : MAX_COUNT;
 
     if (!file)
         return -EBADF;
     if (!file->ops->read)
         return file->ops->mode == S_IFDIR ? -EISDIR : -EINVAL;
-    return is_user_range(frame->ecx, bytes) ? file->ops->read(file, frame->ecx, bytes) : -EFAULT;
+    if (!is_user_range(frame->ecx, frame->edx))
+        return -EFAULT;
+    return file->ops->read(file, frame->ecx, frame->edx < MAX_COUNT ? frame->edx : MAX_COUNT);
 }
 
 int sys_write(struct trap_frame *frame)
 {
     struct file *file = file_of((int)frame->ebx);
-    size_t bytes = frame->edx < MAX_COUNT ? frame->edx : MAX_COUNT;
 
     if (!file || !file->ops->write)
         return -EBADF;
-    return is_user_range(frame->ecx, bytes) ? file->ops->write(file, frame->ecx, bytes) : -EFAULT;
+    if (!is_user_range(frame->ecx, frame->edx))
+        return -EFAULT;
+    return file->ops->write(file, frame->ecx, frame->edx < MAX_COUNT ? frame->edx : MAX_COUNT);
 }
 
 int sys_open(struct trap_frame *frame)

@@ -52,13 +52,13 @@ static void kill_program(const struct trap_frame *frame)
     struct process *process = process_current();
 
     if (frame->vector == PAGE_FAULT)
-        kprintf("%s[%d]: page fault at %x: %s %x, which is %s; killed\n", process->name,
+        kprintf("%s[%d]: page fault at %08x: %s %08x, which is %s; killed\n", process->name,
                 process->pid, frame->eip,
                 frame->error & FAULT_FETCH ? "execution of"
                 : frame->error & FAULT_WRITE ? "write to" : "read of",
                 read_cr2(), frame->error & FAULT_PRESENT ? "protected" : "not mapped");
     else
-        kprintf("%s[%d]: %s at %x (error code %x); killed\n", process->name, process->pid,
+        kprintf("%s[%d]: %s at %08x (error code %x); killed\n", process->name, process->pid,
                 trap_name(frame->vector), frame->eip, frame->error);
     process_exit(signal_of(frame->vector));
 }
