@@ -234,6 +234,8 @@ class Host:
             self.finish(Outcome(Ending.FAULT, machine.explain_shutdown()))
         elif machine.exit_status is not None:
             self._powered_off(machine.exit_status)
+        elif machine.wants_reset:
+            machine.begin_again()
 
     def _run_real(self, machine: Machine) -> Exit:
         budget = max(1, self._quantum_ns * self._ticks_per_us // NS_PER_US)

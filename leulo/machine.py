@@ -15,7 +15,7 @@ from leulo.bus import Bus
 from leulo.clock import Clock, VirtualClock
 from leulo.config import MachineConfig
 from leulo.costs import Costs
-from leulo.cpu import Cpu
+from leulo.cpu import TSC_HZ, Cpu
 from leulo.devices.debug_exit import DebugExit
 from leulo.devices.gate import Gate
 from leulo.devices.keyboard import Keyboard
@@ -23,6 +23,7 @@ from leulo.devices.pic import Pic
 from leulo.devices.pit import Pit
 from leulo.devices.rtc import Rtc
 from leulo.devices.uart import Uart
+from leulo.errors import LeuloBug
 from leulo.hypercalls import Hypercalls, Limits, MachineInfo
 from leulo.hypercalls.abi import EVENT_IRQ, GATE_MAGIC, GATE_PORT
 from leulo.links.base import Offload
@@ -31,6 +32,7 @@ from leulo.loader.multiboot import Boot, load
 from leulo.memory import Memory
 from leulo.stack import Stack, StackConfig
 from leulo.trace import Event, Trace
+from leulo.units import NS_PER_S
 
 PIT_IRQ: Final = 0
 UART_IRQ: Final = 4
@@ -124,6 +126,8 @@ class Machine:
         self._console_events = trace.channel(Console)
         self._stopwatch = stopwatch
         self._image: tuple[bytes, str] | None = None
+        self._wants_reset = False
+        self.boots = 0
         self.boot: Boot | None = None
 
         self.memory = Memory(config.memory_bytes)
@@ -140,10 +144,9 @@ class Machine:
         self.rtc = Rtc(clock, epoch_s, self.pic.line(RTC_IRQ))
         self.hypercalls = Hypercalls(
             self.stack, self.memory, self.pic.line(EVENT_IRQ), clock, trace, Limits(),
-            MachineInfo(config),
+            _machine_info(config, epoch_s),
         )  # fmt: skip
         call = self._timed_call if stopwatch else self.hypercalls.call
-        self._resets = (self.pic, self.pit, self.uart, self.rtc, self.hypercalls)
         self.ports.attach(0x20, 2, "PIC 1", self.pic.primary)
         self.ports.attach(0xA0, 2, "PIC 2", self.pic.secondary)
         self.ports.attach(0x40, 4, "PIT", self.pit)
@@ -163,17 +166,37 @@ class Machine:
         self._begin()
 
     def _begin(self) -> None:
-        assert self._image is not None
+        if self._image is None:
+            raise LeuloBug("a machine begins before it has an image")
         image, name = self._image
         words = f"net={self.config.mode} {self.config.append}".strip()
         self.boot = load(self.memory, image, name=name, command_line=words)
         self.cpu.flush()
         self.cpu.reset(self.boot.entry, self.boot.eax, self.boot.ebx)
+        self.boots += 1
 
     def _reset(self) -> None:
-        """The reset line: chips, CPU and RAM as at power-on; every socket is gone."""
+        """The reset line was pulsed: begin again, once the exit that did it is over."""
         self._wants_reset = True
         self.cpu.stop()
+
+    def begin_again(self) -> None:
+        """Chips, CPU and RAM as at power-on; every connection is aborted. Raises ImageError."""
+        self._wants_reset = False
+        self.hypercalls.reset()
+        for chip in (self.pit, self.uart, self.rtc, self.pic):
+            chip.reset()
+        self.memory.clear()
+        self._begin()
+
+    @property
+    def wants_reset(self) -> bool:
+        """Whether the guest has asked for `begin_again`."""
+        return self._wants_reset
+
+    def close(self) -> None:
+        """Free the emulated CPU."""
+        self.cpu.close()
 
     def _power_off(self, status: int) -> None:
         self.exit_status = status
@@ -211,7 +234,8 @@ class Machine:
         self.hypercalls.deliver()
 
     def _timed_call(self, address: int) -> None:
-        assert self._stopwatch is not None
+        if self._stopwatch is None:
+            raise LeuloBug("a timed call without a stopwatch")
         began = self._stopwatch()
         self.hypercalls.call(address)
         self.hypercall_ns += self._stopwatch() - began
@@ -234,10 +258,16 @@ class Machine:
 
     # ------------------------------------------------------------ reports
 
+    def explain_shutdown(self) -> str:
+        """What led to a triple fault, for a person."""
+        fault = self.cpu.shutdown
+        return str(fault) if fault is not None else ""
+
     def counters(self) -> dict[str, int]:
         """Everything this machine has counted, by dotted name."""
         groups = {
-            "cpu": {"ticks": self.cpu.ticks},
+            "cpu": {"ticks": self.cpu.ticks, "exceptions": self.cpu.exceptions},
+            "pic": {"interrupts": self.pic.interrupts, "spurious": self.pic.spurious},
             "tcp": self.stack.counters(),
             "hypercalls": self.hypercalls.counters(),
         }
@@ -246,3 +276,29 @@ class Machine:
             for group, values in groups.items()
             for name, value in values.items()
         }
+
+
+def _stack_config(config: MachineConfig, offload: Offload) -> StackConfig:
+    return StackConfig(
+        name=config.name,
+        mac=config.mac,
+        address=config.address,
+        prefix_length=config.prefix_length,
+        gateway=config.gateway,
+        mtu=config.mtu,
+        checksum=offload.checksum,
+        tso_bytes=offload.tso_bytes,
+    )
+
+
+def _machine_info(config: MachineConfig, epoch_s: int) -> MachineInfo:
+    return MachineInfo(
+        address=config.address,
+        prefix_length=config.prefix_length,
+        gateway=config.gateway,
+        dns=config.dns,
+        mac=config.mac,
+        mtu=config.mtu,
+        tsc_hz=TSC_HZ,
+        epoch_ns=epoch_s * NS_PER_S,
+    )

@@ -44,3 +44,10 @@ class Memory:
         """A writable view of the range. Raises `BadAddress`."""
         self.check(address, length)
         return self.view[address : address + length]
+
+    def clear(self) -> None:
+        """Zero all of it, as at power-on."""
+        zeros = bytes(1 << 20)
+        for address in range(0, self.size, len(zeros)):
+            part = min(len(zeros), self.size - address)
+            self.view[address : address + part] = zeros[:part]
