@@ -169,10 +169,7 @@ class Host:
         """Run until the guests, the budget or a person ends it."""
         started = self._stopwatch() if self._stopwatch else 0
         try:
-            while self._outcome is None:
-                self._check_budgets()
-                if self._outcome is not None:
-                    break
+            while (outcome := self._ended()) is None:
                 machine = self._pick()
                 if machine is not None:
                     self._execute(machine)
@@ -184,15 +181,19 @@ class Host:
                 self.account.total_ns += self._stopwatch() - started
             for machine in self.machines:
                 machine.flush_console()
-        return self._outcome
+        return outcome
 
-    def _check_budgets(self) -> None:
+    def _ended(self) -> Outcome | None:
+        """The outcome, once there is one: somebody's, or that of a spent budget."""
+        if self._outcome is not None:
+            return self._outcome
         if self._interrupted:
             self.finish(Outcome(Ending.INTERRUPTED))
         elif self._timeout_ns is not None and self.clock.now_ns() >= self._timeout_ns:
             self.finish(Outcome(Ending.TIMEOUT))
         elif self._max_ticks is not None and self.ticks() >= self._max_ticks:
             self.finish(Outcome(Ending.TICKS))
+        return self._outcome
 
     def _pick(self) -> Machine | None:
         """Round robin: a machine keeps the CPU for its slice, or until it halts."""
