@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from leulo.errors import ConfigError
+
 
 @click.group("image", short_help="Build the guest image.")
 def command() -> None:
@@ -25,12 +27,22 @@ def command() -> None:
     metavar="DIR",
     help="Where to put it.  [default: the place of the packaged image]",
 )
-def build(cc: str | None, output: Path | None) -> None:
+@click.option(
+    "--set-reference",
+    is_flag=True,
+    help="Make what comes out the reference: for whoever changed the guest on purpose.",
+)
+def build(cc: str | None, output: Path | None, set_reference: bool) -> None:
     """Compile guest_kernel/ with the pinned compiler into guest.img.
 
     Needs a checkout. The same sources give the same bytes on every computer, unless --cc is used.
     """
     from leulo import image
 
+    if set_reference and cc is not None:
+        raise ConfigError(f"--cc {cc}: the reference is made by the pinned compiler: leave it out")
     built = image.build(output, compiler=cc)
-    click.echo(f"{built}: {built.stat().st_size} bytes")
+    if set_reference:
+        image.write_reference(built)
+    verdict = "the reference" if image.is_reference(built) else "not the reference"
+    click.echo(f"{built}: {built.stat().st_size} bytes, {verdict}")

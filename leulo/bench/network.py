@@ -1,0 +1,94 @@
+"""Two network namespaces, so that a benchmark touches nothing of this computer's own network.
+
+    client  10.78.0.1 --veth-- 10.78.0.2  server      nginx, source and sink on Linux's TCP
+            10.77.0.1 --TAP--- 10.77.0.2  the guest   made by ``leulo boot`` in the client's
+
+The names carry the process number; leaving the context ends what still runs in them and deletes
+them, and with them every interface.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from contextlib import ExitStack, suppress
+from types import TracebackType
+from typing import Final
+
+from leulo.errors import EnvironmentProblem
+
+TAP: Final = "leulo-bench"
+GUEST_ADDRESS: Final = "10.77.0.2"
+SERVER_ADDRESS: Final = "10.78.0.2"
+_CLIENT_ADDRESS: Final = "10.78.0.1"
+
+
+class Network:
+    """The namespaces ``client`` and ``server``, as names for ``ip netns exec``."""
+
+    def __init__(self) -> None:
+        self.client = f"leulo-bench-{os.getpid()}-c"
+        self.server = f"leulo-bench-{os.getpid()}-s"
+        self._cleanup = ExitStack()
+
+    def __enter__(self) -> Network:
+        """Raises EnvironmentProblem if this computer does not let us."""
+        if os.geteuid() != 0:
+            raise EnvironmentProblem(
+                "the benchmark needs network namespaces: run it as root, as in sudo make bench"
+            )
+        try:
+            for name in (self.client, self.server):
+                _ip("netns", "add", name)
+                self._cleanup.callback(_delete, name)
+                _ip("-n", name, "link", "set", "lo", "up")
+            _ip("-n", self.client, "link", "add", "veth0", "type", "veth",
+                "peer", "name", "veth0", "netns", self.server)  # fmt: skip
+            for name, address in ((self.client, _CLIENT_ADDRESS), (self.server, SERVER_ADDRESS)):
+                _ip("-n", name, "address", "add", f"{address}/24", "dev", "veth0")
+                _ip("-n", name, "link", "set", "veth0", "up")
+            # Thousands of connections a second use up the usual range of ports within seconds.
+            subprocess.run(
+                [*self.within(self.client), "sh", "-c",
+                 "echo 1024 65535 > /proc/sys/net/ipv4/ip_local_port_range"],
+                check=False, capture_output=True,
+            )  # fmt: skip
+        except BaseException:
+            self._cleanup.close()
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._cleanup.close()
+
+    def within(self, name: str, core: int | None = None) -> list[str]:
+        """The words before a command that put it into a namespace and on a core."""
+        words = ["ip", "netns", "exec", name]
+        if core is not None:
+            words += ["taskset", "-c", str(core)]
+        return words
+
+
+def _ip(*words: str) -> None:
+    try:
+        result = subprocess.run(["ip", *words], capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        raise EnvironmentProblem("ip is not installed: apt-get install iproute2") from None
+    if result.returncode != 0:
+        raise EnvironmentProblem(f"ip {' '.join(words)}: {result.stderr.strip()}")
+
+
+def _delete(name: str) -> None:
+    pids = subprocess.run(
+        ["ip", "netns", "pids", name], capture_output=True, text=True, check=False
+    ).stdout.split()
+    for pid in pids:
+        with suppress(ProcessLookupError):
+            os.kill(int(pid), signal.SIGKILL)
+    subprocess.run(["ip", "netns", "delete", name], capture_output=True, check=False)
