@@ -13,9 +13,9 @@ allowed over these, and would be a crash over Python's. Calling convention: Syst
   then charged, so that where a run stops never moves the clock. A block that is about to be left
   for an interrupt is not charged either: it comes here again.
 * ``interrupt``, ``invalid``, ``deliver``: exceptions and software interrupts go through the
-  guest's IDT [SDM 3 6.12]; #UD and debug events (INT1 too, which libunicorn would wait on for
-  ever) arrive by way of ``invalid`` because ``stops`` says so. Each costs 16 ticks, so a storm of
-  faults that never completes an instruction still uses up its budget.
+  guest's IDT [SDM 3 6.12]; #UD and breakpoints arrive by way of ``invalid`` because ``stops`` says
+  so (a breakpoint that the engine's own handler does not recognise would otherwise hang it). Each
+  costs 16 ticks, so a storm of faults that never completes an instruction still uses up its budget.
 * ``out``, ``in``: port I/O is for CPL 0 alone, whatever IOPL and the TSS say; ``undefined``:
   SYSENTER and SYSCALL, which we do not have.
 * ``tick_tsc``, ``clock_tsc``: RDTSC in nanoseconds, of executed code or of the host's clock.
@@ -60,7 +60,7 @@ block:
 interrupt:
     53                     push rbx
     4889d3                 mov rbx, rdx
-    e855000000             call 0x95
+    e84f000000             call 0x8f
     5b                     pop rbx
     c3                     ret
 invalid:
@@ -68,7 +68,7 @@ invalid:
     4889f3                 mov rbx, rsi
     488b4320               mov rax, qword ptr [rbx + 0x20]
     81b8a081000002000100   cmp dword ptr [rax + 0x81a0], 0x10002 ; EXCP_DEBUG?
-    7533                   jne 0x89
+    752d                   jne 0x83
     57                     push rdi
     4883ec08               sub rsp, 8
     4889c7                 mov rdi, rax
@@ -76,13 +76,13 @@ invalid:
     ff5350                 call qword ptr [rbx + 0x50]
     4883c408               add rsp, 8
     5f                     pop rdi
-    488b4320               mov rax, qword ptr [rbx + 0x20]       ; INT1: a #DB trap
+    ; a breakpoint in a segment with a base, which it misses: #DB
+    488b4320               mov rax, qword ptr [rbx + 0x20]
     488b5328               mov rdx, qword ptr [rbx + 0x28]
     c780a081000001000000   mov dword ptr [rax + 0x81a0], 1
     ; no error code, not a software interrupt
     48c7820815000000000000 mov qword ptr [rdx + 0x1508], 0
-    ff8280000000           inc dword ptr [rdx + 0x80]            ; EIP past its one byte
-    e807000000             call 0x95
+    e807000000             call 0x8f
     b801000000             mov eax, 1                            ; handled
     5b                     pop rbx
     c3                     ret
@@ -108,14 +108,14 @@ deliver:
     48894818               mov qword ptr [rax + 0x18], rcx       ; ESP
     418b8880000000         mov ecx, dword ptr [r8 + 0x80]
     4183b80c15000000       cmp dword ptr [r8 + 0x150c], 0
-    7415                   je 0x10f
+    7415                   je 0x109
     ; a software interrupt: EIP back at the instruction, in case its
     ffc9                   dec ecx
     ; delivery faults; INT3 and INTO have one byte, INT n two
     83fe03                 cmp esi, 3
-    7407                   je 0x108
+    7407                   je 0x102
     83fe04                 cmp esi, 4
-    7402                   je 0x108
+    7402                   je 0x102
     ffc9                   dec ecx
     49898880000000         mov qword ptr [r8 + 0x80], rcx
     48894808               mov qword ptr [rax + 8], rcx          ; EIP
@@ -123,13 +123,13 @@ deliver:
     4883c110               add rcx, 0x10
     48890b                 mov qword ptr [rbx], rcx
     483b4b10               cmp rcx, qword ptr [rbx + 0x10]
-    7d07                   jge 0x12a
+    7d07                   jge 0x124
     48837b1800             cmp qword ptr [rbx + 0x18], 0
-    7403                   je 0x12d
+    7403                   je 0x127
     ; uc_emu_stop(uc): faults may follow each other without a block
     ff5338                 call qword ptr [rbx + 0x38]
     83fd08                 cmp ebp, 8
-    7524                   jne 0x156
+    7524                   jne 0x150
     ; a double fault: keep how it came about
     488b8388000000         mov rax, qword ptr [rbx + 0x88]
     48898398000000         mov qword ptr [rbx + 0x98], rax
@@ -146,16 +146,16 @@ deliver:
 stops:
     31c0                   xor eax, eax
     83fe06                 cmp esi, 6                            ; #UD
-    7409                   je 0x17a
+    7409                   je 0x174
     81fe02000100           cmp esi, 0x10002                      ; EXCP_DEBUG
-    7401                   je 0x17a
+    7401                   je 0x174
     c3                     ret
     ffc0                   inc eax
     c3                     ret
 out:
     498b4028               mov rax, qword ptr [r8 + 0x28]
     f680b000000003         test byte ptr [rax + 0xb0], 3         ; CPL
-    750a                   jne 0x194
+    750a                   jne 0x18e
     89f7                   mov edi, esi
     89d6                   mov esi, edx
     89ca                   mov edx, ecx
@@ -168,7 +168,7 @@ out:
 in:
     488b4128               mov rax, qword ptr [rcx + 0x28]
     f680b000000003         test byte ptr [rax + 0xb0], 3
-    7507                   jne 0x1ba
+    7507                   jne 0x1b4
     89f7                   mov edi, esi
     89d6                   mov esi, edx
     ff6160                 jmp qword ptr [rcx + 0x60]            ; (port, width)
@@ -196,7 +196,7 @@ clock_tsc:
     4889de                 mov rsi, rbx
     4883c410               add rsp, 0x10
     5b                     pop rbx
-    eb0b                   jmp 0x218
+    eb0b                   jmp 0x212
 tick_tsc:
     488b06                 mov rax, qword ptr [rsi]
     48f76668               mul qword ptr [rsi + 0x68]
