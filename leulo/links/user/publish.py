@@ -1,0 +1,118 @@
+"""Published ports: listening sockets of the host whose connections go to the guest.
+
+It must not know how bytes are moved: an accepted socket is handed on. A port that can't be had is
+explained, with one that can.
+"""
+
+from __future__ import annotations
+
+import errno
+import socket
+from collections.abc import Callable
+from typing import Final
+
+from leulo.errors import EnvironmentProblem
+from leulo.links.context import Published
+from leulo.links.poller import IN, Poller
+
+BACKLOG: Final = 1024
+ACCEPTS: Final = 64  # connections taken at one readiness
+_NEARBY: Final = 50  # ports looked at for a free one
+_NO_MORE: Final = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+
+Taker = Callable[[socket.socket, int], None]  # a host connection, the guest's port
+
+
+def open_listener(published: Published) -> socket.socket:
+    """A listening socket for ``published``. Raises EnvironmentProblem naming the port."""
+    address, port = socket.inet_ntoa(published.host_address), published.host_port
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((address, port))
+        listener.listen(BACKLOG)
+    except OSError as error:
+        listener.close()
+        raise EnvironmentProblem(_explain(error, address, port, published.guest_port)) from error
+    return listener
+
+
+class PublishedPort:
+    """One listening socket. ``address`` and ``port`` are what it really has."""
+
+    def __init__(self, published: Published, poller: Poller, take: Taker) -> None:
+        """Raises EnvironmentProblem if the port can't be had."""
+        self._listener = open_listener(published)
+        self._poller = poller
+        self._take = take
+        self._is_paused = False
+        self.guest_port = published.guest_port
+        name: tuple[str, int] = self._listener.getsockname()
+        self.address, self.port = name
+        poller.add(self._listener.fileno(), IN, self._on_ready)
+
+    def pause(self) -> None:
+        """Take no more connections for now; the host's kernel queues them."""
+        if not self._is_paused:
+            self._is_paused = True
+            self._poller.modify(self._listener.fileno(), 0)
+
+    def resume(self) -> None:
+        if self._is_paused:
+            self._is_paused = False
+            self._poller.modify(self._listener.fileno(), IN)
+
+    def close(self) -> None:
+        self._poller.remove(self._listener.fileno())
+        self._listener.close()
+
+    def _on_ready(self, mask: int) -> None:
+        for _ in range(ACCEPTS):
+            if self._is_paused:
+                return
+            try:
+                connection, _ = self._listener.accept()
+            except (BlockingIOError, InterruptedError):
+                return
+            except OSError as error:
+                if error.errno in _NO_MORE:
+                    self.pause()  # until one of ours ends; else epoll would spin on it
+                    return
+                continue  # that connection died in the queue
+            connection.setblocking(False)
+            self._take(connection, self.guest_port)
+
+
+def _explain(error: OSError, address: str, port: int, guest_port: int) -> str:
+    key = f"--publish {address}:{port}:{guest_port}"
+    if error.errno == errno.EADDRINUSE:
+        free = _free_port(address, port)
+        instead = f"{free} is free: write --publish {_short(address)}{free}:{guest_port}"
+        return f"{key}: port {port} of {address} is in use; {instead}"
+    if error.errno == errno.EACCES:
+        free = _free_port(address, port + 8000)
+        instead = f"write --publish {_short(address)}{free}:{guest_port}"
+        return f"{key}: ports below 1024 need a right that you do not have; {instead}"
+    if error.errno == errno.EADDRNOTAVAIL:
+        return (
+            f"{key}: {address} is not an address of this computer; leave it out for 127.0.0.1, "
+            "or write 0.0.0.0 for all of its addresses"
+        )
+    return f"{key}: {error.strerror}"
+
+
+def _short(address: str) -> str:
+    return "" if address == "127.0.0.1" else f"{address}:"
+
+
+def _free_port(address: str, near: int) -> int:
+    """A port that could be had a moment ago: the next one above, or one the host chooses."""
+    for port in (*range(near + 1, min(near + 1 + _NEARBY, 65_536)), 0):
+        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+            try:
+                probe.bind((address, port))
+                probe.listen(1)
+                return int(probe.getsockname()[1])
+            except OSError:
+                continue
+    return near + 1

@@ -1,0 +1,185 @@
+"""A hostile guest: random descriptors, half of them mutations of calls that make sense.
+
+`Fuzzer.step` makes one call and checks that it raised nothing and wrote nowhere but where the
+descriptor (or the event ring) allows it to: all other RAM is compared with what it was.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+
+from hypercall_guest import ADDRESS, GATEWAY, Guest, endpoint
+
+from leulo.hypercalls import abi
+
+Op = abi.Op
+RAM = 0x10000
+RING_AT = 0x8000
+PLACES = (0x1000, 0x2000, 0x2008, 0x4000, 0xA000, RAM - 128, RAM - 64)
+EDGES = (
+    0, 1, 4, 7, 8, 16, 63, 64, 65, 127, 128, 129, 0x1000, RAM - 129, RAM - 128, RAM - 1, RAM,
+    RAM + 1, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF, 1 << 32, (1 << 63) - 1, 1 << 63, (1 << 64) - 128,
+    (1 << 64) - 1,
+)  # fmt: skip
+Range = tuple[int, int]
+
+
+class Fuzzer:
+    """``turn`` is called now and then: the world moves on (frames, time, delivery)."""
+
+    def __init__(self, guest: Guest, seed: int, turn: Callable[[], None]) -> None:
+        assert guest.memory.size == RAM
+        self.guest = guest
+        self.chance = random.Random(seed)
+        self.turn = turn
+        self.handles: list[int] = []
+        self.ring: Range = (0, 0)
+        self.statuses: dict[int, int] = {}
+        self.results: dict[int, int] = {}
+        guest.memory.write(0, self.chance.randbytes(RAM))  # the guard pattern
+
+    def step(self) -> None:
+        chance = self.chance
+        at = chance.choice(PLACES)
+        if at + 128 > RAM:
+            at = 0x1000
+        if chance.random() < 0.5:
+            self._sensible(at)
+        else:
+            self._sensible(at)
+            for _ in range(chance.randrange(1, 4)):
+                self._mutate(at)
+        if chance.random() < 0.05:
+            self.guest.memory.write(at, chance.randbytes(128))
+        address = at
+        if chance.random() < 0.03:
+            address = chance.choice([*EDGES, -1, at + 1, at + 4])
+        self._call(address)
+        if chance.random() < 0.1:
+            before = self.guest.memory.read(0, RAM)
+            self.turn()
+            self._compare(before, [self.ring], "turn")
+
+    # ---------------------------------------------------------------- calls
+
+    def _sensible(self, at: int) -> None:
+        chance, guest = self.chance, self.guest
+        op = chance.choice([int(operation.op) for operation in abi.OPERATIONS])
+        if chance.random() < 0.5:
+            op = chance.choice([Op.SOCKET, Op.CONNECT, Op.LISTEN, Op.ACCEPT, Op.SEND, Op.RECV])
+        handle = chance.choice(self.handles) if self.handles else 0
+        args: list[int] = [0xC000, chance.choice([0, 1, 16, 100, 2000, 0x3000]), 0, 0]
+        flags = chance.choice([0, 0, 0, 0x2, 0x40, 0x100, 0x8000, 0x20000, 0x40000, 0x80000])
+        port = chance.choice([0, 7, 80, 81, 40000])
+        address = chance.choice([ADDRESS, GATEWAY, bytes(4), b"\x7f\0\0\1", b"\x0a\0\2\x63"])
+        if op == Op.HELLO:
+            if chance.random() < 0.9:
+                op = Op.TIME
+            else:
+                args[0] = 0x3000
+                guest.memory.write(0x3000, b"\x90\0\0\0\1\0\0\0")
+        elif op == Op.EVENTS_SETUP:
+            args = [RING_AT, chance.choice([0, 2, 8, 64, 256]), 0, 0]
+        elif op == Op.SOCKET:
+            args = [2, 1, chance.choice([0, 6]), 0]
+        elif op in (Op.LISTEN, Op.SHUTDOWN):
+            args[0] = chance.choice([0, 1, 2, 100])
+        elif op in (Op.GETSOCKOPT, Op.SETSOCKOPT):
+            args = [chance.choice([1, 6]), chance.randrange(32), 0xC000, chance.choice([4, 8, 104])]
+        elif op in (Op.SEND, Op.RECV) and chance.random() < 0.3:
+            flags |= int(abi.Flag.IOVEC)
+            args = [0xB000, chance.randrange(5), 0, 0]
+            for number in range(args[1]):
+                piece = abi.IOVEC_STRUCT.pack(0xC000 + 1000 * number, chance.randrange(1000))
+                guest.memory.write(0xB000 + 16 * number, piece)
+        elif op == Op.POLL:
+            args = [0xB000, chance.randrange(6), 0, 0]
+            for number in range(args[1]):
+                row = abi.POLLFD_STRUCT.pack(handle, chance.getrandbits(4), 0, 0)
+                guest.memory.write(0xB000 + 16 * number, row)
+        elif op == Op.TRACE_MARK:
+            args[1] = chance.randrange(64)
+        guest.write(
+            op, handle, flags=flags, events=chance.choice([0, 1, 5]),
+            cookie=chance.getrandbits(64), args=args, local=endpoint(bytes(4), port),
+            peer=endpoint(address, port), at=at,
+        )  # fmt: skip
+
+    def _mutate(self, at: int) -> None:
+        chance, view = self.chance, self.guest.memory.view
+        what = chance.randrange(5)
+        if what == 0:  # a bit
+            place = at + chance.randrange(128)
+            view[place] ^= 1 << chance.randrange(8)
+        elif what == 1:  # an argument
+            place = at + 32 + 8 * chance.randrange(4)
+            view[place : place + 8] = chance.choice(EDGES).to_bytes(8, "little")
+        elif what == 2:  # operation
+            view[at : at + 2] = chance.choice([0, 15, *range(1, 128), 0xFFFF]).to_bytes(2, "little")
+        elif what == 3:  # handle
+            number = chance.choice([0, 1, 0x10000, 0xFFFFFFFF, chance.getrandbits(32)])
+            view[at + 4 : at + 8] = number.to_bytes(4, "little")
+        else:  # flags and events
+            place = at + chance.choice([16, 20])
+            view[place : place + 4] = chance.getrandbits(32).to_bytes(4, "little")
+
+    # ---------------------------------------------------------------- what it may write
+
+    def _call(self, address: int) -> None:
+        guest = self.guest
+        before = guest.memory.read(0, RAM)
+        allowed = [self.ring]
+        op = args = None
+        if 0 <= address <= RAM - 128:
+            op, *_ = abi.CALL_FETCH.unpack_from(before, address)
+            args = abi.ARGS_STRUCT.unpack_from(before, address + abi.ARGS_OFFSET)
+            allowed.append((address, 128))
+            allowed += self._named(before, address, op, args)
+        guest.hypercalls.call(address)
+        if op is None or args is None:
+            self._compare(before, allowed, f"address {address:#x}")
+            return
+        answer = guest.read(address)
+        self.statuses[answer.status] = self.statuses.get(answer.status, 0) + 1
+        if answer.status == abi.Status.OK:
+            self.results[op] = self.results.get(op, 0) + (answer.result >= 0)
+            if op in (Op.SOCKET, Op.ACCEPT) and answer.result == 0:
+                self.handles = [*self.handles[-20:], answer.handle]
+            elif op == Op.EVENTS_SETUP:
+                self.ring = (args[0], 64 + 16 * args[1]) if args[1] else (0, 0)
+            elif op == Op.HELLO:
+                self.ring = (0, 0)
+                self.handles = []
+        self._compare(before, allowed, f"op {op} args {args} status {answer.status}")
+
+    def _named(self, ram: bytes, at: int, op: int, args: tuple[int, ...]) -> list[Range]:
+        """The ranges that the descriptor lets the hypervisor write."""
+        flags = int.from_bytes(ram[at + 16 : at + 20], "little")
+        if op == Op.HELLO:
+            return [(args[0], abi.HELLO.size)]
+        if op == Op.EVENTS_SETUP:
+            return [(args[0], 64 + 16 * args[1])]
+        if op == Op.RECV:
+            if not flags & abi.Flag.IOVEC:
+                return [(args[0], args[1])]
+            table = ram[args[0] : args[0] + 16 * min(args[1], 64)]
+            return [
+                abi.IOVEC_STRUCT.unpack_from(table, offset)
+                for offset in range(0, len(table) - 15, 16)
+            ]
+        if op == Op.GETSOCKOPT:
+            return [(args[2], min(args[3], 256))]
+        if op == Op.POLL:
+            return [(args[0], 16 * args[1])]
+        return []
+
+    def _compare(self, before: bytes, allowed: list[Range], what: str) -> None:
+        after = self.guest.memory.read(0, RAM)
+        if before == after:
+            return
+        patched = bytearray(before)
+        for start, length in allowed:
+            if start < RAM:
+                patched[start : start + length] = after[start : start + length]
+        assert bytes(patched) == after, f"wrote where it must not: {what}"
