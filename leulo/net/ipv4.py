@@ -1,12 +1,13 @@
 """IPv4 of a host: next hops, what to accept, and fragment reassembly. [RFC 791] [RFC 1122 3]
 
 `Route` says where a packet goes and whose packets are ours; `receive` checks a header as a host
-must; `Reassembler` joins fragments within bounds of memory and time. No I/O, no clock.
+must; `cut` makes fragments, `Reassembler` joins fragments within bounds of memory and time. No I/O, no clock.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left
+from dataclasses import replace
 from typing import Final
 
 from leulo.net.wire import Buffer, ParseError
@@ -85,6 +86,30 @@ def receive(packet: Buffer, route: Route, accept_any: bool = False) -> Ipv4Repr:
         # hosts drop them by default today. [RFC 7126 4.3]
         raise ParseError("ipv4_source_route")
     return ip
+
+
+def cut(ip: Ipv4Repr, payload: Buffer, mtu: int) -> list[bytes]:
+    """The packets that carry ``payload`` (``ip.payload_bytes`` of it) over a link with this MTU:
+    one, or fragments. [RFC 791 3.2]
+
+    Gives none if it would have to be fragmented and must not be, or if the MTU is too small.
+    """
+    if ip.header_bytes + ip.payload_bytes <= mtu:
+        return [ip.emit() + payload]
+    room = (mtu - ip.header_bytes) & ~7
+    if ip.dont_fragment or room < 8:
+        return []
+    packets: list[bytes] = []
+    for start in range(0, ip.payload_bytes, room):
+        part = payload[start : min(start + room, ip.payload_bytes)]
+        header = replace(
+            ip,
+            payload_bytes=len(part),
+            more_fragments=ip.more_fragments or start + room < ip.payload_bytes,
+            fragment_offset=ip.fragment_offset + start,
+        )
+        packets.append(header.emit() + part)
+    return packets
 
 
 class _Datagram:

@@ -7,10 +7,10 @@ import random
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scapy.layers.inet import IP, UDP, IPOption_LSRR, fragment
+from scapy.layers.inet import IP, UDP, IPOption_LSRR, defragment, fragment
 
 from leulo.net import ipv4
-from leulo.net.ipv4 import MAX_DATAGRAMS, REASSEMBLY_NS, Reassembler, Route, receive
+from leulo.net.ipv4 import MAX_DATAGRAMS, REASSEMBLY_NS, Reassembler, Route, cut, receive
 from leulo.net.wire import ParseError
 from leulo.net.wire.ipv4 import Ipv4Repr, parse_ipv4
 
@@ -113,6 +113,26 @@ def test_fragments_join_in_any_order(size: int, order: str) -> None:
     assert results[:-1] == [None] * (len(pieces) - 1)
     assert reassembler.counters()["ipv4_reassembling"] == 0
     assert reassembler._cost == 0
+
+
+@pytest.mark.parametrize("mtu", [68, 576, 1500])
+def test_own_fragments_join_here_and_fit(mtu: int) -> None:
+    payload = random.Random(mtu).randbytes(4003)
+    ip = Ipv4Repr(PEER, ME, 17, len(payload), identification=77)
+    packets = cut(ip, payload, mtu)
+    assert all(len(data) <= mtu for data in packets)
+    reassembler = Reassembler()
+    results = [feed(reassembler, data) for data in packets]
+    assert results[-1] == payload
+    assert bytes(defragment([IP(data) for data in packets])[0][IP].payload) == payload
+
+
+def test_small_packet_is_not_cut_and_df_never() -> None:
+    whole = cut(Ipv4Repr(PEER, ME, 17, 1480), bytes(1480), 1500)
+    assert [len(data) for data in whole] == [1500]
+    assert not Ipv4Repr.parse(whole[0]).is_fragment
+    assert cut(Ipv4Repr(PEER, ME, 17, 1481, dont_fragment=True), bytes(1481), 1500) == []
+    assert cut(Ipv4Repr(PEER, ME, 17, 100), bytes(100), 27) == []
 
 
 def test_datagrams_do_not_mix() -> None:
