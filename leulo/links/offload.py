@@ -12,7 +12,7 @@ from typing import Final
 
 from leulo.links.base import Buffer, Offload, TxFrame
 from leulo.net.wire import ParseError, vnet
-from leulo.net.wire.checksum import checksum, fold, pseudo_header, sum_parts, sum_words
+from leulo.net.wire.checksum import fold, pseudo_header, sum_parts, sum_words
 from leulo.net.wire.ethernet import HEADER_BYTES as ETHERNET_BYTES
 from leulo.net.wire.ethernet import TYPE_IPV4, TYPE_IPV6
 from leulo.net.wire.ipv4 import PROTOCOL_TCP
@@ -126,29 +126,41 @@ def _cut(frame: TxFrame, header: vnet.VnetRepr, offload: Offload) -> list[TxFram
     identification = _HALF.unpack_from(head, _IP + 4)[0]
     sequence = _SEQUENCE.unpack_from(head, tcp + 4)[0]
     flags = head[tcp + 13]
+    # The fields that differ between segments are cleared, so that the sums of the rest are
+    # taken once.
+    _SEQUENCE.pack_into(head, tcp + 4, 0)
+    _HALF.pack_into(head, tcp + CHECKSUM_OFFSET, 0)
+    head[tcp + 13] = 0
+    if is_ipv4:
+        head[_IP + 2 : _IP + 6] = bytes(4)
+        head[_IP + 10 : _IP + 12] = bytes(2)
+    ip_sum = sum_words(bytes(head[_IP:tcp]))
+    pseudo = pseudo_header(source, destination, PROTOCOL_TCP, tcp_bytes)
+    tcp_sum = sum_words(bytes(head[tcp:]))
     segments: list[TxFrame] = []
     at = 0
     for pieces, length in _slices(payload, size, total):
         is_last = at + length >= total
         ip_total = ip_bytes + tcp_bytes + length
         if is_ipv4:
+            number = (identification + len(segments)) & 0xFFFF
             _HALF.pack_into(head, _IP + 2, ip_total)
-            _HALF.pack_into(head, _IP + 4, (identification + len(segments)) & 0xFFFF)
-            _HALF.pack_into(head, _IP + 10, 0)
-            _HALF.pack_into(head, _IP + 10, checksum(bytes(head[_IP:tcp])))
+            _HALF.pack_into(head, _IP + 4, number)
+            _HALF.pack_into(head, _IP + 10, ~fold(ip_sum + ip_total + number) & 0xFFFF)
         else:
             _HALF.pack_into(head, _IP + 4, ip_total - _IPV6_BYTES)
-        _SEQUENCE.pack_into(head, tcp + 4, (sequence + at) & 0xFFFFFFFF)
+        place = (sequence + at) & 0xFFFFFFFF
+        _SEQUENCE.pack_into(head, tcp + 4, place)
         kept = flags if not segments else flags & ~CWR
-        head[tcp + 13] = kept if is_last else kept & ~(FIN | PSH)
-        pseudo = pseudo_header(source, destination, PROTOCOL_TCP, tcp_bytes + length)
+        if not is_last:
+            kept &= ~(FIN | PSH)
+        head[tcp + 13] = kept
         if offload.checksum:
-            _HALF.pack_into(head, tcp + CHECKSUM_OFFSET, pseudo)
+            value = fold(pseudo + length)
         else:
-            _HALF.pack_into(head, tcp + CHECKSUM_OFFSET, 0)
-            total_sum = fold(pseudo + sum_words(bytes(head[tcp:])))
-            value = ~sum_parts(pieces, total_sum) & 0xFFFF
-            _HALF.pack_into(head, tcp + CHECKSUM_OFFSET, value)
+            value = pseudo + length + tcp_sum + (place >> 16) + (place & 0xFFFF) + kept
+            value = ~sum_parts(pieces, value) & 0xFFFF
+        _HALF.pack_into(head, tcp + CHECKSUM_OFFSET, value)
         segments.append((bytes(head), *pieces))
         at += length
     return segments

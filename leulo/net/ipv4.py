@@ -1,7 +1,8 @@
 """IPv4 of a host: next hops, what to accept, and fragment reassembly. [RFC 791] [RFC 1122 3]
 
 `Route` says where a packet goes and whose packets are ours; `receive` checks a header as a host
-must; `cut` makes fragments, `Reassembler` joins fragments within bounds of memory and time. No I/O, no clock.
+must; `cut` makes fragments, `Reassembler` joins them within bounds of memory and time. No I/O, no
+clock.
 """
 
 from __future__ import annotations
