@@ -140,7 +140,7 @@ class Machine:
 
         self.pic = Pic(self.cpu)
         self.pit = Pit(clock, self.pic.line(PIT_IRQ))
-        self.uart = Uart(self.pic.line(UART_IRQ), self._print)
+        self.uart = Uart(clock, self.pic.line(UART_IRQ), self._print)
         self.rtc = Rtc(clock, epoch_s, self.pic.line(RTC_IRQ))
         self.hypercalls = Hypercalls(
             self.stack, self.memory, self.pic.line(EVENT_IRQ), clock, trace, Limits(),

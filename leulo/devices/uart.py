@@ -4,8 +4,8 @@ It knows neither the terminal nor the baud rate. Sent bytes go to the sink, rece
 `receive`. Characters take no time: THR is empty as soon as it was written, and the receiver's
 time-out of four character times is over at once, so fewer bytes than the trigger level are
 indicated as a time-out. Nothing is lost: `receive` takes only what there is room for.
-Sent bytes are collected and reach the sink at a newline, at 256 bytes, or when the machine calls
-`advance`, which is due as long as there are some.
+Sent bytes are collected and reach the sink at a newline, at 256 bytes, or 1 ms after the first of
+them, so that a terminal costs no system call for every byte.
 The PC gates the interrupt with MCR bit 3 (OUT2); here, as on other virtual machines, it is not
 gated. Break and parity are not modelled: nothing at the other end makes them.
 """
@@ -15,9 +15,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
+from leulo.clock import Clock
 from leulo.devices.byte_ports import BytePorts
 from leulo.irq import Line
 from leulo.state import State, load_fields, save_fields
+from leulo.units import NS_PER_MS
 
 RBR = THR = DLL = 0
 IER = DLM = 1
@@ -59,6 +61,7 @@ MSR_DCD: Final = 0x80
 FIFO_BYTES: Final = 16
 TRIGGERS: Final = (1, 4, 8, 14)
 BATCH_BYTES: Final = 256
+BATCH_NS: Final = NS_PER_MS
 NEWLINE: Final = 0x0A
 TERMINAL_READY: Final = MSR_CTS | MSR_DSR | MSR_DCD  # what a connected terminal asserts
 
@@ -77,13 +80,16 @@ class Uart(BytePorts):
         "divisor",
         "overrun",
         "thre_pending",
+        "flush_at_ns",
     )
 
-    def __init__(self, line: Line, sink: Callable[[bytes], None]) -> None:
+    def __init__(self, clock: Clock, line: Line, sink: Callable[[bytes], None]) -> None:
+        self._clock = clock
         self._line = line
         self._sink = sink
         self._sent = bytearray()
         self._received = bytearray()  # RBR, or the receiver FIFO
+        self.flush_at_ns: int | None = None
         self.reset()
 
     def reset(self) -> None:
@@ -119,18 +125,20 @@ class Uart(BytePorts):
 
     def flush(self) -> None:
         """Give the sink what was sent since the last time."""
+        self.flush_at_ns = None
         if self._sent:
             data = bytes(self._sent)
             self._sent.clear()
             self._sink(data)
 
     def next_deadline(self) -> int | None:
-        """0 (at once) while sent bytes wait to be given to the sink, else None."""
-        return 0 if self._sent else None
+        """When sent bytes have waited long enough, in the host's nanoseconds."""
+        return self.flush_at_ns
 
     def advance(self, now_ns: int) -> None:
-        """Let the sent bytes out."""
-        self.flush()
+        """Let the sent bytes out if they are due."""
+        if self.flush_at_ns is not None and now_ns >= self.flush_at_ns:
+            self.flush()
 
     def read_byte(self, offset: int) -> int:
         value = self.peek_byte(offset)
@@ -219,6 +227,8 @@ class Uart(BytePorts):
             self._sent.append(value)
             if value == NEWLINE or len(self._sent) >= BATCH_BYTES:
                 self.flush()
+            elif self.flush_at_ns is None:
+                self.flush_at_ns = self._clock.now_ns() + BATCH_NS
         # Writing clears the THRE interrupt; THR is empty again at once, which is a new one.
         self.thre_pending = False
         self._update()

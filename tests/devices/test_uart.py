@@ -5,17 +5,27 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
+from leulo.clock import Clock
 from leulo.devices import uart as reg
 from leulo.devices.uart import Uart
 from leulo.irq import Line
 
 
+class HandClock(Clock):
+    def __init__(self) -> None:
+        self.ns = 0
+
+    def now_ns(self) -> int:
+        return self.ns
+
+
 class Bench:
     def __init__(self) -> None:
+        self.clock = HandClock()
         self.sent: list[bytes] = []
         self.edges = 0
         self.line = Line(self._changed)
-        self.uart = Uart(self.line, self.sent.append)
+        self.uart = Uart(self.clock, self.line, self.sent.append)
 
     def _changed(self, level: bool) -> None:
         self.edges += level
@@ -27,13 +37,16 @@ class Bench:
         return self.uart.read(offset, 1)
 
 
-def test_sent_bytes_reach_the_sink_by_lines_and_on_advance() -> None:
+def test_sent_bytes_reach_the_sink_by_lines_and_after_a_millisecond() -> None:
     bench = Bench()
     for byte in b"one\ntwo":
+        bench.clock.ns += 100
         bench.write(reg.THR, byte)
     assert bench.sent == [b"one\n"]
-    assert bench.uart.next_deadline() == 0
-    bench.uart.advance(5)
+    assert bench.uart.next_deadline() == 500 + 1_000_000
+    bench.uart.advance(1_000_499)
+    assert bench.sent == [b"one\n"]
+    bench.uart.advance(1_000_500)
     assert bench.sent == [b"one\n", b"two"]
     assert bench.uart.next_deadline() is None
 
@@ -188,11 +201,15 @@ def test_any_access_is_survived(script: list[tuple[str, int, int, int]]) -> None
         elif action == "receive":
             bench.uart.receive(bytes([value & 0xFF]) * (value >> 8))
         else:
-            bench.uart.advance(0)
+            bench.clock.ns += value * 100
+            bench.uart.advance(bench.clock.ns)
+            due = bench.uart.next_deadline()
+            assert due is None or due > bench.clock.ns
         assert bench.line.level == (not bench.uart.peek(reg.IIR, 1) & 1)
         state = bench.uart.save()
         assert len(state["received"]) <= 16
         assert len(state["sent"]) < 256
+        assert (state["flush_at_ns"] is None) == (not state["sent"])
     copy = Bench()
     copy.uart.load(bench.uart.save())
     assert copy.uart.save() == bench.uart.save()
