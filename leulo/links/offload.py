@@ -15,7 +15,7 @@ from leulo.net.wire import ParseError, vnet
 from leulo.net.wire.checksum import fold, pseudo_header, sum_parts, sum_words
 from leulo.net.wire.ethernet import HEADER_BYTES as ETHERNET_BYTES
 from leulo.net.wire.ethernet import TYPE_IPV4, TYPE_IPV6
-from leulo.net.wire.ipv4 import PROTOCOL_TCP
+from leulo.net.wire.ipv4 import MAX_PACKET_BYTES, PROTOCOL_TCP
 from leulo.net.wire.tcp import CHECKSUM_OFFSET, CWR, FIN, PSH
 
 EVERYTHING: Final = Offload(checksum=True, tso_bytes=65_535)
@@ -105,7 +105,7 @@ def _cut(frame: TxFrame, header: vnet.VnetRepr, offload: Offload) -> list[TxFram
     payload: list[Buffer] = [memoryview(part) for part in (first[head_bytes:], *frame[1:])]
     total = sum(len(part) for part in payload)
     size = header.gso_size
-    if total > _MAX_SEGMENTS * size:
+    if total > _MAX_SEGMENTS * size or ip_bytes + tcp_bytes + size > MAX_PACKET_BYTES:
         raise ParseError("gso_header")
     head = bytearray(first[:head_bytes])
     tcp = _IP + ip_bytes

@@ -177,6 +177,7 @@ def test_complete_leaves_a_super_segment_whole_and_right() -> None:
         ({24: 0x41}, "gso_header"),
         ({56: 0x10}, "gso_header"),
         ({4: 1, 5: 0}, "gso_header"),  # 30,000 frames of a byte
+        ({4: 255, 5: 255}, "gso_header"),  # pieces larger than an IP packet
     ],
 )
 def test_hostile_headers_are_dropped_with_a_reason(damage: dict[int, int], reason: str) -> None:
