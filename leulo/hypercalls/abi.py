@@ -9,6 +9,12 @@ guest-physical address to the gate's port with ``out dx, eax`` from ring 0. When
 has retired, the descriptor holds the answer: ``status`` says whether the call was understood
 (transport), ``result`` what the socket said: a count or a negative errno.
 All integers are little-endian. Reserved fields must be zero.
+
+No call waits. A guest thread that has to wait sleeps until an event: its kernel subscribes the
+socket, keeps the mask of the newest answer or event, and answers poll(2) from it. An event comes
+when a wanted bit rises over what was last told. The kernel takes entries out of the ring, calls
+EVENTS_ACK if ``overflow`` is not zero, sets ``armed`` and looks once more; an entry that is put
+in after that interrupts.
 """
 
 from __future__ import annotations
