@@ -1,4 +1,4 @@
-"""The host's one learning switch: stacks, NICs and links are its ports. [IEEE 802.3 1.4]
+"""The host's one learning switch: stacks, NICs and links are its ports.
 
 With two ports a frame passes straight through and nobody looks into it. With more, the switch
 learns who is where from source addresses, in a table bounded in size and age, and floods what it
