@@ -57,12 +57,48 @@ int exec_arguments(struct arguments *arguments, uintptr_t argv, uintptr_t envp)
     return result < 0 ? result : add_strings(arguments, envp);
 }
 
+/* The code of a program that ran once: its pages stay, and all its processes share them. Not only
+ * to save memory: an emulator keeps translations of code, and may not notice that a page has got
+ * other code by way of the kernel's mapping. So a page of code is written once and for all. */
+struct code {
+    struct code *next;
+    const char *content; /* in the initrd; with the two sizes it tells programs apart */
+    uint32_t file_bytes;
+    unsigned count; /* of pages */
+    char *pages;
+};
+static struct code *codes;
+
+static int share_code(struct address_space *space, const char *content,
+                      const struct elf_segment *segment)
+{
+    unsigned count = (segment->memory_bytes + PAGE_BYTES - 1) / PAGE_BYTES;
+    struct code *code = codes;
+
+    if (segment->address % PAGE_BYTES || segment->flags & SEGMENT_WRITE)
+        return -ENOEXEC;
+    while (code && (code->content != content || code->file_bytes != segment->file_bytes
+                    || code->count != count))
+        code = code->next;
+    if (!code) {
+        char *pages = page_alloc(count);
+        if (!pages || !(code = kmalloc(sizeof *code))) {
+            if (pages)
+                page_free(pages, count);
+            return -ENOMEM;
+        }
+        memcpy(pages, content, segment->file_bytes);
+        *code = (struct code){codes, content, segment->file_bytes, count, pages};
+        codes = code;
+    }
+    return space_share(space, segment->address, code->pages, count);
+}
+
 /* Map one segment and copy its part of the file; ends at *end. */
 static int load_segment(struct address_space *space, const char *file, size_t file_bytes,
                         const struct elf_segment *segment, uintptr_t *end)
 {
     uintptr_t user = segment->address;
-    bool is_executable = segment->flags & SEGMENT_EXECUTE;
 
     if (segment->offset > file_bytes || segment->file_bytes > file_bytes - segment->offset
         || segment->memory_bytes < segment->file_bytes
@@ -70,8 +106,11 @@ static int load_segment(struct address_space *space, const char *file, size_t fi
         || segment->memory_bytes > USER_TOP - 4 * STACK_BYTES - user)
         return -ENOEXEC;
     *end = user + segment->memory_bytes;
-    if (space_map(space, user, *end, segment->flags & SEGMENT_WRITE, is_executable) < 0)
-        return -ENOMEM;
+    if (segment->flags & SEGMENT_EXECUTE)
+        return share_code(space, file + segment->offset, segment);
+    int result = space_map(space, user, *end, segment->flags & SEGMENT_WRITE, false);
+    if (result < 0)
+        return result;
     for (size_t done = 0; done < segment->file_bytes;) {
         size_t piece = PAGE_BYTES - (user + done) % PAGE_BYTES;
         if (piece > segment->file_bytes - done)

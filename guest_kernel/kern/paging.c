@@ -14,6 +14,7 @@
 #define WRITABLE 2ull
 #define USER 4ull
 #define LARGE 0x80ull
+#define SHARED 0x200ull /* ours, ignored by the CPU: the page belongs to no space */
 #define ADDRESS 0x000FFFFFFFFFF000ull
 #define LARGE_BYTES 0x200000u
 #define ENTRIES 512u
@@ -165,6 +166,11 @@ int space_map(struct address_space *space, uintptr_t start, uintptr_t end, bool 
     for (uintptr_t user = start & ~(PAGE_BYTES - 1); user < end; user += PAGE_BYTES) {
         uint64_t *entry = entry_for(space, user);
         if (entry && (*entry & PRESENT)) {
+            if (*entry & SHARED) {
+                if (ready)
+                    page_free(pages, ready);
+                return -ENOEXEC;
+            }
             *entry = (*entry | (rights & ~no_execute)) & (rights | ~no_execute);
             continue;
         }
@@ -185,6 +191,19 @@ int space_map(struct address_space *space, uintptr_t start, uintptr_t end, bool 
     return 0;
 }
 
+int space_share(struct address_space *space, uintptr_t user, char *pages, unsigned count)
+{
+    for (; count--; user += PAGE_BYTES, pages += PAGE_BYTES) {
+        uint64_t *entry = entry_for(space, user);
+        if (!entry)
+            return -ENOMEM;
+        if (*entry & PRESENT)
+            return -ENOEXEC;
+        *entry = (uintptr_t)pages | PRESENT | USER | SHARED;
+    }
+    return 0;
+}
+
 void space_unmap(struct address_space *space, uintptr_t start, uintptr_t end)
 {
     start = (start + PAGE_BYTES - 1) & ~(PAGE_BYTES - 1);
@@ -195,7 +214,8 @@ void space_unmap(struct address_space *space, uintptr_t start, uintptr_t end)
             continue;
         }
         if (*entry & PRESENT) {
-            page_free(table_of(*entry), 1);
+            if (!(*entry & SHARED))
+                page_free(table_of(*entry), 1);
             *entry = 0;
             __asm__ volatile("invlpg (%0)" : : "r"(user) : "memory");
         }
@@ -211,9 +231,17 @@ int space_copy(struct address_space *to, const struct address_space *from)
             user = (user + LARGE_BYTES) & ~(LARGE_BYTES - 1);
             continue;
         }
+        if (*entry & SHARED) {
+            uint64_t *copy = entry_for(to, user);
+            if (!copy)
+                return -ENOMEM;
+            *copy = *entry;
+            user += PAGE_BYTES;
+            continue;
+        }
         uintptr_t end = user; /* a run of pages with the same rights, inside one table */
         while ((end == user || end % LARGE_BYTES) && (*entry & PRESENT)
-               && !((entry[(end - user) / PAGE_BYTES] ^ *entry) & (PRESENT | WRITABLE | 1ull << 63)))
+               && !((entry[(end - user) / PAGE_BYTES] ^ *entry) & (PRESENT | WRITABLE | SHARED | 1ull << 63)))
             end += PAGE_BYTES;
         if (end == user) {
             user += PAGE_BYTES;

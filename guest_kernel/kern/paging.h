@@ -20,8 +20,12 @@ void paging_use_kernel(void); /* the map without any user space */
 int space_create(struct address_space *space);
 void space_destroy(struct address_space *space);
 int space_copy(struct address_space *to, const struct address_space *from);
+/* The same pages for every space, read-only and executable: they are never copied and never freed.
+ * `user` and `pages` begin a page. 0, -ENOMEM, or -ENOEXEC if something else is there already. */
+int space_share(struct address_space *space, uintptr_t user, char *pages, unsigned count);
 /* New zeroed pages at [start, end), rounded out to pages; those already there keep their content
- * and gain rights. Physically neighbouring where memory allows. 0, or -ENOMEM. */
+ * and gain rights. Physically neighbouring where memory allows. 0, -ENOMEM, or -ENOEXEC where a
+ * shared page is. */
 int space_map(struct address_space *space, uintptr_t start, uintptr_t end, bool write, bool execute);
 /* Forget the pages that begin inside [start, end). */
 void space_unmap(struct address_space *space, uintptr_t start, uintptr_t end);
