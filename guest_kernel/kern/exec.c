@@ -1,5 +1,9 @@
 /* Loading a program: static ELF32 executables for i386 [ELF 1.2 1, 2]. The file is as hostile as a
- * pointer from a program: every offset in it is checked. */
+ * pointer from a program: every offset in it is checked.
+ *
+ * What a program cannot write (code, constants) is not copied: its pages in the initrd are mapped.
+ * So code never moves into a page that held other code, which matters on emulated CPUs: they keep
+ * translations of code, and Leulo's does not notice when code is replaced behind its back. */
 #include "kern/exec.h"
 #include "kern/console.h"
 #include "kern/errno.h"
@@ -57,48 +61,12 @@ int exec_arguments(struct arguments *arguments, uintptr_t argv, uintptr_t envp)
     return result < 0 ? result : add_strings(arguments, envp);
 }
 
-/* The code of a program that ran once: its pages stay, and all its processes share them. Not only
- * to save memory: an emulator keeps translations of code, and may not notice that a page has got
- * other code by way of the kernel's mapping. So a page of code is written once and for all. */
-struct code {
-    struct code *next;
-    const char *content; /* in the initrd; with the two sizes it tells programs apart */
-    uint32_t file_bytes;
-    unsigned count; /* of pages */
-    char *pages;
-};
-static struct code *codes;
-
-static int share_code(struct address_space *space, const char *content,
-                      const struct elf_segment *segment)
-{
-    unsigned count = (segment->memory_bytes + PAGE_BYTES - 1) / PAGE_BYTES;
-    struct code *code = codes;
-
-    if (segment->address % PAGE_BYTES || segment->flags & SEGMENT_WRITE)
-        return -ENOEXEC;
-    while (code && (code->content != content || code->file_bytes != segment->file_bytes
-                    || code->count != count))
-        code = code->next;
-    if (!code) {
-        char *pages = page_alloc(count);
-        if (!pages || !(code = kmalloc(sizeof *code))) {
-            if (pages)
-                page_free(pages, count);
-            return -ENOMEM;
-        }
-        memcpy(pages, content, segment->file_bytes);
-        *code = (struct code){codes, content, segment->file_bytes, count, pages};
-        codes = code;
-    }
-    return space_share(space, segment->address, code->pages, count);
-}
-
-/* Map one segment and copy its part of the file; ends at *end. */
+/* Map one segment; it ends at *end. */
 static int load_segment(struct address_space *space, const char *file, size_t file_bytes,
                         const struct elf_segment *segment, uintptr_t *end)
 {
     uintptr_t user = segment->address;
+    bool is_executable = segment->flags & SEGMENT_EXECUTE;
 
     if (segment->offset > file_bytes || segment->file_bytes > file_bytes - segment->offset
         || segment->memory_bytes < segment->file_bytes
@@ -106,16 +74,21 @@ static int load_segment(struct address_space *space, const char *file, size_t fi
         || segment->memory_bytes > USER_TOP - 4 * STACK_BYTES - user)
         return -ENOEXEC;
     *end = user + segment->memory_bytes;
-    if (segment->flags & SEGMENT_EXECUTE)
-        return share_code(space, file + segment->offset, segment);
-    int result = space_map(space, user, *end, segment->flags & SEGMENT_WRITE, false);
-    if (result < 0)
-        return result;
+    if (!(segment->flags & SEGMENT_WRITE) && segment->memory_bytes == segment->file_bytes
+        && segment->offset % PAGE_BYTES == user % PAGE_BYTES)
+        return space_share(space, user, *end, file + segment->offset, is_executable);
+    if (is_executable)
+        return -ENOEXEC;
+    if (space_map(space, user, *end) < 0)
+        return -ENOMEM;
     for (size_t done = 0; done < segment->file_bytes;) {
         size_t piece = PAGE_BYTES - (user + done) % PAGE_BYTES;
         if (piece > segment->file_bytes - done)
             piece = segment->file_bytes - done;
-        memcpy(space_find(space, user + done, false), file + segment->offset + done, piece);
+        char *to = space_find(space, user + done, true);
+        if (!to) /* another segment, which may not be written, has this page */
+            return -ENOEXEC;
+        memcpy(to, file + segment->offset + done, piece);
         done += piece;
     }
     return 0;
@@ -172,7 +145,7 @@ int exec_load(const char *path, struct arguments *arguments, struct process *pro
     size_t bytes, length = strlen(path);
     uint32_t entry;
     uintptr_t end;
-    const char *file = initrd_find(path, &bytes), *name = path;
+    const char *file = initrd_pages(path, &bytes), *name = path;
 
     if (!file)
         return -ENOENT;
@@ -187,7 +160,7 @@ int exec_load(const char *path, struct arguments *arguments, struct process *pro
         return -ENOMEM;
     int result = load_file(&space, file, bytes, &entry, &end);
     if (result == 0)
-        result = space_map(&space, USER_TOP - STACK_BYTES, USER_TOP, true, false);
+        result = space_map(&space, USER_TOP - STACK_BYTES, USER_TOP);
     if (result < 0) {
         space_destroy(&space);
         return result;

@@ -71,7 +71,7 @@ void initrd_init(void)
     entry_count = scan(start, end, entries);
 }
 
-static const struct entry *find(const char *path)
+static struct entry *find(const char *path)
 {
     uint32_t length;
 
@@ -82,18 +82,24 @@ static const struct entry *find(const char *path)
         length--;
     if (!length)
         return &root;
-    for (const struct entry *entry = entries; entry < entries + entry_count; entry++)
+    for (struct entry *entry = entries; entry < entries + entry_count; entry++)
         if (entry->name_length == length && memcmp(entry->name, path, length) == 0)
             return entry;
     return NULL;
 }
 
-const char *initrd_find(const char *path, size_t *bytes)
+const char *initrd_pages(const char *path, size_t *bytes)
 {
-    const struct entry *entry = find(path);
+    struct entry *entry = find(path);
 
-    if (!entry || (entry->mode & S_IFMT) != S_IFREG)
+    if (!entry || (entry->mode & S_IFMT) != S_IFREG || !entry->bytes)
         return NULL;
+    if ((uintptr_t)entry->data % PAGE_BYTES) { /* cpio aligns to four: move it, once */
+        void *pages = page_alloc((entry->bytes + PAGE_BYTES - 1) / PAGE_BYTES);
+        if (!pages)
+            return NULL;
+        entry->data = memcpy(pages, entry->data, entry->bytes);
+    }
     *bytes = entry->bytes;
     return entry->data;
 }
@@ -123,7 +129,7 @@ static const struct file_ops directory_ops = {.mode = S_IFDIR};
 
 int initrd_open(const char *path, uint32_t flags, struct file **made)
 {
-    const struct entry *entry = find(path);
+    struct entry *entry = find(path);
 
     if (!entry)
         return -ENOENT;
@@ -132,7 +138,7 @@ int initrd_open(const char *path, uint32_t flags, struct file **made)
         return is_directory ? -EISDIR : -EROFS;
     if ((flags & O_DIRECTORY) && !is_directory)
         return -ENOTDIR;
-    *made = file_new(is_directory ? &directory_ops : &file_ops, (void *)entry, flags & O_NONBLOCK);
+    *made = file_new(is_directory ? &directory_ops : &file_ops, entry, flags & O_NONBLOCK);
     return *made ? 0 : -ENOMEM;
 }
 

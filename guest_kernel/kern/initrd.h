@@ -9,8 +9,9 @@ struct stat;
 
 /* Read the archive's table of contents; panics if it is damaged. */
 void initrd_init(void);
-/* The content of a regular file, or NULL. */
-const char *initrd_find(const char *path, size_t *bytes);
+/* The content of a regular file at the beginning of a page, there to stay as it is, so that it can
+ * be mapped into address spaces; NULL: no such file, or no memory. */
+const char *initrd_pages(const char *path, size_t *bytes);
 /* -ENOENT, -ENOTDIR, -EROFS, -ENOMEM, or 0 and a new file. */
 int initrd_open(const char *path, uint32_t flags, struct file **made);
 /* Is it a file opened here? Then its content (NULL for a directory) and length. */

@@ -157,23 +157,15 @@ void space_destroy(struct address_space *space)
     page_free(table_of(space->pointers[1]), 2);
 }
 
-int space_map(struct address_space *space, uintptr_t start, uintptr_t end, bool write, bool execute)
+int space_map(struct address_space *space, uintptr_t start, uintptr_t end)
 {
-    uint64_t rights = PRESENT | USER | (write ? WRITABLE : 0) | (execute ? 0 : no_execute);
     unsigned ready = 0;
     char *pages = NULL;
 
     for (uintptr_t user = start & ~(PAGE_BYTES - 1); user < end; user += PAGE_BYTES) {
         uint64_t *entry = entry_for(space, user);
-        if (entry && (*entry & PRESENT)) {
-            if (*entry & SHARED) {
-                if (ready)
-                    page_free(pages, ready);
-                return -ENOEXEC;
-            }
-            *entry = (*entry | (rights & ~no_execute)) & (rights | ~no_execute);
+        if (entry && (*entry & PRESENT))
             continue;
-        }
         for (unsigned want = (end - user + PAGE_BYTES - 1) / PAGE_BYTES; !ready && want; want /= 2)
             if ((pages = page_alloc(want)))
                 ready = want;
@@ -182,7 +174,7 @@ int space_map(struct address_space *space, uintptr_t start, uintptr_t end, bool 
                 page_free(pages, ready);
             return -ENOMEM;
         }
-        *entry = (uintptr_t)pages | rights;
+        *entry = (uintptr_t)pages | PRESENT | USER | WRITABLE | no_execute;
         pages += PAGE_BYTES;
         ready--;
     }
@@ -191,15 +183,19 @@ int space_map(struct address_space *space, uintptr_t start, uintptr_t end, bool 
     return 0;
 }
 
-int space_share(struct address_space *space, uintptr_t user, char *pages, unsigned count)
+int space_share(struct address_space *space, uintptr_t start, uintptr_t end, const void *kernel,
+                bool is_executable)
 {
-    for (; count--; user += PAGE_BYTES, pages += PAGE_BYTES) {
+    uintptr_t page = (uintptr_t)kernel & ~(PAGE_BYTES - 1);
+
+    for (uintptr_t user = start & ~(PAGE_BYTES - 1); user < end; user += PAGE_BYTES) {
         uint64_t *entry = entry_for(space, user);
         if (!entry)
             return -ENOMEM;
         if (*entry & PRESENT)
             return -ENOEXEC;
-        *entry = (uintptr_t)pages | PRESENT | USER | SHARED;
+        *entry = page | PRESENT | USER | SHARED | (is_executable ? 0 : no_execute);
+        page += PAGE_BYTES;
     }
     return 0;
 }
@@ -226,31 +222,25 @@ void space_unmap(struct address_space *space, uintptr_t start, uintptr_t end)
 int space_copy(struct address_space *to, const struct address_space *from)
 {
     for (uintptr_t user = USER_BASE; user < USER_TOP;) {
-        uint64_t *entry = entry_of(from, user);
+        uint64_t *entry = entry_of(from, user), *copy;
         if (!entry) {
             user = (user + LARGE_BYTES) & ~(LARGE_BYTES - 1);
             continue;
         }
         if (*entry & SHARED) {
-            uint64_t *copy = entry_for(to, user);
-            if (!copy)
+            if (!(copy = entry_for(to, user)))
                 return -ENOMEM;
             *copy = *entry;
-            user += PAGE_BYTES;
-            continue;
-        }
-        uintptr_t end = user; /* a run of pages with the same rights, inside one table */
-        while ((end == user || end % LARGE_BYTES) && (*entry & PRESENT)
-               && !((entry[(end - user) / PAGE_BYTES] ^ *entry) & (PRESENT | WRITABLE | SHARED | 1ull << 63)))
-            end += PAGE_BYTES;
-        if (end == user) {
-            user += PAGE_BYTES;
-            continue;
-        }
-        if (space_map(to, user, end, *entry & WRITABLE, !(*entry & no_execute)) < 0)
-            return -ENOMEM;
-        for (; user < end; user += PAGE_BYTES, entry++)
+        } else if (*entry & PRESENT) {
+            uintptr_t end = user + PAGE_BYTES; /* map neighbours at once: they stay neighbours */
+            for (uint64_t *next = entry + 1;
+                 end % LARGE_BYTES && (*next & (PRESENT | SHARED)) == PRESENT; next++)
+                end += PAGE_BYTES;
+            if (space_map(to, user, end) < 0)
+                return -ENOMEM;
             memcpy(space_find(to, user, false), table_of(*entry), PAGE_BYTES);
+        }
+        user += PAGE_BYTES;
     }
     return 0;
 }

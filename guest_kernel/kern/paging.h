@@ -20,13 +20,13 @@ void paging_use_kernel(void); /* the map without any user space */
 int space_create(struct address_space *space);
 void space_destroy(struct address_space *space);
 int space_copy(struct address_space *to, const struct address_space *from);
-/* The same pages for every space, read-only and executable: they are never copied and never freed.
- * `user` and `pages` begin a page. 0, -ENOMEM, or -ENOEXEC if something else is there already. */
-int space_share(struct address_space *space, uintptr_t user, char *pages, unsigned count);
-/* New zeroed pages at [start, end), rounded out to pages; those already there keep their content
- * and gain rights. Physically neighbouring where memory allows. 0, -ENOMEM, or -ENOEXEC where a
- * shared page is. */
-int space_map(struct address_space *space, uintptr_t start, uintptr_t end, bool write, bool execute);
+/* New zeroed pages to read and write at [start, end), rounded out to pages; those already there
+ * stay. Physically neighbouring where memory allows. 0, or -ENOMEM. */
+int space_map(struct address_space *space, uintptr_t start, uintptr_t end);
+/* Pages of the kernel's at [start, end), read-only, not copied by fork and never freed. `kernel`
+ * has the same offset in its page as `start`. 0, -ENOMEM, or -ENOEXEC: something is there. */
+int space_share(struct address_space *space, uintptr_t start, uintptr_t end, const void *kernel,
+                bool is_executable);
 /* Forget the pages that begin inside [start, end). */
 void space_unmap(struct address_space *space, uintptr_t start, uintptr_t end);
 /* Where user address `user` lies in physical memory, or NULL: not mapped, or `write` and not

@@ -170,7 +170,7 @@ uintptr_t process_brk(uintptr_t end)
 
     if (end < process->brk_start || end > USER_TOP - 2 * STACK_BYTES)
         return now;
-    if (end > now && space_map(&process->space, now, end, true, false) < 0) {
+    if (end > now && space_map(&process->space, now, end) < 0) {
         space_unmap(&process->space, now, end);
         return now;
     }
