@@ -49,7 +49,6 @@ failed: negl    %eax
         CALL    getsockname, SYS_getsockname
         CALL    getsockopt, SYS_getsockopt
         CALL    ioctl, SYS_ioctl
-        CALL    kill, SYS_kill
         CALL    listen, SYS_listen
         CALL    lseek, SYS_lseek
         CALL    nanosleep, SYS_nanosleep

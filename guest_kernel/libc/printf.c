@@ -1,5 +1,5 @@
-/* vsnprintf: %d %i %u %x %X %p %c %s %% with flags '-' '0' '#', width, precision, '*' and the
- * lengths hh h l ll z. No floating point. Free of system calls: the kernel is built with it too. */
+/* vsnprintf: %d %u %x %p %c %s %% with flags '-' and '0', width, precision, '*' and the lengths
+ * hh h l ll z. No floating point. */
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
@@ -9,136 +9,123 @@ struct out {
     size_t size, used; /* used counts what would have been written, as C asks */
 };
 
-static void put(struct out *o, char c)
+/* How a conversion is to look. */
+struct form {
+    int left, zero, width, precision; /* precision -1: none was given */
+};
+
+static void put(struct out *o, const char *text, int count)
 {
-    if (o->used + 1 < o->size)
-        o->to[o->used] = c;
-    o->used++;
+    for (; count > 0; count--, o->used++)
+        if (o->used + 1 < o->size)
+            o->to[o->used] = *text++;
 }
 
-static void put_field(struct out *o, const char *sign, const char *text, int length, int zeros,
-                      int width, int left, int zero_fill)
+static void repeat(struct out *o, char c, int count)
 {
-    int pad = width - (int)strlen(sign) - length - zeros;
-
-    if (zero_fill && !left)
-        for (; pad > 0; pad--)
-            zeros++;
-    for (; pad > 0 && !left; pad--)
-        put(o, ' ');
-    while (*sign)
-        put(o, *sign++);
-    while (zeros-- > 0)
-        put(o, '0');
-    while (length-- > 0)
-        put(o, *text++);
-    for (; pad > 0; pad--)
-        put(o, ' ');
+    for (; count > 0; count--)
+        put(o, &c, 1);
 }
 
-static int read_number(const char **format)
+/* Text of `length` with a sign or prefix, `zeros` zeros between them, padded to the width. */
+static void put_field(struct out *o, const struct form *f, const char *sign, const char *text,
+                      int length, int zeros)
+{
+    int pad = f->width - (int)strlen(sign) - length - zeros;
+
+    if (!f->left)
+        repeat(o, ' ', pad);
+    put(o, sign, (int)strlen(sign));
+    repeat(o, '0', zeros);
+    put(o, text, length);
+    if (f->left)
+        repeat(o, ' ', pad);
+}
+
+static void put_number(struct out *o, struct form *f, const char *sign, unsigned long long value,
+                       unsigned base)
+{
+    char digits[24], *end = digits + sizeof digits, *p = end;
+
+    for (; value >> 32; value /= base) /* 64-bit division only where it is needed */
+        *--p = "0123456789abcdef"[value % base];
+    for (unsigned small = (unsigned)value; small; small /= base)
+        *--p = "0123456789abcdef"[small % base];
+    int length = (int)(end - p), least = f->precision < 0 ? 1 : f->precision;
+    if (f->zero && !f->left && f->precision < 0 && f->width - (int)strlen(sign) > least)
+        least = f->width - (int)strlen(sign);
+    put_field(o, f, sign, p, length, least > length ? least - length : 0);
+}
+
+static int read_number(const char **format, va_list *a)
 {
     int n = 0;
 
+    if (**format == '*') {
+        (*format)++;
+        return va_arg(*a, int);
+    }
     while (**format >= '0' && **format <= '9')
         n = n * 10 + *(*format)++ - '0';
     return n;
 }
 
-/* Digits of `value`, the last one at end[-1]; gives their number. */
-static int digits(char *end, unsigned long long value, unsigned base, int capital)
+static void convert(struct out *o, const char **format, va_list *a)
 {
-    char *p = end;
-    unsigned small;
+    struct form f = {.precision = -1};
+    int longs = 0;
 
-    while (value >> 32) { /* 64-bit division only where it is needed */
-        *--p = "0123456789abcdef"[value % base];
-        value /= base;
+    for (; **format == '-' || **format == '0'; ++*format)
+        *(**format == '-' ? &f.left : &f.zero) = 1;
+    f.width = read_number(format, a);
+    if (**format == '.') {
+        ++*format;
+        f.precision = read_number(format, a);
     }
-    for (small = (unsigned)value; small; small /= base)
-        *--p = "0123456789abcdef"[small % base];
-    for (char *c = p; capital && c < end; c++)
-        if (*c >= 'a')
-            *c += 'A' - 'a';
-    return (int)(end - p);
+    for (; **format == 'l' || **format == 'z' || **format == 'h'; ++*format)
+        longs += **format == 'l'; /* int, long and size_t are alike on i386 */
+
+    char kind = *(*format)++, c;
+    if (kind == 'd') {
+        long long n = longs >= 2 ? va_arg(*a, long long) : va_arg(*a, int);
+        unsigned long long size = n < 0 ? -(unsigned long long)n : (unsigned long long)n;
+        put_number(o, &f, n < 0 ? "-" : "", size, 10);
+    } else if (kind == 'u' || kind == 'x') {
+        put_number(o, &f, "", longs >= 2 ? va_arg(*a, unsigned long long) : va_arg(*a, unsigned),
+                   kind == 'u' ? 10 : 16);
+    } else if (kind == 'p') {
+        f.precision = 8;
+        put_number(o, &f, "0x", (uintptr_t)va_arg(*a, void *), 16);
+    } else if (kind == 'c') {
+        c = (char)va_arg(*a, int);
+        put_field(o, &f, "", &c, 1, 0);
+    } else if (kind == 's') {
+        const char *s = va_arg(*a, const char *);
+        int length = 0;
+        for (s = s ? s : "(null)"; (f.precision < 0 || length < f.precision) && s[length];)
+            length++;
+        put_field(o, &f, "", s, length, 0);
+    } else if (kind) {
+        put(o, &kind, 1); /* "%%" */
+    } else {
+        --*format; /* the format ends in the middle */
+    }
 }
 
-int vsnprintf(char *to, size_t size, const char *format, va_list a)
+int vsnprintf(char *to, size_t size, const char *format, va_list arguments)
 {
     struct out o = {to, size, 0};
-    char number[24], *end = number + sizeof number;
+    va_list a;
 
-    for (; *format; format++) {
-        int left = 0, zero = 0, alternate = 0, width, precision = -1, longs = 0, length;
-        const char *sign = "", *s;
-
-        if (*format != '%') {
-            put(&o, *format);
-            continue;
-        }
-        for (;;) {
-            char c = *++format;
-            if (c == '-')
-                left = 1;
-            else if (c == '0')
-                zero = 1;
-            else if (c == '#')
-                alternate = 1;
-            else
-                break;
-        }
-        width = *format == '*' ? format++, va_arg(a, int) : read_number(&format);
-        if (*format == '.') {
+    va_copy(a, arguments);
+    while (*format)
+        if (*format == '%') {
             format++;
-            precision = *format == '*' ? format++, va_arg(a, int) : read_number(&format);
+            convert(&o, &format, &a);
+        } else {
+            put(&o, format++, 1);
         }
-        for (; *format == 'l' || *format == 'z' || *format == 'h'; format++)
-            longs += *format == 'l'; /* int, long and size_t are alike on i386 */
-
-        unsigned long long value = 0;
-        switch (*format) {
-        case 'd':
-        case 'i': {
-            long long n = longs >= 2 ? va_arg(a, long long) : va_arg(a, int);
-            sign = n < 0 ? "-" : "";
-            value = n < 0 ? -(unsigned long long)n : (unsigned long long)n;
-            length = digits(end, value, 10, 0);
-            break;
-        }
-        case 'u':
-        case 'x':
-        case 'X':
-            value = longs >= 2 ? va_arg(a, unsigned long long) : va_arg(a, unsigned);
-            sign = alternate && value ? "0x" : "";
-            length = digits(end, value, *format == 'u' ? 10 : 16, *format == 'X');
-            break;
-        case 'p':
-            sign = "0x";
-            precision = 8;
-            length = digits(end, (uintptr_t)va_arg(a, void *), 16, 0);
-            break;
-        case 'c':
-            number[0] = (char)va_arg(a, int);
-            put_field(&o, "", number, 1, 0, width, left, 0);
-            continue;
-        case 's':
-            s = va_arg(a, const char *);
-            s = s ? s : "(null)";
-            for (length = 0; (precision < 0 || length < precision) && s[length];)
-                length++;
-            put_field(&o, "", s, length, 0, width, left, 0);
-            continue;
-        default: /* also "%%" */
-            if (*format)
-                put(&o, *format);
-            else
-                format--;
-            continue;
-        }
-        int least = precision < 0 ? 1 : precision; /* digits at least */
-        put_field(&o, sign, end - length, length, least > length ? least - length : 0, width, left,
-                  zero && precision < 0);
-    }
+    va_end(a);
     if (size)
         to[o.used < size ? o.used : size - 1] = 0;
     return (int)o.used;

@@ -38,18 +38,6 @@ int dprintf(int fd, const char *format, ...)
     return length;
 }
 
-int puts(const char *line)
-{
-    return printf("%s\n", line);
-}
-
-int putchar(int c)
-{
-    char byte = (char)c;
-
-    return write(STDOUT_FILENO, &byte, 1) == 1 ? c : -1;
-}
-
 void perror(const char *what)
 {
     dprintf(STDERR_FILENO, "%s: %s\n", what, strerror(errno));

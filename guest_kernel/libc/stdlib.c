@@ -1,4 +1,4 @@
-/* Numbers from text. */
+/* Numbers from text [POSIX strtoull]. */
 #include <errno.h>
 #include <stdlib.h>
 
@@ -43,25 +43,7 @@ unsigned long long strtoull(const char *s, char **end, int base)
     return negative ? -value : value;
 }
 
-long strtol(const char *s, char **end, int base)
-{
-    const long most = (long)(~0ul >> 1), least = -most - 1;
-    int saved = errno;
-
-    errno = 0;
-    long long value = (long long)strtoull(s, end, base);
-    int lost = errno;
-    errno = saved;
-    if (lost || value > most || value < least) {
-        while (*s == ' ' || (*s >= '\t' && *s <= '\r'))
-            s++;
-        errno = ERANGE;
-        return *s == '-' ? least : most;
-    }
-    return (long)value;
-}
-
 int atoi(const char *s)
 {
-    return (int)strtol(s, NULL, 10);
+    return (int)strtoull(s, NULL, 10);
 }

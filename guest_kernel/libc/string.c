@@ -71,11 +71,6 @@ PLAIN_LOOPS size_t strlen(const char *s)
     return (size_t)(end - s);
 }
 
-char *strcpy(char *restrict to, const char *restrict from)
-{
-    return memcpy(to, from, strlen(from) + 1);
-}
-
 int strncmp(const char *a, const char *b, size_t count)
 {
     for (; count; count--, a++, b++)
@@ -100,11 +95,6 @@ int strncasecmp(const char *a, const char *b, size_t count)
         if (lower(*a) != lower(*b) || !*a)
             return lower(*a) - lower(*b);
     return 0;
-}
-
-int strcasecmp(const char *a, const char *b)
-{
-    return strncasecmp(a, b, (size_t)-1);
 }
 
 char *strchr(const char *s, int c)

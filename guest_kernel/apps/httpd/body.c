@@ -95,7 +95,7 @@ static int find_file(struct body *body, const char *path)
         return 0;
     }
     close(fd);
-    strcpy(k->path, path);
+    memcpy(k->path, path, length + 1);
     k->body = *body;
     kept[kept_count++] = k;
     return 0;

@@ -11,6 +11,4 @@ int vsnprintf(char *to, size_t size, const char *format, va_list arguments);
 int snprintf(char *to, size_t size, const char *format, ...) PRINTF(3, 4);
 int printf(const char *format, ...) PRINTF(1, 2);
 int dprintf(int fd, const char *format, ...) PRINTF(2, 3);
-int puts(const char *line);
-int putchar(int c);
 void perror(const char *what);

@@ -8,7 +8,6 @@ void *memset(void *to, int byte, size_t count);
 int memcmp(const void *a, const void *b, size_t count);
 void *memchr(const void *in, int byte, size_t count);
 size_t strlen(const char *s);
-char *strcpy(char *restrict to, const char *restrict from);
 int strcmp(const char *a, const char *b);
 int strncmp(const char *a, const char *b, size_t count);
 char *strchr(const char *s, int c);
