@@ -55,7 +55,8 @@ class SimRequest(Event):
 
 @dataclass(frozen=True, slots=True)
 class SimFinished(Event):
-    """The client has done all its requests; ``elapsed_ns`` since the first connection."""
+    """The client has done all its requests; ``elapsed_ns`` from the first attempt to the last
+    answer, ``median_ns`` and ``longest_ns`` of the requests that were right."""
 
     NAME: ClassVar[str] = "sim.finished"
     requests: int
@@ -63,6 +64,9 @@ class SimFinished(Event):
     failed: int
     body_bytes: int
     elapsed_ns: int
+    median_ns: int
+    longest_ns: int
+    first_error: str
 
 
 class SimClient:
@@ -114,15 +118,6 @@ class SimClient:
             self._finish_at_ns = None
             self._finish(now_ns)
 
-    def summary(self) -> str:
-        """One line for a person."""
-        text = f"{self.ok} of {self._spec.requests} requests right, {self.body_bytes} bytes"
-        if self.total_ns:
-            ordered = sorted(self.total_ns)
-            middle, worst = ordered[len(ordered) // 2], ordered[-1]
-            text += f", median {middle // 1000} us, longest {worst // 1000} us"
-        return text + (f", first error: {self.first_error}" if self.first_error else "")
-
     # For the workers
 
     def take_request(self, now_ns: int) -> int | None:
@@ -173,7 +168,7 @@ class SimClient:
             return
         self._is_finished = True
         if self._summaries.active:
-            elapsed_ns = self._ended_ns - (self._began_ns or 0)
+            ordered = sorted(self.total_ns) or [0]
             self._summaries.emit(
                 SimFinished(
                     now_ns,
@@ -181,7 +176,10 @@ class SimClient:
                     self.ok,
                     self.failed,
                     self.body_bytes,
-                    elapsed_ns,
+                    self._ended_ns - (self._began_ns or 0),
+                    ordered[len(ordered) // 2],
+                    ordered[-1],
+                    self.first_error,
                 )
             )
         self.finished()
