@@ -18,6 +18,7 @@ static char ring[RING];
 static uint32_t read_count, ready_count, end_count;
 static int foreground;
 static struct wait_queue readers;
+static struct file *terminal;
 
 static void echo(char c)
 {
@@ -30,7 +31,8 @@ static void line_is_ready(void)
 {
     ready_count = end_count;
     wake_all(&readers);
-    poll_wake();
+    if (terminal)
+        poll_wake(terminal);
 }
 
 void console_input(char c)
@@ -130,5 +132,5 @@ static const struct file_ops console_ops = {.mode = S_IFCHR,
 
 struct file *console_open(void)
 {
-    return file_new(&console_ops, NULL, O_RDWR);
+    return terminal = file_new(&console_ops, NULL, O_RDWR);
 }

@@ -28,6 +28,7 @@ struct file {
     uint32_t offset;
     uint32_t flags; /* O_... */
     int references;
+    uint32_t pollers; /* who looked at it in poll(2), a bit each: whom to wake */
 };
 
 /* A new file with one reference, which file_put() gives back; NULL: no memory. */
@@ -41,5 +42,5 @@ int file_install(struct file *file);
 struct file *file_of(int descriptor);
 int file_close(int descriptor); /* 0, or -EBADF */
 
-/* Call whenever a poll mask may have risen: threads in poll(2) look again. */
-void poll_wake(void);
+/* Call whenever the file's poll mask may have risen: who polls it looks again. */
+void poll_wake(struct file *file);

@@ -17,6 +17,7 @@
 struct socket {
     uint32_t mask; /* POLL... bits that are up: net_update() changes them */
     struct wait_queue waiters;
+    struct file *file; /* NULL until it has one */
     bool is_listening;
     bool is_connected; /* or on the way to it */
     uint32_t handle;   /* the provider's own */

@@ -35,7 +35,8 @@ void net_update(struct socket *s, uint32_t mask)
     s->mask = mask;
     if (risen) {
         wake_all(&s->waiters);
-        poll_wake();
+        if (s->file)
+            poll_wake(s->file);
     }
 }
 
@@ -56,8 +57,10 @@ static int wait(struct file *file, int flags)
 static int make_file(struct socket *s, int flags, struct file **made)
 {
     *made = file_new(&socket_ops, s, (uint32_t)(flags & SOCK_NONBLOCK) | O_RDWR);
-    if (*made)
+    if (*made) {
+        s->file = *made;
         return 0;
+    }
     provider->close(s);
     kfree(s);
     return -ENOMEM;
