@@ -186,16 +186,20 @@ class _Work:
         """Link twice: the first link tells the addresses that the symbol table then holds."""
         symbols = self._folder / "symbols.bin"
         symbols.write_bytes(struct.pack("<I", 0))
-        blobs = self._compile(SOURCES / "boot" / "blobs.S", "kernel", ())
+        blobs = self._blobs("first")
         first = self._link("kernel.ld", "first.elf", [*objects, blobs])
         functions = read_functions(first.read_bytes())
         symbols.write_bytes(pack_symbols(functions))
-        blobs = self._compile(SOURCES / "boot" / "blobs.S", "kernel", ())
+        blobs = self._blobs("second")
         listing = self._folder / "guest.sym"
         listing.write_text("".join(f"{address:08x} {name}\n" for address, name in functions))
         elf = self._link("kernel.ld", ELF_NAME, [*objects, blobs])
         self.results += [elf, listing]
         return self._link("kernel.ld", IMAGE_NAME, [*objects, blobs], "--strip-debug")
+
+    def _blobs(self, link: str) -> Path:
+        # The macro is for the compiler's cache, which does not look into .incbin.
+        return self._compile(SOURCES / "boot" / "blobs.S", "kernel", (f"-DLINK_{link}",))
 
     def program(self, name: str, sources: Sequence[Path]) -> Path:
         """One user program, stripped."""
@@ -214,14 +218,13 @@ class _Work:
 
     def _compile(self, source: Path, kind: str, flags: tuple[str, ...]) -> Path:
         inside = source.is_relative_to(SOURCES)
-        relative = source.relative_to(SOURCES.parent) if inside else source
-        made = self._folder / f"{kind}-{'-'.join(relative.parts[-3:])}.o"
+        relative = source.relative_to(SOURCES.parent) if inside else source.absolute()
+        made = self._folder / f"{kind}-{'-'.join(relative.parts[1:])}.o"
         libc = ("-isystem", "guest_kernel/libc/include")
         wants_libc = kind == "user" or source.parent.name == "libc"
         command = [
             *self._tools.compile,
-            *(_FLAGS if source.suffix == ".c" else ("-g0",)),
-            *(flags if source.suffix == ".c" else ()),
+            *((*_FLAGS, *flags) if source.suffix == ".c" else ("-g0", *flags)),
             *(libc if wants_libc else ()),
             *("-Iguest_kernel", "-Iguest_kernel/include", f"-Wa,-I{self._folder}"),
             f"-ffile-prefix-map={SOURCES.parent}=.",

@@ -14,10 +14,11 @@
 #include "net/socket.h"
 
 _Noreturn void kernel_main(uint32_t magic, uint32_t info);
+void provoke(const char *name);
 
 _Noreturn void kernel_main(uint32_t magic, uint32_t info)
 {
-    char init[128], net[32];
+    char init[128], net[32], fault[32];
 
     thread_init();
     multiboot_parse(magic, info);
@@ -31,6 +32,8 @@ _Noreturn void kernel_main(uint32_t magic, uint32_t info)
             power_is_leulo() ? "hypercall gate found" : "no hypercall gate: not on Leulo");
     time_init();
     initrd_init();
+    command_line_value("provoke=", fault, sizeof fault);
+    provoke(fault);
     command_line_value("net=", net, sizeof net);
     net_init(net);
     command_line_value("init=", init, sizeof init);

@@ -9,7 +9,7 @@
 #include "kern/process.h"
 #include "kern/trap.h"
 
-#define MAX_FRAMES 24
+#define MAX_FRAMES 16
 #define STATUS_FAULT 3 /* the machine's exit status after a panic */
 
 /* symbols.bin: the number of functions, then for each its address and the offset of its name from
@@ -95,8 +95,8 @@ void panic(const char *format, ...)
     end();
 }
 
-/* -fsanitize-trap puts `ud1 kind(%eax), %eax` (67 0F B9 40 kind) where behaviour is undefined; the
- * kinds are LLVM's SanitizerHandler, in its order. */
+/* -fsanitize-trap puts `ud1 kind(%eax), %eax` where behaviour is undefined: 0F B9 40 kind, or
+ * 0F B9 00 for kind 0. The kinds are those of LLVM's SanitizerHandler, in its order. */
 static const char *undefined_kind(const uint8_t *code)
 {
     static const char *const kinds[] = {
@@ -110,10 +110,11 @@ static const char *undefined_kind(const uint8_t *code)
         "type mismatch: null or misaligned pointer", "alignment assumption",
         "bad size of a variable-length array"};
 
-    if ((uintptr_t)code < (uintptr_t)kernel_start || (uintptr_t)code + 5 > (uintptr_t)kernel_text_end
-        || code[0] != 0x67 || code[1] != 0x0F || code[2] != 0xB9 || code[3] != 0x40)
+    if ((uintptr_t)code < (uintptr_t)kernel_start || (uintptr_t)code + 4 > (uintptr_t)kernel_text_end
+        || code[0] != 0x0F || code[1] != 0xB9 || (code[2] & 0xBF))
         return NULL;
-    return code[4] < sizeof kinds / sizeof *kinds ? kinds[code[4]] : "undefined behaviour";
+    unsigned kind = code[2] ? code[3] : 0;
+    return kind < sizeof kinds / sizeof *kinds ? kinds[kind] : "undefined behaviour";
 }
 
 void panic_trap(struct trap_frame *frame)
@@ -125,9 +126,9 @@ void panic_trap(struct trap_frame *frame)
         kprintf("undefined behaviour: %s", undefined);
     else
         kprintf("%s, error code %x", trap_name(frame->vector), frame->error);
-    if (frame->vector == 14)
-        kprintf(", address %x%s", read_cr2(), is_stack_guard(read_cr2()) ? " (stack overrun)"
-                                              : read_cr2() < PAGE_BYTES  ? " (null pointer)" : "");
+    if (frame->vector == 14 || frame->vector == 8)
+        kprintf(", address %08x%s", read_cr2(), is_stack_guard(read_cr2()) ? ": stack overrun"
+                                                : read_cr2() < PAGE_BYTES  ? ": null pointer" : "");
     kprintf("\nat ");
     print_place(frame->eip);
     kprintf("eax %08x  ebx %08x  ecx %08x  edx %08x\nesi %08x  edi %08x  ebp %08x  esp %08x\n"

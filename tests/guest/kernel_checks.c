@@ -4,7 +4,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,10 +12,29 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "kern/syscall.h"
+
 #define KERNEL_ADDRESS ((void *)0x100000)
 #define UNMAPPED ((void *)0x80000000)
 
 static int failures;
+
+/* System calls that libc has no name for. */
+static long raw(long number, long a, long b, long c)
+{
+    long result;
+
+    __asm__ volatile("int $0x80" : "=a"(result) : "0"(number), "b"(a), "c"(b), "d"(c) : "memory");
+    if (result >= 0 || result < -4095)
+        return result;
+    errno = (int)-result;
+    return -1;
+}
+
+static int kill(pid_t pid, int signal)
+{
+    return (int)raw(SYS_kill, pid, signal, 0);
+}
 
 static void check(int good, const char *name, long got)
 {
