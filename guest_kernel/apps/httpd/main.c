@@ -39,17 +39,18 @@ static void linger(struct client *h)
     connection_want(&h->c, POLLIN);
 }
 
-/* Keeps input [from, from + bytes) for later: 0, or -1. */
+/* Keeps these bytes of `input` for later: 0, or -1. */
 static int save(struct client *h, const char *from, size_t bytes)
 {
-    if (bytes && !h->saved && !(h->saved = malloc(REQUEST_BYTES)))
+    char *saved = bytes ? realloc(h->saved, bytes) : NULL;
+
+    if (bytes && !saved)
         return -1;
     if (bytes)
-        memmove(h->saved, from, bytes);
-    else {
+        memcpy(saved, from, bytes);
+    else
         free(h->saved);
-        h->saved = NULL;
-    }
+    h->saved = saved;
     h->saved_bytes = bytes;
     return 0;
 }

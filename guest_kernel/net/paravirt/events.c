@@ -31,7 +31,7 @@ static void interrupt(void)
 {
     do {
         drain();
-        if (ring->overflow) { /* some did not fit; there is room now */
+        while (ring->overflow) { /* some did not fit; there is room now, but perhaps not for all */
             hypercall(LEULO_OP_EVENTS_ACK);
             drain();
         }
