@@ -16,8 +16,9 @@ from leulo.links.poller import Poller
 from leulo.links.sim import SimLink, open_sim
 from leulo.links.sim.chance import Chance
 from leulo.links.sim.response import expected_bytes
-from leulo.stack import Stack, StackConfig, TcpSocket
+from leulo.stack import Stack, StackConfig
 from leulo.tcp.errno import AF_INET, EAGAIN, SOCK_STREAM
+from leulo.tcp.socket import TcpSocket
 from leulo.trace import Trace
 from leulo.units import NS_PER_S
 

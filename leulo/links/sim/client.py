@@ -13,7 +13,7 @@ from typing import ClassVar, Final
 
 from leulo.links.sim.response import Response
 from leulo.links.sim.spec import SimSpec
-from leulo.stack import Stack, TcpSocket
+from leulo.stack import Stack
 from leulo.tcp.errno import (
     AF_INET,
     EAGAIN,
@@ -26,6 +26,7 @@ from leulo.tcp.errno import (
     POLL_OUT,
     SOCK_STREAM,
 )
+from leulo.tcp.socket import TcpSocket
 from leulo.trace import Event, Trace
 from leulo.units import NS_PER_MS
 
