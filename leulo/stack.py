@@ -1,0 +1,407 @@
+"""One machine's network: joins `net` and `tcp` behind one interface, sans-IO.
+
+Frames and the time go in, frames come out; sockets never block. Each received frame is read by
+one unpack: plain IPv4 with plain TCP for a known connection goes straight to the engine, anything
+else to the careful path of `net`. What is for the stack itself never leaves it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from struct import Struct
+from typing import Final
+
+from leulo.net.arp import ArpCache
+from leulo.net.icmp import IcmpError, IcmpHost
+from leulo.net.ipv4 import Reassembler, Route, receive
+from leulo.net.udp import refuse as refuse_udp
+from leulo.net.wire import Buffer, ParseError
+from leulo.net.wire.checksum import sum_words
+from leulo.net.wire.icmp import (
+    DESTINATION_UNREACHABLE,
+    PROTOCOL_UNREACHABLE,
+    REASSEMBLY_EXCEEDED,
+    TIME_EXCEEDED,
+)
+from leulo.net.wire.ipv4 import (
+    PROTOCOL_ICMP,
+    PROTOCOL_TCP,
+    PROTOCOL_UDP,
+    Ipv4Packet,
+    Ipv4Repr,
+    is_loopback,
+    is_unicast,
+)
+from leulo.state import State
+from leulo.tcp.config import Config
+from leulo.tcp.demux import stranger_arrives
+from leulo.tcp.engine import LOOPBACK_MARK, Engine
+from leulo.tcp.errno import AF_INET, EAFNOSUPPORT, EPROTONOSUPPORT, ESOCKTNOSUPPORT, SOCK_STREAM
+from leulo.tcp.header import IP_AT, TCP_AT, TIMESTAMPED_AT, VNET_BYTES, VNET_PLAIN, Frame
+from leulo.tcp.icmp_errors import icmp_error_arrives
+from leulo.tcp.input import segment_arrives
+from leulo.tcp.saved import load_engine, save_engine
+from leulo.tcp.socket import TcpSocket
+from leulo.trace import Trace
+
+_TYPE_ARP: Final = b"\x08\x06"
+_TYPE_IPV4: Final = b"\x08\x00"
+# vnet flags; type, version and length of the header, TOS; total length; fragment, TTL, protocol;
+# seq, ack, offset and flags, window; the first three words of the options
+_HEADERS: Final = Struct("!B21xIH2xI10x4xIIHH4xIII")
+_KIND: Final = 0x080045  # IPv4, twenty bytes
+_NOT_PLAIN: Final = 0x3FFF00FF  # fragment bits and protocol
+_CHECKED: Final = 3  # NEEDS_CSUM or DATA_VALID [virtio 1.2 5.1.6.4]
+_TTL: Final = 64
+_MAX_OUTPUT: Final = 1024  # ICMP messages that wait for drain
+_LOOPBACK_FRAMES: Final = 65_536  # in one drain
+
+
+@dataclass(frozen=True)
+class StackConfig:
+    """One interface. ``checksum`` and ``tso_bytes`` are what may be left to the link."""
+
+    name: str
+    mac: bytes
+    address: bytes
+    prefix_length: int
+    gateway: bytes | None = None
+    mtu: int = 1500
+    checksum: bool = False
+    tso_bytes: int = 0
+    accept_any: bool = False
+    tcp: Config = field(default_factory=Config)
+
+
+class Stack:
+    """The whole of it. Times are nanoseconds of one clock that never goes back."""
+
+    def __init__(
+        self, config: StackConfig, random_bits: Callable[[int], int], trace: Trace
+    ) -> None:
+        self.config: StackConfig = config
+        self.mac: bytes = config.mac
+        self.address: bytes = config.address
+        self.route: Route = Route(config.address, config.prefix_length, config.gateway)
+        self.arp: ArpCache = ArpCache(config.mac, config.address, config.accept_any)
+        self.icmp: IcmpHost = IcmpHost()
+        self.reassembler: Reassembler = Reassembler()
+        self.engine: Engine = Engine(
+            config.name,
+            config.tcp,
+            config.mtu,
+            config.checksum,
+            config.tso_bytes,
+            random_bits,
+            trace,
+            self,
+            config.accept_any,
+        )
+        self._output: list[Frame] = []
+        self._drops: dict[str, int] = {}
+
+    # ------------------------------------------------------------ frames in
+
+    def input(self, frames: Sequence[bytes], now_ns: int) -> None:
+        """Received frames, each a 10-byte virtio_net_hdr and Ethernet. Anything is allowed."""
+        self.engine.set_time(now_ns)
+        self.engine.counts["segments_in"] += len(frames)
+        self._input(frames, False, now_ns)
+
+    def _input(self, frames: Sequence[bytes], is_inside: bool, now_ns: int) -> None:
+        connections = self.engine.connections
+        unpack = _HEADERS.unpack_from
+        for frame in frames:
+            size = len(frame)
+            if size < TIMESTAMPED_AT:
+                if size < IP_AT:
+                    self._drop("frame_short")
+                    continue
+                frame += bytes(TIMESTAMPED_AT - size)
+            flags, kind, total, plain, seq, ack, control, window, option, tsval, tsecr = unpack(
+                frame
+            )
+            end = IP_AT + total
+            if kind >> 8 != _KIND or plain & _NOT_PLAIN != PROTOCOL_TCP or end > size:
+                self._other(frame[:size], now_ns)
+                continue
+            if not flags & _CHECKED and not _is_intact(frame, end):
+                self._drop("checksum")
+                continue
+            key = frame[36:48]
+            if is_inside:
+                key += LOOPBACK_MARK
+            tcb = connections.get(key)
+            header = TCP_AT + (control >> 12) * 4
+            if header < TCP_AT + 20 or header > end:
+                self._drop("tcp_header_length")
+            elif tcb is not None:
+                segment_arrives(
+                    tcb, frame, end, seq, ack, control, window, option, tsval, tsecr, now_ns
+                )
+            elif is_inside or self._is_for_us(frame):
+                stranger_arrives(
+                    self.engine, key, frame, end, seq, ack, control, window, is_inside, now_ns
+                )
+
+    def _is_for_us(self, frame: bytes) -> bool:
+        """May a segment that opens or refuses something be answered? [RFC 1122 4.2.3.10]"""
+        if frame[10:16] != self.mac:
+            self._drop("ethernet_destination")
+            return False
+        source = frame[36:40]
+        destination = frame[40:44]
+        if destination != self.address and not (self.config.accept_any and is_unicast(destination)):
+            self._drop("ipv4_destination")
+            return False
+        if source == self.address or not self.route.is_valid_source(source):
+            self._drop("ipv4_source")
+            return False
+        return True
+
+    def _other(self, frame: bytes, now_ns: int) -> None:
+        """Everything but plain TCP over plain IPv4."""
+        kind = frame[22:24]
+        if kind == _TYPE_IPV4:
+            try:
+                self._ipv4(frame, now_ns)
+            except ParseError as error:
+                self._drop(error.reason)
+        elif kind == _TYPE_ARP:
+            reason = self.arp.input(frame[IP_AT:], now_ns)
+            if reason is not None:
+                self._drop(reason)
+            if self.engine.unresolved:
+                self.engine.retry_links()
+        else:
+            self._drop("ethernet_type")
+
+    def _ipv4(self, frame: bytes, now_ns: int) -> None:
+        """A packet that needs care. Raises ParseError."""
+        packet = frame[IP_AT:]
+        is_link_broadcast = bool(frame[10] & 1)
+        if not is_link_broadcast and frame[10:16] != self.mac:
+            raise ParseError("ethernet_destination")
+        ip = receive(packet, self.route, self.config.accept_any)
+        if ip.is_fragment:
+            whole = self.reassembler.input(ip, packet, now_ns)
+            if whole is None:
+                return
+            payload: Buffer = whole
+        else:
+            payload = packet[ip.header_bytes : ip.header_bytes + ip.payload_bytes]
+        is_broadcast = is_link_broadcast or self.route.is_broadcast(ip.destination)
+        if ip.protocol == PROTOCOL_TCP:
+            if is_broadcast:
+                raise ParseError("tcp_broadcast")
+            self._joined_tcp(frame, ip, payload, now_ns)
+        elif ip.protocol == PROTOCOL_ICMP:
+            answer, error = self.icmp.input(payload, is_broadcast, now_ns)
+            if answer is not None:
+                self._send(ip.destination, ip.source, PROTOCOL_ICMP, answer, now_ns)
+            if error is not None:
+                self._icmp_error(error, now_ns)
+        else:
+            kind, code = DESTINATION_UNREACHABLE, PROTOCOL_UNREACHABLE
+            if ip.protocol == PROTOCOL_UDP:
+                kind, code = refuse_udp(ip, payload, bool(frame[0] & _CHECKED))
+            message = self.icmp.error(kind, code, packet, is_broadcast, now_ns)
+            if message is not None:
+                self._send(ip.destination, ip.source, PROTOCOL_ICMP, message, now_ns)
+
+    def _joined_tcp(self, frame: bytes, ip: Ipv4Repr, payload: Buffer, now_ns: int) -> None:
+        """TCP that came in fragments or behind IP options: once more, in a plain frame."""
+        if len(payload) < 20:
+            raise ParseError("tcp_short")
+        plain = Ipv4Repr(ip.source, ip.destination, PROTOCOL_TCP, len(payload), ip.ttl)
+        vnet = frame[:VNET_BYTES] if not ip.is_fragment else VNET_PLAIN
+        again = b"".join((vnet, frame[VNET_BYTES:IP_AT], plain.emit(), payload))
+        self._input((again,), False, now_ns)
+
+    def _icmp_error(self, error: IcmpError, now_ns: int) -> None:
+        if error.protocol != PROTOCOL_TCP:
+            self._drop("icmp_other_protocol")
+            return
+        reason = icmp_error_arrives(
+            self.engine, error.local, error.remote, error.sequence, error.is_hard,
+            error.is_too_big, error.mtu, error.code,
+        )  # fmt: skip
+        if reason is not None:
+            self._drop(reason)
+
+    # ------------------------------------------------------------ time
+
+    def advance(self, now_ns: int) -> None:
+        """Do what is due."""
+        self.engine.advance(now_ns)
+        self.arp.advance(now_ns)
+        if self.arp.take_failed():
+            self.engine.retry_links()
+        self.reassembler.advance(now_ns)
+        for packet in self.reassembler.take_expired():
+            message = self.icmp.error(TIME_EXCEEDED, REASSEMBLY_EXCEEDED, packet, False, now_ns)
+            if message is not None:
+                ip = Ipv4Packet(packet)
+                self._send(ip.destination, ip.source, PROTOCOL_ICMP, message, now_ns)
+
+    def next_deadline(self) -> int | None:
+        """When `advance` is next needed, None: never. May be too early, never too late."""
+        deadlines = (
+            self.engine.next_deadline(),
+            self.arp.next_deadline(),
+            self.reassembler.next_deadline(),
+        )
+        return min((at for at in deadlines if at is not None), default=None)
+
+    # ------------------------------------------------------------ frames out
+
+    @property
+    def has_output(self) -> bool:
+        """`drain` may have something to do."""
+        engine = self.engine
+        return bool(
+            engine.pending
+            or engine.replies
+            or engine.loopback
+            or self._output
+            or self.arp.has_output
+        )
+
+    def drain(self, now_ns: int, budget: int = 256) -> list[Frame]:
+        """Up to ``budget`` frames to be sent now, each a tuple of buffers for ``writev``; the
+        first is virtio_net_hdr and headers. Views are good until the buffers are released."""
+        engine = self.engine
+        out: list[Frame] = []
+        engine.drain(now_ns, out, budget)
+        inside = 0
+        while engine.loopback and inside < _LOOPBACK_FRAMES:
+            frames, engine.loopback = engine.loopback, []
+            inside += len(frames)
+            self._input([b"".join(frame) for frame in frames], True, now_ns)
+            engine.drain(now_ns, out, budget)
+        if self.arp.has_output:
+            out += self.arp.take_output()
+        if self._output:
+            out += self._output
+            self._output = []
+        engine.counts["segments_out"] += len(out)
+        return out
+
+    def _send(
+        self, source: bytes, destination: bytes, protocol: int, payload: bytes, now_ns: int
+    ) -> None:
+        """An IPv4 packet of the stack's own."""
+        hop = self.route.next_hop(destination)
+        if hop is None or len(self._output) >= _MAX_OUTPUT:
+            self._drop("no_route" if hop is None else "output_full")
+            return
+        if not is_unicast(source) or self.route.is_broadcast(source):
+            source = self.address
+        ip = Ipv4Repr(source, destination, protocol, len(payload), _TTL)
+        frame = b"".join((VNET_PLAIN, bytes(6), self.mac, _TYPE_IPV4, ip.emit(), payload))
+        if not self.arp.send(hop, (frame,), now_ns):
+            self._drop("neighbour_failed")
+
+    # ------------------------------------------------------------ what the engine asks
+
+    def link_header(self, peer: bytes, now_ns: int) -> bytes | None:
+        """See `leulo.tcp.engine.Network`."""
+        if self.is_local(peer):
+            return self.mac + self.mac + _TYPE_IPV4
+        hop = self.route.next_hop(peer)
+        if hop is None:
+            return b""
+        mac = self.arp.lookup(hop, now_ns)
+        if mac is not None:
+            return mac + self.mac + _TYPE_IPV4
+        return None if self.arp.resolve(hop, now_ns) else b""
+
+    def is_local(self, address: bytes) -> bool:
+        """See `leulo.tcp.engine.Network`."""
+        return address == self.address or is_loopback(address)
+
+    def source_for(self, peer: bytes) -> bytes | None:
+        """See `leulo.tcp.engine.Network`."""
+        if is_loopback(peer):
+            return peer
+        if peer == self.address or not any(peer) or self.route.next_hop(peer) is not None:
+            return self.address
+        return None
+
+    def may_bind(self, address: bytes) -> bool:
+        """See `leulo.tcp.engine.Network`."""
+        return self.is_local(address) or (self.config.accept_any and is_unicast(address))
+
+    # ------------------------------------------------------------ users
+
+    def socket(self, family: int, kind: int, protocol: int = 0) -> TcpSocket | int:
+        """A new TCP socket, or -EAFNOSUPPORT, -ESOCKTNOSUPPORT, -EPROTONOSUPPORT."""
+        if family != AF_INET:
+            return -EAFNOSUPPORT
+        if kind != SOCK_STREAM:
+            return -ESOCKTNOSUPPORT
+        if protocol not in (0, PROTOCOL_TCP):
+            return -EPROTONOSUPPORT
+        engine = self.engine
+        socket = TcpSocket(engine, engine.new_serial(), engine.settings)
+        engine.sockets[socket.serial] = socket
+        return socket
+
+    def take_ready(self) -> list[TcpSocket]:
+        """Sockets with an owner whose ``events`` may have changed, each once."""
+        return self.engine.take_ready()
+
+    def counters(self) -> dict[str, int]:
+        """Totals, drops by reason and table sizes."""
+        out = {
+            **self.engine.counters(),
+            **self.arp.counters(),
+            **self.icmp.counters(),
+            **self.reassembler.counters(),
+        }
+        for reason in sorted(self._drops):
+            name = "drop_" + reason
+            out[name] = out.get(name, 0) + self._drops[reason]
+        return out
+
+    def _drop(self, reason: str) -> None:
+        self._drops[reason] = self._drops.get(reason, 0) + 1
+
+    # ------------------------------------------------------------ state
+
+    def save(self) -> State:
+        """Everything as plain data. Output that waits is saved too."""
+        return {
+            "version": 1,
+            "engine": save_engine(self.engine),
+            "arp": self.arp.save(),
+            "icmp": self.icmp.save(),
+            "reassembler": self.reassembler.save(),
+            "output": [b"".join(frame) for frame in self._output],
+            "drops": dict(self._drops),
+        }
+
+    def load(self, state: State) -> None:
+        """Take what `save` gave, into a stack of the same configuration. Sockets are found by
+        `socket_of`. Raises ValueError on another version."""
+        if state.get("version") != 1:
+            raise ValueError(f"Stack: saved state has version {state.get('version')}, not 1")
+        load_engine(self.engine, state["engine"])
+        self.arp.load(state["arp"])
+        self.icmp.load(state["icmp"])
+        self.reassembler.load(state["reassembler"])
+        self._output = [(frame,) for frame in state["output"]]
+        self._drops = dict(state["drops"])
+
+    def socket_of(self, serial: int) -> TcpSocket | None:
+        """The open socket with this serial number (``TcpSocket.serial``), also after `load`."""
+        return self.engine.sockets.get(serial)
+
+
+def _is_intact(frame: bytes, end: int) -> bool:
+    """Are the checksums of the IPv4 header and of the segment right? [RFC 9293 3.1]"""
+    if int.from_bytes(frame[IP_AT:TCP_AT], "big") % 0xFFFF:
+        return False
+    pseudo = int.from_bytes(frame[36:44], "big") + PROTOCOL_TCP + end - TCP_AT
+    return sum_words(frame[TCP_AT:end], pseudo) == 0xFFFF

@@ -1,0 +1,59 @@
+"""What an acknowledgement of new data does to the sender. [RFC 9293 3.10.7.4 fifth]
+
+Shared by the fast path and the careful path of `input`.
+"""
+
+from __future__ import annotations
+
+from leulo.tcp import recovery
+from leulo.tcp.rtt import sample, sample_echo
+from leulo.tcp.tcb import RECOVERY_FAST, RECOVERY_NONE, Tcb
+
+
+def acknowledged(tcb: Tcb, acked: int, tsecr: int, now_ns: int) -> None:
+    """``acked`` more bytes (FIN included) have arrived at the peer."""
+    una = tcb.snd_una = tcb.snd_una + acked
+    buffer = tcb.send_buffer
+    if buffer is not None:
+        buffer.acknowledge(una)
+    timed = tcb.timed_seq
+    if timed:
+        if una >= timed:
+            tcb.timed_seq = 0
+            sample(tcb, now_ns - tcb.timed_at)
+    elif tsecr and (tcb.recovery != RECOVERY_NONE or tcb.backoff):
+        sample_echo(tcb, tsecr)
+    tcb.backoff = 0
+    if tcb.is_cwnd_limited and tcb.recovery != RECOVERY_FAST:
+        tcb.congestion.on_ack(tcb, acked, now_ns)
+        if tcb.snd_limit < tcb.cwnd << 1:
+            _grow_send_buffer(tcb)
+    if not tcb.is_ordinary and (
+        tcb.recovery or tcb.dupacks or tcb.scoreboard is not None
+    ):  # an ordinary connection has none of them
+        recovery.advanced(tcb, acked, now_ns)
+    if tcb.snd_nxt < una:
+        tcb.snd_nxt = una
+    if una == tcb.snd_max:
+        tcb.rto_at = 0
+        tcb.first_timeout_at = 0
+    else:
+        # The timer runs anew for what is still outstanding. [RFC 6298 5.3]
+        tcb.is_persisting = False
+        tcb.first_timeout_at = 0
+        tcb.rto_at = at = now_ns + tcb.rto_ns
+        if not tcb.timer_at or at < tcb.timer_at:
+            tcb.engine.timers.arm(tcb, at)
+    if (tcb.snd_nxt < tcb.snd_top or tcb.is_rexmit_due) and not tcb.is_pending:
+        tcb.is_pending = True
+        tcb.engine.pending.append(tcb)
+    if tcb.is_write_blocked and (tcb.snd_limit - tcb.snd_end + una) * 3 >= tcb.snd_limit:
+        tcb.is_write_blocked = False
+        if tcb.socket is not None:
+            tcb.engine.notify(tcb.socket)
+
+
+def _grow_send_buffer(tcb: Tcb) -> None:
+    """Room for two windows, so that the user's next write does not leave the path idle."""
+    if not tcb.settings.snd_bytes:
+        tcb.snd_limit = min(tcb.cwnd << 1, tcb.engine.config.snd_max)

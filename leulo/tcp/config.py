@@ -1,0 +1,78 @@
+"""Every knob of the engine, as a sysctl would have it; frozen, one per stack.
+
+The plain ``Config()`` is the preset ``linux``: the defaults of a current Linux where they are
+observable from outside. Times are nanoseconds, sizes bytes of payload.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from leulo.units import KIB, MIB, NS_PER_MS, NS_PER_S
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """The knobs. Values are taken as they are: who reads a file or a flag checks them."""
+
+    # options on the wire
+    has_timestamps: bool = True  # [RFC 7323]
+    has_window_scaling: bool = True  # [RFC 7323]
+    has_sack: bool = True  # [RFC 2018]
+    default_mss: int = 536  # the peer's when it names none [RFC 9293 3.7.1]
+    min_mss: int = 48  # smaller ones from a peer count as this
+
+    # buffers, bytes of payload; they tune themselves from the default to the maximum
+    rcv_min: int = 2 * KIB
+    rcv_default: int = 64 * KIB - 1
+    rcv_max: int = 6 * MIB
+    snd_min: int = 2 * KIB
+    snd_default: int = 64 * KIB
+    snd_max: int = 4 * MIB
+
+    # congestion control
+    congestion: str = "reno"
+    initial_window_segments: int = 10  # [RFC 6928 2]
+    restarts_after_idle: bool = True  # [RFC 5681 4.1]
+    duplicate_threshold: int = 3  # [RFC 6675 2]
+
+    # retransmission
+    rto_initial_ns: int = 1 * NS_PER_S  # [RFC 6298 2.1]
+    rto_min_ns: int = 200 * NS_PER_MS
+    rto_max_ns: int = 120 * NS_PER_S
+    syn_retries: int = 6
+    synack_retries: int = 5
+    retries: int = 15  # R2 of an open connection [RFC 9293 3.8.3]
+    orphan_retries: int = 8
+
+    # acknowledgement
+    delayed_ack_ns: int = 40 * NS_PER_MS
+    quick_acks: int = 0  # segments acknowledged at once at a connection's beginning
+    cork_ns: int = 200 * NS_PER_MS  # longest time a partial segment is held back by TCP_CORK
+
+    # life and death
+    time_wait_ns: int = 60 * NS_PER_S
+    time_wait_limit: int = 65_536
+    has_time_wait_reuse: bool = True  # an active open may reuse one after a second [RFC 6191]
+    fin_timeout_ns: int = 60 * NS_PER_S  # an orphan in FIN_WAIT_2
+    keep_idle_ns: int = 7_200 * NS_PER_S
+    keep_interval_ns: int = 75 * NS_PER_S
+    keep_count: int = 9
+
+    # passive opens
+    max_backlog: int = 4_096
+    half_open_limit: int = 1_024  # per listener; past it cookies, or SYNs are dropped
+    has_syn_cookies: bool = True  # [RFC 4987 3.6]
+
+    # limits against attack
+    challenge_acks_per_s: int = 1_000  # [RFC 5961 10]
+    invalid_ack_interval_ns: int = 500 * NS_PER_MS  # answers to out-of-window pure ACKs
+    reassembly_blocks: int = 256
+    scoreboard_blocks: int = 256
+
+    # ports of active opens [RFC 6056 3.2]
+    first_ephemeral: int = 32_768
+    last_ephemeral: int = 60_999
+
+
+PRESETS = {"linux": Config()}

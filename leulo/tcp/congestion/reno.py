@@ -1,0 +1,34 @@
+"""Reno: slow start and congestion avoidance by counting bytes. [RFC 5681 3.1] [RFC 3465]"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from leulo.tcp.congestion.base import CongestionControl
+
+if TYPE_CHECKING:
+    from leulo.tcp.tcb import Tcb
+
+
+class Reno(CongestionControl):
+    """Without state of its own: one object serves all connections."""
+
+    name: str = "reno"
+
+    def on_ack(self, tcb: Tcb, acked: int, now_ns: int) -> None:
+        room = tcb.ssthresh - tcb.cwnd
+        if room > 0:
+            # Deviation: slow start counts all bytes of an ACK, not at most 2 MSS of them,
+            # because receivers join segments and send one ACK for many; current Linux does the
+            # same. [RFC 5681 3.1 (2)] [RFC 3465 2.3]
+            if acked <= room:
+                tcb.cwnd += acked
+                return
+            tcb.cwnd += room
+            acked -= room
+        # One segment per window of acknowledged bytes. [RFC 3465 2.1]
+        credit = tcb.cwnd_credit + acked
+        if credit >= tcb.cwnd:
+            credit -= tcb.cwnd
+            tcb.cwnd += tcb.mss
+        tcb.cwnd_credit = min(credit, tcb.cwnd)

@@ -1,0 +1,146 @@
+"""What a connection does when time passes: delayed ACK, retransmission, persist, keepalive, end.
+
+`expire` is called when the connection's entry of the heap came up; it does what is due, leaves
+sending to `output`, and asks for the next deadline.
+"""
+
+from __future__ import annotations
+
+from leulo.tcp import recovery
+from leulo.tcp.errno import ETIMEDOUT
+from leulo.tcp.state import CLOSED, FIN_WAIT_2, SYN_RCVD, SYN_SENT, TIME_WAIT, Event
+from leulo.tcp.tcb import ACK_NOW, PROBE_KEEPALIVE, PROBE_WINDOW, Tcb
+
+_MAX_BACKOFF = 16
+_RESOLVE_AGAIN_AT = 2  # timeouts in a row after which the neighbour is asked for anew
+
+
+def expire(tcb: Tcb, now_ns: int) -> None:
+    """Do what is due for ``tcb`` at ``now_ns``."""
+    if tcb.state is CLOSED or tcb.state is TIME_WAIT:
+        return
+    engine = tcb.engine
+    if tcb.delack_at and now_ns >= tcb.delack_at:
+        tcb.delack_at = 0
+        if tcb.ack_due:
+            tcb.ack_due = ACK_NOW
+            engine.want_output(tcb)
+    if tcb.rto_at and now_ns >= tcb.rto_at:
+        tcb.rto_at = 0
+        if tcb.is_persisting:
+            _persist(tcb, now_ns)
+        else:
+            _retransmit(tcb, now_ns)
+    if tcb.keep_at and now_ns >= tcb.keep_at:
+        _keep_alive(tcb, now_ns)
+    if tcb.life_at and now_ns >= tcb.life_at and tcb.state is FIN_WAIT_2:
+        tcb.change_state(Event.ABORT)
+        engine.forget(tcb)
+    arm_next(tcb)
+
+
+def arm_next(tcb: Tcb) -> None:
+    """Ask for the earliest of the connection's deadlines."""
+    earliest = 0
+    for at in (tcb.delack_at, tcb.rto_at, tcb.keep_at, tcb.life_at):
+        if at and (not earliest or at < earliest):
+            earliest = at
+    if earliest:
+        tcb.engine.timers.arm(tcb, earliest)
+
+
+def _is_over(tcb: Tcb, now_ns: int) -> bool:
+    """Has the user's own timeout passed? [RFC 9293 3.9.1.8] [RFC 5482]"""
+    limit_ns = tcb.settings.user_timeout_ns
+    return limit_ns > 0 and now_ns - tcb.first_timeout_at >= limit_ns
+
+
+def _retransmit(tcb: Tcb, now_ns: int) -> None:
+    """The retransmission timer. [RFC 6298 5.4-5.7] [RFC 9293 3.8.3]"""
+    engine = tcb.engine
+    config = engine.config
+    if not tcb.first_timeout_at:
+        tcb.first_timeout_at = tcb.last_send_ns or now_ns
+    is_opening = tcb.state is SYN_SENT or tcb.state is SYN_RCVD
+    if is_opening:
+        most = config.syn_retries if tcb.state is SYN_SENT else config.synack_retries
+    elif tcb.is_orphan:
+        most = config.orphan_retries
+    else:
+        most = config.retries
+    if tcb.backoff >= most or _is_over(tcb, now_ns):
+        engine.fail(tcb, tcb.soft_error or ETIMEDOUT)
+        return
+    tcb.backoff += 1
+    engine.counts["tcp_timeouts"] += 1
+    if tcb.backoff == _RESOLVE_AGAIN_AT:
+        engine.lose_link(tcb)
+    if is_opening:
+        tcb.is_syn_due = True
+        engine.counts["tcp_retransmits"] += 1
+        engine.want_output(tcb)
+        return
+    if not tcb.snd_wnd:
+        # The peer has closed its window over what is outstanding: probe, do not give up.
+        tcb.snd_nxt = tcb.snd_una
+        tcb.timed_seq = 0
+        tcb.probe_due = PROBE_WINDOW
+        engine.want_output(tcb)
+        return
+    if tcb.snd_una < tcb.snd_max:
+        recovery.timeout(tcb, now_ns)
+    tcb.rto_at = now_ns + min(tcb.rto_ns << tcb.backoff, config.rto_max_ns)
+    engine.want_output(tcb)
+
+
+def _persist(tcb: Tcb, now_ns: int) -> None:
+    """The window stays closed, or something partial has waited long enough.
+    [RFC 9293 3.8.6.1, 3.8.6.2.1]"""
+    engine = tcb.engine
+    config = engine.config
+    tcb.is_persisting = False
+    if tcb.snd_wnd >= tcb.snd_end - tcb.snd_nxt:
+        tcb.is_pushing = True  # only a cork or Nagle held it
+        engine.want_output(tcb)
+        return
+    if not tcb.first_timeout_at:
+        tcb.first_timeout_at = now_ns
+    if tcb.last_recv_ns >= tcb.last_send_ns:
+        tcb.keep_probes = 0
+    else:
+        tcb.keep_probes += 1
+    # An open connection lives as long as its probes are answered; an orphan does not.
+    is_dead = tcb.keep_probes > config.retries or (
+        tcb.is_orphan and tcb.backoff >= config.orphan_retries
+    )
+    if is_dead or _is_over(tcb, now_ns):
+        engine.fail(tcb, tcb.soft_error or ETIMEDOUT)
+        return
+    tcb.backoff = min(tcb.backoff + 1, _MAX_BACKOFF)
+    if tcb.snd_wnd:
+        tcb.is_pushing = True
+    else:
+        tcb.probe_due = PROBE_WINDOW
+    engine.counts["tcp_window_probes"] += 1
+    engine.want_output(tcb)
+
+
+def _keep_alive(tcb: Tcb, now_ns: int) -> None:
+    """Ask a silent peer for a sign of life. [RFC 9293 3.8.4]"""
+    settings = tcb.settings
+    tcb.keep_at = 0
+    if not settings.has_keepalive or tcb.state is SYN_SENT or tcb.state is SYN_RCVD:
+        return
+    if now_ns - tcb.last_recv_ns < settings.keep_idle_ns:
+        tcb.keep_probes = 0
+        tcb.keep_at = tcb.last_recv_ns + settings.keep_idle_ns
+        return
+    if tcb.keep_probes >= settings.keep_count:
+        tcb.engine.abort(tcb, ETIMEDOUT)
+        return
+    tcb.keep_at = now_ns + settings.keep_interval_ns
+    if tcb.snd_una == tcb.snd_max:  # else retransmissions ask already
+        tcb.keep_probes += 1
+        tcb.probe_due = PROBE_KEEPALIVE
+        tcb.engine.counts["tcp_keepalives"] += 1
+        tcb.engine.want_output(tcb)

@@ -1,0 +1,364 @@
+"""All TCP of one stack: the tables, what waits to be sent, who wants to be told.
+
+The engine knows no link and no route; it asks its `Network` for Ethernet headers and is handed
+valid segments. Time comes in with every call. `stack` owns it; sockets, input, output and timers
+meet in it. What is kept per connection is in `tcb`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from leulo.tcp import congestion, header
+from leulo.tcp.challenge import ChallengeLimit
+from leulo.tcp.config import Config
+from leulo.tcp.congestion.base import CongestionControl
+from leulo.tcp.deadlines import expire
+from leulo.tcp.errno import EHOSTUNREACH
+from leulo.tcp.events import (
+    Retransmitted,
+    SegmentDropped,
+    SegmentIn,
+    SegmentOut,
+    StateChanged,
+    tell_dropped,
+)
+from leulo.tcp.header import ACK, RST, Frame
+from leulo.tcp.isn import IsnGenerator
+from leulo.tcp.listen import HalfOpen, Listener
+from leulo.tcp.output import output
+from leulo.tcp.ports import Ports
+from leulo.tcp.settings import Settings
+from leulo.tcp.socket import TcpSocket
+from leulo.tcp.state import CLOSED, SYN_RCVD, SYN_SENT, SYNCHRONIZED, TIME_WAIT, Event
+from leulo.tcp.tcb import ACK_NONE, ACK_NOW, PROBE_NONE, Tcb
+from leulo.tcp.time_wait import TimeWaitTable
+from leulo.tcp.timers import Timers
+from leulo.trace import Channel, Trace
+from leulo.units import NS_PER_MS, NS_PER_S
+
+_MAX_REPLIES = 4096  # answers without a connection that wait for drain
+_TIME_WAIT_REUSE_NS = NS_PER_S  # the timestamp clock has surely moved on [RFC 6191 2]
+_WILDCARD = bytes(4)
+LOOPBACK_MARK = b"\x00"  # ends the keys of connections inside the stack, which no frame can have
+
+
+class Network(Protocol):
+    """What the engine asks of the stack around it."""
+
+    def link_header(self, peer: bytes, now_ns: int) -> bytes | None:
+        """The Ethernet header for packets to ``peer``; None while it is being asked for, empty
+        if nobody answers or there is no route."""
+
+    def is_local(self, address: bytes) -> bool:
+        """Is ``address`` this stack's own, answered inside?"""
+
+    def source_for(self, peer: bytes) -> bytes | None:
+        """The local address that a connection to ``peer`` gets, None without a route."""
+
+    def may_bind(self, address: bytes) -> bool:
+        """May a socket have ``address`` (never the wildcard)?"""
+
+
+class Engine:
+    """The TCP layer. ``tso_bytes`` is the largest payload of one segment handed out, 0: an MSS."""
+
+    def __init__(
+        self,
+        name: str,
+        config: Config,
+        mtu: int,
+        has_checksum_offload: bool,
+        tso_bytes: int,
+        random_bits: Callable[[int], int],
+        trace: Trace,
+        network: Network,
+        accepts_any: bool = False,
+    ) -> None:
+        self.name: str = name
+        self.config: Config = config
+        self.mtu: int = mtu
+        self.has_checksum_offload: bool = has_checksum_offload
+        self.tso_bytes: int = max(0, min(tso_bytes, 0xFFFF) - 60)
+        self.random_bits: Callable[[int], int] = random_bits
+        self.network: Network = network
+        self.accepts_any: bool = accepts_any  # every address, and every port by one listener
+        self.now_ns: int = 0
+        self.now_ms: int = 0
+        self.rcv_wscale: int = _scale_for(config.rcv_max)
+        default = congestion.make(config.congestion)
+        if default is None:
+            raise ValueError(f"no congestion control is called {config.congestion!r}")
+        self.congestion: CongestionControl = default
+        self.settings: Settings = Settings.of(config)  # of a new socket
+
+        self.connections: dict[bytes, Tcb] = {}
+        self.half_open: dict[bytes, HalfOpen] = {}
+        self.time_wait: TimeWaitTable = TimeWaitTable(config.time_wait_ns, config.time_wait_limit)
+        self.listeners: dict[bytes, Listener] = {}
+        self.sockets: dict[int, TcpSocket] = {}  # those the user holds, by serial number
+        self.timers: Timers = Timers()
+        self.pending: list[Tcb] = []  # may have something to send
+        self.unresolved: list[Tcb] = []  # wait for a neighbour's address
+        self.replies: list[Frame] = []
+        self.loopback: list[Frame] = []
+        self.ready: list[TcpSocket] = []
+        self.isn: IsnGenerator = IsnGenerator(random_bits)
+        self.challenge: ChallengeLimit = ChallengeLimit(config.challenge_acks_per_s, random_bits)
+        self.ports: Ports = Ports(self)
+        self.serial: int = 0
+        self.counts: dict[str, int] = dict.fromkeys(_COUNTS, 0)
+        self.drops: dict[str, int] = {}
+
+        self.segment_in: Channel[SegmentIn] = trace.channel(SegmentIn)
+        self.segment_out: Channel[SegmentOut] = trace.channel(SegmentOut)
+        self.state_changed: Channel[StateChanged] = trace.channel(StateChanged)
+        self.retransmitted: Channel[Retransmitted] = trace.channel(Retransmitted)
+        self.dropped: Channel[SegmentDropped] = trace.channel(SegmentDropped)
+
+    # ------------------------------------------------------------ time and output
+
+    def set_time(self, now_ns: int) -> None:
+        """The time of everything that follows."""
+        self.now_ns = now_ns
+        self.now_ms = now_ns // NS_PER_MS
+
+    def advance(self, now_ns: int) -> None:
+        """Every timer that is due."""
+        self.set_time(now_ns)
+        timers = self.timers
+        while True:
+            thing = timers.due(now_ns)
+            if thing is None:
+                break
+            if isinstance(thing, Tcb):
+                expire(thing, now_ns)
+            elif isinstance(thing, HalfOpen):
+                thing.listener.expire(thing, now_ns)
+        self.time_wait.advance(now_ns)
+
+    def next_deadline(self) -> int | None:
+        """When `advance` is next needed; may be too early, never too late."""
+        timer = self.timers.next_ns()
+        closing = self.time_wait.next_ns()
+        if timer is None or closing is None:
+            return closing if timer is None else timer
+        return min(timer, closing)
+
+    def drain(self, now_ns: int, out: list[Frame], limit: int) -> None:
+        """Put what is to be sent into ``out``, at most ``limit`` frames in all."""
+        self.set_time(now_ns)
+        if self.replies:
+            room = limit - len(out)
+            out += self.replies[:room]
+            del self.replies[:room]
+        while self.pending and len(out) < limit:
+            batch = self.pending
+            self.pending = []
+            for i, tcb in enumerate(batch):
+                if len(out) >= limit:
+                    self.pending = batch[i:] + self.pending
+                    break
+                output(tcb, now_ns, out, limit)
+
+    def want_output(self, tcb: Tcb) -> None:
+        """Ask ``tcb`` in the next drain what it has to send."""
+        if not tcb.is_pending:
+            tcb.is_pending = True
+            self.pending.append(tcb)
+
+    def reply(self, frame: bytes, is_loopback: bool) -> None:
+        """Send a segment that belongs to no connection."""
+        if is_loopback:
+            self.loopback.append((frame,))
+        elif len(self.replies) < _MAX_REPLIES:
+            self.replies.append((frame,))
+        else:
+            self.count_drop("replies_full")
+
+    # ------------------------------------------------------------ neighbours
+
+    def find_link(self, tcb: Tcb, now_ns: int) -> bool:
+        """Fill in the connection's Ethernet header. False: it has to wait, or failed."""
+        link = self.network.link_header(tcb.peer, now_ns)
+        if link:
+            tcb.link_header = link
+            tcb.ack_prefix = b""
+            tcb.data_length = -1
+            return True
+        if link is None:
+            tcb.is_pending = True
+            self.unresolved.append(tcb)
+        elif tcb.state is SYN_SENT or tcb.state is SYN_RCVD:
+            self.fail(tcb, EHOSTUNREACH)
+        elif not tcb.rto_at and tcb.state is not CLOSED and tcb.state is not TIME_WAIT:
+            # Nothing runs that would try again: let the retransmission timer do it.
+            tcb.rto_at = now_ns + tcb.rto_ns
+            self.timers.arm(tcb, tcb.rto_at)
+        return False
+
+    def lose_link(self, tcb: Tcb) -> None:
+        """Nothing comes back: ask for the neighbour anew. [RFC 1122 2.3.2.1]"""
+        if not tcb.is_loopback:
+            tcb.link_header = None
+
+    def retry_links(self) -> None:
+        """Some neighbour's address has been found, or given up."""
+        waiting, self.unresolved = self.unresolved, []
+        self.pending += waiting
+
+    # ------------------------------------------------------------ users
+
+    def new_serial(self) -> int:
+        self.serial += 1
+        return self.serial
+
+    def notify(self, socket: TcpSocket) -> None:
+        """The socket's readiness may have changed: have it in the next `take_ready`."""
+        if not socket.is_ready and socket.owner is not None:
+            socket.is_ready = True
+            self.ready.append(socket)
+
+    def take_ready(self) -> list[TcpSocket]:
+        """Sockets whose ``events`` may have changed, each once."""
+        ready = self.ready
+        if ready:
+            self.ready = []
+            for socket in ready:
+                socket.is_ready = False
+        return ready
+
+    def find_listener(self, address: bytes, port: int) -> Listener | None:
+        """Who listens there: at the address, at every address, at every port."""
+        listeners = self.listeners
+        if not listeners:
+            return None
+        where = port.to_bytes(2, "big")
+        return (
+            listeners.get(address + where)
+            or listeners.get(_WILDCARD + where)
+            or listeners.get(_WILDCARD + b"\x00\x00")
+        )
+
+    def may_use(self, key: bytes) -> bool:
+        """Is no connection in the way of an active open with this key? One in TIME_WAIT is not
+        if its successor's timestamps are surely newer. [RFC 6191 2]"""
+        marked = key + LOOPBACK_MARK
+        if key in self.connections or marked in self.connections:
+            return False
+        if key in self.half_open or marked in self.half_open:
+            return False
+        record = self.time_wait.get(key) or self.time_wait.get(marked)
+        return record is None or (
+            self.config.has_time_wait_reuse
+            and record.has_timestamps
+            and self.now_ns - record.since_ns >= _TIME_WAIT_REUSE_NS
+        )
+
+    # ------------------------------------------------------------ ends of connections
+
+    def forget(self, tcb: Tcb) -> None:
+        """The connection is over: out of the tables, nothing more to send."""
+        if self.connections.get(tcb.key) is tcb:
+            del self.connections[tcb.key]
+        tcb.rto_at = tcb.delack_at = tcb.keep_at = tcb.life_at = 0
+        tcb.send_buffer = None
+        tcb.reassembly = None
+        tcb.scoreboard = None
+        tcb.is_rexmit_due = tcb.is_persisting = tcb.is_ordinary = False
+        tcb.probe_due = PROBE_NONE
+        if tcb.socket is not None:
+            self.notify(tcb.socket)
+        elif not tcb.is_accepting:
+            tcb.receive_buffer = None
+
+    def enter_time_wait(self, tcb: Tcb, now_ns: int) -> None:
+        """Both FINs are acknowledged, or ours will be in a moment: a record takes over. The
+        last ACK still goes out from the connection."""
+        self.time_wait.add(tcb, now_ns)
+        self.forget(tcb)
+
+    def fail(self, tcb: Tcb, error: int) -> None:
+        """The connection ends at once with ``error`` (0: nobody need know)."""
+        tcb.error = error
+        tcb.change_state(Event.ABORT)
+        tcb.ack_due = ACK_NONE
+        self.counts["tcp_failed"] += 1
+        self.forget(tcb)
+
+    def abort(self, tcb: Tcb, error: int = 0) -> None:
+        """End the connection with a reset to the peer. [RFC 9293 3.10.5]"""
+        state = tcb.state
+        if state is CLOSED or state is TIME_WAIT:
+            return
+        if SYNCHRONIZED >> state & 1 or state is SYN_RCVD:
+            self._send_rst(tcb, tcb.snd_nxt, tcb.rcv_nxt, RST | ACK)
+        self.fail(tcb, error)
+
+    def send_reset(self, tcb: Tcb, seq: int) -> None:
+        """Answer an acknowledgement of something we never sent. [RFC 9293 3.10.7.3]"""
+        self._send_rst(tcb, seq, 0, RST)
+
+    def challenge_ack(self, tcb: Tcb, reason: str, now_ns: int) -> None:
+        """Answer a segment that may be forged by an ACK, within the limit. [RFC 5961 10]"""
+        self.drop(reason, tcb)
+        if self.challenge.allows(now_ns):
+            self.counts["tcp_challenge_acks"] += 1
+            tcb.ack_due = ACK_NOW
+            self.want_output(tcb)
+
+    def _send_rst(self, tcb: Tcb, seq: int, ack: int, flags: int) -> None:
+        if tcb.link_header is None:
+            return
+        addresses = (tcb.local, tcb.local_port, tcb.peer, tcb.peer_port)
+        frame = header.plain(
+            tcb.link_header, addresses, seq, ack, flags, 0, b"", self.has_checksum_offload
+        )
+        self.counts["tcp_resets_sent"] += 1
+        self.reply(frame, tcb.is_loopback)
+
+    # ------------------------------------------------------------ counting
+
+    def count_drop(self, reason: str) -> None:
+        """A segment was thrown away."""
+        self.drops[reason] = self.drops.get(reason, 0) + 1
+        if self.dropped.active:
+            self.dropped.emit(SegmentDropped(self.now_ns, self.name, reason, "", ""))
+
+    def drop(self, reason: str, tcb: Tcb) -> None:
+        """A segment for ``tcb`` was thrown away."""
+        self.drops[reason] = self.drops.get(reason, 0) + 1
+        if self.dropped.active:
+            tell_dropped(tcb, reason)
+
+    def counters(self) -> dict[str, int]:
+        """Totals, drops by reason (``drop_`` before it) and the sizes of the tables."""
+        out = dict(self.counts)
+        for reason in sorted(self.drops):
+            out["drop_" + reason] = self.drops[reason]
+        out["tcp_connections"] = len(self.connections)
+        out["tcp_half_open"] = len(self.half_open)
+        out["tcp_time_wait"] = len(self.time_wait)
+        out["tcp_time_wait_evicted"] = self.time_wait.evicted
+        out["tcp_listeners"] = len(self.listeners)
+        out["tcp_sockets"] = len(self.sockets)
+        out["tcp_timers"] = len(self.timers)
+        out["tcp_bound_ports"] = len(self.ports)
+        return out
+
+
+_COUNTS = (
+    "segments_in", "segments_out", "tcp_connects", "tcp_accepted", "tcp_failed", "tcp_refused",
+    "tcp_retransmits", "tcp_timeouts", "tcp_fast_recoveries", "tcp_resets_sent",
+    "tcp_challenge_acks", "tcp_window_probes", "tcp_keepalives", "syn_cookies_sent",
+    "syn_cookies_taken", "syn_timeouts", "time_wait_reused",
+)  # fmt: skip
+
+
+def _scale_for(limit: int) -> int:
+    """The smallest window scale that lets 16 bits say ``limit``. [RFC 7323 2]"""
+    scale = 0
+    while scale < 14 and limit > 0xFFFF << scale:
+        scale += 1
+    return scale

@@ -1,0 +1,51 @@
+"""Error and readiness numbers of the socket interface, Linux i386 values.
+
+They are the engine's own, so that it needs nothing above it; a test holds them equal to those
+the hypercall interface publishes. Calls return them negated.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+EPERM: Final = 1
+ENOENT: Final = 2
+EAGAIN: Final = 11
+EFAULT: Final = 14
+EINVAL: Final = 22
+EMFILE: Final = 24
+EPIPE: Final = 32
+EDOM: Final = 33
+EDESTADDRREQ: Final = 89
+EMSGSIZE: Final = 90
+ENOPROTOOPT: Final = 92
+EPROTONOSUPPORT: Final = 93
+ESOCKTNOSUPPORT: Final = 94
+EOPNOTSUPP: Final = 95
+EAFNOSUPPORT: Final = 97
+EADDRINUSE: Final = 98
+EADDRNOTAVAIL: Final = 99
+ENETUNREACH: Final = 101
+ECONNABORTED: Final = 103
+ECONNRESET: Final = 104
+ENOBUFS: Final = 105
+EISCONN: Final = 106
+ENOTCONN: Final = 107
+ETIMEDOUT: Final = 110
+ECONNREFUSED: Final = 111
+EHOSTUNREACH: Final = 113
+EALREADY: Final = 114
+EINPROGRESS: Final = 115
+
+POLL_IN: Final = 0x1
+POLL_OUT: Final = 0x4
+POLL_ERR: Final = 0x8
+POLL_HUP: Final = 0x10
+POLL_RDHUP: Final = 0x2000
+
+AF_INET: Final = 2
+SOCK_STREAM: Final = 1
+SHUT_RD: Final = 0
+SHUT_WR: Final = 1
+SHUT_RDWR: Final = 2
+MSG_PEEK: Final = 0x2

@@ -1,0 +1,71 @@
+"""What both sides of an opening connection agree on, and how it starts its life.
+
+Used by the active side (`output` sends the SYN, `input` takes the SYN-ACK) and by `listen`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from leulo.tcp import congestion, rtt
+from leulo.tcp.settings import Settings
+from leulo.tcp.tcb import Tcb
+from leulo.units import NS_PER_S
+
+if TYPE_CHECKING:
+    from leulo.tcp.engine import Engine
+
+_TIMESTAMP_BYTES: Final = 12
+_FALLBACK_RTO_NS: Final = 3 * NS_PER_S  # [RFC 6298 5.7]
+_SMALLEST_MSS: Final = 24  # left for payload whatever the options take
+
+
+def own_mss(engine: Engine, settings: Settings) -> int:
+    """What we announce: the largest segment, without options, that we can receive.
+    [RFC 9293 3.7.1] [RFC 6691 2]"""
+    mss = engine.mtu - 40
+    return min(mss, settings.max_segment) if settings.max_segment else mss
+
+
+def negotiate(tcb: Tcb, peer_mss: int) -> None:
+    """Fix the payload of a full segment and the initial window. [RFC 9293 3.7.1] [RFC 6928 2]"""
+    engine = tcb.engine
+    mss = min(peer_mss, own_mss(engine, tcb.settings))
+    if tcb.has_timestamps:
+        mss -= _TIMESTAMP_BYTES
+    tcb.mss = max(mss, _SMALLEST_MSS)
+    segments = engine.config.initial_window_segments
+    tcb.cwnd = min(segments * tcb.mss, max(2 * tcb.mss, segments * 1460))
+    if not tcb.settings.snd_bytes and tcb.snd_limit < 4 * tcb.cwnd:
+        tcb.snd_limit = min(4 * tcb.cwnd, engine.config.snd_max)
+
+
+def apply_settings(tcb: Tcb) -> None:
+    """Give a new connection what its socket's options ask for."""
+    settings = tcb.settings
+    if settings.rcv_bytes:
+        tcb.rcv_limit = settings.rcv_bytes
+    if settings.snd_bytes:
+        tcb.snd_limit = settings.snd_bytes
+    if settings.congestion != tcb.congestion.name:
+        tcb.congestion = congestion.make(settings.congestion) or tcb.congestion
+
+
+def established(tcb: Tcb, rtt_ns: int, tsecr: int, now_ns: int) -> None:
+    """The handshake is complete. ``rtt_ns`` is its round trip, 0 if something was sent twice."""
+    if rtt_ns > 0:
+        rtt.sample(tcb, rtt_ns)
+    elif tcb.has_timestamps and tsecr:
+        rtt.sample_echo(tcb, tsecr)
+    if not tcb.srtt_ns:
+        tcb.rto_ns = max(tcb.rto_ns, _FALLBACK_RTO_NS)
+    tcb.backoff = 0
+    tcb.rto_at = 0
+    tcb.timed_seq = 0
+    tcb.first_timeout_at = 0
+    tcb.last_recv_ns = tcb.last_send_ns = now_ns
+    tcb.rcv_round_at = now_ns
+    tcb.congestion.begin(tcb, now_ns)
+    if tcb.settings.has_keepalive:
+        tcb.keep_at = now_ns + tcb.settings.keep_idle_ns
+        tcb.engine.timers.arm(tcb, tcb.keep_at)

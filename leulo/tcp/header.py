@@ -1,0 +1,140 @@
+"""Headers of what we send: virtio_net_hdr, Ethernet, IPv4 and TCP, in one piece.
+
+A connection keeps the part up to the ports as a template per payload length, since nothing in it
+changes from segment to segment: the datagram is atomic, so its identification may stay zero
+[RFC 6864 4.1]. Segments without a connection (resets, SYN-ACKs, answers of TIME_WAIT) are built
+whole by `plain`. With checksum offload the TCP checksum field holds the pseudo header's sum, as
+the link expects it; without, `finish` replaces it. [virtio 1.2 5.1.6] [RFC 9293 3.1]
+"""
+
+from __future__ import annotations
+
+from struct import Struct
+from typing import TYPE_CHECKING, Final
+
+from leulo.net.wire.checksum import sum_parts, sum_words
+from leulo.tcp.seq import MASK
+
+if TYPE_CHECKING:
+    from leulo.tcp.tcb import Tcb
+
+Buffer = bytes | memoryview
+Frame = tuple[Buffer, ...]
+
+VNET_BYTES: Final = 10
+LINK_BYTES: Final = 14
+IP_AT: Final = VNET_BYTES + LINK_BYTES  # offsets in a received frame
+TCP_AT: Final = IP_AT + 20
+OPTIONS_AT: Final = TCP_AT + 20
+TIMESTAMPED_AT: Final = OPTIONS_AT + 12  # payload behind the ordinary header
+
+FIN: Final = 0x01
+SYN: Final = 0x02
+RST: Final = 0x04
+PSH: Final = 0x08
+ACK: Final = 0x10
+URG: Final = 0x20
+
+VNET_PLAIN: Final = bytes(VNET_BYTES)
+_VNET: Final = Struct("<BBHHHH")
+_NEEDS_CSUM: Final = 1
+_GSO_NONE: Final = 0
+_GSO_TCPV4: Final = 1
+VNET_CHECKSUM: Final = _VNET.pack(_NEEDS_CSUM, _GSO_NONE, 0, 0, LINK_BYTES + 20, 16)
+
+_IP: Final = Struct("!BBHHHBBH4s4s")
+_PORTS: Final = Struct("!HH")
+_FIXED: Final = Struct("!IIHHHH")  # seq, ack, offset and flags, window, checksum, urgent
+_DONT_FRAGMENT: Final = 0x4000
+_TTL: Final = 64
+_TCP: Final = 6
+_CHECKSUM_AT: Final = TCP_AT + 16
+
+TIMESTAMPED: Final = Struct("!IIHHHHIII")  # the same with NOP NOP TS
+TIMESTAMPED_WORDS: Final = 0x8000  # data offset of that form
+
+
+def prefix(
+    link_header: bytes,
+    local: bytes,
+    peer: bytes,
+    local_port: int,
+    peer_port: int,
+    tcp_bytes: int,
+    vnet: bytes,
+) -> tuple[bytes, int]:
+    """Everything up to the ports for a segment of ``tcp_bytes`` (header and payload), and the
+    sum of its pseudo header."""
+    addresses = local + peer
+    total = 20 + tcp_bytes
+    head = _IP.pack(0x45, 0, total, 0, _DONT_FRAGMENT, _TTL, _TCP, 0, local, peer)
+    checksum = 0xFFFF - int.from_bytes(head, "big") % 0xFFFF
+    partial = (int.from_bytes(addresses, "big") + _TCP + tcp_bytes) % 0xFFFF
+    text = b"".join(
+        (
+            vnet,
+            link_header,
+            head[:10],
+            checksum.to_bytes(2, "big"),
+            addresses,
+            _PORTS.pack(local_port, peer_port),
+        )
+    )
+    return text, partial
+
+
+def gso_vnet(tcp_header_bytes: int, mss: int) -> bytes:
+    """The virtio_net_hdr of a super-segment that the link cuts into pieces of ``mss``."""
+    return _VNET.pack(
+        _NEEDS_CSUM, _GSO_TCPV4, LINK_BYTES + 20 + tcp_header_bytes, mss, LINK_BYTES + 20, 16
+    )
+
+
+def of_tcb(tcb: Tcb, header_bytes: int, length: int) -> tuple[bytes, int]:
+    """The template for a segment of this connection; ``tcb.link_header`` must be known."""
+    engine = tcb.engine
+    if not engine.has_checksum_offload:
+        vnet = VNET_PLAIN
+    elif length > tcb.mss:
+        vnet = gso_vnet(header_bytes, tcb.mss)
+    else:
+        vnet = VNET_CHECKSUM
+    return prefix(
+        tcb.link_header or bytes(LINK_BYTES),
+        tcb.local,
+        tcb.peer,
+        tcb.local_port,
+        tcb.peer_port,
+        header_bytes + length,
+        vnet,
+    )
+
+
+def fixed(seq: int, ack: int, control: int, window: int, partial: int) -> bytes:
+    """The TCP header behind the ports without options; ``control`` holds offset and flags."""
+    return _FIXED.pack(seq & MASK, ack & MASK, control, window, partial, 0)
+
+
+def finish(header: bytes, payload: Frame) -> bytes:
+    """``header`` with the whole TCP checksum in place of the pseudo header's sum."""
+    total = sum_parts((header[TCP_AT:], *payload)) if payload else sum_words(header[TCP_AT:])
+    return header[:_CHECKSUM_AT] + (0xFFFF - total).to_bytes(2, "big") + header[_CHECKSUM_AT + 2 :]
+
+
+def plain(
+    link_header: bytes,
+    addresses: tuple[bytes, int, bytes, int],
+    seq: int,
+    ack: int,
+    flags: int,
+    window: int,
+    options: bytes,
+    has_checksum_offload: bool,
+) -> bytes:
+    """A whole segment without payload. ``addresses`` are local and peer with their ports."""
+    local, local_port, peer, peer_port = addresses
+    tcp_bytes = 20 + len(options)
+    vnet = VNET_CHECKSUM if has_checksum_offload else VNET_PLAIN
+    head, partial = prefix(link_header, local, peer, local_port, peer_port, tcp_bytes, vnet)
+    frame = head + fixed(seq, ack, tcp_bytes << 10 | flags, window, partial) + options
+    return frame if has_checksum_offload else finish(frame, ())

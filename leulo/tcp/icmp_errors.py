@@ -1,0 +1,72 @@
+"""What ICMP errors do to connections: little. [RFC 5927] [RFC 1122 4.2.3.9]
+
+An error is believed only if the sequence number it quotes is outstanding [RFC 5927 4.1]. While a
+connection opens, a hard error ends it; once it is open every error is soft: it is remembered and
+told if the connection fails by itself [RFC 5461 2.1] [RFC 5927 5.2].
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from leulo.tcp.errno import ECONNREFUSED, EHOSTUNREACH, ENETUNREACH, ENOPROTOOPT
+from leulo.tcp.seq import unwrap
+from leulo.tcp.state import SYN_RCVD, SYN_SENT
+
+if TYPE_CHECKING:
+    from leulo.tcp.engine import Engine
+
+# By code of "destination unreachable", as Linux maps them
+_ERRORS: Final = {
+    0: ENETUNREACH,
+    1: EHOSTUNREACH,
+    2: ENOPROTOOPT,
+    3: ECONNREFUSED,
+    5: EHOSTUNREACH,
+    6: ENETUNREACH,
+    7: EHOSTUNREACH,
+    9: ENETUNREACH,
+    10: EHOSTUNREACH,
+    11: ENETUNREACH,
+    12: EHOSTUNREACH,
+    13: EHOSTUNREACH,
+}
+_LEAST_MTU: Final = 576  # smaller reports are ignored: an attacker's way to tiny segments
+
+
+def icmp_error_arrives(
+    engine: Engine,
+    local: tuple[bytes, int],
+    peer: tuple[bytes, int],
+    sequence: int,
+    is_hard: bool,
+    is_too_big: bool,
+    mtu: int,
+    code: int,
+) -> str | None:
+    """An error about a segment we are said to have sent. Returns why it was ignored, or None."""
+    key = b"".join((peer[0], local[0], peer[1].to_bytes(2, "big"), local[1].to_bytes(2, "big")))
+    tcb = engine.connections.get(key)
+    if tcb is None:
+        return "icmp_no_connection"
+    if not tcb.snd_una <= unwrap(tcb.snd_una, sequence) < tcb.snd_max:
+        return "icmp_sequence"
+    if is_too_big:
+        if mtu < _LEAST_MTU:
+            return "icmp_mtu"
+        headers = 52 if tcb.has_timestamps else 40
+        if tcb.mss and mtu - headers < tcb.mss:
+            # The path is narrower: smaller segments, and what did not fit goes again.
+            # [RFC 1191 6]
+            tcb.mss = mtu - headers
+            tcb.data_length = -1
+            tcb.snd_nxt = tcb.snd_una
+            tcb.timed_seq = 0
+            engine.want_output(tcb)
+        return None
+    error = _ERRORS.get(code, EHOSTUNREACH)
+    if (tcb.state is SYN_SENT or tcb.state is SYN_RCVD) and (is_hard or code not in (0, 1, 5)):
+        engine.fail(tcb, error)
+    elif tcb.state is SYN_SENT or tcb.state is SYN_RCVD or tcb.backoff:
+        tcb.soft_error = error
+    return None

@@ -1,0 +1,99 @@
+"""TCP_INFO: struct tcp_info as Linux lays it out. [Linux tcp(7)]
+
+Every field that the engine knows is filled; what it does not measure is zero.
+"""
+
+from __future__ import annotations
+
+from struct import Struct
+from typing import TYPE_CHECKING, Final
+
+from leulo.tcp.state import State
+from leulo.tcp.tcb import RECOVERY_FAST, RECOVERY_TIMEOUT, Tcb
+
+if TYPE_CHECKING:
+    from leulo.tcp.socket import TcpSocket
+
+# 8 bytes, 24 words, 4 quads, 6 words, 4 quads, 2 words, 2 quads, 4 words
+_LAYOUT: Final = Struct("<8B24I4Q6I4Q2I2Q4I")
+TCP_INFO_BYTES: Final = _LAYOUT.size
+
+_CA_OPEN: Final = 0
+_CA_DISORDER: Final = 1
+_CA_RECOVERY: Final = 3
+_CA_LOSS: Final = 4
+_OPT_TIMESTAMPS: Final = 1
+_OPT_SACK: Final = 2
+_OPT_WSCALE: Final = 4
+_US: Final = 1_000
+_MS: Final = 1_000_000
+
+
+def tcp_info(socket: TcpSocket) -> bytes:
+    """The structure for ``socket``; of one without a connection only the state is set."""
+    tcb = socket.tcb
+    if tcb is None:
+        values = [0] * 55
+        values[0] = int(socket.state)
+        listener = socket.listener
+        if listener is not None:
+            values[12] = len(listener.accept_queue)  # as Linux: unacked and sacked of a listener
+            values[13] = listener.backlog
+        return _LAYOUT.pack(*values)
+    return _LAYOUT.pack(*_of(tcb))
+
+
+def _of(tcb: Tcb) -> tuple[int, ...]:
+    engine = tcb.engine
+    mss = max(tcb.mss, 1)
+    board = tcb.scoreboard
+    sacked = 0 if board is None else board.sacked
+    outstanding = max(0, tcb.snd_nxt - tcb.snd_una)
+    unacked = -(-outstanding // mss)
+    lost = 0
+    if tcb.recovery == RECOVERY_TIMEOUT:
+        lost = -(-(tcb.snd_max - tcb.snd_nxt) // mss)
+    elif board is not None and tcb.recovery == RECOVERY_FAST:
+        edge = board.lost_edge(tcb.mss, engine.config.duplicate_threshold)
+        lost = -(-max(0, edge - tcb.snd_una - board.below(edge)) // mss)
+    ca_state = _CA_OPEN
+    if tcb.recovery == RECOVERY_FAST:
+        ca_state = _CA_RECOVERY
+    elif tcb.recovery == RECOVERY_TIMEOUT:
+        ca_state = _CA_LOSS
+    elif tcb.dupacks:
+        ca_state = _CA_DISORDER
+    options = (
+        _OPT_TIMESTAMPS * tcb.has_timestamps
+        | _OPT_SACK * tcb.has_sack
+        | _OPT_WSCALE * (tcb.rcv_wscale > 0 or tcb.snd_wscale > 0)
+    )
+    now_ns = engine.now_ns
+    is_open = tcb.state not in (State.SYN_SENT, State.SYN_RCVD)
+    received = max(0, tcb.rcv_nxt - tcb.irs - 1) if is_open else 0
+    acked = max(0, tcb.snd_una - tcb.iss - 1) if is_open else 0
+    sent = max(0, tcb.snd_max - tcb.iss - 1)
+    since_send = _bounded((now_ns - tcb.last_send_ns) // _MS)
+    since_recv = _bounded((now_ns - tcb.last_recv_ns) // _MS)
+    return (
+        int(tcb.state), ca_state, min(tcb.backoff, 255) if tcb.first_timeout_at else 0,
+        min(tcb.keep_probes, 255), min(tcb.backoff, 255), options,
+        tcb.snd_wscale | tcb.rcv_wscale << 4, 0,
+        tcb.rto_ns // _US, engine.config.delayed_ack_ns // _US, tcb.mss, tcb.rcv_mss,
+        unacked, -(-sacked // mss), lost, int(outstanding > 0 and tcb.recovery != 0), 0,
+        since_send, 0, since_recv, since_recv,
+        engine.mtu, _bounded(tcb.rcv_limit), tcb.srtt_ns // _US, tcb.rttvar_ns // _US,
+        _bounded(tcb.ssthresh // mss) if tcb.ssthresh < 1 << 40 else 0x7FFFFFFF,
+        tcb.cwnd // mss, engine.mtu - 40, engine.config.duplicate_threshold,
+        tcb.srtt_ns // _US, _bounded(tcb.rcv_limit), tcb.retransmits,
+        0, 0xFFFFFFFFFFFFFFFF, acked, received,
+        0, 0, _bounded(max(0, tcb.snd_end - tcb.snd_max)), 0, 0, 0,
+        0, 0, 0, 0,
+        0, 0,
+        sent + tcb.retransmitted_bytes, tcb.retransmitted_bytes,
+        0, 0, 0, _bounded(tcb.snd_wnd),
+    )  # fmt: skip
+
+
+def _bounded(value: int) -> int:
+    return max(0, min(value, 0xFFFFFFFF))

@@ -1,0 +1,332 @@
+"""Passive opens: half-open records, SYN cookies, the queue of accept().
+
+A SYN costs a small record, not a connection; the connection is made when the handshake is
+complete. When a listener has too many records, SYN cookies take over: the answer's sequence number
+and timestamp hold all that is needed to make the connection from the ACK alone.
+[RFC 9293 3.10.7.2] [RFC 4987 3.6]
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from leulo.state import State as Saved
+from leulo.state import load_fields, save_fields
+from leulo.tcp import handshake, header
+from leulo.tcp.options import Options, emit_syn
+from leulo.tcp.seq import MASK, lt
+from leulo.tcp.settings import Settings
+from leulo.tcp.state import Event
+from leulo.tcp.tcb import Tcb
+from leulo.tcp.timers import Timed
+from leulo.units import NS_PER_S
+
+if TYPE_CHECKING:
+    from leulo.tcp.engine import Engine
+    from leulo.tcp.socket import TcpSocket
+
+_COOKIE_SIZES: Final = (536, 1220, 1300, 1360, 1400, 1440, 1452, 1460)
+_COOKIE_PERIOD_S: Final = 64
+_COOKIE_AGES: Final = 2  # periods a cookie is good for
+_COOKIE_FRESH_NS: Final = _COOKIE_PERIOD_S * _COOKIE_AGES * NS_PER_S
+_NO_WSCALE: Final = 15
+_HALF_FIELDS: Final = (
+    "serial", "key", "link_header", "irs", "iss", "mss", "snd_wnd", "snd_wscale",
+    "has_timestamps", "has_sack", "ts_offset", "ts_recent", "retries", "sent_at", "is_loopback",
+    "due_at",
+)  # fmt: skip
+
+
+class HalfOpen(Timed):
+    """A SYN that was answered: state SYN_RCVD of a passive open. Numbers are 32 bits wide."""
+
+    __slots__ = ("due_at", "has_sack", "has_timestamps", "irs", "is_loopback", "iss", "key",
+                 "link_header", "listener", "mss", "retries", "sent_at", "snd_wnd", "snd_wscale",
+                 "ts_offset", "ts_recent")  # fmt: skip
+
+    def __init__(self, serial: int, key: bytes, listener: Listener) -> None:
+        self.serial: int = serial
+        self.timer_at: int = 0
+        self.key: bytes = key
+        self.listener: Listener = listener
+        self.link_header: bytes = b""
+        self.irs: int = 0
+        self.iss: int = 0
+        self.mss: int = 0  # the peer's option
+        self.snd_wnd: int = 0
+        self.snd_wscale: int = -1
+        self.has_timestamps: bool = False
+        self.has_sack: bool = False
+        self.ts_offset: int = 0
+        self.ts_recent: int = 0
+        self.retries: int = 0
+        self.sent_at: int = 0  # 0 once anything was sent again: no measurement then
+        self.due_at: int = 0
+        self.is_loopback: bool = False
+
+    def save(self) -> Saved:
+        return save_fields(self, 1, _HALF_FIELDS)
+
+    def load(self, state: Saved) -> None:
+        """Raises ValueError on another version."""
+        load_fields(self, 1, _HALF_FIELDS, state)
+
+
+class Listener:
+    """A listening socket's queues. ``address`` is empty if it takes every local address."""
+
+    __slots__ = ("accept_queue", "address", "backlog", "cookies_ns", "engine", "half_open", "port",
+                 "settings", "socket")  # fmt: skip
+
+    def __init__(
+        self, engine: Engine, address: bytes, port: int, backlog: int, settings: Settings
+    ) -> None:
+        self.engine: Engine = engine
+        self.address: bytes = address
+        self.port: int = port
+        self.backlog: int = backlog
+        self.settings: Settings = settings
+        self.socket: TcpSocket | None = None
+        self.accept_queue: list[Tcb] = []
+        self.half_open: int = 0  # records of this listener
+        self.cookies_ns: int = -_COOKIE_FRESH_NS  # when the last cookie was sent
+
+    @property
+    def key(self) -> bytes:
+        """Its place in the engine's table."""
+        return self.address + self.port.to_bytes(2, "big")
+
+    @property
+    def is_full(self) -> bool:
+        """Linux admits one more than the backlog says."""
+        return len(self.accept_queue) > self.backlog
+
+    def syn_arrives(
+        self,
+        key: bytes,
+        link_header: bytes,
+        seq: int,
+        window: int,
+        options: Options,
+        is_loopback: bool,
+        iss_after: int | None,
+        now_ns: int,
+    ) -> str | None:
+        """Answer a SYN for a connection nobody has. ``iss_after``: the sequence number that a
+        connection in TIME_WAIT has left off at. Returns why it was dropped, or None."""
+        engine = self.engine
+        config = engine.config
+        if self.is_full:
+            return "accept_queue_full"
+        is_cookie = self.half_open >= min(config.half_open_limit, max(8, self.backlog + 1))
+        if is_cookie and not config.has_syn_cookies:
+            return "syn_queue_full"
+        iss, ts_offset = engine.isn.make(key, now_ns)
+        if iss_after is not None and not lt(iss_after, iss):
+            iss = (iss_after + 0x10000) & MASK
+        half = HalfOpen(engine.new_serial(), key, self)
+        half.link_header = link_header
+        half.irs = seq
+        half.iss = iss
+        half.mss = max(options.mss or config.default_mss, config.min_mss)
+        half.snd_wnd = window
+        if config.has_timestamps and options.has_timestamps:
+            half.has_timestamps = True
+            half.ts_offset = ts_offset
+            half.ts_recent = options.tsval
+        half.has_sack = config.has_sack and options.is_sack_permitted
+        if config.has_window_scaling:
+            half.snd_wscale = options.wscale
+        half.is_loopback = is_loopback
+        half.sent_at = now_ns
+        if is_cookie:
+            self.cookies_ns = now_ns
+            self._make_cookie(half, now_ns)
+            engine.counts["syn_cookies_sent"] += 1
+            self._answer(half, self._cookie_timestamp(half))
+            return None
+        self.half_open += 1
+        engine.half_open[key] = half
+        self._answer(half, (engine.now_ms + half.ts_offset) & MASK)
+        half.due_at = now_ns + config.rto_initial_ns
+        engine.timers.arm(half, half.due_at)
+        return None
+
+    def answer_again(self, half: HalfOpen) -> None:
+        """Send the SYN-ACK once more: the peer's SYN came again, or time is up."""
+        half.sent_at = 0
+        self._answer(half, (self.engine.now_ms + half.ts_offset) & MASK)
+
+    def expire(self, half: HalfOpen, now_ns: int) -> None:
+        """The record's timer: send again or give up. [RFC 9293 3.8.3]"""
+        engine = self.engine
+        if engine.half_open.get(half.key) is not half:
+            return
+        config = engine.config
+        if now_ns < half.due_at:
+            engine.timers.arm(half, half.due_at)
+            return
+        if half.retries >= config.synack_retries:
+            self.forget(half)
+            engine.counts["syn_timeouts"] += 1
+            return
+        half.retries += 1
+        self.answer_again(half)
+        half.due_at = now_ns + min(config.rto_initial_ns << half.retries, config.rto_max_ns)
+        engine.timers.arm(half, half.due_at)
+
+    def forget(self, half: HalfOpen) -> None:
+        """The record is done with."""
+        if self.engine.half_open.pop(half.key, None) is not None:
+            self.half_open -= 1
+
+    def ack_arrives(self, half: HalfOpen, window: int, tsecr: int, now_ns: int) -> Tcb | None:
+        """The handshake's last ACK, checked: make the connection. None if the queue is full;
+        the record then stays, and the SYN-ACK will be sent again."""
+        if self.is_full:
+            return None
+        self.forget(half)
+        return self._connect(half, window, tsecr, now_ns)
+
+    def cookie_arrives(
+        self,
+        key: bytes,
+        link_header: bytes,
+        seq: int,
+        ack: int,
+        options: Options,
+        is_loopback: bool,
+        now_ns: int,
+    ) -> HalfOpen | None:
+        """An ACK nobody knows: the record it speaks of, if its number is a cookie of ours that
+        is still good."""
+        if now_ns - self.cookies_ns > _COOKIE_FRESH_NS:
+            return None
+        half = HalfOpen(self.engine.new_serial(), key, self)
+        half.irs = (seq - 1) & MASK
+        half.iss = (ack - 1) & MASK
+        difference = (half.iss - half.irs - self._cookie_hash(key, 0)) & MASK
+        count = now_ns // (_COOKIE_PERIOD_S * NS_PER_S)
+        age = (count - (difference >> 24)) & 0xFF
+        if age >= _COOKIE_AGES:
+            return None
+        size = ((difference & 0xFFFFFF) - self._cookie_hash(key, 1 + count - age)) & 0xFFFFFF
+        if size >= len(_COOKIE_SIZES):
+            return None
+        half.link_header = link_header
+        half.is_loopback = is_loopback
+        half.mss = _COOKIE_SIZES[size]
+        if options.has_timestamps and self.engine.config.has_timestamps:
+            half.has_timestamps = True
+            half.ts_offset = self.engine.isn.make(key, now_ns)[1]
+            half.ts_recent = options.tsval
+            bits = options.tsecr & 0x3F
+            if bits & 0xF != _NO_WSCALE:
+                half.snd_wscale = bits & 0xF
+            half.has_sack = bool(bits & 0x10)
+        self.engine.counts["syn_cookies_taken"] += 1
+        return half
+
+    def close(self) -> None:
+        """Stop: forget the records, reset what nobody has accepted."""
+        engine = self.engine
+        for half in list(engine.half_open.values()):
+            if half.listener is self:
+                self.forget(half)
+        queue, self.accept_queue = self.accept_queue, []
+        for tcb in queue:
+            tcb.is_accepting = False
+            engine.abort(tcb)
+
+    # -- inside
+
+    def _connect(self, half: HalfOpen, window: int, tsecr: int, now_ns: int) -> Tcb:
+        engine = self.engine
+        key = half.key
+        local = key[4:8]
+        peer = key[:4]
+        tcb = Tcb(
+            engine, half.serial, key, local, key[10] << 8 | key[11], peer, key[8] << 8 | key[9],
+            self.settings,
+        )  # fmt: skip
+        tcb.is_loopback = half.is_loopback
+        tcb.link_header = half.link_header
+        tcb.iss = half.iss
+        tcb.snd_una = tcb.snd_nxt = tcb.snd_max = tcb.snd_end = tcb.snd_top = half.iss + 1
+        tcb.recover = tcb.snd_small = half.iss
+        tcb.irs = half.irs
+        tcb.rcv_nxt = tcb.last_ack_sent = half.irs + 1
+        tcb.snd_wscale = max(half.snd_wscale, 0)
+        tcb.rcv_wscale = engine.rcv_wscale if half.snd_wscale >= 0 else 0
+        tcb.has_sack = half.has_sack
+        if half.has_timestamps:
+            tcb.has_timestamps = True
+            tcb.ts_offset = half.ts_offset
+            tcb.ts_recent = half.ts_recent
+            tcb.ts_recent_at = now_ns
+        tcb.is_accepting = True
+        tcb.change_state(Event.PASSIVE_OPEN)
+        tcb.change_state(Event.SYN)
+        handshake.apply_settings(tcb)
+        handshake.negotiate(tcb, half.mss)
+        tcb.rcv_adv = tcb.rcv_nxt + min(tcb.rcv_limit, 0xFFFF)
+        tcb.snd_wl1 = tcb.rcv_nxt
+        tcb.snd_wl2 = tcb.snd_una
+        tcb.snd_wnd = tcb.snd_max_wnd = window << tcb.snd_wscale
+        handshake.established(tcb, now_ns - half.sent_at if half.sent_at else 0, tsecr, now_ns)
+        tcb.change_state(Event.ACK_OF_SYN)
+        engine.connections[key] = tcb
+        self.accept_queue.append(tcb)
+        engine.counts["tcp_accepted"] += 1
+        if self.socket is not None:
+            engine.notify(self.socket)
+        return tcb
+
+    def _answer(self, half: HalfOpen, tsval: int) -> None:
+        engine = self.engine
+        key = half.key
+        timestamps = (tsval, half.ts_recent) if half.has_timestamps else None
+        wscale = engine.rcv_wscale if half.snd_wscale >= 0 else -1
+        limit = self.settings.rcv_bytes or engine.config.rcv_default
+        addresses = (key[4:8], key[10] << 8 | key[11], key[:4], key[8] << 8 | key[9])
+        engine.reply(
+            header.plain(
+                half.link_header,
+                addresses,
+                half.iss,
+                half.irs + 1,
+                header.SYN | header.ACK,
+                min(limit, 0xFFFF),
+                emit_syn(
+                    handshake.own_mss(engine, self.settings), wscale, half.has_sack, timestamps
+                ),
+                engine.has_checksum_offload,
+            ),
+            half.is_loopback,
+        )
+
+    def _cookie_hash(self, key: bytes, count: int) -> int:
+        return self.engine.isn.digest(b"cookie" + count.to_bytes(8, "big") + key) & MASK
+
+    def _make_cookie(self, half: HalfOpen, now_ns: int) -> None:
+        size = 0
+        while size + 1 < len(_COOKIE_SIZES) and _COOKIE_SIZES[size + 1] <= half.mss:
+            size += 1
+        count = now_ns // (_COOKIE_PERIOD_S * NS_PER_S)
+        low = (self._cookie_hash(half.key, 1 + count) + size) & 0xFFFFFF
+        high = (count & 0xFF) << 24
+        half.iss = (self._cookie_hash(half.key, 0) + half.irs + high + low) & MASK
+        if not half.has_timestamps:
+            half.snd_wscale = -1  # there is no room for them in the number alone
+            half.has_sack = False
+
+    def _cookie_timestamp(self, half: HalfOpen) -> int:
+        """The present timestamp with the options in its low bits, never in the future."""
+        tsval = self.engine.now_ms + half.ts_offset
+        bits = half.snd_wscale if half.snd_wscale >= 0 else _NO_WSCALE
+        if half.has_sack:
+            bits |= 0x10
+        low = (tsval & ~0x3F) | bits
+        if low > tsval:
+            low -= 0x40
+        return low & MASK

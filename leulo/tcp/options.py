@@ -1,0 +1,98 @@
+"""TCP options: what arrives in a segment's header, what leaves in ours.
+
+Established connections send and receive one form nearly always, two NOPs and a timestamp; input
+and output handle that form themselves and come here for the rest. Anything malformed ends the
+walk, what was read before it counts, as everywhere in the field. [RFC 9293 3.1] [RFC 7323 A]
+"""
+
+from __future__ import annotations
+
+from struct import Struct
+from typing import Final
+
+END: Final = 0
+NOP: Final = 1
+MSS: Final = 2
+WINDOW_SCALE: Final = 3
+SACK_PERMITTED: Final = 4
+SACK: Final = 5
+TIMESTAMPS: Final = 8
+
+TIMESTAMPS_ONLY: Final = 0x0101080A  # NOP NOP and the head of a timestamp option
+MAX_WINDOW_SCALE: Final = 14  # [RFC 7323 2.3]
+
+_PAIR: Final = Struct("!II")
+_TIMESTAMPS: Final = Struct("!III")
+
+
+class Options:
+    """Options of one received segment; only segments off the fast path get one."""
+
+    __slots__ = ("has_timestamps", "is_sack_permitted", "mss", "sacks", "tsecr", "tsval", "wscale")
+
+    def __init__(self) -> None:
+        self.mss: int = 0  # 0: not there
+        self.wscale: int = -1  # -1: not there
+        self.is_sack_permitted: bool = False
+        self.has_timestamps: bool = False
+        self.tsval: int = 0
+        self.tsecr: int = 0
+        self.sacks: list[tuple[int, int]] | None = None  # as on the wire, unchecked
+
+
+def parse(frame: bytes, start: int, end: int) -> Options:
+    """The options in ``frame[start:end]``. Never raises; ``end`` must be inside the frame."""
+    options = Options()
+    at = start
+    while at < end:
+        kind = frame[at]
+        if kind == END:
+            break
+        if kind == NOP:
+            at += 1
+            continue
+        if at + 1 >= end:
+            break
+        length = frame[at + 1]
+        if length < 2 or at + length > end:
+            break
+        if kind == TIMESTAMPS and length == 10:
+            options.has_timestamps = True
+            options.tsval, options.tsecr = _PAIR.unpack_from(frame, at + 2)
+        elif kind == SACK and length >= 10 and length & 7 == 2:
+            options.sacks = [
+                _PAIR.unpack_from(frame, block) for block in range(at + 2, at + length, 8)
+            ]
+        elif kind == MSS and length == 4:
+            options.mss = frame[at + 2] << 8 | frame[at + 3]
+        elif kind == WINDOW_SCALE and length == 3:
+            options.wscale = min(frame[at + 2], MAX_WINDOW_SCALE)
+        elif kind == SACK_PERMITTED and length == 2:
+            options.is_sack_permitted = True
+        at += length
+    return options
+
+
+def emit_syn(mss: int, wscale: int, has_sack: bool, timestamps: tuple[int, int] | None) -> bytes:
+    """Options of a SYN in Linux's order. ``wscale`` -1 leaves window scaling out."""
+    out = bytes((MSS, 4, mss >> 8, mss & 0xFF))
+    if timestamps is not None:
+        lead = b"\x04\x02\x08\x0a" if has_sack else b"\x01\x01\x08\x0a"
+        out += lead + _PAIR.pack(*timestamps)
+    elif has_sack:
+        out += b"\x01\x01\x04\x02"
+    if wscale >= 0:
+        out += bytes((NOP, WINDOW_SCALE, 3, wscale))
+    return out
+
+
+def emit_timestamps(tsval: int, tsecr: int) -> bytes:
+    """NOP NOP TS: the twelve bytes of every ordinary segment. [RFC 7323 A]"""
+    return _TIMESTAMPS.pack(TIMESTAMPS_ONLY, tsval, tsecr)
+
+
+def emit_sack(blocks: list[tuple[int, int]]) -> bytes:
+    """NOP NOP SACK with these blocks of wire sequence numbers. [RFC 2018 3]"""
+    return bytes((NOP, NOP, SACK, 2 + 8 * len(blocks))) + b"".join(
+        _PAIR.pack(left, right) for left, right in blocks
+    )

@@ -1,0 +1,404 @@
+"""What a connection sends, decided in drain, when everything that arrived has been seen.
+
+So acknowledgement, data and FIN merge into one segment, and a batch of received segments earns
+one ACK. `output` is asked for every connection that someone has marked; it puts frames into the
+list it is given and leaves the connection marked if the list is full. It owns Nagle's algorithm,
+silly window avoidance on the sending side and the window that is offered on the receiving side.
+[RFC 9293 3.7.4, 3.8.6, 3.10.8]
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from leulo.tcp import header, recovery
+from leulo.tcp.events import tell_retransmitted, tell_segment_out
+from leulo.tcp.handshake import own_mss
+from leulo.tcp.header import ACK, FIN, PSH, SYN, TIMESTAMPED, TIMESTAMPED_WORDS, Frame
+from leulo.tcp.options import TIMESTAMPS_ONLY, emit_sack, emit_syn, emit_timestamps
+from leulo.tcp.seq import MASK
+from leulo.tcp.state import SENDS, SYN_RCVD, SYN_SENT
+from leulo.tcp.tcb import (
+    ACK_DELAYED,
+    ACK_NONE,
+    ACK_NOW,
+    PROBE_KEEPALIVE,
+    PROBE_NONE,
+    RECOVERY_FAST,
+    RECOVERY_NONE,
+    RECOVERY_TIMEOUT,
+    Tcb,
+)
+
+_PACK: Final = TIMESTAMPED.pack
+_SACK_BLOCKS_WITH_TIMESTAMPS: Final = 3
+_SACK_BLOCKS: Final = 4
+
+
+def output(tcb: Tcb, now_ns: int, out: list[Frame], limit: int) -> None:
+    """Send what may be sent now; ``out`` gets at most ``limit`` frames in all."""
+    engine = tcb.engine
+    tcb.is_pending = False
+    if tcb.link_header is None and not engine.find_link(tcb, now_ns):
+        return
+    state = tcb.state
+    if SENDS >> state & 1:
+        if tcb.probe_due:
+            _probe(tcb, now_ns, out)
+        if tcb.snd_nxt < tcb.snd_top or tcb.is_rexmit_due:
+            if tcb.recovery == RECOVERY_FAST:
+                _send_in_recovery(tcb, now_ns, out, limit)
+            else:
+                _send(tcb, now_ns, out, limit)
+            if len(out) >= limit:
+                engine.want_output(tcb)
+    elif tcb.probe_due:
+        _probe(tcb, now_ns, out)
+    elif tcb.is_syn_due and (state is SYN_SENT or state is SYN_RCVD):
+        _emit_syn(tcb, now_ns, out)
+        return
+    due = tcb.ack_due
+    if due == ACK_NOW:
+        emit(tcb, tcb.snd_nxt, ACK, 0, (), now_ns, out)
+    elif due == ACK_DELAYED and not tcb.delack_at:
+        tcb.delack_at = now_ns + engine.config.delayed_ack_ns
+        if not tcb.timer_at or tcb.delack_at < tcb.timer_at:
+            engine.timers.arm(tcb, tcb.delack_at)
+
+
+def _send(tcb: Tcb, now_ns: int, out: list[Frame], limit: int) -> None:
+    """New data, and after a timeout old data again, as both windows allow."""
+    engine = tcb.engine
+    mss = tcb.mss
+    una = tcb.snd_una
+    cwnd = tcb.cwnd
+    if tcb.snd_nxt == una and engine.config.restarts_after_idle and tcb.last_send_ns:
+        cwnd = _restart(tcb, now_ns)
+    if tcb.dupacks:
+        cwnd += recovery.limited_transmit(tcb)
+    board = tcb.scoreboard
+    if board is not None:
+        cwnd += board.below(tcb.snd_nxt)
+    edge = una + (cwnd if cwnd < tcb.snd_wnd else tcb.snd_wnd)
+    largest = engine.tso_bytes // mss * mss or mss
+    available = 0
+    while len(out) < limit:
+        nxt = tcb.snd_nxt
+        if board is not None and tcb.recovery == RECOVERY_TIMEOUT:
+            nxt = _skip(tcb, nxt)
+        available = tcb.snd_end - nxt
+        length = edge - nxt
+        if length > available:
+            length = available
+        if length > largest:
+            length = largest
+        if board is not None and nxt < tcb.snd_max:
+            stop = board.next_start(nxt)
+            if stop and nxt + length > stop:
+                length = stop - nxt
+                _emit_data(tcb, nxt, length, now_ns, out)
+                continue
+        if length >= mss:
+            tail = length % mss
+            if tail and (length < available or not _may_send_small(tcb, nxt)):
+                length -= tail
+        elif length <= 0:
+            if available == 0 and nxt < tcb.snd_top and (edge > nxt or tcb.is_pushing):
+                _emit_data(tcb, nxt, 0, now_ns, out)
+            break
+        elif length < available:
+            # The window, not the data, is the limit: only what is worth it. [RFC 9293 3.8.6.2.1]
+            if not tcb.is_pushing and (cwnd < tcb.snd_wnd or length < tcb.snd_max_wnd >> 1):
+                break
+        elif not _may_send_small(tcb, nxt):
+            break
+        _emit_data(tcb, nxt, length, now_ns, out)
+    tcb.is_pushing = False
+    flight = tcb.snd_nxt - una
+    tcb.is_cwnd_limited = flight + mss > cwnd or (
+        tcb.cwnd < tcb.ssthresh and flight << 1 > tcb.cwnd
+    )
+    if not tcb.rto_at and tcb.snd_nxt < tcb.snd_top:
+        _persist(tcb, now_ns)
+
+
+def _send_in_recovery(tcb: Tcb, now_ns: int, out: list[Frame], limit: int) -> None:
+    """Fast recovery: lost segments first, then new ones. [RFC 6675 5] [RFC 6582 3.2]"""
+    mss = tcb.mss
+    if tcb.is_rexmit_due:
+        tcb.is_rexmit_due = False
+        board = tcb.scoreboard
+        end = min(tcb.snd_una + mss, tcb.snd_max)
+        if board is not None and not board.is_empty:
+            end = min(end, max(board.first, tcb.snd_una + 1))
+        _emit_data(tcb, tcb.snd_una, min(end, tcb.snd_end) - tcb.snd_una, now_ns, out)
+        tcb.high_rxt = max(tcb.high_rxt, end)
+    window_end = tcb.snd_una + tcb.snd_wnd
+    while len(out) < limit:
+        board = tcb.scoreboard
+        if board is None:
+            pipe = tcb.snd_nxt - tcb.snd_una
+            hole = rest = None
+        else:
+            lost = board.lost_edge(mss, tcb.engine.config.duplicate_threshold)
+            pipe = board.pipe(tcb.snd_una, tcb.snd_nxt, tcb.high_rxt, lost)
+            hole = board.next_hole(tcb.high_rxt, lost)
+            rest = hole or board.next_hole(tcb.high_rxt, board.highest)
+        if pipe + mss > tcb.cwnd:
+            break
+        fresh = min(tcb.snd_end, window_end) - tcb.snd_nxt
+        if hole is None and fresh > 0 and (fresh >= mss or tcb.snd_nxt + fresh == tcb.snd_end):
+            _emit_data(tcb, tcb.snd_nxt, min(fresh, mss), now_ns, out)
+            continue
+        hole = hole or rest
+        if hole is None:
+            if tcb.snd_nxt == tcb.snd_end < tcb.snd_top and window_end > tcb.snd_nxt:
+                _emit_data(tcb, tcb.snd_nxt, 0, now_ns, out)
+            break
+        start, end = hole
+        length = min(end - start, mss, tcb.snd_end - start)
+        if length <= 0:
+            break
+        _emit_data(tcb, start, length, now_ns, out)
+        tcb.high_rxt = start + length
+    tcb.is_cwnd_limited = True
+
+
+def _may_send_small(tcb: Tcb, nxt: int) -> bool:
+    """May the last, partial segment go out? Nagle's algorithm in Minshall's form: unless another
+    partial one is unacknowledged. A cork holds it in any case. [RFC 9293 3.7.4]"""
+    if tcb.is_fin_queued or tcb.is_pushing or nxt < tcb.snd_max:
+        return True
+    settings = tcb.settings
+    if settings.is_corked or tcb.is_more:
+        return False
+    return settings.has_nodelay or tcb.snd_small <= tcb.snd_una
+
+
+def _skip(tcb: Tcb, nxt: int) -> int:
+    """Where to go on after a timeout, past what the peer holds already."""
+    board = tcb.scoreboard
+    if board is not None:
+        nxt = tcb.snd_nxt = board.skip(nxt)
+    return nxt
+
+
+def _restart(tcb: Tcb, now_ns: int) -> int:
+    """After a pause the old window says nothing of the path. [RFC 5681 4.1]"""
+    if now_ns - tcb.last_send_ns > tcb.rto_ns and tcb.recovery == RECOVERY_NONE:
+        initial = tcb.engine.config.initial_window_segments * tcb.mss
+        if tcb.cwnd > initial:
+            tcb.ssthresh = max(tcb.ssthresh, 3 * tcb.cwnd >> 2)
+            tcb.cwnd = initial
+    return tcb.cwnd
+
+
+def _persist(tcb: Tcb, now_ns: int) -> None:
+    """Nothing is in flight and yet there is something to send: ask again by timer, for the
+    window [RFC 9293 3.8.6.1] or because a cork may not hold data for ever."""
+    tcb.is_persisting = True
+    config = tcb.engine.config
+    wait = min(tcb.rto_ns << tcb.backoff, config.rto_max_ns)
+    if (tcb.settings.is_corked or tcb.is_more) and tcb.snd_wnd >= tcb.snd_end - tcb.snd_nxt:
+        wait = config.cork_ns
+    tcb.rto_at = now_ns + wait
+    tcb.engine.timers.arm(tcb, tcb.rto_at)
+
+
+def _probe(tcb: Tcb, now_ns: int, out: list[Frame]) -> None:
+    """Ask the peer for a sign of life or of room."""
+    kind = tcb.probe_due
+    tcb.probe_due = PROBE_NONE
+    if kind == PROBE_KEEPALIVE:
+        # A sequence number the peer has acknowledged makes it answer. [RFC 9293 3.8.4]
+        emit(tcb, tcb.snd_una - 1, ACK, 0, (), now_ns, out)
+        return
+    # One byte beyond the window, or the FIN; it does not count as sent. [RFC 9293 3.8.6.1]
+    una = tcb.snd_una
+    _emit_data(tcb, una, 1 if tcb.snd_end > una else 0, now_ns, out)
+    tcb.snd_nxt = una
+    tcb.timed_seq = 0  # the peer may have thrown it away: no measurement
+    _persist(tcb, now_ns)
+
+
+def _emit_data(tcb: Tcb, seq: int, length: int, now_ns: int, out: list[Frame]) -> None:
+    """One segment of ``length`` bytes from ``seq``, with the FIN if it follows; accounts for
+    sequence numbers, timing and timer."""
+    control = ACK
+    end = seq + length
+    if end == tcb.snd_end:
+        control = ACK | PSH
+        if tcb.is_fin_queued:
+            control = ACK | PSH | FIN if length else ACK | FIN
+            end += 1
+    if length:
+        buffer = tcb.send_buffer
+        payload = buffer.view(seq, length) if buffer is not None else ()
+        if length < tcb.mss:
+            tcb.snd_small = end
+    else:
+        payload = ()
+    if end > tcb.snd_max:
+        tcb.snd_max = end
+        if not tcb.timed_seq:
+            tcb.timed_seq = end
+            tcb.timed_at = now_ns
+    if seq < tcb.snd_nxt or tcb.recovery == RECOVERY_TIMEOUT:
+        _account_again(tcb, seq, length, end, now_ns)
+    if end > tcb.snd_nxt:
+        tcb.snd_nxt = end
+    tcb.last_send_ns = now_ns
+    if tcb.ack_due and tcb.quick_acks:
+        tcb.quick_acks = 0  # an answer to what came: the peers take turns
+    emit(tcb, seq, control, length, payload, now_ns, out)
+    if not tcb.rto_at or tcb.is_persisting:
+        tcb.is_persisting = False
+        tcb.rto_at = at = now_ns + tcb.rto_ns
+        if not tcb.timer_at or at < tcb.timer_at:
+            tcb.engine.timers.arm(tcb, at)
+
+
+def _account_again(tcb: Tcb, seq: int, length: int, end: int, now_ns: int) -> None:
+    """Something goes out again: no round-trip measurement across it (Karn). [RFC 6298 3]"""
+    if tcb.timed_seq and seq < tcb.timed_seq:
+        tcb.timed_seq = 0
+    if tcb.recovery == RECOVERY_TIMEOUT and seq >= tcb.recover:
+        return
+    tcb.retransmits += 1
+    tcb.retransmitted_bytes += length
+    engine = tcb.engine
+    engine.counts["tcp_retransmits"] += 1
+    if engine.retransmitted.active:
+        cause = "fast" if tcb.recovery == RECOVERY_FAST else "timeout"
+        tell_retransmitted(tcb, seq, length, cause, now_ns)
+
+
+def offer_window(tcb: Tcb) -> int:
+    """The window for the next header; moves the right edge only by steps worth having and never
+    to the left. [RFC 9293 3.8.6.2.2]"""
+    rcv_nxt = tcb.rcv_nxt
+    buffer = tcb.receive_buffer
+    space = tcb.rcv_limit if buffer is None else tcb.rcv_limit - buffer.length
+    offered = tcb.rcv_adv - rcv_nxt
+    if space - offered >= tcb.rcv_mss or space - offered >= tcb.rcv_limit >> 1:
+        offered = space
+    scale = tcb.rcv_wscale
+    # Rounded up, so that the edge does not move back by what scaling cannot say.
+    window = (offered + (1 << scale) - 1) >> scale
+    if window > 0xFFFF:
+        window = 0xFFFF
+    tcb.rcv_adv = rcv_nxt + (window << scale)
+    return window
+
+
+def emit(
+    tcb: Tcb, seq: int, control: int, length: int, payload: Frame, now_ns: int, out: list[Frame]
+) -> None:
+    """Put one segment into ``out``; it carries the acknowledgement, whatever it is for."""
+    engine = tcb.engine
+    window = offer_window(tcb)
+    rcv_nxt = tcb.rcv_nxt
+    if tcb.has_timestamps and tcb.reassembly is None:
+        if not length:
+            if not tcb.ack_prefix:
+                tcb.ack_prefix, tcb.ack_partial = header.of_tcb(tcb, 32, 0)
+            prefix = tcb.ack_prefix
+            partial = tcb.ack_partial
+        else:
+            if length != tcb.data_length:
+                tcb.data_prefix, tcb.data_partial = header.of_tcb(tcb, 32, length)
+                tcb.data_length = length
+            prefix = tcb.data_prefix
+            partial = tcb.data_partial
+        head = prefix + _PACK(
+            seq & MASK,
+            rcv_nxt & MASK,
+            TIMESTAMPED_WORDS | control,
+            window,
+            partial,
+            0,
+            TIMESTAMPS_ONLY,
+            (engine.now_ms + tcb.ts_offset) & MASK,
+            tcb.ts_recent,
+        )
+    else:
+        head = _odd_header(tcb, seq, control, window, length)
+    if not engine.has_checksum_offload:
+        head = header.finish(head, payload)
+    frame = (head, *payload) if payload else (head,)
+    if tcb.is_loopback:
+        engine.loopback.append(frame)
+    else:
+        out.append(frame)
+    if not length or tcb.reassembly is None:  # data has no room for SACK: an ACK follows
+        tcb.ack_due = ACK_NONE
+        tcb.delack_at = 0
+    tcb.last_ack_sent = rcv_nxt
+    if engine.segment_out.active:
+        tell_segment_out(tcb, seq, control, window, length, now_ns)
+
+
+def _odd_header(tcb: Tcb, seq: int, control: int, window: int, length: int) -> bytes:
+    """A header with SACK blocks, or without timestamps."""
+    engine = tcb.engine
+    options = b""
+    if tcb.has_timestamps:
+        options = emit_timestamps((engine.now_ms + tcb.ts_offset) & MASK, tcb.ts_recent)
+    if tcb.reassembly is not None and tcb.has_sack and not length:
+        most = _SACK_BLOCKS_WITH_TIMESTAMPS if tcb.has_timestamps else _SACK_BLOCKS
+        blocks = tcb.reassembly.sack_blocks(most)
+        options += emit_sack([(left & MASK, right & MASK) for left, right in blocks])
+    header_bytes = 20 + len(options)
+    prefix, partial = header.of_tcb(tcb, header_bytes, length)
+    return prefix + header.fixed(
+        seq, tcb.rcv_nxt, header_bytes << 10 | control, window, partial
+    ) + options  # fmt: skip
+
+
+def _emit_syn(tcb: Tcb, now_ns: int, out: list[Frame]) -> None:
+    """The SYN of an active open, or the SYN-ACK of a simultaneous one. [RFC 9293 3.5]"""
+    engine = tcb.engine
+    config = engine.config
+    tcb.is_syn_due = False
+    is_answer = tcb.state is SYN_RCVD
+    control = SYN | ACK if is_answer else SYN
+    wscale = engine.rcv_wscale if config.has_window_scaling else -1
+    if is_answer and not tcb.rcv_wscale:
+        wscale = -1
+    timestamps = None
+    if tcb.has_timestamps if is_answer else config.has_timestamps:
+        timestamps = ((engine.now_ms + tcb.ts_offset) & MASK, tcb.ts_recent)
+    has_sack = tcb.has_sack if is_answer else config.has_sack
+    window = min(tcb.rcv_limit, 0xFFFF)
+    if is_answer:
+        tcb.rcv_adv = tcb.rcv_nxt + window
+        tcb.last_ack_sent = tcb.rcv_nxt
+        tcb.ack_due = ACK_NONE
+    frame = (
+        header.plain(
+            tcb.link_header or b"",
+            (tcb.local, tcb.local_port, tcb.peer, tcb.peer_port),
+            tcb.iss,
+            tcb.rcv_nxt if is_answer else 0,
+            control,
+            window,
+            emit_syn(own_mss(engine, tcb.settings), wscale, has_sack, timestamps),
+            engine.has_checksum_offload,
+        ),
+    )
+    if tcb.is_loopback:
+        engine.loopback.append(frame)
+    else:
+        out.append(frame)
+    if tcb.snd_nxt == tcb.iss:
+        tcb.snd_nxt = tcb.snd_max = tcb.iss + 1
+        tcb.timed_at = now_ns
+        tcb.timed_seq = tcb.snd_nxt
+    else:
+        tcb.timed_seq = 0
+    tcb.last_send_ns = now_ns
+    if not tcb.rto_at:
+        tcb.rto_at = now_ns + min(tcb.rto_ns << tcb.backoff, config.rto_max_ns)
+        engine.timers.arm(tcb, tcb.rto_at)
+    if engine.segment_out.active:
+        tell_segment_out(tcb, tcb.iss, control, window, 0, now_ns)

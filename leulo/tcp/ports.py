@@ -1,0 +1,127 @@
+"""Which local ports are taken, and the choice of a port for an active open.
+
+Ports of active opens are chosen by the double hash of RFC 6056 3.3.4: hard to guess from outside,
+yet the same destination does not see a port again soon. Binding conflicts are judged as Linux
+judges them.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from leulo.tcp.engine import Engine
+    from leulo.tcp.socket import TcpSocket
+
+_TABLE: Final = 64  # counters of the double hash
+_WILDCARD: Final = bytes(4)
+
+
+class Ports:
+    """The bound sockets of a stack by port, and the counters of the port choice."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine: Engine = engine
+        self._bound: dict[int, list[TcpSocket]] = {}
+        self.steps: list[int] = [0] * _TABLE
+
+    def bind(self, socket: TcpSocket, address: bytes, port: int) -> bool:
+        """Give ``port`` at ``address`` to ``socket``; False if that conflicts."""
+        if not self.is_free(address, port, socket.settings.is_address_reused):
+            return False
+        self._bound.setdefault(port, []).append(socket)
+        return True
+
+    def take_back(self, socket: TcpSocket) -> None:
+        """A loaded socket has its port again, whatever the others are."""
+        self._bound.setdefault(socket.bound_port, []).append(socket)
+
+    def clear(self) -> None:
+        """Nothing is bound."""
+        self._bound = {}
+
+    def release(self, socket: TcpSocket, port: int) -> None:
+        """``socket`` lets go of ``port``."""
+        users = self._bound.get(port)
+        if users is not None and socket in users:
+            users.remove(socket)
+            if not users:
+                del self._bound[port]
+
+    def is_free(self, address: bytes, port: int, is_reused: bool) -> bool:
+        """May a socket be bound? Two may share a port if both allow reuse and neither listens,
+        or if they have different addresses; a connection or its TIME_WAIT counts too."""
+        for other in self._bound.get(port, ()):
+            if _overlap(address, other.bound_address) and not (
+                is_reused and other.settings.is_address_reused and other.listener is None
+            ):
+                return False
+        if is_reused:
+            return True
+        engine = self._engine
+        for tcb in engine.connections.values():
+            if tcb.local_port == port and _overlap(address, tcb.local):
+                return False
+        return all(
+            record.local_port != port or not _overlap(address, record.key[4:8])
+            for record in engine.time_wait.values()
+        )
+
+    def has_listener_conflict(self, socket: TcpSocket) -> bool:
+        """Does another socket already listen where ``socket`` wants to?"""
+        return any(
+            other is not socket
+            and other.listener is not None
+            and _overlap(socket.bound_address, other.bound_address)
+            for other in self._bound.get(socket.bound_port, ())
+        )
+
+    def choose_to_bind(self, socket: TcpSocket, address: bytes) -> int:
+        """A free port for bind() to port 0, taken for ``socket``; 0 if none is free."""
+        engine = self._engine
+        first = engine.config.first_ephemeral
+        count = engine.config.last_ephemeral - first + 1
+        used = bytearray(count)
+        for port in self._bound:
+            if first <= port < first + count:
+                used[port - first] = 1
+        for tcb in engine.connections.values():
+            if first <= tcb.local_port < first + count:
+                used[tcb.local_port - first] = 1
+        for record in engine.time_wait.values():
+            if first <= record.local_port < first + count:
+                used[record.local_port - first] = 1
+        offset = engine.random_bits(32) % count
+        at = used.find(0, offset)
+        if at < 0:
+            at = used.find(0)
+        if at < 0:
+            return 0
+        self._bound.setdefault(first + at, []).append(socket)
+        return first + at
+
+    def choose_to_connect(self, local: bytes, peer: bytes, peer_port: int) -> int:
+        """A port whose four-tuple nobody uses; 0 if there is none. [RFC 6056 3.3.4]"""
+        engine = self._engine
+        config = engine.config
+        count = config.last_ephemeral - config.first_ephemeral + 1
+        where = peer_port.to_bytes(2, "big")
+        hashed = engine.isn.digest(b"port" + local + peer + where)
+        offset = hashed >> 32
+        index = hashed % _TABLE
+        for _ in range(count):
+            step = self.steps[index]
+            self.steps[index] = (step + 1) % count
+            port = config.first_ephemeral + (offset + step) % count
+            if port in self._bound:
+                continue
+            if engine.may_use(b"".join((peer, local, where, port.to_bytes(2, "big")))):
+                return port
+        return 0
+
+    def __len__(self) -> int:
+        return len(self._bound)
+
+
+def _overlap(a: bytes, b: bytes) -> bool:
+    return a in (b, b"", _WILDCARD) or b in (b"", _WILDCARD)

@@ -1,0 +1,137 @@
+"""Loss recovery of the sender: duplicate ACKs, fast retransmit, partial ACKs, timeouts.
+
+With SACK it is RFC 6675 (scoreboard, pipe, NextSeg), without it NewReno [RFC 6582]. This module
+decides what is lost and how large the window is; what is then sent, `output` decides in drain.
+After a timeout everything not reported by SACK is sent again in slow start. [RFC 5681 3.1, 4.3]
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from leulo.tcp.scoreboard import Scoreboard
+from leulo.tcp.tcb import RECOVERY_FAST, RECOVERY_NONE, RECOVERY_TIMEOUT, Tcb
+
+_LIMITED: Final = 2  # duplicate ACKs that each let one new segment out [RFC 3042 2]
+
+
+def take_sacks(tcb: Tcb, blocks: list[tuple[int, int]]) -> int:
+    """Note the SACK blocks (unwrapped) that lie in what is outstanding. Returns bytes of news.
+
+    Blocks below snd_una are DSACK or old; anything beyond what was sent is a lie.
+    """
+    board = tcb.scoreboard
+    news = 0
+    for start, end in blocks:
+        if not tcb.snd_una < end <= tcb.snd_max or start >= end or start < tcb.snd_una:
+            continue
+        if board is None:
+            board = tcb.scoreboard = Scoreboard(tcb.engine.config.scoreboard_blocks)
+            tcb.is_ordinary = False
+        news += board.add(start, end)
+    return news
+
+
+def duplicate(tcb: Tcb, now_ns: int) -> None:
+    """A duplicate ACK, or an ACK whose SACK blocks brought news. [RFC 5681 2, 3.2]"""
+    tcb.dupacks += 1
+    tcb.is_ordinary = False
+    if tcb.recovery == RECOVERY_FAST:
+        if not tcb.has_sack:
+            tcb.cwnd += tcb.mss  # a segment has left the network [RFC 6582 3.2 (3)]
+    elif tcb.recovery == RECOVERY_NONE and _is_lost(tcb):
+        _enter(tcb, now_ns)
+    tcb.engine.want_output(tcb)
+
+
+def limited_transmit(tcb: Tcb) -> int:
+    """Bytes beyond cwnd that the first duplicate ACKs allow. [RFC 3042 2]"""
+    if tcb.recovery != RECOVERY_NONE or not tcb.dupacks:
+        return 0
+    return min(tcb.dupacks, _LIMITED) * tcb.mss
+
+
+def advanced(tcb: Tcb, acked: int, now_ns: int) -> None:
+    """snd_una has moved by ``acked`` while recovery, scoreboard or dupacks were not empty."""
+    board = tcb.scoreboard
+    if board is not None:
+        board.advance(tcb.snd_una)
+        if board.is_empty:
+            tcb.scoreboard = None
+    if tcb.recovery == RECOVERY_FAST:
+        if tcb.snd_una >= tcb.recover:
+            in_flight = tcb.snd_nxt - tcb.snd_una
+            # No burst of what was held back. [RFC 6582 3.2 (3) full acknowledgement (1)]
+            tcb.cwnd = min(tcb.ssthresh, max(in_flight, tcb.mss) + tcb.mss)
+            _leave(tcb, now_ns)
+        else:
+            tcb.high_rxt = max(tcb.high_rxt, tcb.snd_una)
+            if not tcb.has_sack:
+                tcb.cwnd = max(tcb.cwnd - acked, 0) + tcb.mss  # partial ACK: deflate
+            if tcb.high_rxt == tcb.snd_una:
+                tcb.is_rexmit_due = True  # what comes next was lost too
+    elif tcb.recovery == RECOVERY_TIMEOUT and tcb.snd_una >= tcb.recover:
+        _leave(tcb, now_ns)
+    else:
+        tcb.dupacks = 0
+    tcb.refresh_ordinary()
+
+
+def timeout(tcb: Tcb, now_ns: int) -> None:
+    """The retransmission timer expired: back to snd_una with a window of one segment.
+    [RFC 5681 3.1] [RFC 6298 5.4-5.6]"""
+    if tcb.recovery != RECOVERY_TIMEOUT:
+        tcb.congestion.on_timeout(tcb, in_flight(tcb), now_ns)
+    board = tcb.scoreboard
+    if board is not None and board.first <= tcb.snd_una:
+        tcb.scoreboard = None  # the peer has dropped what it reported [RFC 2018 8]
+    tcb.recovery = RECOVERY_TIMEOUT
+    tcb.recover = tcb.snd_max
+    tcb.cwnd = tcb.mss
+    tcb.cwnd_credit = 0
+    tcb.snd_nxt = tcb.snd_una
+    tcb.high_rxt = tcb.snd_una
+    tcb.dupacks = 0
+    tcb.is_rexmit_due = False
+    tcb.timed_seq = 0
+    tcb.is_ordinary = False
+
+
+def in_flight(tcb: Tcb) -> int:
+    """Bytes outstanding that the peer has not reported to hold. [RFC 5681 2 FlightSize]"""
+    outstanding = tcb.snd_nxt - tcb.snd_una
+    board = tcb.scoreboard
+    return outstanding if board is None else outstanding - board.below(tcb.snd_nxt)
+
+
+def _is_lost(tcb: Tcb) -> bool:
+    threshold = tcb.engine.config.duplicate_threshold
+    board = tcb.scoreboard
+    if tcb.has_sack:
+        return tcb.dupacks >= threshold or (
+            board is not None and board.lost_edge(tcb.mss, threshold) > tcb.snd_una
+        )
+    # After a recovery, duplicates of its own retransmissions must not start another.
+    # [RFC 6582 3.2 (2)]
+    return tcb.dupacks >= threshold and tcb.snd_una > tcb.recover
+
+
+def _enter(tcb: Tcb, now_ns: int) -> None:
+    tcb.congestion.on_loss(tcb, tcb.snd_nxt - tcb.snd_una, now_ns)
+    tcb.recovery = RECOVERY_FAST
+    tcb.recover = tcb.snd_max
+    tcb.high_rxt = tcb.snd_una
+    tcb.is_rexmit_due = True
+    tcb.timed_seq = 0
+    tcb.cwnd_credit = 0
+    tcb.cwnd = tcb.ssthresh
+    if not tcb.has_sack:
+        tcb.cwnd += tcb.engine.config.duplicate_threshold * tcb.mss
+    tcb.engine.counts["tcp_fast_recoveries"] += 1
+
+
+def _leave(tcb: Tcb, now_ns: int) -> None:
+    tcb.recovery = RECOVERY_NONE
+    tcb.dupacks = 0
+    tcb.is_rexmit_due = False
+    tcb.congestion.on_recovered(tcb, now_ns)

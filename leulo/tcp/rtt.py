@@ -1,0 +1,46 @@
+"""Round-trip time and the retransmission timeout, in integer nanoseconds. [RFC 6298]
+
+One segment per round trip is timed by the clock itself, exactly; it is given up when anything is
+retransmitted (Karn's algorithm). Timestamps take over then, at their millisecond, because their
+echo says which transmission is acknowledged. [RFC 7323 4]
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from leulo.tcp.seq import MASK
+from leulo.units import NS_PER_MS
+
+if TYPE_CHECKING:
+    from leulo.tcp.tcb import Tcb
+
+_LONGEST_MS: Final = 1 << 22  # an echo older than 70 minutes is nonsense
+
+
+def sample(tcb: Tcb, rtt_ns: int) -> None:
+    """Take one measurement. [RFC 6298 2]"""
+    config = tcb.engine.config
+    if rtt_ns < 1:
+        rtt_ns = 1
+    srtt = tcb.srtt_ns
+    if srtt == 0:
+        tcb.srtt_ns = rtt_ns  # (2.2)
+        tcb.rttvar_ns = rttvar = rtt_ns >> 1
+    else:
+        error = rtt_ns - srtt  # (2.3)
+        tcb.srtt_ns = srtt = max(1, srtt + (error >> 3))
+        rttvar = tcb.rttvar_ns
+        rttvar += (abs(error) - rttvar) >> 2
+        tcb.rttvar_ns = rttvar
+    # Deviation: the variance's part is at least the minimum, not the sum (2.4), as in Linux: a
+    # peer's delayed ACK on a steady path must not cause a timeout.
+    rto = tcb.srtt_ns + max(config.rto_min_ns, 4 * rttvar)
+    tcb.rto_ns = min(rto, config.rto_max_ns)
+
+
+def sample_echo(tcb: Tcb, tsecr: int) -> None:
+    """Take a measurement from an echoed timestamp, if it can be one. [RFC 7323 4.3]"""
+    elapsed = (tcb.engine.now_ms + tcb.ts_offset - tsecr) & MASK
+    if tsecr and elapsed < _LONGEST_MS:
+        sample(tcb, max(1, elapsed) * NS_PER_MS)

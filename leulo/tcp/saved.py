@@ -1,0 +1,162 @@
+"""The whole engine as plain data, and back. [see leulo.state]
+
+Saved are the connections with the sockets that hold them, listeners with their queues, half-open
+and TIME_WAIT records, the secret, counters, and frames that wait. Timers are armed again from the
+deadlines. Loading goes into an engine of the same configuration.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from leulo.state import State as Saved
+from leulo.state import load_fields, save_fields
+from leulo.tcp import congestion
+from leulo.tcp.deadlines import arm_next
+from leulo.tcp.listen import HalfOpen, Listener
+from leulo.tcp.settings import Settings
+from leulo.tcp.socket import TcpSocket
+from leulo.tcp.tcb import Tcb
+
+if TYPE_CHECKING:
+    from leulo.tcp.engine import Engine
+
+_VERSION: Final = 1
+_SOCKET_FIELDS: Final = (
+    "serial", "bound_address", "bound_port", "error", "is_connecting", "is_read_shut",
+    "is_write_shut", "is_ready",
+)  # fmt: skip
+
+
+def save_engine(engine: Engine) -> Saved:
+    """Everything but configuration and trace."""
+    tcbs: dict[int, Tcb] = {}
+    for group in (
+        engine.connections.values(),
+        (s.tcb for s in engine.sockets.values() if s.tcb is not None),
+        (t for lst in engine.listeners.values() for t in lst.accept_queue),
+        engine.pending,
+        engine.unresolved,
+    ):
+        for tcb in group:
+            tcbs[tcb.serial] = tcb
+    return {
+        "version": _VERSION,
+        "now_ns": engine.now_ns,
+        "serial": engine.serial,
+        "secret": engine.isn.secret,
+        "port_steps": list(engine.ports.steps),
+        "challenge": engine.challenge.save(),
+        "counts": dict(engine.counts),
+        "drops": dict(engine.drops),
+        "tcbs": [tcb.save() for tcb in tcbs.values()],
+        "connections": [tcb.serial for tcb in engine.connections.values()],
+        "pending": [tcb.serial for tcb in engine.pending],
+        "unresolved": [tcb.serial for tcb in engine.unresolved],
+        "sockets": [_save_socket(socket) for socket in engine.sockets.values()],
+        "ready": [socket.serial for socket in engine.ready],
+        "half_open": [
+            {"listener": half.listener.key, "record": half.save()}
+            for half in engine.half_open.values()
+        ],
+        "time_wait": engine.time_wait.save(),
+        "replies": [b"".join(frame) for frame in engine.replies],
+        "loopback": [b"".join(frame) for frame in engine.loopback],
+    }
+
+
+def load_engine(engine: Engine, state: Saved) -> None:
+    """Raises ValueError on another version."""
+    if state.get("version") != _VERSION:
+        raise ValueError(f"Engine: saved state has version {state.get('version')}, not {_VERSION}")
+    engine.set_time(state["now_ns"])
+    engine.serial = state["serial"]
+    engine.isn.use(state["secret"])
+    engine.ports.clear()
+    engine.ports.steps = list(state["port_steps"])
+    engine.challenge.load(state["challenge"])
+    engine.counts = dict(state["counts"])
+    engine.drops = dict(state["drops"])
+    engine.timers.clear()
+    tcbs: dict[int, Tcb] = {}
+    for saved in state["tcbs"]:
+        tcb = _load_tcb(engine, saved)
+        tcbs[tcb.serial] = tcb
+    engine.connections.clear()
+    for serial in state["connections"]:
+        tcb = tcbs[serial]
+        engine.connections[tcb.key] = tcb
+        arm_next(tcb)
+    engine.pending = [tcbs[serial] for serial in state["pending"]]
+    engine.unresolved = [tcbs[serial] for serial in state["unresolved"]]
+    for tcb in engine.pending + engine.unresolved:
+        tcb.is_pending = True
+    engine.sockets = {}
+    engine.listeners = {}
+    for saved in state["sockets"]:
+        socket = _load_socket(engine, saved, tcbs)
+        engine.sockets[socket.serial] = socket
+    engine.ready = [engine.sockets[s] for s in state["ready"] if s in engine.sockets]
+    engine.half_open = {}
+    for saved in state["half_open"]:
+        listener = engine.listeners[saved["listener"]]
+        half = HalfOpen(0, b"", listener)
+        half.load(saved["record"])
+        listener.half_open += 1
+        engine.half_open[half.key] = half
+        if half.due_at:
+            engine.timers.arm(half, half.due_at)
+    engine.time_wait.load(state["time_wait"])
+    engine.replies = [(frame,) for frame in state["replies"]]
+    engine.loopback = [(frame,) for frame in state["loopback"]]
+
+
+def _save_socket(socket: TcpSocket) -> Saved:
+    out = save_fields(socket, _VERSION, _SOCKET_FIELDS)
+    out["settings"] = socket.settings.save()
+    out["tcb"] = None if socket.tcb is None else socket.tcb.serial
+    listener = socket.listener
+    out["listener"] = None
+    if listener is not None:
+        out["listener"] = {
+            "address": listener.address,
+            "port": listener.port,
+            "backlog": listener.backlog,
+            "cookies_ns": listener.cookies_ns,
+            "accept_queue": [tcb.serial for tcb in listener.accept_queue],
+        }
+    return out
+
+
+def _load_socket(engine: Engine, state: Saved, tcbs: dict[int, Tcb]) -> TcpSocket:
+    socket = TcpSocket(engine, 0, Settings.loaded(state["settings"]))
+    load_fields(socket, _VERSION, _SOCKET_FIELDS, state)
+    if socket.bound_port:
+        engine.ports.take_back(socket)
+    if state["tcb"] is not None:
+        tcb = tcbs[state["tcb"]]
+        socket.tcb = tcb
+        tcb.socket = socket
+        tcb.settings = socket.settings
+    saved = state["listener"]
+    if saved is not None:
+        listener = Listener(
+            engine, saved["address"], saved["port"], saved["backlog"], socket.settings
+        )
+        listener.socket = socket
+        listener.cookies_ns = saved["cookies_ns"]
+        listener.accept_queue = [tcbs[serial] for serial in saved["accept_queue"]]
+        engine.listeners[listener.key] = listener
+        socket.listener = listener
+    return socket
+
+
+def _load_tcb(engine: Engine, state: Saved) -> Tcb:
+    tcb = Tcb(engine, 0, b"", b"", 0, b"", 0, engine.settings)
+    saved = state["congestion"]
+    algorithm = congestion.make(saved["name"])
+    if algorithm is None:
+        raise ValueError(f"no congestion control is called {saved['name']!r}")
+    algorithm.load(saved)
+    tcb.load(state, algorithm)
+    return tcb

@@ -1,0 +1,46 @@
+"""The options a user has set on a socket; immutable, shared until one is changed.
+
+A connection inherits its listener's settings by reference, so ten thousand connections of one
+server share one object; ``setsockopt`` replaces it by a changed copy.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from leulo.state import State as Saved
+from leulo.tcp.config import Config
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Values of socket options. Times in nanoseconds, sizes in bytes of payload."""
+
+    congestion: str
+    keep_idle_ns: int
+    keep_interval_ns: int
+    keep_count: int
+    is_address_reused: bool = False  # SO_REUSEADDR
+    has_keepalive: bool = False
+    linger_s: int = -1  # -1: SO_LINGER is off
+    rcv_bytes: int = 0  # 0: tunes itself
+    snd_bytes: int = 0
+    has_nodelay: bool = False
+    is_corked: bool = False
+    max_segment: int = 0  # TCP_MAXSEG, 0: from the MTU
+    user_timeout_ns: int = 0
+
+    @classmethod
+    def of(cls, config: Config) -> Settings:
+        """What a new socket has."""
+        return cls(
+            config.congestion, config.keep_idle_ns, config.keep_interval_ns, config.keep_count
+        )
+
+    def save(self) -> Saved:
+        return {name: getattr(self, name) for name in self.__slots__}
+
+    @classmethod
+    def loaded(cls, state: Saved) -> Settings:
+        """The settings saved as ``state``."""
+        return cls(**state)

@@ -1,0 +1,505 @@
+"""The socket interface: never blocks, needs no clock, answers a count or a negative errno.
+
+A `TcpSocket` is what the user holds; it has no connection, a `Listener` or a `Tcb`. It outlives
+its connection (a reset is still to be read from it) and a connection outlives it (data and FIN
+still go out after close). What a call makes possible to send goes out in the next drain.
+Behaviour where POSIX leaves a choice is Linux's. [RFC 9293 3.9.1] [POSIX]
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+from leulo.tcp import handshake, sockopt
+from leulo.tcp.errno import (
+    EADDRINUSE,
+    EADDRNOTAVAIL,
+    EAFNOSUPPORT,
+    EAGAIN,
+    EALREADY,
+    EINPROGRESS,
+    EINVAL,
+    EISCONN,
+    ENETUNREACH,
+    ENOTCONN,
+    EPIPE,
+    MSG_PEEK,
+    POLL_ERR,
+    POLL_HUP,
+    POLL_IN,
+    POLL_OUT,
+    POLL_RDHUP,
+    SHUT_RD,
+    SHUT_RDWR,
+    SHUT_WR,
+)
+from leulo.tcp.listen import Listener
+from leulo.tcp.send_buffer import SendBuffer
+from leulo.tcp.seq import MASK, lt
+from leulo.tcp.settings import Settings
+from leulo.tcp.state import (
+    CLOSE_WAIT,
+    CLOSED,
+    ESTABLISHED,
+    LISTEN,
+    MAY_SEND,
+    SYN_RCVD,
+    SYN_SENT,
+    TIME_WAIT,
+    Event,
+    State,
+)
+from leulo.tcp.tcb import ACK_NOW, NO_FIN, Tcb
+
+if TYPE_CHECKING:
+    from leulo.tcp.engine import Engine
+
+_WILDCARD: Final = bytes(4)
+_ROUND_NS: Final = 1_000_000  # shortest time over which reading is measured
+
+
+class TcpSocket:
+    """One TCP socket. ``owner`` is whoever wants to hear of it by ``Stack.take_ready``."""
+
+    __slots__ = ("bound_address", "bound_port", "engine", "error", "is_connecting", "is_read_shut",
+                 "is_ready", "is_write_shut", "listener", "owner", "serial", "settings",
+                 "tcb")  # fmt: skip
+
+    def __init__(self, engine: Engine, serial: int, settings: Settings) -> None:
+        self.engine: Engine = engine
+        self.serial: int = serial
+        self.settings: Settings = settings
+        self.owner: object | None = None
+        self.tcb: Tcb | None = None
+        self.listener: Listener | None = None
+        self.bound_address: bytes = b""
+        self.bound_port: int = 0
+        self.error: int = 0
+        self.is_ready: bool = False
+        self.is_connecting: bool = False
+        self.is_read_shut: bool = False
+        self.is_write_shut: bool = False
+
+    # ------------------------------------------------------------ what it is
+
+    @property
+    def state(self) -> State:
+        if self.listener is not None:
+            return LISTEN
+        return CLOSED if self.tcb is None else self.tcb.state
+
+    @property
+    def local(self) -> tuple[bytes, int] | None:
+        """Address and port, None if not bound."""
+        if self.tcb is not None:
+            return self.tcb.local, self.tcb.local_port
+        if self.bound_port or self.listener is not None:
+            return self.bound_address or _WILDCARD, self.bound_port
+        return None
+
+    @property
+    def peer(self) -> tuple[bytes, int] | None:
+        """The other side's address and port, None if not connected."""
+        tcb = self.tcb
+        if tcb is None or tcb.state in (CLOSED, SYN_SENT, TIME_WAIT):
+            return None
+        return tcb.peer, tcb.peer_port
+
+    @property
+    def events(self) -> int:
+        """Readiness now, as poll() tells it. [POSIX poll] [Linux poll(2)]"""
+        listener = self.listener
+        if listener is not None:
+            return POLL_IN if listener.accept_queue else 0
+        tcb = self.tcb
+        if tcb is None:
+            return POLL_OUT | POLL_HUP | (POLL_ERR if self.error else 0)
+        state = tcb.state
+        mask = POLL_ERR if tcb.error or self.error else 0
+        if state is SYN_SENT or state is SYN_RCVD:
+            return mask
+        is_over = state is CLOSED or state is TIME_WAIT
+        is_read_shut = self.is_read_shut or is_over or tcb.rcv_nxt > tcb.fin_at != NO_FIN
+        is_write_shut = self.is_write_shut or is_over
+        if is_read_shut:
+            mask |= POLL_IN | POLL_RDHUP
+            if is_write_shut:
+                mask |= POLL_HUP
+        elif tcb.receive_buffer is not None and tcb.receive_buffer.length:
+            mask |= POLL_IN
+        if is_write_shut or (tcb.snd_limit - tcb.snd_end + tcb.snd_una) * 3 >= tcb.snd_limit:
+            mask |= POLL_OUT
+        else:
+            tcb.is_write_blocked = True
+        return mask
+
+    def take_error(self) -> int:
+        """The pending error as a positive errno, once. [POSIX SO_ERROR]"""
+        error, self.error = self.error, 0
+        tcb = self.tcb
+        if not error and tcb is not None:
+            error, tcb.error = tcb.error, 0
+        return error
+
+    # ------------------------------------------------------------ opening
+
+    def bind(self, address: bytes, port: int) -> int:
+        """Take a local address and port. Port 0 chooses one, except on a stack that accepts
+        any address: there it stays open, and listening takes every port. 0, -EINVAL (bound
+        already, bad port), -EADDRNOTAVAIL, -EADDRINUSE, -EAFNOSUPPORT."""
+        if len(address) != 4:
+            return -EAFNOSUPPORT
+        if self.bound_port or self.tcb is not None or self.listener is not None:
+            return -EINVAL
+        if not 0 <= port <= 0xFFFF:
+            return -EINVAL
+        engine = self.engine
+        if address != _WILDCARD and not engine.network.may_bind(address):
+            return -EADDRNOTAVAIL
+        if port:
+            if not engine.ports.bind(self, address, port):
+                return -EADDRINUSE
+        elif not engine.accepts_any:
+            port = engine.ports.choose_to_bind(self, address)
+            if not port:
+                return -EADDRINUSE
+        self.bound_address = address
+        self.bound_port = port
+        return 0
+
+    def listen(self, backlog: int) -> int:
+        """Accept connections; asked again: change the backlog. 0, -EINVAL (connected),
+        -EADDRINUSE."""
+        if self.tcb is not None and self.tcb.state is not CLOSED:
+            return -EINVAL
+        engine = self.engine
+        backlog = max(0, min(backlog, engine.config.max_backlog))
+        if self.listener is not None:
+            self.listener.backlog = backlog
+            return 0
+        if not self.bound_port and not engine.accepts_any:
+            status = self.bind(_WILDCARD, 0)
+            if status < 0:
+                return status
+        elif self.bound_port and engine.ports.has_listener_conflict(self):
+            return -EADDRINUSE
+        return self._listen(backlog)
+
+    def _listen(self, backlog: int) -> int:
+        engine = self.engine
+        address = self.bound_address or _WILDCARD
+        listener = Listener(engine, address, self.bound_port, backlog, self.settings)
+        if listener.key in engine.listeners:
+            return -EADDRINUSE
+        self.tcb = None
+        listener.socket = self
+        engine.listeners[listener.key] = listener
+        self.listener = listener
+        return 0
+
+    def accept(self) -> TcpSocket | int:
+        """The next connection, -EAGAIN or -EINVAL (not listening)."""
+        listener = self.listener
+        if listener is None:
+            return -EINVAL
+        if not listener.accept_queue:
+            return -EAGAIN
+        tcb = listener.accept_queue.pop(0)
+        tcb.is_accepting = False
+        engine = self.engine
+        socket = TcpSocket(engine, engine.new_serial(), tcb.settings)
+        engine.sockets[socket.serial] = socket
+        socket.tcb = tcb
+        tcb.socket = socket
+        return socket
+
+    def connect(self, address: bytes, port: int) -> int:
+        """Begin to open a connection: -EINPROGRESS. Asked again: -EALREADY, 0 once when it is
+        open, then -EISCONN, or what it failed with. Also -EADDRNOTAVAIL, -ENETUNREACH,
+        -EAFNOSUPPORT."""
+        if len(address) != 4:
+            return -EAFNOSUPPORT
+        if self.listener is not None:
+            return -EISCONN
+        tcb = self.tcb
+        if tcb is not None:
+            if tcb.state is SYN_SENT or tcb.state is SYN_RCVD:
+                return -EALREADY
+            if self.is_connecting:
+                self.is_connecting = False
+                error = self.take_error()
+                if error:
+                    self.tcb = None
+                    return -error
+                if tcb.state is not CLOSED:
+                    return 0
+            elif tcb.state is not CLOSED:
+                return -EISCONN
+            tcb.socket = None
+            self.tcb = None
+        return self._connect(address, port)
+
+    def _connect(self, address: bytes, port: int) -> int:
+        engine = self.engine
+        network = engine.network
+        if not 0 <= port <= 0xFFFF:
+            return -EINVAL
+        if not port:
+            return -EADDRNOTAVAIL
+        if address == _WILDCARD:
+            address = network.source_for(address) or address
+        local = self.bound_address
+        if not local or local == _WILDCARD:
+            source = network.source_for(address)
+            if source is None:
+                return -ENETUNREACH
+            local = source
+        local_port = self.bound_port
+        if local_port:
+            key = _key(address, local, port, local_port)
+            if not engine.may_use(key):
+                return -EADDRINUSE if not engine.time_wait.get(key) else -EADDRNOTAVAIL
+        else:
+            local_port = engine.ports.choose_to_connect(local, address, port)
+            if not local_port:
+                return -EADDRNOTAVAIL
+            key = _key(address, local, port, local_port)
+        is_loopback = network.is_local(address)
+        if is_loopback:
+            key += b"\x00"
+        tcb = Tcb(engine, engine.new_serial(), key, local, local_port, address, port, self.settings)
+        tcb.is_loopback = is_loopback
+        iss, tcb.ts_offset = engine.isn.make(key[:12], engine.now_ns)
+        record = engine.time_wait.get(key)
+        if record is not None:
+            if not lt(record.snd_nxt, iss):
+                iss = (record.snd_nxt + 0x10000) & MASK
+            engine.time_wait.remove(record)
+        tcb.iss = tcb.snd_una = tcb.snd_nxt = tcb.snd_max = tcb.recover = iss
+        tcb.snd_end = tcb.snd_top = tcb.snd_small = iss + 1
+        handshake.apply_settings(tcb)
+        tcb.change_state(Event.ACTIVE_OPEN)
+        tcb.is_syn_due = True
+        tcb.socket = self
+        self.tcb = tcb
+        self.is_connecting = True
+        self.is_read_shut = self.is_write_shut = False
+        engine.connections[key] = tcb
+        engine.counts["tcp_connects"] += 1
+        engine.want_output(tcb)
+        return -EINPROGRESS
+
+    # ------------------------------------------------------------ data
+
+    def send_room(self) -> int:
+        """Bytes that `send` would take now, or what it would fail with."""
+        tcb = self.tcb
+        if tcb is None:
+            return -EPIPE
+        state = tcb.state
+        if not MAY_SEND >> state & 1 or self.is_write_shut or tcb.error:
+            error = self.take_error()
+            if error:
+                return -error
+            if (state is SYN_SENT or state is SYN_RCVD) and not self.is_write_shut:
+                return -EAGAIN
+            return -EPIPE
+        room = tcb.snd_limit - tcb.snd_end + tcb.snd_una
+        return room if room > 0 else 0
+
+    def send(self, data: bytes, more: bool = False) -> int:
+        """Take as much of ``data`` as there is room for, without copying if all of it.
+
+        ``more``: the user will go on at once, so a partial segment may wait (MSG_MORE). Returns
+        the count, -EAGAIN, -EPIPE or the connection's error.
+        """
+        room = self.send_room()
+        if room < 0:
+            return room
+        length = len(data)
+        tcb = self.tcb
+        if tcb is None or not length:
+            return 0
+        if length > room:
+            tcb.is_write_blocked = True
+            if not room:
+                return -EAGAIN
+            data = data[:room]
+            length = room
+        elif (room - length) * 3 < tcb.snd_limit:
+            tcb.is_write_blocked = True
+        buffer = tcb.send_buffer
+        if buffer is None:
+            buffer = tcb.send_buffer = SendBuffer(tcb.snd_end)
+        buffer.append(data)
+        tcb.snd_end = tcb.snd_top = buffer.end
+        tcb.is_more = more
+        if not tcb.is_pending:
+            tcb.is_pending = True
+            self.engine.pending.append(tcb)
+        return length
+
+    def recv_into(self, view: memoryview, flags: int = 0) -> int:
+        """Fill ``view`` from the stream: the count, 0 at its end, -EAGAIN, -ENOTCONN or the
+        connection's error."""
+        tcb = self.tcb
+        if tcb is None:
+            return -ENOTCONN
+        buffer = tcb.receive_buffer
+        if buffer is None or not buffer.length:
+            return self._nothing_to_read(tcb)
+        count = buffer.read_into(view, flags & MSG_PEEK != 0)
+        if not flags & MSG_PEEK:
+            self._after_reading(tcb)
+        return count
+
+    def recv(self, limit: int, flags: int = 0) -> bytes | int:
+        """Up to ``limit`` bytes of the stream, b"" at its end, or as `recv_into`."""
+        tcb = self.tcb
+        if tcb is None:
+            return -ENOTCONN
+        buffer = tcb.receive_buffer
+        if buffer is None or not buffer.length:
+            status = self._nothing_to_read(tcb)
+            return status if status else b""
+        if limit <= 0:
+            return b""
+        data = buffer.read(limit, flags & MSG_PEEK != 0)
+        if not flags & MSG_PEEK:
+            self._after_reading(tcb)
+        return data
+
+    def _nothing_to_read(self, tcb: Tcb) -> int:
+        if tcb.rcv_nxt > tcb.fin_at != NO_FIN and not tcb.error:
+            return 0
+        error = self.take_error()
+        if error:
+            return -error
+        if self.is_read_shut or tcb.state is CLOSED or tcb.state is TIME_WAIT:
+            return 0
+        return -EAGAIN
+
+    def _after_reading(self, tcb: Tcb) -> None:
+        """Tell the peer of the new room when that is worth a segment; let the buffer grow when
+        the user reads as fast as it fills. [RFC 9293 3.8.6.2.2]"""
+        buffer = tcb.receive_buffer
+        if buffer is None or tcb.state is CLOSED or tcb.fin_at != NO_FIN:
+            return
+        limit = tcb.rcv_limit
+        gain = limit - buffer.length - (tcb.rcv_adv - tcb.rcv_nxt)
+        if gain >= 2 * tcb.rcv_mss and (
+            gain >= limit >> 2 or tcb.rcv_adv - tcb.rcv_nxt <= limit >> 3
+        ):
+            tcb.ack_due = ACK_NOW
+            self.engine.want_output(tcb)
+        now_ns = self.engine.now_ns
+        if now_ns - tcb.rcv_round_at >= max(tcb.srtt_ns, _ROUND_NS):
+            self._tune(tcb, buffer.taken, now_ns)
+
+    def _tune(self, tcb: Tcb, taken: int, now_ns: int) -> None:
+        """Dynamic right-sizing: room for twice what was read in a round trip."""
+        wanted = 2 * (taken - tcb.rcv_round_taken) * max(tcb.srtt_ns, _ROUND_NS)
+        wanted = wanted // (now_ns - tcb.rcv_round_at) + 16 * tcb.rcv_mss
+        tcb.rcv_round_at = now_ns
+        tcb.rcv_round_taken = taken
+        if wanted > tcb.rcv_limit and not tcb.settings.rcv_bytes:
+            # At most double at once: slow start does no more either.
+            tcb.rcv_limit = min(wanted, 2 * tcb.rcv_limit, self.engine.config.rcv_max)
+
+    # ------------------------------------------------------------ closing
+
+    def shutdown(self, how: int) -> int:
+        """No more reading, no more sending, or both. 0, -EINVAL, -ENOTCONN."""
+        if how not in (SHUT_RD, SHUT_WR, SHUT_RDWR):
+            return -EINVAL
+        if self.listener is not None:
+            if how == SHUT_WR:
+                return -ENOTCONN
+            self._close_listener()
+            return 0
+        tcb = self.tcb
+        if tcb is None or tcb.state is CLOSED or tcb.state is TIME_WAIT:
+            return -ENOTCONN
+        if tcb.state is SYN_SENT:
+            self.engine.fail(tcb, 0)
+            return 0
+        if how != SHUT_WR:
+            self.is_read_shut = True
+        if how != SHUT_RD and not self.is_write_shut:
+            self.is_write_shut = True
+            self._finish(tcb)
+        self.engine.notify(self)
+        return 0
+
+    def close(self) -> int:
+        """Give the socket up. What was sent is still delivered, unless unread data or SO_LINGER
+        with zero turns the end into a reset. [RFC 2525 2.17] Returns 0."""
+        engine = self.engine
+        engine.sockets.pop(self.serial, None)
+        self.owner = None
+        if self.listener is not None:
+            self._close_listener()
+        if self.bound_port:
+            engine.ports.release(self, self.bound_port)
+        tcb = self.tcb
+        if tcb is None:
+            return 0
+        self.tcb = None
+        tcb.socket = None
+        tcb.is_orphan = True
+        state = tcb.state
+        if state is CLOSED or state is TIME_WAIT:
+            tcb.receive_buffer = None
+            return 0
+        if state is SYN_SENT:
+            engine.fail(tcb, 0)
+        elif tcb.received() or self.settings.linger_s == 0:
+            engine.abort(tcb)
+        else:
+            self._finish(tcb)
+            tcb.keep_at = 0
+            if tcb.state is State.FIN_WAIT_2:
+                tcb.life_at = engine.now_ns + engine.config.fin_timeout_ns
+                engine.timers.arm(tcb, tcb.life_at)
+        return 0
+
+    def _finish(self, tcb: Tcb) -> None:
+        """Queue the FIN behind the data. [RFC 9293 3.10.4]"""
+        if tcb.is_fin_queued:
+            return
+        tcb.is_fin_queued = True
+        tcb.snd_top = tcb.snd_end + 1
+        if tcb.state is ESTABLISHED or tcb.state is CLOSE_WAIT:
+            tcb.change_state(Event.CLOSE)
+        self.engine.want_output(tcb)
+
+    def _close_listener(self) -> None:
+        listener = self.listener
+        if listener is None:
+            return
+        self.listener = None
+        self.engine.listeners.pop(listener.key, None)
+        listener.close()
+
+    # ------------------------------------------------------------ options
+
+    def change_settings(self, **changes: object) -> None:
+        """Replace the settings by a copy with ``changes``, here and where they are in use."""
+        self.settings = settings = replace(self.settings, **changes)  # type: ignore[arg-type]
+        if self.tcb is not None:
+            self.tcb.settings = settings
+        if self.listener is not None:
+            self.listener.settings = settings
+
+    def getsockopt(self, level: int, name: int) -> bytes | int:
+        """The option's value as Linux lays it out, or -ENOPROTOOPT."""
+        return sockopt.get(self, level, name)
+
+    def setsockopt(self, level: int, name: int, value: bytes) -> int:
+        """0, -EINVAL, -ENOPROTOOPT, -EDOM, -ENOENT."""
+        return sockopt.set(self, level, name, value)
+
+
+def _key(peer: bytes, local: bytes, peer_port: int, local_port: int) -> bytes:
+    return b"".join((peer, local, peer_port.to_bytes(2, "big"), local_port.to_bytes(2, "big")))

@@ -1,0 +1,259 @@
+"""The state block of one connection, and nothing that acts on it.
+
+Sequence numbers in it are plain growing integers (see `seq`); times are nanoseconds, 0 means
+"off" for a deadline. Fields keep the names of RFC 9293 where it has one. Buffers, scoreboard and
+reassembly exist only while they hold something, so an idle connection is this object alone.
+Read `engine` for who owns it, `input` and `output` for who changes it. [RFC 9293 3.3.1]
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from leulo.errors import LeuloBug
+from leulo.state import State as Saved
+from leulo.state import load_fields, save_fields
+from leulo.tcp.congestion.base import CongestionControl
+from leulo.tcp.events import tell_state
+from leulo.tcp.reassembly import Reassembly
+from leulo.tcp.recv_buffer import RecvBuffer
+from leulo.tcp.scoreboard import Scoreboard
+from leulo.tcp.send_buffer import SendBuffer
+from leulo.tcp.settings import Settings
+from leulo.tcp.state import ESTABLISHED, TRANSITIONS, Event, State
+from leulo.tcp.timers import Timed
+
+if TYPE_CHECKING:
+    from leulo.tcp.engine import Engine
+    from leulo.tcp.socket import TcpSocket
+
+# Values of `Tcb.ack_due`
+ACK_NONE: Final = 0
+ACK_DELAYED: Final = 1
+ACK_NOW: Final = 2
+
+# Values of `Tcb.recovery`
+RECOVERY_NONE: Final = 0
+RECOVERY_FAST: Final = 1  # after duplicate acknowledgements [RFC 6582] [RFC 6675]
+RECOVERY_TIMEOUT: Final = 2  # after a retransmission timeout [RFC 5681 3.1]
+
+# Values of `Tcb.probe_due`
+PROBE_NONE: Final = 0
+PROBE_WINDOW: Final = 1
+PROBE_KEEPALIVE: Final = 2
+
+NO_FIN: Final = -1
+
+
+class Tcb(Timed):
+    """Transmission control block."""
+
+    __slots__ = (
+        "ack_due", "ack_partial", "ack_prefix", "backoff", "congestion", "cwnd", "cwnd_credit",
+        "data_length", "data_partial", "data_prefix", "delack_at", "dupacks", "engine", "error",
+        "fin_at", "first_timeout_at", "has_sack", "has_timestamps", "high_rxt", "invalid_ack_at",
+        "irs", "is_accepting", "is_cwnd_limited", "is_fin_queued", "is_loopback", "is_more",
+        "is_ordinary", "is_orphan", "is_pending", "is_persisting", "is_pushing", "is_rexmit_due",
+        "is_syn_due", "is_write_blocked", "iss", "keep_at", "keep_probes", "key", "last_ack_sent",
+        "last_recv_ns", "last_send_ns", "life_at", "link_header", "local", "local_port", "mss",
+        "peer", "peer_port", "probe_due", "quick_acks", "rcv_adv", "rcv_limit", "rcv_mss",
+        "rcv_nxt", "rcv_round_at", "rcv_round_taken", "rcv_wscale", "reassembly",
+        "receive_buffer", "recover", "recovery", "retransmits", "retransmitted_bytes", "rto_at",
+        "rto_ns", "rttvar_ns", "scoreboard", "send_buffer", "settings", "snd_end", "snd_limit",
+        "snd_max", "snd_max_wnd", "snd_nxt", "snd_small", "snd_top", "snd_una", "snd_wl1",
+        "snd_wl2", "snd_wnd", "snd_wscale", "socket", "soft_error", "srtt_ns", "ssthresh",
+        "state", "timed_at", "timed_seq", "ts_offset", "ts_recent", "ts_recent_at",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        engine: Engine,
+        serial: int,
+        key: bytes,
+        local: bytes,
+        local_port: int,
+        peer: bytes,
+        peer_port: int,
+        settings: Settings,
+    ) -> None:
+        config = engine.config
+        self.serial: int = serial
+        self.timer_at: int = 0
+        # -- who
+        self.engine: Engine = engine
+        self.socket: TcpSocket | None = None
+        self.key: bytes = key  # peer, local, peer port, local port: as in a received frame
+        self.local: bytes = local
+        self.peer: bytes = peer
+        self.local_port: int = local_port
+        self.peer_port: int = peer_port
+        self.settings: Settings = settings
+        self.state: State = State.CLOSED
+        self.error: int = 0  # errno for the user, told once
+        self.soft_error: int = 0  # what to say if the connection fails by itself
+        self.is_accepting: bool = False  # waits in a listener's queue
+        self.is_orphan: bool = False  # the user has closed
+        self.is_loopback: bool = False
+        self.link_header: bytes | None = None  # Ethernet header, None: not resolved
+        # -- send sequence space [RFC 9293 3.3.1]
+        self.iss: int = 0
+        self.snd_una: int = 0
+        self.snd_nxt: int = 0
+        self.snd_max: int = 0  # the highest ever sent
+        self.snd_end: int = 0  # behind the last byte the user has given
+        self.snd_top: int = 0  # snd_end, plus one if a FIN follows
+        self.snd_wnd: int = 0
+        self.snd_wl1: int = 0
+        self.snd_wl2: int = 0
+        self.snd_max_wnd: int = 0
+        self.snd_wscale: int = 0
+        self.snd_small: int = 0  # behind the last segment sent that was not full
+        self.mss: int = 0  # bytes of payload in a full segment, options subtracted
+        self.send_buffer: SendBuffer | None = None
+        self.snd_limit: int = config.snd_default
+        self.is_fin_queued: bool = False
+        self.is_write_blocked: bool = False  # tell the user when a third is free again
+        self.is_more: bool = False  # the last write said that more follows
+        self.is_pushing: bool = False  # the override timer is due: send what there is
+        self.is_syn_due: bool = False
+        # -- receive sequence space
+        self.irs: int = 0
+        self.rcv_nxt: int = 0
+        self.rcv_adv: int = 0  # right edge of the window that was offered
+        self.rcv_wscale: int = 0
+        self.rcv_limit: int = config.rcv_default
+        self.rcv_mss: int = 536  # largest payload seen in one segment, at most ours
+        self.rcv_round_at: int = 0
+        self.rcv_round_taken: int = 0
+        self.receive_buffer: RecvBuffer | None = None
+        self.reassembly: Reassembly | None = None
+        self.fin_at: int = NO_FIN  # where the peer's FIN stands
+        # -- acknowledging
+        self.ack_due: int = ACK_NONE
+        self.quick_acks: int = config.quick_acks
+        self.last_ack_sent: int = 0
+        self.invalid_ack_at: int = 0
+        # -- options on the wire
+        self.has_timestamps: bool = False
+        self.has_sack: bool = False
+        self.ts_offset: int = 0
+        self.ts_recent: int = 0
+        self.ts_recent_at: int = 0
+        # -- congestion control and loss recovery
+        self.congestion: CongestionControl = engine.congestion
+        self.cwnd: int = 0
+        self.ssthresh: int = 1 << 40
+        self.cwnd_credit: int = 0  # bytes acknowledged towards the next step of cwnd
+        self.is_cwnd_limited: bool = False
+        self.recovery: int = RECOVERY_NONE
+        self.recover: int = 0
+        self.high_rxt: int = 0
+        self.dupacks: int = 0
+        self.is_rexmit_due: bool = False
+        self.scoreboard: Scoreboard | None = None
+        # -- round-trip time [RFC 6298]
+        self.srtt_ns: int = 0
+        self.rttvar_ns: int = 0
+        self.rto_ns: int = config.rto_initial_ns
+        self.backoff: int = 0
+        self.timed_seq: int = 0  # acknowledging this ends the measurement; 0: none runs
+        self.timed_at: int = 0
+        self.retransmits: int = 0
+        self.retransmitted_bytes: int = 0
+        # -- deadlines
+        self.rto_at: int = 0
+        self.is_persisting: bool = False  # rto_at is the persist timer's
+        self.first_timeout_at: int = 0
+        self.delack_at: int = 0
+        self.keep_at: int = 0
+        self.keep_probes: int = 0  # probes, of either kind, without any answer
+        self.probe_due: int = PROBE_NONE
+        self.life_at: int = 0  # an orphan's end
+        self.last_recv_ns: int = 0
+        self.last_send_ns: int = 0
+        # -- for speed
+        self.is_ordinary: bool = False  # see `refresh_ordinary`
+        self.is_pending: bool = False  # in the engine's list of those with output
+        self.ack_prefix: bytes = b""  # headers up to the ports, of a pure ACK
+        self.ack_partial: int = 0
+        self.data_prefix: bytes = b""  # the same for segments of data_length
+        self.data_partial: int = 0
+        self.data_length: int = -1
+
+    def change_state(self, event: Event) -> None:
+        """Go where the transition table says. Raises LeuloBug if it does not say."""
+        old = self.state
+        new = TRANSITIONS[old].get(event)
+        if new is None:
+            raise LeuloBug(f"a connection in {old.name} was told of {event.name}")
+        self.state = new
+        self.is_ordinary = False
+        if new is ESTABLISHED:
+            self.refresh_ordinary()
+        if self.engine.state_changed.active:
+            tell_state(self, old.name, new.name, event.name)
+
+    def refresh_ordinary(self) -> None:
+        """Header prediction may be tried: the connection is open, has timestamps, and neither
+        side misses anything. Call it whenever one of these has changed."""
+        self.is_ordinary = (
+            self.state is ESTABLISHED
+            and self.has_timestamps
+            and self.reassembly is None
+            and self.scoreboard is None
+            and self.recovery == RECOVERY_NONE
+            and self.dupacks == 0
+            and self.fin_at == NO_FIN
+        )
+
+    def received(self) -> int:
+        """Bytes that wait for the user."""
+        return 0 if self.receive_buffer is None else self.receive_buffer.length
+
+    def save(self) -> Saved:
+        """Everything but the socket and the engine, as plain data."""
+        out = save_fields(self, _VERSION, _FIELDS)
+        out["state"] = int(self.state)
+        out["congestion"] = self.congestion.save()
+        out["settings"] = self.settings.save()
+        for name in ("send_buffer", "receive_buffer", "reassembly", "scoreboard"):
+            part = getattr(self, name)
+            out[name] = None if part is None else part.save()
+        return out
+
+    def load(self, state: Saved, congestion: CongestionControl) -> None:
+        """Take the saved fields. Raises ValueError on another version."""
+        load_fields(self, _VERSION, _FIELDS, state)
+        self.state = State(state["state"])
+        self.congestion = congestion
+        self.settings = Settings.loaded(state["settings"])
+        if state["send_buffer"] is not None:
+            self.send_buffer = SendBuffer.loaded(state["send_buffer"])
+        if state["receive_buffer"] is not None:
+            self.receive_buffer = RecvBuffer.loaded(state["receive_buffer"])
+        if state["reassembly"] is not None:
+            self.reassembly = Reassembly.loaded(state["reassembly"])
+        if state["scoreboard"] is not None:
+            self.scoreboard = Scoreboard.loaded(state["scoreboard"])
+        self.data_length = -1
+        self.ack_prefix = b""
+        self.refresh_ordinary()
+
+
+_VERSION: Final = 1
+# What is saved as it is. Not here: links to other objects, header templates (rebuilt), places in
+# the engine's lists (the engine saves those) and the heap's entry (armed again from deadlines).
+_FIELDS: Final = (
+    "serial", "key", "local", "peer", "local_port", "peer_port", "error", "soft_error",
+    "is_accepting", "is_orphan", "is_loopback", "link_header", "iss", "snd_una", "snd_nxt",
+    "snd_max", "snd_end", "snd_top", "snd_wnd", "snd_wl1", "snd_wl2", "snd_max_wnd", "snd_wscale",
+    "snd_small", "mss", "snd_limit", "is_fin_queued", "is_write_blocked", "is_more", "is_pushing",
+    "is_syn_due", "probe_due", "irs", "rcv_nxt", "rcv_adv", "rcv_wscale", "rcv_limit", "rcv_mss",
+    "rcv_round_at", "rcv_round_taken", "fin_at", "ack_due", "quick_acks", "last_ack_sent",
+    "invalid_ack_at", "has_timestamps", "has_sack", "ts_offset", "ts_recent", "ts_recent_at",
+    "cwnd", "ssthresh", "cwnd_credit", "is_cwnd_limited", "recovery", "recover", "high_rxt",
+    "dupacks", "is_rexmit_due", "srtt_ns", "rttvar_ns", "rto_ns", "backoff", "timed_seq",
+    "timed_at", "retransmits", "retransmitted_bytes", "rto_at", "is_persisting",
+    "first_timeout_at", "delack_at", "keep_at", "keep_probes", "life_at", "last_recv_ns",
+    "last_send_ns",
+)  # fmt: skip

@@ -1,0 +1,161 @@
+"""Connections in TIME_WAIT: a small record each, a capped table, safe reuse.
+
+All records live equally long, so the table expires them in the order they came; one that must
+live on (its peer sent its FIN again) is put behind when its turn comes. Past the cap the oldest
+gives way. [RFC 9293 3.10.7.4, 3.10.7.8] [RFC 6191 2]
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Final
+
+from leulo.state import State as Saved
+from leulo.state import load_fields, save_fields
+from leulo.tcp.seq import MASK, lt
+from leulo.tcp.tcb import Tcb
+
+_FIELDS: Final = (
+    "key", "snd_nxt", "rcv_nxt", "window", "has_timestamps", "ts_offset", "ts_recent", "since_ns",
+    "expires_ns", "link_header", "is_address_reused", "answered_ns",
+)  # fmt: skip
+
+
+class TimeWait:
+    """What is left of a connection. Sequence numbers are 32 bits wide here."""
+
+    __slots__ = _FIELDS
+
+    def __init__(self) -> None:
+        self.key: bytes = b""
+        self.snd_nxt: int = 0
+        self.rcv_nxt: int = 0
+        self.window: int = 0  # as in the header
+        self.has_timestamps: bool = False
+        self.ts_offset: int = 0
+        self.ts_recent: int = 0
+        self.since_ns: int = 0
+        self.expires_ns: int = 0
+        self.link_header: bytes = b""
+        self.is_address_reused: bool = False
+        self.answered_ns: int = 0
+
+    @classmethod
+    def of(cls, tcb: Tcb, now_ns: int, duration_ns: int) -> TimeWait:
+        """The record of a connection that has just closed."""
+        record = cls()
+        record.key = tcb.key
+        record.snd_nxt = tcb.snd_max & MASK
+        record.rcv_nxt = tcb.rcv_nxt & MASK
+        record.window = min(0xFFFF, max(0, tcb.rcv_adv - tcb.rcv_nxt) >> tcb.rcv_wscale)
+        record.has_timestamps = tcb.has_timestamps
+        record.ts_offset = tcb.ts_offset
+        record.ts_recent = tcb.ts_recent
+        record.since_ns = now_ns
+        record.expires_ns = now_ns + duration_ns
+        record.link_header = tcb.link_header or b""
+        record.is_address_reused = tcb.settings.is_address_reused
+        return record
+
+    def allows_syn(self, seq: int, has_timestamps: bool, tsval: int) -> bool:
+        """May a SYN open the connection anew before the time is over? Only if it is surely not
+        an old duplicate. [RFC 6191 2] [RFC 9293 3.10.7.4 (SYN in TIME-WAIT)]"""
+        if has_timestamps and self.has_timestamps and tsval != self.ts_recent:
+            return lt(self.ts_recent, tsval)
+        return lt(self.rcv_nxt, seq)
+
+    @property
+    def local_port(self) -> int:
+        return self.key[10] << 8 | self.key[11]
+
+
+class TimeWaitTable:
+    """All records of a stack, by key."""
+
+    __slots__ = ("_order", "_records", "duration_ns", "evicted", "limit")
+
+    def __init__(self, duration_ns: int, limit: int) -> None:
+        self.duration_ns: int = duration_ns
+        self.limit: int = limit
+        self.evicted: int = 0
+        self._records: dict[bytes, TimeWait] = {}
+        self._order: deque[TimeWait] = deque()
+
+    def add(self, tcb: Tcb, now_ns: int) -> None:
+        """Keep the record of ``tcb``."""
+        if len(self._records) >= self.limit:
+            self._evict()
+        record = TimeWait.of(tcb, now_ns, self.duration_ns)
+        self._records[record.key] = record
+        self._order.append(record)
+
+    def get(self, key: bytes) -> TimeWait | None:
+        return self._records.get(key)
+
+    def remove(self, record: TimeWait) -> None:
+        """End one before its time; its place in the order is dropped when it comes up."""
+        if self._records.get(record.key) is record:
+            del self._records[record.key]
+            record.expires_ns = 0
+
+    def restart(self, record: TimeWait, now_ns: int) -> None:
+        """Two more maximum segment lifetimes."""
+        record.expires_ns = now_ns + self.duration_ns
+
+    def advance(self, now_ns: int) -> None:
+        """Forget what is over."""
+        order = self._order
+        while order:
+            record = order[0]
+            if not record.expires_ns:
+                order.popleft()
+            elif record.expires_ns <= now_ns:
+                order.popleft()
+                del self._records[record.key]
+            elif record.since_ns + self.duration_ns <= now_ns:
+                order.popleft()  # restarted meanwhile: its turn comes later
+                record.since_ns = record.expires_ns - self.duration_ns
+                order.append(record)
+            else:
+                break
+
+    def next_ns(self) -> int | None:
+        """When `advance` is next needed; may be too early."""
+        order = self._order
+        while order and not order[0].expires_ns:
+            order.popleft()
+        return order[0].since_ns + self.duration_ns if order else None
+
+    def values(self) -> list[TimeWait]:
+        return list(self._records.values())
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    def save(self) -> Saved:
+        return {
+            "version": 1,
+            "evicted": self.evicted,
+            "records": [save_fields(r, 1, _FIELDS) for r in self._order if r.expires_ns],
+        }
+
+    def load(self, state: Saved) -> None:
+        """Raises ValueError on another version."""
+        if state.get("version") != 1:
+            raise ValueError(f"TimeWaitTable: version {state.get('version')} is not known")
+        self.evicted = state["evicted"]
+        self._records = {}
+        self._order = deque()
+        for saved in state["records"]:
+            record = TimeWait()
+            load_fields(record, 1, _FIELDS, saved)
+            self._records[record.key] = record
+            self._order.append(record)
+
+    def _evict(self) -> None:
+        while self._order:
+            record = self._order.popleft()
+            if record.expires_ns:
+                del self._records[record.key]
+                self.evicted += 1
+                return

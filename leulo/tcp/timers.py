@@ -1,0 +1,65 @@
+"""Deadlines of many connections in one heap, with lazy deletion.
+
+A `Timed` thing keeps its own deadlines and has at most one entry of the heap that counts: the one
+at ``timer_at``. Moving a deadline into the future costs nothing: the entry comes up early, its
+owner looks at its deadlines and asks again. So a retransmission timer that is pushed on at every
+ACK touches the heap once per timeout, not once per segment.
+"""
+
+from __future__ import annotations
+
+from heapq import heappop, heappush
+
+
+class Timed:
+    """Something with deadlines. ``timer_at`` is its entry in the heap, 0: none."""
+
+    __slots__ = ("serial", "timer_at")
+
+    def __init__(self, serial: int) -> None:
+        self.serial: int = serial  # orders entries of the same time, so that ties are not chance
+        self.timer_at: int = 0
+
+
+class Timers:
+    """The heap. Times are absolute nanoseconds."""
+
+    __slots__ = ("_heap",)
+
+    def __init__(self) -> None:
+        self._heap: list[tuple[int, int, Timed]] = []
+
+    def arm(self, thing: Timed, at_ns: int) -> None:
+        """See that ``thing`` comes up at ``at_ns`` or before."""
+        if not thing.timer_at or at_ns < thing.timer_at:
+            thing.timer_at = at_ns
+            heappush(self._heap, (at_ns, thing.serial, thing))
+
+    def due(self, now_ns: int) -> Timed | None:
+        """The next thing whose entry is due, its entry taken out; None if there is none."""
+        heap = self._heap
+        while heap and heap[0][0] <= now_ns:
+            at_ns, _, thing = heappop(heap)
+            if thing.timer_at == at_ns:
+                thing.timer_at = 0
+                return thing
+        return None
+
+    def next_ns(self) -> int | None:
+        """When the first entry that counts is due."""
+        heap = self._heap
+        while heap:
+            at_ns, _, thing = heap[0]
+            if thing.timer_at == at_ns:
+                return at_ns
+            heappop(heap)
+        return None
+
+    def clear(self) -> None:
+        """Forget every entry."""
+        for _, _, thing in self._heap:
+            thing.timer_at = 0
+        self._heap = []
+
+    def __len__(self) -> int:
+        return len(self._heap)
