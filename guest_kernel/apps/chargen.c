@@ -3,11 +3,13 @@
  * than the line before. */
 #include "server.h"
 
+#include <string.h>
 #include <sys/socket.h>
 
 #define FIRST ' '
-#define CHARACTERS 95
-#define LINE_BYTES 74                       /* 72, carriage return, line feed */
+#define LAST '~'
+#define CHARACTERS 95 /* from FIRST to LAST */
+#define LINE_BYTES 74                          /* 72, carriage return, line feed */
 #define PERIOD_BYTES (CHARACTERS * LINE_BYTES) /* then all lines come again */
 #define PERIODS 10
 
@@ -22,12 +24,17 @@ static void fill_pattern(void)
 {
     char *p = pattern;
 
-    for (int line = 0; line < PERIODS * CHARACTERS; line++) {
-        for (int column = 0; column < LINE_BYTES - 2; column++)
-            *p++ = (char)(FIRST + (line + column) % CHARACTERS);
+    for (int line = 0; line < CHARACTERS; line++) {
+        char c = (char)(FIRST + line);
+        for (int column = 0; column < LINE_BYTES - 2; column++) {
+            *p++ = c;
+            c = c == LAST ? FIRST : c + 1;
+        }
         *p++ = '\r';
         *p++ = '\n';
     }
+    for (int i = 1; i < PERIODS; i++)
+        memcpy(pattern + i * PERIOD_BYTES, pattern, PERIOD_BYTES);
 }
 
 static void ready(struct connection *c, short events)

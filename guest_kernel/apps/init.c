@@ -1,6 +1,7 @@
 /* init: the first process. Starts the services, then a shell, and a new shell when one ends.
  *
- * Arguments (from the kernel's command line) name other services to start; "none" starts none. */
+ * Arguments name other services to start; "none" starts none. On the kernel's command line:
+ * init=/bin/init,httpd,echo */
 #include <stdio.h>
 #include <string.h>
 #include <sys/wait.h>

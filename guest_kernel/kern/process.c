@@ -46,7 +46,19 @@ static void release(struct process *process)
         space_destroy(&process->space);
 }
 
-void process_start_init(const char *path)
+/* "PATH,argument,...": commas, because a blank ends a word of the command line. */
+static void split_words(struct arguments *arguments, const char *words)
+{
+    arguments->count = 1;
+    do {
+        arguments->text[arguments->used++] = *words == ',' ? 0 : *words;
+        if (*words == ',')
+            arguments->at[arguments->count++] = (uint16_t)arguments->used;
+    } while (*words++);
+    arguments->argument_count = arguments->count;
+}
+
+void process_start_init(const char *words)
 {
     struct trap_frame frame;
     struct process *process = init = new_process(NULL);
@@ -55,10 +67,11 @@ void process_start_init(const char *path)
 
     if (!process || !arguments || !console)
         panic("no memory for the first process");
-    int result = exec_load(path, arguments, process, &frame);
+    split_words(arguments, words);
+    int result = exec_load(arguments->text, arguments, process, &frame);
     if (result < 0)
-        panic("cannot start %s (error %d): is it in the initrd? See init= on the command line", path,
-              -result);
+        panic("cannot start %s (error %d): is it in the initrd? See init= on the command line",
+              arguments->text, -result);
     kfree(arguments);
     console->references = 3;
     for (int i = 0; i < 3; i++)

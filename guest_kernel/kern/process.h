@@ -35,8 +35,9 @@ static inline struct process *process_current(void) {
     return current->process;
 }
 
-/* Make the first process run `path`; panics if it cannot. */
-void process_start_init(const char *path);
+/* Make the first process run the program that `words` begin with ("PATH,argument,..."); panics if
+ * it cannot. */
+void process_start_init(const char *words);
 /* The running process goes on in a copy too: the child's pid, in the child 0. */
 int process_fork(const struct trap_frame *frame);
 /* Replace the running program; on success `frame` is where the new one begins. argv and envp are
