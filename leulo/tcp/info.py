@@ -33,7 +33,7 @@ def tcp_info(socket: TcpSocket) -> bytes:
     """The structure for ``socket``; of one without a connection only the state is set."""
     tcb = socket.tcb
     if tcb is None:
-        values = [0] * 55
+        values = [0] * 54
         values[0] = int(socket.state)
         listener = socket.listener
         if listener is not None:
