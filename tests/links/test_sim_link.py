@@ -244,6 +244,25 @@ def test_wrong_bytes_are_a_failed_request() -> None:
     assert "Content-Length 10000, not 9999" in world.events[-1]["first_error"]
 
 
+def test_a_saved_link_goes_on_as_if_nothing_had_happened() -> None:
+    """Connections open, requests half answered, frames on the wire: all of it moves over."""
+    reference = run(LOSSY + ",connections=3").link.counters()
+    world = World(LOSSY + ",connections=3")
+    world.listen()
+    world.run(limit_ns=700_000_000)
+    assert 0 < world.link.counters()["requests_ok"] < 50
+    state = world.link.save()
+    moved = World(LOSSY + ",connections=3", seed=999).link
+    moved.load(state)
+    assert moved.save() == state
+    world.link = moved
+    moved.attach(world.receive)
+    moved.on_finished(world.finish)
+    world.run()
+    assert moved.counters() == reference
+    world.poller.close()
+
+
 def test_far_end_needs_an_address() -> None:
     context = LinkContext(
         clock=HandClock(), poller=Poller(), trace=Trace(), random_bits=Chance(1, 1).bits,

@@ -14,6 +14,7 @@ from typing import ClassVar, Final
 from leulo.links.sim.response import Response
 from leulo.links.sim.spec import SimSpec
 from leulo.stack import Stack
+from leulo.state import State, load_fields, save_fields
 from leulo.tcp.errno import (
     AF_INET,
     EAGAIN,
@@ -73,6 +74,20 @@ class SimFinished(Event):
 class SimClient:
     """``finished`` is called once, when the last request is over and connections could close."""
 
+    FIELDS: Final = (
+        "ok",
+        "failed",
+        "refused",
+        "body_bytes",
+        "first_error",
+        "has_met_guest",
+        "is_finished",
+        "next_request",
+        "began_ns",
+        "ended_ns",
+        "finish_at_ns",
+    )
+
     def __init__(self, spec: SimSpec, stack: Stack, guest: bytes, trace: Trace) -> None:
         self.finished: Callable[[], None] = _nobody
         self.ok = 0
@@ -85,11 +100,11 @@ class SimClient:
         self._spec = spec
         self._stack = stack
         self._guest = guest
-        self._next_request = 0
-        self._began_ns: int | None = None
-        self._ended_ns = 0
-        self._finish_at_ns: int | None = None
-        self._is_finished = False
+        self.next_request = 0
+        self.began_ns: int | None = None
+        self.ended_ns = 0
+        self.finish_at_ns: int | None = None
+        self.is_finished = False
         self._requests = trace.channel(SimRequest)
         self._summaries = trace.channel(SimFinished)
         host = ".".join(map(str, guest)) + ("" if spec.port == 80 else f":{spec.port}")
@@ -100,7 +115,7 @@ class SimClient:
 
     def next_deadline(self) -> int | None:
         """When `step` has something to do that no frame brings about."""
-        earliest = self._finish_at_ns
+        earliest = self.finish_at_ns
         for worker in self._workers:
             due = worker.start_at_ns
             if due is not None and (earliest is None or due < earliest):
@@ -115,20 +130,38 @@ class SimClient:
         for socket in self._stack.take_ready():
             if isinstance(socket.owner, _Worker):
                 socket.owner.proceed(now_ns)
-        if self._finish_at_ns is not None and self._finish_at_ns <= now_ns:
-            self._finish_at_ns = None
+        if self.finish_at_ns is not None and self.finish_at_ns <= now_ns:
+            self.finish_at_ns = None
             self._finish(now_ns)
+
+    def save(self) -> State:
+        """Sockets by their serial numbers; the stack saves what is behind them."""
+        state = save_fields(self, 1, self.FIELDS)
+        state["total_ns"] = list(self.total_ns)
+        state["workers"] = [worker.save() for worker in self._workers]
+        return state
+
+    def load(self, state: State) -> None:
+        """After the stack was loaded. Raises ValueError if it lacks a socket."""
+        load_fields(self, 1, self.FIELDS, state)
+        self.total_ns = list(state["total_ns"])
+        for worker, saved in zip(self._workers, state["workers"], strict=True):
+            serial = saved["socket"]
+            socket = None if serial is None else self._stack.socket_of(serial)
+            if socket is None and serial is not None:
+                raise ValueError(f"SimClient: the stack has no socket {serial}")
+            worker.load(saved, socket)
 
     # For the workers
 
     def take_request(self, now_ns: int) -> int | None:
         """The number of the next request, or None when all are given out."""
-        if self._next_request >= self._spec.requests:
+        if self.next_request >= self._spec.requests:
             return None
-        if self._began_ns is None:
-            self._began_ns = now_ns
-        self._next_request += 1
-        return self._next_request - 1
+        if self.began_ns is None:
+            self.began_ns = now_ns
+        self.next_request += 1
+        return self.next_request - 1
 
     def open(self) -> TcpSocket | int:
         """A new connection under way, or a negative errno."""
@@ -153,8 +186,8 @@ class SimClient:
         if self._requests.active:
             self._requests.emit(result)
         if self.ok + self.failed == self._spec.requests:
-            self._ended_ns = result.time_ns
-            self._finish_at_ns = result.time_ns + FAREWELL_NS + 4 * self._spec.delay
+            self.ended_ns = result.time_ns
+            self.finish_at_ns = result.time_ns + FAREWELL_NS + 4 * self._spec.delay
 
     @property
     def spec(self) -> SimSpec:
@@ -165,9 +198,9 @@ class SimClient:
         return self._request
 
     def _finish(self, now_ns: int) -> None:
-        if self._is_finished:
+        if self.is_finished:
             return
-        self._is_finished = True
+        self.is_finished = True
         if self._summaries.active:
             ordered = sorted(self.total_ns) or [0]
             self._summaries.emit(
@@ -177,7 +210,7 @@ class SimClient:
                     self.ok,
                     self.failed,
                     self.body_bytes,
-                    self._ended_ns - (self._began_ns or 0),
+                    self.ended_ns - (self.began_ns or 0),
                     ordered[len(ordered) // 2],
                     ordered[-1],
                     self.first_error,
@@ -189,31 +222,41 @@ class SimClient:
 class _Worker:
     """One of the client's connections at a time, request after request."""
 
+    FIELDS: Final = (
+        "start_at_ns",
+        "is_connected",
+        "request",
+        "unsent",
+        "began_ns",
+        "connected_ns",
+        "first_byte_ns",
+    )
+
     def __init__(self, client: SimClient, number: int) -> None:
         self.start_at_ns: int | None = 0
         self._client = client
         self._number = number
         self._socket: TcpSocket | None = None
-        self._is_connected = False
-        self._request: int | None = None
-        self._unsent = b""
+        self.is_connected = False
+        self.request: int | None = None
+        self.unsent = b""
         self._response = Response(client.spec.path)
-        self._began_ns = 0
-        self._connected_ns = 0
-        self._first_byte_ns = 0
+        self.began_ns = 0
+        self.connected_ns = 0
+        self.first_byte_ns = 0
 
     def start(self, now_ns: int) -> None:
         """Begin the next request, on a new connection if there is none."""
         self.start_at_ns = None
-        if self._request is None:
-            self._request = self._client.take_request(now_ns)
-            if self._request is None:
+        if self.request is None:
+            self.request = self._client.take_request(now_ns)
+            if self.request is None:
                 self._close()
                 return
-        self._began_ns = self._connected_ns = now_ns
-        self._first_byte_ns = 0
+        self.began_ns = self.connected_ns = now_ns
+        self.first_byte_ns = 0
         self._response = Response(self._client.spec.path)
-        self._unsent = self._client.request_bytes
+        self.unsent = self._client.request_bytes
         if self._socket is None:
             socket = self._client.open()
             if isinstance(socket, int):
@@ -221,36 +264,50 @@ class _Worker:
                 return
             socket.owner = self
             self._socket = socket
-            self._is_connected = False
+            self.is_connected = False
         self.proceed(now_ns)
 
     def proceed(self, now_ns: int) -> None:
         """Do what the socket is ready for."""
         socket = self._socket
-        if socket is None or self._request is None:
+        if socket is None or self.request is None:
             return
-        if not self._is_connected:
+        if not self.is_connected:
             if socket.events & (POLL_ERR | POLL_HUP):
                 self._connection_failed(_socket_error(socket), now_ns)
                 return
             if not socket.events & POLL_OUT:
                 return
-            self._is_connected = True
+            self.is_connected = True
             self._client.has_met_guest = True
-            self._connected_ns = now_ns
+            self.connected_ns = now_ns
         if self._send(socket, now_ns):
             self._receive(socket, now_ns)
 
+    def save(self) -> State:
+        state = save_fields(self, 1, self.FIELDS)
+        state["socket"] = None if self._socket is None else self._socket.serial
+        state["response"] = self._response.save()
+        return state
+
+    def load(self, state: State, socket: TcpSocket | None) -> None:
+        load_fields(self, 1, self.FIELDS, state)
+        self._response = Response(self._client.spec.path)
+        self._response.load(state["response"])
+        self._socket = socket
+        if socket is not None:
+            socket.owner = self
+
     def _send(self, socket: TcpSocket, now_ns: int) -> bool:
         """Send what is left of the request. False: the request has failed."""
-        while self._unsent:
-            count = socket.send(self._unsent)
+        while self.unsent:
+            count = socket.send(self.unsent)
             if count == -EAGAIN or count == 0:
                 break
             if count < 0:
                 self._end(now_ns, f"send: errno {-count}")
                 return False
-            self._unsent = self._unsent[count:]
+            self.unsent = self.unsent[count:]
         return True
 
     def _receive(self, socket: TcpSocket, now_ns: int) -> None:
@@ -262,7 +319,7 @@ class _Worker:
                     self._end(now_ns, f"receive: errno {-data}")
                 return
             if data:
-                self._first_byte_ns = self._first_byte_ns or now_ns
+                self.first_byte_ns = self.first_byte_ns or now_ns
                 response.feed(data)
             else:
                 response.finish()
@@ -275,18 +332,18 @@ class _Worker:
         response = self._response
         result = SimRequest(
             now_ns,
-            self._request or 0,
+            self.request or 0,
             self._number,
             response.status,
             response.body_bytes,
-            self._connected_ns - self._began_ns,
-            max(0, self._first_byte_ns - self._began_ns),
-            now_ns - self._began_ns,
+            self.connected_ns - self.began_ns,
+            max(0, self.first_byte_ns - self.began_ns),
+            now_ns - self.began_ns,
             error,
         )
         if error or not self._client.spec.keepalive or not response.keeps_connection:
             self._close()
-        self._request = None
+        self.request = None
         self.start_at_ns = now_ns
         self._client.record(result)
 

@@ -20,6 +20,7 @@ from leulo.links.sim.spec import SimSpec
 from leulo.links.sim.wire import Wire
 from leulo.net.wire.ethernet import HEADER_BYTES as ETHERNET_BYTES
 from leulo.stack import Stack, StackConfig
+from leulo.state import State, load_fields, save_fields
 
 NAME: Final = "sim"
 _TO_FAR, _TO_HOST, _SECRETS = 1, 2, 3  # streams of chance
@@ -28,6 +29,8 @@ _MAX_ROUNDS: Final = 10_000  # of the far end at one moment
 
 class SimLink:
     """``--net sim:``; `on_finished` tells when the client has done its requests."""
+
+    FIELDS: Final = ("far_ns", "oversized")
 
     def __init__(self, spec: SimSpec, context: LinkContext) -> None:
         """Raises ConfigError if there is no address for the far end."""
@@ -56,8 +59,8 @@ class SimLink:
             context.trace,
         )
         self.client = SimClient(spec, self._stack, context.guest_address, context.trace)
-        self._oversized = 0
-        self._far_ns = 0  # the far end's time
+        self.oversized = 0
+        self.far_ns = 0  # the far end's time
         self._rounds = 0  # at this very moment
 
     def on_finished(self, hook: Callable[[], None]) -> None:
@@ -74,7 +77,7 @@ class SimLink:
         for frame in frames:
             whole = bytes(frame[0]) if len(frame) == 1 else b"".join(frame)
             if len(whole) > longest:
-                self._oversized += 1
+                self.oversized += 1
             else:
                 self._to_far.send(whole, now_ns)
 
@@ -87,11 +90,11 @@ class SimLink:
 
     def advance(self, now_ns: int) -> None:
         while (due := self._next_far_event()) is not None and due <= now_ns:
-            at_ns = max(due, self._far_ns)
-            self._rounds = self._rounds + 1 if at_ns == self._far_ns else 0
+            at_ns = max(due, self.far_ns)
+            self._rounds = self._rounds + 1 if at_ns == self.far_ns else 0
             if self._rounds > _MAX_ROUNDS:
                 raise LeuloBug(f"the far end of the simulated wire never gets past {at_ns} ns")
-            self._far_ns = at_ns
+            self.far_ns = at_ns
             self._serve_far_end(at_ns)
         frames = self._to_host.arrived(now_ns)
         if frames:
@@ -104,7 +107,7 @@ class SimLink:
             "frames_out": self._to_far.frames,
             "bytes_in": self._to_host.bytes,
             "bytes_out": self._to_far.bytes,
-            "dropped_oversized": self._oversized,
+            "dropped_oversized": self.oversized,
             "requests_ok": client.ok,
             "requests_failed": client.failed,
             "connects_refused": client.refused,
@@ -117,7 +120,31 @@ class SimLink:
     def close(self) -> None:
         """Nothing of the host was taken."""
 
+    def save(self) -> State:
+        """Frames under way, the far end's stack and the client, as plain data."""
+        state = save_fields(self, 1, self.FIELDS)
+        for name, part in self._parts():
+            state[name] = part.save()
+        return state
+
+    def load(self, state: State) -> None:
+        """Into a link of the same options. Raises ValueError on another version."""
+        load_fields(self, 1, self.FIELDS, state)
+        self._rounds = 0
+        for name, part in self._parts():
+            part.load(state[name])
+
     # The far end
+
+    def _parts(self) -> tuple[tuple[str, Wire | Chance | Stack | SimClient], ...]:
+        """What has a state of its own, in the order in which it is loaded."""
+        return (
+            ("to_far", self._to_far),
+            ("to_host", self._to_host),
+            ("secrets", self._secrets),
+            ("stack", self._stack),
+            ("client", self.client),
+        )
 
     def _next_far_event(self) -> int | None:
         earliest = self._to_far.next_arrival()

@@ -10,6 +10,8 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from leulo.state import State, load_fields, save_fields
+
 MAX_HEADER_BYTES: Final = 16_384
 LINE_BYTES: Final = 16
 
@@ -32,6 +34,16 @@ def expected_bytes(offset: int, length: int) -> bytes:
 class Response:
     """Feed it what arrives; then ask ``is_complete``, ``error`` and the rest."""
 
+    FIELDS: Final = (
+        "status",
+        "body_bytes",
+        "error",
+        "is_complete",
+        "keeps_connection",
+        "is_in_body",
+        "left",
+    )
+
     def __init__(self, path: str) -> None:
         self.status = 0
         self.body_bytes = 0
@@ -40,8 +52,8 @@ class Response:
         self.keeps_connection = True
         self._known = expected_length(path)
         self._head = bytearray()
-        self._in_body = False
-        self._left: int | None = None  # bytes of the body to come; None: until the end
+        self.is_in_body = False
+        self.left: int | None = None  # bytes of the body to come; None: until the end
 
     def feed(self, data: bytes) -> None:
         """The next bytes. After an error or the end everything is ignored or an error."""
@@ -50,7 +62,7 @@ class Response:
         if self.is_complete:
             self.error = "bytes after the response"
             return
-        if self._in_body:
+        if self.is_in_body:
             self._check(data)
             return
         self._head += data
@@ -61,10 +73,10 @@ class Response:
             return
         head, body = bytes(self._head[:end]), bytes(self._head[end + 4 :])
         self._head.clear()
-        self._in_body = True
+        self.is_in_body = True
         self._parse(head)
         if not self.error:
-            self.is_complete = self._left == 0
+            self.is_complete = self.left == 0
             if body:
                 self.feed(body)
 
@@ -72,13 +84,20 @@ class Response:
         """The connection has ended: is that the end of the response?"""
         if self.is_complete or self.error:
             return
-        if self._in_body and self._left is None:
+        if self.is_in_body and self.left is None:
             self.is_complete = True
             self.keeps_connection = False
             if self._known is not None and self.body_bytes != self._known:
                 self.error = f"{self.body_bytes} bytes of body, not {self._known}"
         else:
             self.error = "the connection ended inside the response"
+
+    def save(self) -> State:
+        return {**save_fields(self, 1, self.FIELDS), "head": bytes(self._head)}
+
+    def load(self, state: State) -> None:
+        load_fields(self, 1, self.FIELDS, state)
+        self._head[:] = state["head"]
 
     def _parse(self, head: bytes) -> None:
         status_line, *lines = head.split(b"\r\n")
@@ -97,7 +116,7 @@ class Response:
                 if not re.fullmatch(rb"[0-9]{1,15}", value):
                     self.error = "no number in Content-Length"
                     return
-                self._left = int(value)
+                self.left = int(value)
             elif name.lower() == b"connection":
                 self.keeps_connection = value.lower() == b"keep-alive" or (
                     self.keeps_connection and value.lower() != b"close"
@@ -108,17 +127,17 @@ class Response:
             return
         if self.status != 200:
             self.error = f"status {self.status}"
-        elif self._known is not None and self._left not in (None, self._known):
-            self.error = f"Content-Length {self._left}, not {self._known}"
+        elif self._known is not None and self.left not in (None, self._known):
+            self.error = f"Content-Length {self.left}, not {self._known}"
 
     def _check(self, data: bytes) -> None:
-        if self._left is not None:
-            if len(data) > self._left:
+        if self.left is not None:
+            if len(data) > self.left:
                 self.error = "bytes after the response"
                 return
-            self._left -= len(data)
+            self.left -= len(data)
         if self._known is not None and data != expected_bytes(self.body_bytes, len(data)):
             self.error = f"a wrong byte after {self.body_bytes} of body"
             return
         self.body_bytes += len(data)
-        self.is_complete = self._left == 0
+        self.is_complete = self.left == 0
