@@ -406,6 +406,7 @@ def _power_on(engine: Engine) -> State:
         state[f"{name}_selector"], state[f"{name}_flags"] = 0x10, _SEGMENT_DATA
         state[f"{name}_limit"] = 0xFFFFFFFF
     state["cs_selector"], state["cs_flags"], state["cs_limit"] = 8, _SEGMENT_CODE, 0xFFFFFFFF
+    state["tr_flags"] = 0x8B00  # a busy 32-bit TSS of no length, as at a reset but for the length
     state["eflags"] = 2
     state["hflags"] = _HFLAGS_FLAT
     state["cr0"] = 0x11  # PE, ET

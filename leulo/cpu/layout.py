@@ -105,7 +105,8 @@ _STOP_INTERRUPT_CODE: Final = bytes.fromhex("83fe060f94c0c3")  # cmp esi,6; sete
 _REGISTERS: Final = (19, 22, 24, 21, 30, 20, 29, 23)  # UC_X86_REG_EAX, ECX, EDX, EBX, ESP, ...
 
 
-def _problem(what: str) -> EnvironmentProblem:
+def problem(what: str) -> EnvironmentProblem:
+    """The sentence for a build of the library that is not ours."""
     return EnvironmentProblem(
         f"this build of libunicorn {library.VERSION} is not the one the emulated CPU knows "
         f"({what}): install the x86-64 Linux wheel of unicorn {library.VERSION} from PyPI."
@@ -118,7 +119,7 @@ def prove_code() -> None:
         prefix = bytes.fromhex(opcode)
         code = ctypes.string_at(library.address_of(name) + position, len(prefix) + 4)
         if code != prefix + struct.pack("<I", expected):
-            raise _problem(f"{name} differs at byte {position}")
+            raise problem(f"{name} differs at byte {position}")
 
 
 def cpu_address(handle: ctypes.c_void_p) -> int:
@@ -136,7 +137,7 @@ def prove_state(handle: ctypes.c_void_p) -> None:
     env = cpu + CPU_ENV
     stop = ctypes.c_uint64.from_address((handle.value or 0) + UC_STOP_INTERRUPT).value
     if ctypes.string_at(stop, len(_STOP_INTERRUPT_CODE)) != _STOP_INTERRUPT_CODE:
-        raise _problem("uc.stop_interrupt")
+        raise problem("uc.stop_interrupt")
 
     def found(register: int, value: int, offset: int, size: int) -> bool:
         data = value.to_bytes(16, "little")
@@ -145,21 +146,21 @@ def prove_state(handle: ctypes.c_void_p) -> None:
 
     for index, register in enumerate(_REGISTERS):
         if not found(register, 0x51A70000 + 0x1111 * index, ENV_REGS + 8 * index, 8):
-            raise _problem(f"register {index}")
+            raise problem(f"register {index}")
     for name, register, value, offset, size in _SENTINELS:
         if not found(register, value, offset, size):
-            raise _problem(name)
+            raise problem(name)
     for name, register, base, limit, offset in _TABLES:
         table = struct.pack("<HxxxxxxQIIxxxxxxxx", 0, base, limit, 0)
         write(handle, register, ctypes.create_string_buffer(table, 32))
         if ctypes.string_at(env + offset + 8, 12) != struct.pack("<QI", base, limit):
-            raise _problem(name)
+            raise problem(name)
     if struct.unpack("<I", ctypes.string_at(env + ENV_HFLAGS2, 4))[0] & ~0x80 != 1:
-        raise _problem("hflags2")  # GIF, alone: nothing else is on in a new CPU
+        raise problem("hflags2")  # GIF, alone: nothing else is on in a new CPU
     if ctypes.string_at(env + ENV_CPUID_MODEL, 16) != b"QEMU Virtual CPU":
-        raise _problem("cpuid model")
+        raise problem("cpuid model")
     if ctypes.c_uint64.from_address(env + ENV_BYTES - 8).value != handle.value:
-        raise _problem("end of the state")
+        raise problem("end of the state")
 
 
 _SENTINELS: Final = (

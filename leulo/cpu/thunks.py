@@ -18,6 +18,8 @@ allowed over these, and would be a crash over Python's. Calling convention: Syst
   costs 16 ticks, so a storm of faults that never completes an instruction still uses up its budget.
 * ``out``, ``in``: port I/O is for CPL 0 alone, whatever IOPL and the TSS say; ``undefined``:
   SYSENTER and SYSCALL, which we do not have.
+* ``aborts``: instead of libunicorn's calls of abort(). The only one that a guest is known to
+  reach is for a ring change without a TSS (LTR of a null selector); it becomes #TS.
 * ``tick_tsc``, ``clock_tsc``: RDTSC in nanoseconds, of executed code or of the host's clock.
 """
 
@@ -25,12 +27,15 @@ from __future__ import annotations
 
 import ctypes
 import mmap
+import struct
 from functools import cache
 from typing import Final
 
+from leulo.cpu import layout, library
 from leulo.errors import EnvironmentProblem
 
 PAGE_BYTES: Final = 4096
+DATA: Final = 0xC00  # in the page: three addresses that ``aborts`` reads
 EXCEPTION_TICKS: Final = 16
 
 LISTING: Final = """
@@ -210,6 +215,16 @@ tick_tsc:
     ; do not read the host's counter too
     b801000000             mov eax, 1
     c3                     ret
+aborts:
+    ; where cpu_abort would have been returned to
+    488b05cc090000         mov rax, qword ptr [rip + 0x9cc]
+    48390424               cmp qword ptr [rsp], rax
+    7514                   jne 0x24e
+    4881c7508a0000         add rdi, 0x8a50                       ; its first argument, as env
+    be0a000000             mov esi, 0xa
+    31d2                   xor edx, edx
+    ff25ba090000           jmp qword ptr [rip + 0x9ba]           ; #TS(0); does not return
+    ff25bc090000           jmp qword ptr [rip + 0x9bc]           ; the C library's abort
 """
 
 
@@ -237,6 +252,13 @@ def install() -> dict[str, int]:
     code, labels = assemble()
     page = mmap.mmap(-1, PAGE_BYTES)
     page.write(code)
+    caller, slot = _abort_slot()
+    addresses = (
+        caller,
+        library.address_of(layout.RAISE),
+        ctypes.cast(ctypes.CDLL(None).abort, ctypes.c_void_p).value or 0,
+    )
+    page[DATA : DATA + 24] = struct.pack("<3Q", *addresses)
     base = ctypes.addressof(ctypes.c_char.from_buffer(page))  # this also keeps it mapped
     protect = ctypes.CDLL(None, use_errno=True).mprotect
     protect.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
@@ -246,7 +268,24 @@ def install() -> dict[str, int]:
             f"(mprotect: error {ctypes.get_errno()})."
         )
     _pages.append(page)
+    ctypes.c_uint64.from_address(slot).value = base + labels["aborts"]
     return {name: base + offset for name, offset in labels.items()}
+
+
+def _abort_slot() -> tuple[int, int]:
+    """The return address of cpu_abort's call of abort(), and where the library keeps abort.
+
+    The call is ``call rel32`` to a stub ``jmp [rip + rel32]``, whose slot is writable.
+    """
+    function = library.address_of("cpu_abort_x86_64")
+    code = ctypes.string_at(function, 6)
+    if code[:2] != b"\x50\xe8":  # push rax; call
+        raise layout.problem("cpu_abort_x86_64 differs")
+    stub = function + 6 + int.from_bytes(code[2:], "little", signed=True)
+    code = ctypes.string_at(stub, 6)
+    if code[:2] != b"\xff\x25":
+        raise layout.problem("the stub of abort differs")
+    return function + 6, stub + 6 + int.from_bytes(code[2:], "little", signed=True)
 
 
 _pages: Final[list[mmap.mmap]] = []
