@@ -40,7 +40,7 @@ PROGRAMS = {
 def install() -> int:
     """Install the build requirements, then Leulo itself in editable mode with its dev extra."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
-    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    pip = [sys.executable, "-m", "pip", "install", "-qq", "--disable-pip-version-check"]
     print("leulo: installing Python packages (the compiler is 100 MB)", file=sys.stderr)
     # The build requirements go into this environment and not into pip's isolated one, which
     # would unpack the compiler's 400 MB a second time.

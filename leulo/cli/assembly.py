@@ -20,7 +20,7 @@ from leulo.cli.terminal import Terminal
 from leulo.clock import Clock, RealClock, VirtualClock
 from leulo.config import MachineConfig, RunConfig
 from leulo.costs import Costs
-from leulo.errors import EXIT_INTERRUPTED, EXIT_OK, ImageError
+from leulo.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, ImageError
 from leulo.host import Ending, Host, Outcome
 from leulo.links import LinkContext, open_link
 from leulo.links.base import Offload
@@ -48,8 +48,11 @@ def boot(machine_config: MachineConfig, run_config: RunConfig) -> int:
     if run_config.counters is not None:
         write_counters(run_config.counters, counters)
     took_ns = time.monotonic_ns() - began_ns
+    client = messages.client_report(counters)
+    if client:
+        _tell(session.terminal, client)
     _tell(session.terminal, messages.farewell(counters, took_ns))
-    if status != EXIT_OK:
+    if status != EXIT_OK or outcome.ending is not Ending.POWER_OFF:
         _tell(session.terminal, messages.reason(outcome.ending.value, outcome.explanation))
     return status
 
@@ -150,6 +153,8 @@ class _Session:
         """The outcome's, but the escape key ends a run as switching it off does."""
         if outcome.ending is Ending.INTERRUPTED:
             return EXIT_OK if self.terminal.quit_asked else EXIT_INTERRUPTED
+        if outcome.ending is Ending.FINISHED and self._link.counters().get("requests_failed"):
+            return EXIT_FAILED
         return outcome.exit_code
 
     def counters(self) -> dict[str, int]:

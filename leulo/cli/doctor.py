@@ -95,10 +95,14 @@ def _cpu(what: str) -> Finding:
     from leulo.cpu import self_test
 
     result = self_test()
-    if result.passed:
-        return Finding(what, Verdict.GOOD, result.summary)
-    return Finding(what, Verdict.BAD, result.summary, "run `pip install --force-reinstall "
-                   f"unicorn=={UNICORN_VERSION}`; if it stays, please report it")  # fmt: skip
+    if result.is_good:
+        return Finding(what, Verdict.GOOD, f"{len(result.checks)} checks passed")
+    return Finding(
+        what,
+        Verdict.BAD,
+        result.text(),
+        f"pip install --force-reinstall unicorn=={UNICORN_VERSION}; if it stays, please report it",
+    )
 
 
 def _image(what: str) -> Finding:

@@ -114,8 +114,15 @@ _FAREWELL: Final = {
 }
 
 
+def client_report(counters: Mapping[str, int]) -> str:
+    """How the simulated wire's client fared; empty where there is none."""
+    good = counters.get("link.requests_ok", 0)
+    total = good + counters.get("link.requests_failed", 0)
+    return f"leulo: {good} of {total} requests were answered in full" if total else ""
+
+
 def reason(why: str, explanation: str) -> str:
-    """Why the run ended, for an ending that is not a success."""
+    """Why the run ended."""
     return f"leulo: {why}: {explanation}" if explanation else f"leulo: {why}"
 
 
