@@ -31,8 +31,8 @@ IMAGE_NAME: Final = "guest.img"
 ELF_NAME: Final = "guest.elf"
 REFERENCE_NAME: Final = "reference.sha256"
 KERNEL_FOLDERS: Final = ("boot", "kern", "drv", "net")
-# The kernel shares these with the programs: memory functions and 64-bit division.
-SHARED: Final = ("libc/string.c", "libc/div64.c")
+# The kernel shares these with the programs.
+SHARED: Final = ("libc/string.c", "libc/div64.c", "libc/printf.c")
 
 _FLAGS: Final = (
     *("-std=c11", "-O2", "-g", "-Wall", "-Wextra", "-Werror", "-ffreestanding", "-fno-pic"),

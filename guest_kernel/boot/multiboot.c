@@ -20,8 +20,7 @@ struct multiboot {
 
 struct boot_info boot_info;
 
-void multiboot_parse(uint32_t magic, uint32_t info)
-{
+void multiboot_parse(uint32_t magic, uint32_t info) {
     const struct multiboot *multiboot = (const struct multiboot *)info;
 
     if (magic != LOADED_BY_MULTIBOOT || !(multiboot->flags & HAS_MEMORY))
@@ -39,8 +38,7 @@ void multiboot_parse(uint32_t magic, uint32_t info)
     }
 }
 
-void command_line_value(const char *key, char *value, size_t size)
-{
+void command_line_value(const char *key, char *value, size_t size) {
     size_t key_length = strlen(key), length = 0;
 
     for (const char *at = boot_info.command_line; *at; at++) {

@@ -12,14 +12,12 @@
 
 static uint16_t masked = 0xFFFF & ~(1u << CASCADE);
 
-static void set_masks(void)
-{
+static void set_masks(void) {
     outb(MASTER + 1, (uint8_t)masked);
     outb(SLAVE + 1, (uint8_t)(masked >> 8));
 }
 
-void pic_init(void)
-{
+void pic_init(void) {
     outb(MASTER, ICW1_INIT_ICW4);
     outb(SLAVE, ICW1_INIT_ICW4);
     outb(MASTER + 1, VECTOR_IRQ);       /* ICW2: vector of line 0 */
@@ -31,8 +29,7 @@ void pic_init(void)
     set_masks();
 }
 
-void pic_unmask(unsigned n)
-{
+void pic_unmask(unsigned n) {
     masked &= (uint16_t)~(1u << n);
     set_masks();
 }

@@ -12,8 +12,7 @@
 #define SPEAKER_ON 0x02
 #define OUTPUT_2 0x20
 
-void pit_start(unsigned hz, irq_handler tick)
-{
+void pit_start(unsigned hz, irq_handler tick) {
     unsigned divisor = (INPUT_HZ + hz / 2) / hz;
 
     outb(CONTROL, CHANNEL_0_MODE_2);
@@ -22,8 +21,7 @@ void pit_start(unsigned hz, irq_handler tick)
     irq_register(0, tick);
 }
 
-uint64_t pit_measure_tsc(void)
-{
+uint64_t pit_measure_tsc(void) {
     unsigned count = INPUT_HZ / 100;
 
     outb(SPEAKER, (inb(SPEAKER) & ~SPEAKER_ON) | GATE_2);

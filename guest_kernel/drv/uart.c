@@ -22,8 +22,7 @@
 static unsigned fifo_bytes = 1;
 static unsigned room; /* bytes that the transmit FIFO surely takes */
 
-void uart_put(char c)
-{
+void uart_put(char c) {
     if (!room) {
         while (!(inb(LSR) & LSR_THR_EMPTY))
             ;
@@ -33,14 +32,12 @@ void uart_put(char c)
     outb(RBR_THR, (uint8_t)c);
 }
 
-static void uart_interrupt(void)
-{
+static void uart_interrupt(void) {
     while (inb(LSR) & LSR_DATA_READY)
         console_input((char)inb(RBR_THR));
 }
 
-void uart_start(void)
-{
+void uart_start(void) {
     outb(FCR, FCR_ENABLE_CLEAR);
     fifo_bytes = FIFO_BYTES;
     room = 0;

@@ -20,23 +20,20 @@ static int foreground;
 static struct wait_queue readers;
 static struct file *terminal;
 
-static void echo(char c)
-{
+static void echo(char c) {
     if (c == '\n')
         uart_put('\r');
     uart_put(c);
 }
 
-static void line_is_ready(void)
-{
+static void line_is_ready(void) {
     ready_count = end_count;
     wake_all(&readers);
     if (terminal)
         poll_wake(terminal);
 }
 
-void console_input(char c)
-{
+void console_input(char c) {
     if (c == '\r')
         c = '\n';
     if (c == CONTROL('C')) {
@@ -60,8 +57,7 @@ void console_input(char c)
     }
 }
 
-static ssize_t console_read(struct file *file, uintptr_t user, size_t bytes)
-{
+static ssize_t console_read(struct file *file, uintptr_t user, size_t bytes) {
     size_t done = 0;
 
     while (read_count == ready_count) {
@@ -87,8 +83,7 @@ static ssize_t console_read(struct file *file, uintptr_t user, size_t bytes)
     return (ssize_t)done;
 }
 
-static ssize_t console_write(struct file *file, uintptr_t user, size_t bytes)
-{
+static ssize_t console_write(struct file *file, uintptr_t user, size_t bytes) {
     char piece[128];
 
     (void)file;
@@ -105,14 +100,12 @@ static ssize_t console_write(struct file *file, uintptr_t user, size_t bytes)
     return (ssize_t)bytes;
 }
 
-static uint32_t console_poll(struct file *file)
-{
+static uint32_t console_poll(struct file *file) {
     (void)file;
     return POLLOUT | (read_count != ready_count ? POLLIN : 0);
 }
 
-static int console_ioctl(struct file *file, uint32_t request, uintptr_t user)
-{
+static int console_ioctl(struct file *file, uint32_t request, uintptr_t user) {
     int process;
 
     (void)file;
@@ -130,7 +123,6 @@ static const struct file_ops console_ops = {.mode = S_IFCHR,
                                             .poll = console_poll,
                                             .ioctl = console_ioctl};
 
-struct file *console_open(void)
-{
+struct file *console_open(void) {
     return terminal = file_new(&console_ops, NULL, O_RDWR);
 }

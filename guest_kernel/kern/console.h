@@ -4,10 +4,12 @@
 #include <stdarg.h>
 #include <stddef.h>
 
-/* %s %c %d %u %x %p, with ll, a width and a leading 0. Works from the first instruction of C on. */
+/* As printf; works from the first line of C on. */
 void kprintf(const char *format, ...) __attribute__((format(printf, 1, 2)));
 void kvprintf(const char *format, va_list arguments);
-int ksnprintf(char *to, size_t size, const char *format, ...) __attribute__((format(printf, 3, 4)));
+/* libc/printf.c */
+int snprintf(char *to, size_t size, const char *format, ...) __attribute__((format(printf, 3, 4)));
+int vsnprintf(char *to, size_t size, const char *format, va_list arguments);
 
 struct file *console_open(void);
 /* One byte from the line, called by the UART's interrupt. */

@@ -2,7 +2,6 @@
  * can fail returns the negative number. Shared with libc. */
 #pragma once
 
-#define EPERM 1
 #define ENOENT 2
 #define ESRCH 3
 #define EINTR 4
@@ -14,8 +13,6 @@
 #define EAGAIN 11
 #define ENOMEM 12
 #define EFAULT 14
-#define EBUSY 16
-#define ENODEV 19
 #define ENOTDIR 20
 #define EISDIR 21
 #define EINVAL 22
@@ -27,11 +24,7 @@
 #define ENAMETOOLONG 36
 #define ENOSYS 38
 #define ENOTSOCK 88
-#define EDESTADDRREQ 89
-#define EMSGSIZE 90
 #define ENOPROTOOPT 92
-#define EPROTONOSUPPORT 93
-#define ESOCKTNOSUPPORT 94
 #define EOPNOTSUPP 95
 #define EAFNOSUPPORT 97
 #define EADDRINUSE 98
@@ -46,6 +39,5 @@
 #define ETIMEDOUT 110
 #define ECONNREFUSED 111
 #define EHOSTUNREACH 113
-#define EALREADY 114
 #define EINPROGRESS 115
 #define EWOULDBLOCK EAGAIN

@@ -33,8 +33,7 @@ struct elf_segment {
     uint32_t type, offset, address, physical, file_bytes, memory_bytes, flags, align;
 };
 
-static int add_strings(struct arguments *arguments, uintptr_t vector)
-{
+static int add_strings(struct arguments *arguments, uintptr_t vector) {
     for (; vector; vector += sizeof(uint32_t)) {
         uint32_t user;
         if (copyin(&user, vector, sizeof user) < 0)
@@ -53,8 +52,7 @@ static int add_strings(struct arguments *arguments, uintptr_t vector)
     return 0;
 }
 
-int exec_arguments(struct arguments *arguments, uintptr_t argv, uintptr_t envp)
-{
+int exec_arguments(struct arguments *arguments, uintptr_t argv, uintptr_t envp) {
     int result = add_strings(arguments, argv);
 
     arguments->argument_count = arguments->count;
@@ -63,8 +61,7 @@ int exec_arguments(struct arguments *arguments, uintptr_t argv, uintptr_t envp)
 
 /* Map one segment; it ends at *end. */
 static int load_segment(struct address_space *space, const char *file, size_t file_bytes,
-                        const struct elf_segment *segment, uintptr_t *end)
-{
+                        const struct elf_segment *segment, uintptr_t *end) {
     uintptr_t user = segment->address;
     bool is_executable = segment->flags & SEGMENT_EXECUTE;
 
@@ -95,8 +92,7 @@ static int load_segment(struct address_space *space, const char *file, size_t fi
 }
 
 static int load_file(struct address_space *space, const char *file, size_t bytes, uint32_t *entry,
-                     uintptr_t *end)
-{
+                     uintptr_t *end) {
     const struct elf_header *header = (const struct elf_header *)file;
 
     if (bytes < sizeof *header || header->magic != ELF_MAGIC
@@ -122,8 +118,7 @@ static int load_file(struct address_space *space, const char *file, size_t bytes
 }
 
 /* The top page of the stack as on Linux: argc, argv, 0, envp, 0, then the strings. */
-static uintptr_t fill_stack(struct address_space *space, const struct arguments *arguments)
-{
+static uintptr_t fill_stack(struct address_space *space, const struct arguments *arguments) {
     uintptr_t strings = (USER_TOP - arguments->used) & ~15u;
     uintptr_t esp = (strings - (arguments->count + 3) * sizeof(uint32_t)) & ~15u;
     uint32_t *word = space_find(space, esp, false);
@@ -139,8 +134,7 @@ static uintptr_t fill_stack(struct address_space *space, const struct arguments 
 }
 
 int exec_load(const char *path, struct arguments *arguments, struct process *process,
-              struct trap_frame *frame)
-{
+              struct trap_frame *frame) {
     struct address_space space;
     size_t bytes, length = strlen(path);
     uint32_t entry;
@@ -177,7 +171,7 @@ int exec_load(const char *path, struct arguments *arguments, struct process *pro
     for (const char *at = path; *at; at++)
         if (*at == '/')
             name = at + 1;
-    ksnprintf(process->name, sizeof process->name, "%s", name);
+    snprintf(process->name, sizeof process->name, "%s", name);
     *frame = (struct trap_frame){.eip = entry, .cs = SELECTOR_USER_CODE, .eflags = USER_EFLAGS,
                                  .esp = esp, .ss = SELECTOR_USER_DATA};
     return 0;

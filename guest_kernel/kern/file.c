@@ -4,8 +4,7 @@
 #include "kern/mem.h"
 #include "kern/process.h"
 
-struct file *file_new(const struct file_ops *ops, void *data, uint32_t flags)
-{
+struct file *file_new(const struct file_ops *ops, void *data, uint32_t flags) {
     struct file *file = kmalloc(sizeof *file);
 
     if (file)
@@ -13,13 +12,11 @@ struct file *file_new(const struct file_ops *ops, void *data, uint32_t flags)
     return file;
 }
 
-void file_get(struct file *file)
-{
+void file_get(struct file *file) {
     file->references++;
 }
 
-void file_put(struct file *file)
-{
+void file_put(struct file *file) {
     if (--file->references)
         return;
     if (file->ops->close)
@@ -27,15 +24,13 @@ void file_put(struct file *file)
     kfree(file);
 }
 
-struct file *file_of(int descriptor)
-{
+struct file *file_of(int descriptor) {
     struct process *process = process_current();
 
     return (unsigned)descriptor < (unsigned)process->files_size ? process->files[descriptor] : NULL;
 }
 
-int file_install(struct file *file)
-{
+int file_install(struct file *file) {
     struct process *process = process_current();
     int size = process->files_size, n = process->files_low;
 
@@ -57,8 +52,7 @@ int file_install(struct file *file)
     return n;
 }
 
-int file_close(int descriptor)
-{
+int file_close(int descriptor) {
     struct process *process = process_current();
     struct file *file = file_of(descriptor);
 

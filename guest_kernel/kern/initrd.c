@@ -22,8 +22,7 @@ static struct entry *entries;
 static uint32_t entry_count;
 static struct entry root = {.name = "", .mode = S_IFDIR};
 
-static uint32_t field(const char *header, unsigned n)
-{
+static uint32_t field(const char *header, unsigned n) {
     uint32_t value = 0;
 
     for (const char *digit = header + 6 + 8 * n, *end = digit + 8; digit < end; digit++) {
@@ -34,8 +33,7 @@ static uint32_t field(const char *header, unsigned n)
 }
 
 /* Fill `table` (NULL: only count) from the archive in [at, end). */
-static uint32_t scan(const char *at, const char *end, struct entry *table)
-{
+static uint32_t scan(const char *at, const char *end, struct entry *table) {
     uint32_t count = 0;
 
     while ((size_t)(end - at) > HEADER_BYTES && memcmp(at, "070701", 6) == 0) {
@@ -56,8 +54,7 @@ static uint32_t scan(const char *at, const char *end, struct entry *table)
     panic("the initrd is damaged after %u files", count);
 }
 
-void initrd_init(void)
-{
+void initrd_init(void) {
     const char *start = initrd_start, *end = initrd_end;
 
     if (boot_info.module_end) { /* the loader has brought another one */
@@ -71,8 +68,7 @@ void initrd_init(void)
     entry_count = scan(start, end, entries);
 }
 
-static struct entry *find(const char *path)
-{
+static struct entry *find(const char *path) {
     uint32_t length;
 
     while (*path == '/' || (*path == '.' && (path[1] == '/' || !path[1])))
@@ -88,8 +84,7 @@ static struct entry *find(const char *path)
     return NULL;
 }
 
-const char *initrd_pages(const char *path, size_t *bytes)
-{
+const char *initrd_pages(const char *path, size_t *bytes) {
     struct entry *entry = find(path);
 
     if (!entry || (entry->mode & S_IFMT) != S_IFREG || !entry->bytes)
@@ -104,8 +99,7 @@ const char *initrd_pages(const char *path, size_t *bytes)
     return entry->data;
 }
 
-static ssize_t initrd_read(struct file *file, uintptr_t user, size_t bytes)
-{
+static ssize_t initrd_read(struct file *file, uintptr_t user, size_t bytes) {
     const struct entry *entry = file->data;
 
     if (file->offset >= entry->bytes)
@@ -118,8 +112,7 @@ static ssize_t initrd_read(struct file *file, uintptr_t user, size_t bytes)
     return (ssize_t)bytes;
 }
 
-static uint32_t initrd_poll(struct file *file)
-{
+static uint32_t initrd_poll(struct file *file) {
     (void)file;
     return POLLIN;
 }
@@ -127,8 +120,7 @@ static uint32_t initrd_poll(struct file *file)
 static const struct file_ops file_ops = {.mode = S_IFREG, .read = initrd_read, .poll = initrd_poll};
 static const struct file_ops directory_ops = {.mode = S_IFDIR};
 
-int initrd_open(const char *path, uint32_t flags, struct file **made)
-{
+int initrd_open(const char *path, uint32_t flags, struct file **made) {
     struct entry *entry = find(path);
 
     if (!entry)
@@ -142,8 +134,7 @@ int initrd_open(const char *path, uint32_t flags, struct file **made)
     return *made ? 0 : -ENOMEM;
 }
 
-int initrd_content(const struct file *file, const char **data, uint32_t *bytes)
-{
+int initrd_content(const struct file *file, const char **data, uint32_t *bytes) {
     const struct entry *entry = file->data;
 
     if (file->ops != &file_ops && file->ops != &directory_ops)
@@ -153,8 +144,7 @@ int initrd_content(const struct file *file, const char **data, uint32_t *bytes)
     return 1;
 }
 
-int initrd_entries(struct file *file, uintptr_t user, size_t bytes)
-{
+int initrd_entries(struct file *file, uintptr_t user, size_t bytes) {
     const struct entry *directory = file->data;
     uint32_t length = directory->name_length;
     size_t done = 0;

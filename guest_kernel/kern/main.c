@@ -16,8 +16,7 @@
 _Noreturn void kernel_main(uint32_t magic, uint32_t info);
 void provoke(const char *name);
 
-_Noreturn void kernel_main(uint32_t magic, uint32_t info)
-{
+_Noreturn void kernel_main(uint32_t magic, uint32_t info) {
     char init[128], net[32], fault[32];
 
     thread_init();

@@ -22,8 +22,7 @@ static uint16_t *state; /* one for each page of RAM */
 static unsigned first, last, hint, free_count;
 static struct block *free_blocks[MAX_SHIFT + 1];
 
-void page_init(void)
-{
+void page_init(void) {
     uintptr_t start = (uintptr_t)kernel_end;
 
     if (boot_info.module_end > start)
@@ -39,14 +38,12 @@ void page_init(void)
     free_count = last - first;
 }
 
-unsigned pages_free(void)
-{
+unsigned pages_free(void) {
     return free_count;
 }
 
 /* The first free page at or after `from` that begins `count` free ones; 0: none before `end`. */
-static unsigned find(unsigned from, unsigned end, unsigned count)
-{
+static unsigned find(unsigned from, unsigned end, unsigned count) {
     unsigned run = 0;
 
     for (unsigned page = from; page < end; page++) {
@@ -57,8 +54,7 @@ static unsigned find(unsigned from, unsigned end, unsigned count)
     return 0;
 }
 
-void *page_alloc(unsigned count)
-{
+void *page_alloc(unsigned count) {
     unsigned page = 0;
 
     if (!count || count > free_count)
@@ -75,8 +71,7 @@ void *page_alloc(unsigned count)
     return memset((void *)(page * PAGE_BYTES), 0, count * PAGE_BYTES);
 }
 
-void page_free(void *pages, unsigned count)
-{
+void page_free(void *pages, unsigned count) {
     unsigned page = (uintptr_t)pages / PAGE_BYTES;
 
     assert(page >= first && page + count <= last);
@@ -89,8 +84,7 @@ void page_free(void *pages, unsigned count)
     free_count += count;
 }
 
-static unsigned shift_for(size_t bytes)
-{
+static unsigned shift_for(size_t bytes) {
     unsigned shift = MIN_SHIFT;
 
     while (1u << shift < bytes)
@@ -98,8 +92,7 @@ static unsigned shift_for(size_t bytes)
     return shift;
 }
 
-void *kmalloc(size_t bytes)
-{
+void *kmalloc(size_t bytes) {
     if (bytes > 1u << MAX_SHIFT) {
         unsigned pages = (bytes + PAGE_BYTES - 1) / PAGE_BYTES;
         void *block = pages <= LARGE_MAX ? page_alloc(pages) : NULL;
@@ -124,8 +117,7 @@ void *kmalloc(size_t bytes)
     return memset(block, 0, 1u << shift);
 }
 
-void kfree(void *pointer)
-{
+void kfree(void *pointer) {
     struct block *block = pointer;
 
     if (!block)

@@ -31,8 +31,7 @@ static uint64_t kernel_directory[ENTRIES] __attribute__((aligned(4096)));
 static struct address_space kernel_space;
 static uint64_t no_execute; /* the NX bit, 0 on a CPU without it */
 
-static uint32_t cpuid_edx(uint32_t leaf)
-{
+static uint32_t cpuid_edx(uint32_t leaf) {
     uint32_t eax = leaf & 0x80000000u, ebx, ecx = 0, edx;
 
     __asm__("cpuid" : "+a"(eax), "=b"(ebx), "+c"(ecx), "=d"(edx));
@@ -43,13 +42,11 @@ static uint32_t cpuid_edx(uint32_t leaf)
     return edx;
 }
 
-bool paging_has_nx(void)
-{
+bool paging_has_nx(void) {
     return no_execute != 0;
 }
 
-static uint64_t rights_of(uintptr_t address)
-{
+static uint64_t rights_of(uintptr_t address) {
     if (address < PAGE_BYTES || is_stack_guard(address))
         return 0; /* catch null pointers and stacks that run over */
     if (address >= (uintptr_t)kernel_start && address < (uintptr_t)kernel_text_end)
@@ -59,8 +56,7 @@ static uint64_t rights_of(uintptr_t address)
     return PRESENT | WRITABLE | no_execute;
 }
 
-void paging_init(void)
-{
+void paging_init(void) {
     if (!(cpuid_edx(1) & CPUID_PAE))
         panic("this CPU has no PAE; the kernel needs it (QEMU: -cpu qemu32,+nx)");
     if (cpuid_edx(0x80000001u) & CPUID_NX) {
@@ -91,8 +87,7 @@ void paging_init(void)
                      : : "i"(CR4_PAE), "i"(CR0_PG_WP | CR0_EM) : "eax", "memory");
 }
 
-void space_use(const struct address_space *space)
-{
+void space_use(const struct address_space *space) {
     static const struct address_space *used;
 
     if (space == used)
@@ -101,27 +96,23 @@ void space_use(const struct address_space *space)
     write_cr3((uintptr_t)space);
 }
 
-void paging_use_kernel(void)
-{
+void paging_use_kernel(void) {
     space_use(&kernel_space);
 }
 
-static uint64_t *table_of(uint64_t entry)
-{
+static uint64_t *table_of(uint64_t entry) {
     return (uint64_t *)(uintptr_t)(entry & ADDRESS);
 }
 
 /* The entry of `user`'s page; NULL: no table for it. */
-static uint64_t *entry_of(const struct address_space *space, uintptr_t user)
-{
+static uint64_t *entry_of(const struct address_space *space, uintptr_t user) {
     uint64_t directory = table_of(space->pointers[user >> 30])[(user >> 21) % ENTRIES];
 
     return directory & PRESENT ? &table_of(directory)[(user / PAGE_BYTES) % ENTRIES] : NULL;
 }
 
 /* The same, with the table made if need be; NULL: no memory. */
-static uint64_t *entry_for(struct address_space *space, uintptr_t user)
-{
+static uint64_t *entry_for(struct address_space *space, uintptr_t user) {
     uint64_t *directory = &table_of(space->pointers[user >> 30])[(user >> 21) % ENTRIES];
 
     if (!(*directory & PRESENT)) {
@@ -133,8 +124,7 @@ static uint64_t *entry_for(struct address_space *space, uintptr_t user)
     return entry_of(space, user);
 }
 
-int space_create(struct address_space *space)
-{
+int space_create(struct address_space *space) {
     char *directories = page_alloc(2);
 
     if (!directories)
@@ -146,8 +136,7 @@ int space_create(struct address_space *space)
     return 0;
 }
 
-void space_destroy(struct address_space *space)
-{
+void space_destroy(struct address_space *space) {
     space_unmap(space, USER_BASE, USER_TOP);
     for (unsigned i = 0; i < 2 * ENTRIES; i++) {
         uint64_t directory = table_of(space->pointers[1])[i]; /* both directories, neighbours */
@@ -157,8 +146,7 @@ void space_destroy(struct address_space *space)
     page_free(table_of(space->pointers[1]), 2);
 }
 
-int space_map(struct address_space *space, uintptr_t start, uintptr_t end)
-{
+int space_map(struct address_space *space, uintptr_t start, uintptr_t end) {
     unsigned ready = 0;
     char *pages = NULL;
 
@@ -184,8 +172,7 @@ int space_map(struct address_space *space, uintptr_t start, uintptr_t end)
 }
 
 int space_share(struct address_space *space, uintptr_t start, uintptr_t end, const void *kernel,
-                bool is_executable)
-{
+                bool is_executable) {
     uintptr_t page = (uintptr_t)kernel & ~(PAGE_BYTES - 1);
 
     for (uintptr_t user = start & ~(PAGE_BYTES - 1); user < end; user += PAGE_BYTES) {
@@ -200,8 +187,7 @@ int space_share(struct address_space *space, uintptr_t start, uintptr_t end, con
     return 0;
 }
 
-void space_unmap(struct address_space *space, uintptr_t start, uintptr_t end)
-{
+void space_unmap(struct address_space *space, uintptr_t start, uintptr_t end) {
     start = (start + PAGE_BYTES - 1) & ~(PAGE_BYTES - 1);
     for (uintptr_t user = start; user < end;) {
         uint64_t *entry = entry_of(space, user);
@@ -219,8 +205,7 @@ void space_unmap(struct address_space *space, uintptr_t start, uintptr_t end)
     }
 }
 
-int space_copy(struct address_space *to, const struct address_space *from)
-{
+int space_copy(struct address_space *to, const struct address_space *from) {
     for (uintptr_t user = USER_BASE; user < USER_TOP;) {
         uint64_t *entry = entry_of(from, user), *copy;
         if (!entry) {
@@ -245,8 +230,7 @@ int space_copy(struct address_space *to, const struct address_space *from)
     return 0;
 }
 
-void *space_find(const struct address_space *space, uintptr_t user, bool write)
-{
+void *space_find(const struct address_space *space, uintptr_t user, bool write) {
     const uint64_t *entry = entry_of(space, user);
 
     if (!entry || !(*entry & PRESENT) || (write && !(*entry & WRITABLE)))

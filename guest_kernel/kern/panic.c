@@ -18,8 +18,7 @@ struct symbol {
     uint32_t address, name;
 };
 
-const char *symbol_at(uintptr_t address, uint32_t *offset)
-{
+const char *symbol_at(uintptr_t address, uint32_t *offset) {
     const uint32_t *count = (const uint32_t *)symbols_start;
     const struct symbol *symbol = (const struct symbol *)(count + 1), *found = NULL;
 
@@ -34,8 +33,7 @@ const char *symbol_at(uintptr_t address, uint32_t *offset)
     return symbols_start + found->name;
 }
 
-static void print_place(uintptr_t address)
-{
+static void print_place(uintptr_t address) {
     uint32_t offset = 0;
     const char *name = symbol_at(address, &offset);
 
@@ -43,8 +41,7 @@ static void print_place(uintptr_t address)
 }
 
 /* EBP points to the caller's EBP, above it lies the return address; the kernel is built so. */
-void backtrace(uintptr_t frame_pointer)
-{
+void backtrace(uintptr_t frame_pointer) {
     kprintf("called from:\n");
     for (int depth = 0; depth < MAX_FRAMES; depth++) {
         const uintptr_t *frame = (const uintptr_t *)frame_pointer;
@@ -60,8 +57,7 @@ void backtrace(uintptr_t frame_pointer)
     }
 }
 
-static void begin(void)
-{
+static void begin(void) {
     static int panics;
 
     __asm__ volatile("cli");
@@ -70,20 +66,16 @@ static void begin(void)
     kprintf("\n*** kernel panic: ");
 }
 
-static _Noreturn void end(void)
-{
+static _Noreturn void end(void) {
     const struct process *process = process_current();
 
     if (process)
-        kprintf("while %s[%d] ran, in thread \"%s\"\n", process->name, process->pid, current->name);
-    else
-        kprintf("in thread \"%s\"\n", current->name);
+        kprintf("while %s[%d] ran\n", process->name, process->pid);
     kprintf("look up an address: addr2line -e guest.elf -fi ADDRESS\n");
     power_off(STATUS_FAULT);
 }
 
-void panic(const char *format, ...)
-{
+void panic(const char *format, ...) {
     va_list arguments;
 
     begin();
@@ -97,8 +89,7 @@ void panic(const char *format, ...)
 
 /* -fsanitize-trap puts `ud1 kind(%eax), %eax` where behaviour is undefined: 0F B9 40 kind, or
  * 0F B9 00 for kind 0. The kinds are those of LLVM's SanitizerHandler, in its order. */
-static const char *undefined_kind(const uint8_t *code)
-{
+static const char *undefined_kind(const uint8_t *code) {
     static const char *const kinds[] = {
         "integer addition overflow", "builtin unreachable reached", "CFI check failed",
         "integer division overflow", "dynamic type cache miss", "float cast overflow",
@@ -117,8 +108,7 @@ static const char *undefined_kind(const uint8_t *code)
     return kind < sizeof kinds / sizeof *kinds ? kinds[kind] : "undefined behaviour";
 }
 
-void panic_trap(struct trap_frame *frame)
-{
+void panic_trap(struct trap_frame *frame) {
     const char *undefined = frame->vector == 6 ? undefined_kind((const uint8_t *)frame->eip) : NULL;
 
     begin();
@@ -140,8 +130,7 @@ void panic_trap(struct trap_frame *frame)
 }
 
 /* The task behind vector 8 (kern/segments.c): on its own stack, so it works when no other does. */
-void double_fault(void)
-{
+void double_fault(void) {
     struct trap_frame frame;
 
     double_fault_state(&frame);

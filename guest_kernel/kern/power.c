@@ -11,28 +11,24 @@
 #define KEYBOARD_COMMAND 0x64
 #define KEYBOARD_PULSE_RESET 0xFE
 
-static _Noreturn void stand_still(void)
-{
+static _Noreturn void stand_still(void) {
     for (;;)
         __asm__ volatile("cli; hlt");
 }
 
-_Noreturn void power_off(uint32_t status)
-{
+_Noreturn void power_off(uint32_t status) {
     outl(DEBUG_EXIT, status);
     outw(QEMU_ACPI_PM1, QEMU_ACPI_S5); /* QEMU without -device isa-debug-exit */
     kprintf("the machine does not switch itself off; end it from outside\n");
     stand_still();
 }
 
-_Noreturn void power_restart(void)
-{
+_Noreturn void power_restart(void) {
     outb(KEYBOARD_COMMAND, KEYBOARD_PULSE_RESET);
     kprintf("the machine does not restart itself; end it from outside\n");
     stand_still();
 }
 
-bool power_is_leulo(void)
-{
+bool power_is_leulo(void) {
     return inl(LEULO_GATE_PORT) == LEULO_GATE_MAGIC;
 }

@@ -16,8 +16,7 @@ static struct process processes[MAX_PROCESSES];
 static struct process *init;
 static int last_pid;
 
-static struct process *new_process(struct process *parent)
-{
+static struct process *new_process(struct process *parent) {
     for (struct process *process = processes; process < processes + MAX_PROCESSES; process++)
         if (!process->pid) {
             *process = (struct process){.parent = parent, .files_size = FIRST_FILES};
@@ -33,8 +32,7 @@ static struct process *new_process(struct process *parent)
 }
 
 /* Give back everything but the slot: the parent may still ask for the status. */
-static void release(struct process *process)
-{
+static void release(struct process *process) {
     for (int i = 0; i < process->files_size; i++)
         if (process->files[i])
             file_put(process->files[i]);
@@ -47,8 +45,7 @@ static void release(struct process *process)
 }
 
 /* "PATH,argument,...": commas, because a blank ends a word of the command line. */
-static void split_words(struct arguments *arguments, const char *words)
-{
+static void split_words(struct arguments *arguments, const char *words) {
     arguments->count = 1;
     do {
         arguments->text[arguments->used++] = *words == ',' ? 0 : *words;
@@ -58,8 +55,7 @@ static void split_words(struct arguments *arguments, const char *words)
     arguments->argument_count = arguments->count;
 }
 
-void process_start_init(const char *words)
-{
+void process_start_init(const char *words) {
     struct trap_frame frame;
     struct process *process = init = new_process(NULL);
     struct arguments *arguments = kmalloc(sizeof *arguments);
@@ -76,11 +72,10 @@ void process_start_init(const char *words)
     console->references = 3;
     for (int i = 0; i < 3; i++)
         process->files[i] = console;
-    process->thread = thread_start_user(process, &frame);
+    process->thread = thread_start(process, &frame);
 }
 
-int process_fork(const struct trap_frame *frame)
-{
+int process_fork(const struct trap_frame *frame) {
     struct process *parent = process_current(), *child = new_process(parent);
     struct trap_frame child_frame = *frame;
 
@@ -94,7 +89,7 @@ int process_fork(const struct trap_frame *frame)
             file_get(child->files[i]);
     child_frame.eax = 0;
     if (space_create(&child->space) == 0 && space_copy(&child->space, &parent->space) == 0)
-        child->thread = thread_start_user(child, &child_frame);
+        child->thread = thread_start(child, &child_frame);
     if (!child->thread) {
         release(child);
         space_use(&parent->space);
@@ -104,8 +99,7 @@ int process_fork(const struct trap_frame *frame)
     return child->pid;
 }
 
-int process_exec(const char *path, uintptr_t argv, uintptr_t envp, struct trap_frame *frame)
-{
+int process_exec(const char *path, uintptr_t argv, uintptr_t envp, struct trap_frame *frame) {
     struct process *process = process_current();
     struct arguments *arguments = kmalloc(sizeof *arguments);
     int result = arguments ? exec_arguments(arguments, argv, envp) : -ENOMEM;
@@ -116,8 +110,7 @@ int process_exec(const char *path, uintptr_t argv, uintptr_t envp, struct trap_f
     return result;
 }
 
-_Noreturn void process_exit(int status)
-{
+_Noreturn void process_exit(int status) {
     struct process *process = process_current();
 
     if (process == init) {
@@ -136,8 +129,7 @@ _Noreturn void process_exit(int status)
     thread_exit();
 }
 
-int process_wait(int pid, bool is_waiting, int *status)
-{
+int process_wait(int pid, bool is_waiting, int *status) {
     struct process *parent = process_current();
 
     for (;;) {
@@ -163,8 +155,7 @@ int process_wait(int pid, bool is_waiting, int *status)
     }
 }
 
-int process_kill(int pid, int signal)
-{
+int process_kill(int pid, int signal) {
     for (struct process *process = processes; process < processes + MAX_PROCESSES; process++)
         if (pid > 0 && process->pid == pid && !process->is_zombie) {
             if (signal) { /* 0 only asks whether the process is there */
@@ -176,8 +167,7 @@ int process_kill(int pid, int signal)
     return -ESRCH;
 }
 
-uintptr_t process_brk(uintptr_t end)
-{
+uintptr_t process_brk(uintptr_t end) {
     struct process *process = process_current();
     uintptr_t now = process->brk_end;
 

@@ -7,7 +7,7 @@
 #include "kern/paging.h"
 #include "kern/thread.h"
 
-#define MAX_PROCESSES 28 /* a few threads are the kernel's */
+#define MAX_PROCESSES (MAX_THREADS - 1)
 #define MAX_FILES 4096
 #define STACK_BYTES 0x10000u /* user stack, below USER_TOP */
 
@@ -30,7 +30,7 @@ struct process {
     char name[16];
 };
 
-/* The running process; NULL in a kernel thread. */
+/* The running process; NULL in the idle thread. */
 static inline struct process *process_current(void) {
     return current->process;
 }

@@ -10,16 +10,14 @@ void provoke(const char *name); /* from kern/main.c */
 static int *volatile nowhere;
 static volatile int zero, most = INT32_MAX, sink;
 
-static int overrun(int depth)
-{
+static int overrun(int depth) {
     volatile char room[512];
 
     room[0] = (char)depth;
     return most ? overrun(depth + 1) + room[0] : 0;
 }
 
-void provoke(const char *name)
-{
+void provoke(const char *name) {
     static uint8_t code[] = {0xC3};
     void (*volatile data)(void) = (void (*)(void))(uintptr_t)code;
 

@@ -38,22 +38,19 @@ static uint8_t double_fault_stack[4096] __attribute__((aligned(16)));
 static struct tss double_fault_tss = {.io_map = sizeof(struct tss), .eflags = 2};
 static struct gate idt[256];
 
-static uint64_t tss_descriptor(const struct tss *at)
-{
+static uint64_t tss_descriptor(const struct tss *at) {
     uint64_t base = (uintptr_t)at;
 
     return (sizeof *at - 1) | (base & 0xFFFFFF) << 16 | 0x89ULL << 40 | (base >> 24) << 56;
 }
 
-static void set_gate(unsigned vector, const void *code, uint16_t selector, uint8_t type)
-{
+static void set_gate(unsigned vector, const void *code, uint16_t selector, uint8_t type) {
     uintptr_t offset = (uintptr_t)code;
 
     idt[vector] = (struct gate){(uint16_t)offset, selector, 0, type, (uint16_t)(offset >> 16)};
 }
 
-void segments_init(void)
-{
+void segments_init(void) {
     gdt[SELECTOR_TSS / 8] = tss_descriptor(&tss);
     gdt[SELECTOR_DOUBLE_FAULT / 8] = tss_descriptor(&double_fault_tss);
     struct {
@@ -87,14 +84,12 @@ void segments_init(void)
     __asm__ volatile("lidt %0; ltr %w1" : : "m"(idtr), "r"(SELECTOR_TSS) : "memory");
 }
 
-void set_trap_stack(uintptr_t top)
-{
+void set_trap_stack(uintptr_t top) {
     tss.esp0 = top;
 }
 
 /* The processor's state at the double fault, saved into the ordinary TSS by the task switch. */
-void double_fault_state(struct trap_frame *frame)
-{
+void double_fault_state(struct trap_frame *frame) {
     *frame = (struct trap_frame){
         .edi = tss.edi, .esi = tss.esi, .ebp = tss.ebp, .kernel_esp = tss.esp, .ebx = tss.ebx,
         .edx = tss.edx, .ecx = tss.ecx, .eax = tss.eax, .vector = VECTOR_DOUBLE_FAULT,

@@ -10,18 +10,15 @@
 #define MAX_PATH 256
 #define NS_PER_S 1000000000u
 
-static int sys_exit(struct trap_frame *frame)
-{
+static int sys_exit(struct trap_frame *frame) {
     process_exit((int)(frame->ebx & 0xFF) << 8);
 }
 
-static int sys_fork(struct trap_frame *frame)
-{
+static int sys_fork(struct trap_frame *frame) {
     return process_fork(frame);
 }
 
-static int sys_waitpid(struct trap_frame *frame)
-{
+static int sys_waitpid(struct trap_frame *frame) {
     int status, pid = process_wait((int)frame->ebx, !(frame->edx & WNOHANG), &status);
 
     if (pid > 0 && frame->ecx && copyout(frame->ecx, &status, sizeof status) < 0)
@@ -29,8 +26,7 @@ static int sys_waitpid(struct trap_frame *frame)
     return pid;
 }
 
-static int sys_execve(struct trap_frame *frame)
-{
+static int sys_execve(struct trap_frame *frame) {
     char path[MAX_PATH];
     int length = copyin_string(path, frame->ebx, sizeof path);
 
@@ -40,24 +36,20 @@ static int sys_execve(struct trap_frame *frame)
     return result < 0 ? result : 0;
 }
 
-static int sys_getpid(struct trap_frame *frame)
-{
+static int sys_getpid(struct trap_frame *frame) {
     (void)frame;
     return process_current()->pid;
 }
 
-static int sys_kill(struct trap_frame *frame)
-{
+static int sys_kill(struct trap_frame *frame) {
     return process_kill((int)frame->ebx, (int)frame->ecx);
 }
 
-static int sys_brk(struct trap_frame *frame)
-{
+static int sys_brk(struct trap_frame *frame) {
     return (int)process_brk(frame->ebx);
 }
 
-static int sys_reboot(struct trap_frame *frame)
-{
+static int sys_reboot(struct trap_frame *frame) {
     if (frame->ebx != REBOOT_MAGIC1 || frame->ecx != REBOOT_MAGIC2)
         return -EINVAL;
     if (frame->edx == REBOOT_POWER_OFF)
@@ -67,15 +59,13 @@ static int sys_reboot(struct trap_frame *frame)
     return -EINVAL;
 }
 
-static int sys_sched_yield(struct trap_frame *frame)
-{
+static int sys_sched_yield(struct trap_frame *frame) {
     (void)frame;
     thread_yield();
     return 0;
 }
 
-static int sys_nanosleep(struct trap_frame *frame)
-{
+static int sys_nanosleep(struct trap_frame *frame) {
     static struct wait_queue nobody_wakes;
     struct timespec wanted;
 
@@ -87,8 +77,7 @@ static int sys_nanosleep(struct trap_frame *frame)
     return ns && sleep_on(&nobody_wakes, ns) == -EINTR ? -EINTR : 0;
 }
 
-static int sys_clock_gettime(struct trap_frame *frame)
-{
+static int sys_clock_gettime(struct trap_frame *frame) {
     if (frame->ebx != CLOCK_MONOTONIC) /* nobody has told this kernel the time of day */
         return -EINVAL;
     uint64_t now = time_now_ns();
@@ -134,8 +123,7 @@ static system_call *const table[] = {
 };
 
 /* From syscall_entry (kern/trap_entry.S). */
-void syscall_dispatch(struct trap_frame *frame)
-{
+void syscall_dispatch(struct trap_frame *frame) {
     uint32_t number = frame->eax;
 
     if (number < sizeof table / sizeof *table && table[number])

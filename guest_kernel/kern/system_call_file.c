@@ -16,8 +16,7 @@
 #define POLL_QUEUES 32u
 static struct wait_queue pollers[POLL_QUEUES];
 
-int sys_read(struct trap_frame *frame)
-{
+int sys_read(struct trap_frame *frame) {
     struct file *file = file_of((int)frame->ebx);
 
     if (!file)
@@ -29,8 +28,7 @@ int sys_read(struct trap_frame *frame)
     return file->ops->read(file, frame->ecx, frame->edx < MAX_COUNT ? frame->edx : MAX_COUNT);
 }
 
-int sys_write(struct trap_frame *frame)
-{
+int sys_write(struct trap_frame *frame) {
     struct file *file = file_of((int)frame->ebx);
 
     if (!file || !file->ops->write)
@@ -40,8 +38,7 @@ int sys_write(struct trap_frame *frame)
     return file->ops->write(file, frame->ecx, frame->edx < MAX_COUNT ? frame->edx : MAX_COUNT);
 }
 
-int sys_open(struct trap_frame *frame)
-{
+int sys_open(struct trap_frame *frame) {
     char path[MAX_PATH];
     struct file *file;
     int result = copyin_string(path, frame->ebx, sizeof path);
@@ -51,13 +48,11 @@ int sys_open(struct trap_frame *frame)
     return result < 0 ? result : file_install(file);
 }
 
-int sys_close(struct trap_frame *frame)
-{
+int sys_close(struct trap_frame *frame) {
     return file_close((int)frame->ebx);
 }
 
-int sys_lseek(struct trap_frame *frame)
-{
+int sys_lseek(struct trap_frame *frame) {
     struct file *file = file_of((int)frame->ebx);
     const char *data;
     uint32_t bytes;
@@ -76,8 +71,7 @@ int sys_lseek(struct trap_frame *frame)
     return (int)target;
 }
 
-int sys_ioctl(struct trap_frame *frame)
-{
+int sys_ioctl(struct trap_frame *frame) {
     struct file *file = file_of((int)frame->ebx);
 
     if (!file)
@@ -85,8 +79,7 @@ int sys_ioctl(struct trap_frame *frame)
     return file->ops->ioctl ? file->ops->ioctl(file, frame->ecx, frame->edx) : -ENOTTY;
 }
 
-int sys_fcntl(struct trap_frame *frame)
-{
+int sys_fcntl(struct trap_frame *frame) {
     struct file *file = file_of((int)frame->ebx);
 
     if (!file)
@@ -99,8 +92,7 @@ int sys_fcntl(struct trap_frame *frame)
     return 0;
 }
 
-int sys_fstat(struct trap_frame *frame)
-{
+int sys_fstat(struct trap_frame *frame) {
     struct file *file = file_of((int)frame->ebx);
     const char *data;
     struct stat stat = {.st_nlink = 1, .st_blksize = PAGE_BYTES};
@@ -112,16 +104,14 @@ int sys_fstat(struct trap_frame *frame)
     return copyout(frame->ecx, &stat, sizeof stat);
 }
 
-int sys_getdents64(struct trap_frame *frame)
-{
+int sys_getdents64(struct trap_frame *frame) {
     struct file *file = file_of((int)frame->ebx);
 
     return file ? initrd_entries(file, frame->ecx, frame->edx) : -EBADF;
 }
 
 /* sendfile(out, in, &offset or NULL, count): the file's pages go as they are, without a copy. */
-int sys_sendfile(struct trap_frame *frame)
-{
+int sys_sendfile(struct trap_frame *frame) {
     struct file *out = file_of((int)frame->ebx), *in = file_of((int)frame->ecx);
     const char *data;
     uint32_t bytes, offset;
@@ -149,16 +139,14 @@ int sys_sendfile(struct trap_frame *frame)
     return sent;
 }
 
-void poll_wake(struct file *file)
-{
+void poll_wake(struct file *file) {
     for (unsigned i = 0; file->pollers; i++, file->pollers >>= 1)
         if (file->pollers & 1)
             wake_all(&pollers[i]);
 }
 
 /* Look at every descriptor once and write the answers: how many are ready, or -EFAULT. */
-static int poll_once(uintptr_t user, uint32_t count, unsigned queue)
-{
+static int poll_once(uintptr_t user, uint32_t count, unsigned queue) {
     struct pollfd chunk[POLL_CHUNK];
     int ready = 0;
 
@@ -183,8 +171,7 @@ static int poll_once(uintptr_t user, uint32_t count, unsigned queue)
     return ready;
 }
 
-int sys_poll(struct trap_frame *frame)
-{
+int sys_poll(struct trap_frame *frame) {
     int timeout_ms = (int)frame->edx;
     unsigned queue = (unsigned)process_current()->pid % POLL_QUEUES;
     uint64_t now = timeout_ms > 0 ? time_now_ns() : 0;

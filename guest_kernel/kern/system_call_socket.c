@@ -8,16 +8,14 @@
 #define MAX_OPTION 256
 
 /* The socket behind a descriptor: 0, -EBADF or -ENOTSOCK. */
-static int socket_of(uint32_t descriptor, struct file **file)
-{
+static int socket_of(uint32_t descriptor, struct file **file) {
     *file = file_of((int)descriptor);
     if (!*file)
         return -EBADF;
     return (*file)->ops == &socket_ops ? 0 : -ENOTSOCK;
 }
 
-static int address_in(struct sockaddr_storage *address, uintptr_t user, uint32_t bytes)
-{
+static int address_in(struct sockaddr_storage *address, uintptr_t user, uint32_t bytes) {
     if (bytes < sizeof(sa_family_t) || bytes > 128)
         return -EINVAL;
     *address = (struct sockaddr_storage){0};
@@ -25,8 +23,7 @@ static int address_in(struct sockaddr_storage *address, uintptr_t user, uint32_t
 }
 
 /* As accept(2) has it: cut to the caller's room, but tell the whole length. */
-static int address_out(uintptr_t user, uintptr_t user_bytes, const void *address, socklen_t bytes)
-{
+static int address_out(uintptr_t user, uintptr_t user_bytes, const void *address, socklen_t bytes) {
     socklen_t room;
 
     if (copyin(&room, user_bytes, sizeof room) < 0)
@@ -38,16 +35,14 @@ static int address_out(uintptr_t user, uintptr_t user_bytes, const void *address
     return copyout(user_bytes, &bytes, sizeof bytes);
 }
 
-int sys_socket(struct trap_frame *frame)
-{
+int sys_socket(struct trap_frame *frame) {
     struct file *made;
     int result = sock_socket((int)frame->ebx, (int)frame->ecx, (int)frame->edx, &made);
 
     return result < 0 ? result : file_install(made);
 }
 
-int sys_bind(struct trap_frame *frame)
-{
+int sys_bind(struct trap_frame *frame) {
     struct file *file;
     struct sockaddr_storage address;
     int result = socket_of(frame->ebx, &file);
@@ -57,8 +52,7 @@ int sys_bind(struct trap_frame *frame)
     return result < 0 ? result : sock_bind(file, &address, frame->edx);
 }
 
-int sys_connect(struct trap_frame *frame)
-{
+int sys_connect(struct trap_frame *frame) {
     struct file *file;
     struct sockaddr_storage address;
     int result = socket_of(frame->ebx, &file);
@@ -68,16 +62,14 @@ int sys_connect(struct trap_frame *frame)
     return result < 0 ? result : sock_connect(file, &address, frame->edx);
 }
 
-int sys_listen(struct trap_frame *frame)
-{
+int sys_listen(struct trap_frame *frame) {
     struct file *file;
     int result = socket_of(frame->ebx, &file);
 
     return result < 0 ? result : sock_listen(file, (int)frame->ecx);
 }
 
-int sys_accept4(struct trap_frame *frame)
-{
+int sys_accept4(struct trap_frame *frame) {
     struct file *file, *made;
     struct sockaddr_storage peer;
     socklen_t bytes = sizeof peer;
@@ -95,8 +87,7 @@ int sys_accept4(struct trap_frame *frame)
 }
 
 static int name(struct trap_frame *frame,
-                int (*get)(struct file *, struct sockaddr_storage *, socklen_t *))
-{
+                int (*get)(struct file *, struct sockaddr_storage *, socklen_t *)) {
     struct file *file;
     struct sockaddr_storage address;
     socklen_t bytes = sizeof address;
@@ -107,18 +98,15 @@ static int name(struct trap_frame *frame,
     return result < 0 ? result : address_out(frame->ecx, frame->edx, &address, bytes);
 }
 
-int sys_getsockname(struct trap_frame *frame)
-{
+int sys_getsockname(struct trap_frame *frame) {
     return name(frame, sock_getsockname);
 }
 
-int sys_getpeername(struct trap_frame *frame)
-{
+int sys_getpeername(struct trap_frame *frame) {
     return name(frame, sock_getpeername);
 }
 
-int sys_getsockopt(struct trap_frame *frame)
-{
+int sys_getsockopt(struct trap_frame *frame) {
     struct file *file;
     char value[MAX_OPTION];
     socklen_t bytes;
@@ -134,8 +122,7 @@ int sys_getsockopt(struct trap_frame *frame)
     return result < 0 ? result : address_out(frame->esi, frame->edi, value, bytes);
 }
 
-int sys_setsockopt(struct trap_frame *frame)
-{
+int sys_setsockopt(struct trap_frame *frame) {
     struct file *file;
     char value[MAX_OPTION];
     int result = socket_of(frame->ebx, &file);
@@ -147,8 +134,7 @@ int sys_setsockopt(struct trap_frame *frame)
     return sock_setsockopt(file, (int)frame->ecx, (int)frame->edx, value, frame->edi);
 }
 
-int sys_sendto(struct trap_frame *frame)
-{
+int sys_sendto(struct trap_frame *frame) {
     struct file *file;
     struct sockaddr_storage to;
     int result = socket_of(frame->ebx, &file);
@@ -163,8 +149,7 @@ int sys_sendto(struct trap_frame *frame)
                        frame->ebp);
 }
 
-int sys_recvfrom(struct trap_frame *frame)
-{
+int sys_recvfrom(struct trap_frame *frame) {
     struct file *file;
     struct sockaddr_storage from;
     socklen_t bytes = 0;
@@ -181,8 +166,7 @@ int sys_recvfrom(struct trap_frame *frame)
     return got;
 }
 
-int sys_shutdown(struct trap_frame *frame)
-{
+int sys_shutdown(struct trap_frame *frame) {
     struct file *file;
     int result = socket_of(frame->ebx, &file);
 

@@ -20,25 +20,20 @@ struct thread *current = &threads[0]; /* the boot thread, later the idle thread 
 static struct thread *run_first, **run_end = &run_first;
 
 void switch_to(uint32_t *save_esp, uint32_t load_esp);
-void thread_begin_kernel(void);
-void thread_begin_user(void);
+void thread_begin(void);
 
-bool is_stack_guard(uintptr_t address)
-{
+bool is_stack_guard(uintptr_t address) {
     uintptr_t offset = address - (uintptr_t)thread_stacks;
 
     return offset < sizeof thread_stacks && offset % sizeof(struct stack) < PAGE_BYTES;
 }
 
-void thread_init(void)
-{
+void thread_init(void) {
     current->state = THREAD_RUNNING;
-    current->name = "idle";
     current->stack_top = (uintptr_t)(&thread_stacks[0] + 1);
 }
 
-static void make_ready(struct thread *thread)
-{
+static void make_ready(struct thread *thread) {
     thread->state = THREAD_READY;
     thread->run_next = NULL;
     *run_end = thread;
@@ -46,8 +41,7 @@ static void make_ready(struct thread *thread)
 }
 
 /* Give the CPU to the next ready thread; the caller has put `current` where it belongs. */
-static void schedule(void)
-{
+static void schedule(void) {
     struct thread *previous = current, *next = run_first;
 
     if (next) {
@@ -69,8 +63,7 @@ static void schedule(void)
     switch_to(&previous->esp, next->esp);
 }
 
-void thread_yield(void)
-{
+void thread_yield(void) {
     if (!run_first)
         return;
     if (current != &threads[0])
@@ -78,8 +71,7 @@ void thread_yield(void)
     schedule();
 }
 
-_Noreturn void thread_idle(void)
-{
+_Noreturn void thread_idle(void) {
     for (;;) {
         thread_yield();
         /* STI takes effect after the next instruction, so no interrupt slips in before HLT. */
@@ -87,8 +79,7 @@ _Noreturn void thread_idle(void)
     }
 }
 
-static void leave_queue(struct thread *thread)
-{
+static void leave_queue(struct thread *thread) {
     struct thread **link = &thread->queue->first;
 
     while (*link != thread)
@@ -97,8 +88,7 @@ static void leave_queue(struct thread *thread)
     thread->queue = NULL;
 }
 
-int sleep_on(struct wait_queue *queue, uint64_t timeout_ns)
-{
+int sleep_on(struct wait_queue *queue, uint64_t timeout_ns) {
     assert(!(eflags() & EFLAGS_IF) && current != &threads[0]);
     if (current->process && current->process->kill_signal)
         return -EINTR;
@@ -112,8 +102,7 @@ int sleep_on(struct wait_queue *queue, uint64_t timeout_ns)
     return current->wake_result;
 }
 
-void wake_all(struct wait_queue *queue)
-{
+void wake_all(struct wait_queue *queue) {
     while (queue->first) {
         struct thread *thread = queue->first;
         leave_queue(thread);
@@ -122,33 +111,27 @@ void wake_all(struct wait_queue *queue)
     }
 }
 
-static void end_sleep(struct thread *thread, int result)
-{
+static void end_sleep(struct thread *thread, int result) {
     leave_queue(thread);
     thread->wake_result = result;
     make_ready(thread);
     attention = 1;
 }
 
-void thread_interrupt(struct thread *thread)
-{
+void thread_interrupt(struct thread *thread) {
     attention = 1;
     if (thread->state == THREAD_SLEEPING)
         end_sleep(thread, -EINTR);
 }
 
-void thread_tick(uint64_t tick)
-{
+void thread_tick(uint64_t tick) {
     attention = 1;
     for (struct thread *thread = threads; thread < threads + MAX_THREADS; thread++)
         if (thread->state == THREAD_SLEEPING && thread->wake_tick <= tick)
             end_sleep(thread, -ETIMEDOUT);
 }
 
-/* A slot with a name and an empty stack; the stack pointer after `bytes` of `top` are pushed, then
- * `begin` and the four registers that switch_to pops. */
-static struct thread *prepare(const char *name, const void *top, unsigned bytes, void (*begin)(void))
-{
+struct thread *thread_start(struct process *process, const struct trap_frame *frame) {
     unsigned n = 1;
 
     while (n < MAX_THREADS && threads[n].state != THREAD_FREE)
@@ -156,37 +139,15 @@ static struct thread *prepare(const char *name, const void *top, unsigned bytes,
     if (n == MAX_THREADS)
         return NULL;
     uintptr_t stack_top = (uintptr_t)(&thread_stacks[n] + 1);
-    uint32_t *esp = memcpy((void *)(stack_top - bytes), top, bytes);
-    *--esp = (uintptr_t)begin;
-    esp -= 4;
-    esp[0] = 0; /* EBP: the end of a backtrace */
-    threads[n] = (struct thread){.esp = (uintptr_t)esp, .stack_top = stack_top, .name = name};
+    /* What switch_to pops: EBP (0 ends a backtrace), EDI, ESI, EBX, and where to go on. */
+    uint32_t *esp = memcpy((void *)(stack_top - sizeof *frame), frame, sizeof *frame);
+    memcpy(esp -= 5, (uint32_t[]){0, 0, 0, 0, (uintptr_t)thread_begin}, 20);
+    threads[n] = (struct thread){(uintptr_t)esp, .process = process, .stack_top = stack_top};
+    make_ready(&threads[n]);
     return &threads[n];
 }
 
-struct thread *thread_start(const char *name, void (*entry)(void *), void *argument)
-{
-    uintptr_t top[2] = {(uintptr_t)entry, (uintptr_t)argument};
-    struct thread *thread = prepare(name, top, sizeof top, thread_begin_kernel);
-
-    if (thread)
-        make_ready(thread);
-    return thread;
-}
-
-struct thread *thread_start_user(struct process *process, const struct trap_frame *frame)
-{
-    struct thread *thread = prepare(process->name, frame, sizeof *frame, thread_begin_user);
-
-    if (thread) {
-        thread->process = process;
-        make_ready(thread);
-    }
-    return thread;
-}
-
-_Noreturn void thread_exit(void)
-{
+_Noreturn void thread_exit(void) {
     current->state = THREAD_FREE; /* nobody can take the slot before we are off its stack */
     schedule();
     panic("a dead thread runs");

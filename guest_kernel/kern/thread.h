@@ -28,9 +28,8 @@ struct thread {
     struct wait_queue *queue;  /* where it sleeps, or NULL */
     uint64_t wake_tick;        /* tick that ends the sleep */
     int wake_result;           /* what sleep_on() returns */
-    struct process *process;   /* NULL: a kernel thread */
+    struct process *process;   /* NULL: the idle thread */
     uintptr_t stack_top;
-    const char *name;
 };
 
 extern struct thread *current;
@@ -43,14 +42,11 @@ int sleep_on(struct wait_queue *queue, uint64_t timeout_ns);
 void wake_all(struct wait_queue *queue);
 /* Let the others go first. */
 void thread_yield(void);
-/* A thread of the kernel's own; NULL when all slots are taken. `entry` must not return. */
-struct thread *thread_start(const char *name, void (*entry)(void *), void *argument);
-
 /* For the rest of the kernel itself. */
 void thread_init(void);
 _Noreturn void thread_idle(void); /* the boot thread ends here and runs when no other can */
 /* A thread that enters user mode as `frame` says, in `process`; NULL: no slot. */
-struct thread *thread_start_user(struct process *process, const struct trap_frame *frame);
+struct thread *thread_start(struct process *process, const struct trap_frame *frame);
 _Noreturn void thread_exit(void);
 void thread_interrupt(struct thread *thread); /* end its sleep with -EINTR */
 void thread_tick(uint64_t tick);

@@ -9,20 +9,17 @@ static uint64_t ticks, base_ns, base_tsc;
 static uint32_t scale;
 static unsigned shift;
 
-static void tick(void)
-{
+static void tick(void) {
     thread_tick(++ticks);
 }
 
-void time_init(void)
-{
+void time_init(void) {
     pit_start(TICKS_PER_S, tick);
     if (!power_is_leulo()) /* Leulo tells the rate in its first hypercall: saves 10 ms */
         time_set_tsc_hz(pit_measure_tsc());
 }
 
-void time_set_tsc_hz(uint64_t hz)
-{
+void time_set_tsc_hz(uint64_t hz) {
     uint64_t now = time_now_ns(), ns_per_s = 1000000000u;
 
     if (!hz)
@@ -34,8 +31,7 @@ void time_set_tsc_hz(uint64_t hz)
     base_ns = now;
 }
 
-uint64_t time_now_ns(void)
-{
+uint64_t time_now_ns(void) {
     if (!scale)
         return ticks * TICK_NS;
     uint64_t passed = rdtsc() - base_tsc;
@@ -43,7 +39,6 @@ uint64_t time_now_ns(void)
     return base_ns + (high << (32 - shift)) + (low >> shift);
 }
 
-uint64_t time_tick_after(uint64_t ns)
-{
+uint64_t time_tick_after(uint64_t ns) {
     return ticks + 1 + (ns + TICK_NS - 1) / TICK_NS;
 }

@@ -24,20 +24,17 @@ static const char *const names[] = {
     "segment not present", "stack fault", "general protection", "page fault", "reserved",
     "floating point", "alignment", "machine check", "SIMD floating point"};
 
-const char *trap_name(uint32_t vector)
-{
+const char *trap_name(uint32_t vector) {
     return vector < sizeof names / sizeof *names ? names[vector] : "unexpected trap";
 }
 
-void irq_register(unsigned n, irq_handler handler)
-{
+void irq_register(unsigned n, irq_handler handler) {
     assert(n < PIC_LINES && !handlers[n]);
     handlers[n] = handler;
     pic_unmask(n);
 }
 
-static int signal_of(uint32_t vector)
-{
+static int signal_of(uint32_t vector) {
     switch (vector) {
     case 0: case 16: case 19: return SIGFPE;
     case 1: case 3: return SIGTRAP;
@@ -47,8 +44,7 @@ static int signal_of(uint32_t vector)
 }
 
 /* A program did what it may not: one line on the console, and its end. */
-static void kill_program(const struct trap_frame *frame)
-{
+static void kill_program(const struct trap_frame *frame) {
     struct process *process = process_current();
 
     if (frame->vector == PAGE_FAULT)
@@ -64,16 +60,14 @@ static void kill_program(const struct trap_frame *frame)
 }
 
 /* On the way back to user mode with `attention` set. */
-void trap_attend(void)
-{
+void trap_attend(void) {
     attention = 0;
     if (process_current()->kill_signal)
         process_exit(process_current()->kill_signal);
     thread_yield();
 }
 
-void trap(struct trap_frame *frame)
-{
+void trap(struct trap_frame *frame) {
     uint32_t vector = frame->vector;
 
     if (vector >= VECTOR_IRQ && vector < VECTOR_IRQ + PIC_LINES) {

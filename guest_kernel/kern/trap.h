@@ -21,8 +21,7 @@ struct trap_frame {
     uint32_t esp, ss;         /* only if it came from user mode */
 };
 
-static inline int is_from_user(const struct trap_frame *frame)
-{
+static inline int is_from_user(const struct trap_frame *frame) {
     return frame->cs & 3;
 }
 

@@ -43,19 +43,11 @@ trap_common:
         pushl   %esp
         call    trap
         addl    $4, %esp
-        .globl  thread_begin_user
-thread_begin_user:
+        .globl  thread_begin            /* a new thread: switch_to() "returns" here */
+thread_begin:
         popal
         addl    $8, %esp                /* vector, error code */
         iret
-
-/* Where a new thread begins: switch_to() "returns" here. Above on its stack lies a struct
- * trap_frame to enter user mode with, or a function and its argument. */
-        .globl  thread_begin_kernel
-thread_begin_kernel:
-        popl    %eax
-        call    *%eax
-        ud2                             /* it must not return */
 
 /* switch_to(uint32_t *save_esp, uint32_t load_esp): C's saved registers, then the stacks. */
         .globl  switch_to

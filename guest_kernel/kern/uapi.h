@@ -8,22 +8,17 @@
 typedef int ssize_t;
 typedef int pid_t;
 typedef int off_t;
-typedef unsigned int mode_t;
 typedef unsigned int nfds_t;
 typedef unsigned int socklen_t;
 typedef unsigned short sa_family_t;
-typedef uint16_t in_port_t;
-typedef uint32_t in_addr_t;
 typedef int time_t;
 
 /* open, fcntl, lseek, fstat, getdents64 */
 #define O_RDONLY 0
-#define O_WRONLY 1
 #define O_RDWR 2
 #define O_ACCMODE 3
 #define O_NONBLOCK 04000
 #define O_DIRECTORY 0200000
-#define O_CLOEXEC 02000000
 #define F_GETFL 3
 #define F_SETFL 4
 #define SEEK_SET 0
@@ -54,7 +49,6 @@ struct dirent {
 };
 
 /* time */
-#define CLOCK_REALTIME 0
 #define CLOCK_MONOTONIC 1
 struct timespec {
     time_t tv_sec;
@@ -67,16 +61,13 @@ struct timespec {
 #define SIGILL 4
 #define SIGTRAP 5
 #define SIGFPE 8
-#define SIGKILL 9
 #define SIGSEGV 11
-#define SIGTERM 15
 
 /* the console: TIOCSPGRP names the process that ^C kills; 0: none */
 #define TIOCSPGRP 0x5410
 
 /* poll */
 #define POLLIN 0x001
-#define POLLPRI 0x002
 #define POLLOUT 0x004
 #define POLLERR 0x008
 #define POLLHUP 0x010
@@ -94,13 +85,12 @@ struct pollfd {
 #define REBOOT_POWER_OFF 0x4321FEDC
 
 /* sockets */
-#define AF_UNSPEC 0
 #define AF_INET 2
 #define AF_INET6 10
 #define SOCK_STREAM 1
 #define SOCK_DGRAM 2
 #define SOCK_NONBLOCK O_NONBLOCK
-#define SOCK_CLOEXEC O_CLOEXEC
+#define SOCK_CLOEXEC 02000000
 #define SHUT_RD 0
 #define SHUT_WR 1
 #define SHUT_RDWR 2
@@ -111,33 +101,21 @@ struct pollfd {
 #define MSG_MORE 0x8000
 #define SOL_SOCKET 1
 #define SO_REUSEADDR 2
-#define SO_TYPE 3
 #define SO_ERROR 4
-#define SO_SNDBUF 7
-#define SO_RCVBUF 8
-#define SO_KEEPALIVE 9
 #define SO_LINGER 13
-#define SO_REUSEPORT 15
-#define SO_ACCEPTCONN 30
 #define IPPROTO_TCP 6
-#define IPPROTO_UDP 17
 #define TCP_NODELAY 1
-#define TCP_MAXSEG 2
-#define TCP_CORK 3
-#define TCP_INFO 11
-#define TCP_CONGESTION 13
-#define TCP_USER_TIMEOUT 18
 
 struct sockaddr {
     sa_family_t sa_family;
     char sa_data[14];
 };
 struct in_addr {
-    in_addr_t s_addr; /* network byte order */
+    uint32_t s_addr; /* network byte order */
 };
 struct sockaddr_in {
     sa_family_t sin_family;
-    in_port_t sin_port; /* network byte order */
+    uint16_t sin_port; /* network byte order */
     struct in_addr sin_addr;
     char sin_zero[8];
 };
@@ -146,7 +124,7 @@ struct in6_addr {
 };
 struct sockaddr_in6 {
     sa_family_t sin6_family;
-    in_port_t sin6_port;
+    uint16_t sin6_port;
     uint32_t sin6_flowinfo;
     struct in6_addr sin6_addr;
     uint32_t sin6_scope_id;

@@ -5,18 +5,15 @@
 
 int copy_user(void *to, const void *from, size_t bytes); /* kern/trap_entry.S */
 
-int copyin(void *kernel, uintptr_t user, size_t bytes)
-{
+int copyin(void *kernel, uintptr_t user, size_t bytes) {
     return is_user_range(user, bytes) ? copy_user(kernel, (const void *)user, bytes) : -EFAULT;
 }
 
-int copyout(uintptr_t user, const void *kernel, size_t bytes)
-{
+int copyout(uintptr_t user, const void *kernel, size_t bytes) {
     return is_user_range(user, bytes) ? copy_user((void *)user, kernel, bytes) : -EFAULT;
 }
 
-int copyin_string(char *kernel, uintptr_t user, size_t size)
-{
+int copyin_string(char *kernel, uintptr_t user, size_t size) {
     size_t length = 0;
 
     while (length < size) { /* a page at a time: the string may end before one that is missing */
@@ -33,8 +30,7 @@ int copyin_string(char *kernel, uintptr_t user, size_t size)
 }
 
 int user_pieces(uintptr_t user, size_t bytes, bool write, struct piece *pieces, int max,
-                size_t *covered)
-{
+                size_t *covered) {
     int count = 0;
     size_t done = 0;
 

@@ -265,10 +265,10 @@ static void times(void)
     long ms = (b.tv_sec - a.tv_sec) * 1000 + (b.tv_nsec - a.tv_nsec) / 1000000;
     check(ms >= 29 && ms < 2000, "preempted", ms);
     check(waitpid(first, &status, WNOHANG) == 0, "wait-no-hang", 0);
-    check(kill(first, SIGTERM) == 0 && kill(second, SIGKILL) == 0, "kill", 0);
-    check(waitpid(first, &status, 0) == first && status == SIGTERM, "killed-1", status);
-    check(waitpid(second, &status, 0) == second && status == SIGKILL, "killed-2", status);
-    fails(kill(first, SIGTERM), ESRCH, "kill-nobody");
+    check(kill(first, SIGINT) == 0 && kill(second, SIGSEGV) == 0, "kill", 0);
+    check(waitpid(first, &status, 0) == first && status == SIGINT, "killed-1", status);
+    check(waitpid(second, &status, 0) == second && status == SIGSEGV, "killed-2", status);
+    fails(kill(first, SIGINT), ESRCH, "kill-nobody");
     fails(waitpid(first, &status, 0), ECHILD, "wait-nobody");
     clock_gettime(CLOCK_MONOTONIC, &a);
     struct pollfd wanted = {0, POLLIN, 0};
