@@ -96,6 +96,9 @@ class Pic:
 
     def change(self, chip: PicChip, level: int, high: bool) -> None:
         """A line's level has changed."""
+        if not high and not chip.level_triggered >> level & 1:
+            chip.set_line(level, False)  # the end of an edge asks for nothing
+            return
         self.catch_up()
         chip.set_line(level, high)
         self.offer_next()
@@ -118,35 +121,28 @@ class Pic:
 
     def offer_next(self) -> None:
         """Put at the pin what the pair asks for now."""
-        self._primary.set_line(CASCADE_IRQ, self._secondary.pending() is not None)
-        vector = self._vector()
+        primary = self._primary
+        behind = self._secondary.pending()
+        primary.set_line(CASCADE_IRQ, behind is not None)
+        level = primary.pending()
+        vector: int | None = None
+        has_next = False
+        if level is not None:
+            has_next = primary.is_automatic and bool(primary.left_after(level))
+            if level != CASCADE_IRQ or not primary.icw3 >> CASCADE_IRQ & 1:
+                vector = primary.vector_base | level
+            elif not self._secondary_answers():
+                vector = FLOATING_VECTOR
+            elif behind is None:
+                vector = self._secondary.vector_base | SPURIOUS_LEVEL
+            else:
+                vector = self._secondary.vector_base | behind
+                if primary.is_automatic and self._secondary.is_automatic:
+                    has_next = has_next or bool(self._secondary.left_after(behind))
         if vector != self.offered:
             self.offered = vector
             self._pin.post(vector)
-        self.waits_behind = vector is not None and self._has_next()
-
-    def _vector(self) -> int | None:
-        level = self._primary.pending()
-        if level is None:
-            return None
-        if level == CASCADE_IRQ and self._primary.icw3 >> CASCADE_IRQ & 1:
-            if not self._secondary_answers():
-                return FLOATING_VECTOR
-            behind = self._secondary.pending()
-            return self._secondary.vector_base | (SPURIOUS_LEVEL if behind is None else behind)
-        return self._primary.vector_base | level
-
-    def _has_next(self) -> bool:
-        """Will taking the offered vector alone make way for another request?"""
-        level = self._primary.pending()
-        if level is None or not self._primary.is_automatic:
-            return False
-        if self._primary.left_after(level):
-            return True
-        if level == CASCADE_IRQ and self._secondary_answers() and self._secondary.is_automatic:
-            behind = self._secondary.pending()
-            return behind is not None and bool(self._secondary.left_after(behind))
-        return False
+        self.waits_behind = has_next
 
     def _secondary_answers(self) -> bool:
         """Does the secondary take part in an acknowledge of input 2? [8259A ICW3]"""

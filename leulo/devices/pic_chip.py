@@ -91,8 +91,15 @@ class PicChip(BytePorts):
     @property
     def irr(self) -> int:
         """The Interrupt Request Register: latched edges, and level inputs as they are."""
-        level_triggered = self._level_triggered()
-        return self.latched & ~level_triggered | self.lines & level_triggered
+        level_triggered = self.level_triggered
+        if level_triggered:
+            return self.latched & ~level_triggered | self.lines & level_triggered
+        return self.latched
+
+    @property
+    def level_triggered(self) -> int:
+        """Which inputs are, as bits."""
+        return 0xFF if self.icw1 & ICW1_LTIM else self.elcr
 
     @property
     def is_automatic(self) -> bool:
@@ -101,7 +108,7 @@ class PicChip(BytePorts):
 
     def left_after(self, level: int) -> int:
         """The unmasked requests, as bits, that remain when ``level`` has been acknowledged."""
-        return self.irr & ~self.imr & ~(1 << level & ~self._level_triggered())
+        return self.irr & ~self.imr & ~(1 << level & ~self.level_triggered)
 
     def set_line(self, level: int, high: bool) -> None:
         """Input ``level`` (0 to 7) is now high or low."""
@@ -118,8 +125,8 @@ class PicChip(BytePorts):
         if not self.is_ready:
             return None
         level = self._first(self.irr & ~self.imr)
-        if level is None:
-            return None
+        if level is None or not self.isr:
+            return level
         # In the special mask mode a masked level in service holds nobody back.
         in_service = self.isr & ~self.imr if self.special_mask else self.isr
         current = self._first(in_service)
@@ -176,20 +183,17 @@ class PicChip(BytePorts):
     def load(self, state: State) -> None:
         load_fields(self, 1, self.FIELDS, state)
 
-    def _level_triggered(self) -> int:
-        return 0xFF if self.icw1 & ICW1_LTIM else self.elcr
-
     def _rank(self, level: int) -> int:
         """0 for the highest priority, 7 for the lowest."""
         return level - self.lowest - 1 & 7
 
     def _first(self, levels: int) -> int | None:
         """The level of highest priority among the bits of ``levels``."""
-        for step in range(1, 9):
-            level = self.lowest + step & 7
-            if levels >> level & 1:
-                return level
-        return None
+        if not levels:
+            return None
+        highest = self.lowest + 1 & 7
+        turned = (levels >> highest | levels << 8 - highest) & 0xFF
+        return (turned & -turned).bit_length() - 1 + highest & 7
 
     def _begin(self, value: int) -> None:
         """[8259A ICW1]: edges are forgotten, the mask is cleared, level 7 is lowest."""
