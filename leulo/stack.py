@@ -14,7 +14,7 @@ from typing import Final
 
 from leulo.net.arp import ArpCache
 from leulo.net.icmp import IcmpError, IcmpHost
-from leulo.net.ipv4 import Reassembler, Route, receive
+from leulo.net.ipv4 import Reassembler, Route, cut, receive
 from leulo.net.udp import refuse as refuse_udp
 from leulo.net.wire import Buffer, ParseError
 from leulo.net.wire.checksum import sum_words
@@ -100,6 +100,7 @@ class Stack:
         )
         self._output: list[Frame] = []
         self._drops: dict[str, int] = {}
+        self._identification: int = 0  # of packets that may be fragmented [RFC 6864 4.1]
 
     # ------------------------------------------------------------ frames in
 
@@ -298,10 +299,12 @@ class Stack:
             return
         if not is_unicast(source) or self.route.is_broadcast(source):
             source = self.address
-        ip = Ipv4Repr(source, destination, protocol, len(payload), _TTL)
-        frame = b"".join((VNET_PLAIN, bytes(6), self.mac, _TYPE_IPV4, ip.emit(), payload))
-        if not self.arp.send(hop, (frame,), now_ns):
-            self._drop("neighbour_failed")
+        self._identification = (self._identification + 1) & 0xFFFF
+        ip = Ipv4Repr(source, destination, protocol, len(payload), _TTL, 0, self._identification)
+        for packet in cut(ip, payload, self.config.mtu):
+            frame = b"".join((VNET_PLAIN, bytes(6), self.mac, _TYPE_IPV4, packet))
+            if not self.arp.send(hop, (frame,), now_ns):
+                self._drop("neighbour_failed")
 
     # ------------------------------------------------------------ what the engine asks
 
@@ -380,6 +383,7 @@ class Stack:
             "reassembler": self.reassembler.save(),
             "output": [b"".join(frame) for frame in self._output],
             "drops": dict(self._drops),
+            "identification": self._identification,
         }
 
     def load(self, state: State) -> None:
@@ -393,6 +397,7 @@ class Stack:
         self.reassembler.load(state["reassembler"])
         self._output = [(frame,) for frame in state["output"]]
         self._drops = dict(state["drops"])
+        self._identification = state["identification"]
 
     def socket_of(self, serial: int) -> TcpSocket | None:
         """The open socket with this serial number (``TcpSocket.serial``), also after `load`."""

@@ -46,7 +46,9 @@ def connect(tap: Namespace, port: int, seconds: float = 20) -> socket.socket:
 def test_ping_is_answered(tap: Namespace, engine: EngineProcess) -> None:
     assert tap.ping(ADDRESS, count=3) == 3
     assert tap.ping(ADDRESS, size=1400) == 1
-    assert tap.ping(ADDRESS, size=5000) == 1  # in fragments, out too
+    before = engine.ask()["link.frames_out"]
+    assert tap.ping(ADDRESS, size=5000) == 1
+    assert engine.ask()["link.frames_out"] == before + 4  # it went back in fragments
 
 
 def test_closed_port_refuses_at_once(tap: Namespace, engine: EngineProcess) -> None:
