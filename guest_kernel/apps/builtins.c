@@ -9,8 +9,7 @@
 #include <sys/reboot.h>
 #include <unistd.h>
 
-static void list(const char *path, const char *separator)
-{
+static void list(const char *path, const char *separator) {
     DIR *directory = opendir(path);
     struct dirent *entry;
 
@@ -24,8 +23,7 @@ static void list(const char *path, const char *separator)
     closedir(directory);
 }
 
-static void show(const char *path)
-{
+static void show(const char *path) {
     static char block[1024];
     int fd = open(path, O_RDONLY);
     ssize_t got = -1;
@@ -38,8 +36,7 @@ static void show(const char *path)
         close(fd);
 }
 
-static void help(void)
-{
+static void help(void) {
     printf("ls [FOLDER]   cat FILE...   help\n"
            "exit [N]      ends this shell (init starts another)\n"
            "poweroff      ends the machine      reboot   starts it again\n"
@@ -49,8 +46,7 @@ static void help(void)
     printf("\n");
 }
 
-int builtin(int argc, char **argv)
-{
+int builtin(int argc, char **argv) {
     const char *name = argv[0];
 
     if (!strcmp(name, "help"))

@@ -20,8 +20,7 @@ struct client {
 
 static char pattern[PERIODS * PERIOD_BYTES] __attribute__((aligned(4096)));
 
-static void fill_pattern(void)
-{
+static void fill_pattern(void) {
     char *p = pattern;
 
     for (int line = 0; line < CHARACTERS; line++) {
@@ -37,8 +36,7 @@ static void fill_pattern(void)
         memcpy(pattern + i * PERIOD_BYTES, pattern, PERIOD_BYTES);
 }
 
-static void ready(struct connection *c, short events)
-{
+static void ready(struct connection *c, short events) {
     struct client *e = (struct client *)c;
 
     if (events & ~POLLOUT) { /* input, its end, or an error */
@@ -58,8 +56,7 @@ static void ready(struct connection *c, short events)
     }
 }
 
-int main(int argc, char **argv)
-{
+int main(int argc, char **argv) {
     static const struct service chargen = {
         "chargen", 19, sizeof(struct client), POLLIN | POLLOUT, ready, NULL};
 

@@ -5,16 +5,14 @@
 
 static char sink[256 << 10] __attribute__((aligned(4096)));
 
-static void ready(struct connection *c, short events)
-{
+static void ready(struct connection *c, short events) {
     (void)events;
     ssize_t got = recv(c->fd, sink, sizeof sink, 0);
     if (got == 0 || (got < 0 && !is_would_block()))
         connection_close(c);
 }
 
-int main(int argc, char **argv)
-{
+int main(int argc, char **argv) {
     static const struct service discard = {"discard", 9, sizeof(struct connection), POLLIN, ready,
                                            NULL};
 

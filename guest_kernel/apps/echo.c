@@ -19,8 +19,7 @@ struct client {
  * that nothing is ever copied. */
 static char *spare;
 
-static void release(struct client *e)
-{
+static void release(struct client *e) {
     if (spare)
         free(e->buffer);
     else
@@ -28,16 +27,14 @@ static void release(struct client *e)
     e->buffer = NULL;
 }
 
-static void closed(struct connection *c)
-{
+static void closed(struct connection *c) {
     struct client *e = (struct client *)c;
 
     if (e->buffer)
         release(e);
 }
 
-static void ready(struct connection *c, short events)
-{
+static void ready(struct connection *c, short events) {
     struct client *e = (struct client *)c;
 
     (void)events;
@@ -66,8 +63,7 @@ static void ready(struct connection *c, short events)
     connection_want(c, e->buffer ? POLLOUT : POLLIN);
 }
 
-int main(int argc, char **argv)
-{
+int main(int argc, char **argv) {
     static const struct service echo = {"echo", 7, sizeof(struct client), POLLIN, ready, closed};
 
     return serve(&echo, argc, argv);

@@ -17,8 +17,7 @@ static struct {
 static int service_count;
 
 /* Starts /bin/NAME: its process id, or -1. */
-static pid_t start(const char *name)
-{
+static pid_t start(const char *name) {
     char path[PATH_BYTES];
     char *const arguments[] = {(char *)name, NULL};
     pid_t pid = fork();
@@ -31,16 +30,14 @@ static pid_t start(const char *name)
     _exit(127);
 }
 
-static void start_service(const char *name)
-{
+static void start_service(const char *name) {
     if (service_count == SERVICES_MOST)
         return;
     services[service_count].name = name;
     services[service_count++].pid = start(name);
 }
 
-static void report(pid_t pid, int status)
-{
+static void report(pid_t pid, int status) {
     for (int i = 0; i < service_count; i++)
         if (services[i].pid == pid)
             printf("init: %s ended, %s %d\n", services[i].name,
@@ -48,8 +45,7 @@ static void report(pid_t pid, int status)
                    WIFEXITED(status) ? WEXITSTATUS(status) : WTERMSIG(status));
 }
 
-int main(int argc, char **argv)
-{
+int main(int argc, char **argv) {
     static const char *const usual[] = {"httpd", "echo", "discard", "chargen"};
 
     if (argc == 1)

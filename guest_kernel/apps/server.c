@@ -21,8 +21,7 @@ static struct pollfd *polled;
 static struct connection **connections;
 static int used, size;
 
-static int grow(void)
-{
+static int grow(void) {
     int bigger = size ? 2 * size : 64;
     struct pollfd *p = realloc(polled, (size_t)bigger * sizeof *p);
 
@@ -37,8 +36,7 @@ static int grow(void)
     return 0;
 }
 
-static struct connection *connection_open(int fd)
-{
+static struct connection *connection_open(int fd) {
     struct connection *c;
 
     if ((used == size && grow() < 0) || !(c = calloc(1, service->connection_bytes)))
@@ -51,13 +49,11 @@ static struct connection *connection_open(int fd)
     return c;
 }
 
-void connection_want(struct connection *c, short events)
-{
+void connection_want(struct connection *c, short events) {
     polled[c->slot].events = events;
 }
 
-void connection_close(struct connection *c)
-{
+void connection_close(struct connection *c) {
     if (service->closed)
         service->closed(c);
     close(c->fd);
@@ -69,13 +65,11 @@ void connection_close(struct connection *c)
     free(c);
 }
 
-int is_would_block(void)
-{
+int is_would_block(void) {
     return errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR;
 }
 
-static void accept_all(void)
-{
+static void accept_all(void) {
     for (int i = 0; i < ACCEPTS_AT_ONCE; i++) {
         int fd = accept4(polled[0].fd, NULL, NULL, SOCK_NONBLOCK);
         if (fd >= 0 && connection_open(fd))
@@ -92,8 +86,7 @@ static void accept_all(void)
     }
 }
 
-static int open_listener(unsigned short port)
-{
+static int open_listener(unsigned short port) {
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(port)};
     socklen_t length = sizeof address;
     int one = 1, fd = socket(AF_INET, SOCK_STREAM, 0);
@@ -109,8 +102,7 @@ static int open_listener(unsigned short port)
     return fd;
 }
 
-int serve(const struct service *what, int argc, char **argv)
-{
+int serve(const struct service *what, int argc, char **argv) {
     service = what;
     unsigned short port = argc > 1 ? (unsigned short)atoi(argv[1]) : service->port;
     int listener = open_listener(port);

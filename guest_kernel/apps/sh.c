@@ -16,8 +16,7 @@
 #define WORDS_MOST 32
 
 /* Splits the line in place at blanks, but not between quotes: the number of words. */
-static int split(char *line, char **words)
-{
+static int split(char *line, char **words) {
     int count = 0;
 
     while (count < WORDS_MOST - 1) {
@@ -36,8 +35,7 @@ static int split(char *line, char **words)
     return count;
 }
 
-static void execute(char **argv)
-{
+static void execute(char **argv) {
     char path[LINE_BYTES + 8];
 
     snprintf(path, sizeof path, strchr(argv[0], '/') ? "%s" : "/bin/%s", argv[0]);
@@ -47,16 +45,14 @@ static void execute(char **argv)
     _exit(127);
 }
 
-static void say_end(pid_t pid, int status)
-{
+static void say_end(pid_t pid, int status) {
     if (!WIFEXITED(status))
         printf("[%d] ended by signal %d\n", pid, WTERMSIG(status));
     else if (WEXITSTATUS(status) && WEXITSTATUS(status) != 127)
         printf("[%d] ended with status %d\n", pid, WEXITSTATUS(status));
 }
 
-static void run(char **argv, int background)
-{
+static void run(char **argv, int background) {
     int status;
     pid_t pid = fork();
 
@@ -76,8 +72,7 @@ static void run(char **argv, int background)
     tcsetpgrp(STDIN_FILENO, 0);
 }
 
-static void command(char *line)
-{
+static void command(char *line) {
     char *argv[WORDS_MOST];
     int argc = split(line, argv), background = 0;
 
@@ -89,8 +84,7 @@ static void command(char *line)
         run(argv, background);
 }
 
-int main(void)
-{
+int main(void) {
     char line[LINE_BYTES];
     int status;
     pid_t pid;

@@ -12,8 +12,7 @@ struct directory {
     char block[2048] __attribute__((aligned(8)));
 };
 
-DIR *opendir(const char *path)
-{
+DIR *opendir(const char *path) {
     int fd = open(path, O_RDONLY | O_DIRECTORY);
     DIR *d = fd < 0 ? NULL : malloc(sizeof *d);
 
@@ -26,8 +25,7 @@ DIR *opendir(const char *path)
 }
 
 /* The next entry, good until the next call. */
-struct dirent *readdir(DIR *d)
-{
+struct dirent *readdir(DIR *d) {
     if (d->at == d->filled) {
         ssize_t got = getdents64(d->fd, d->block, sizeof d->block);
         if (got <= 0)
@@ -40,8 +38,7 @@ struct dirent *readdir(DIR *d)
     return entry;
 }
 
-int closedir(DIR *d)
-{
+int closedir(DIR *d) {
     int result = close(d->fd);
 
     free(d);

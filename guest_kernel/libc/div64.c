@@ -4,8 +4,7 @@
 
 /* n / d and the rest, by schoolbook: at most one DIV for each 32-bit digit of n where the divisor
  * is short, else bit by bit (a divisor past 2^32 is rare, and then the quotient is short). */
-uint64_t __udivmoddi4(uint64_t n, uint64_t d, uint64_t *rest)
-{
+uint64_t __udivmoddi4(uint64_t n, uint64_t d, uint64_t *rest) {
     uint32_t high = (uint32_t)(n >> 32), low = (uint32_t)n, short_d = (uint32_t)d;
     uint64_t quotient;
 
@@ -32,42 +31,36 @@ uint64_t __udivmoddi4(uint64_t n, uint64_t d, uint64_t *rest)
     return quotient;
 }
 
-uint64_t __udivdi3(uint64_t n, uint64_t d)
-{
+uint64_t __udivdi3(uint64_t n, uint64_t d) {
     return __udivmoddi4(n, d, 0);
 }
 
-uint64_t __umoddi3(uint64_t n, uint64_t d)
-{
+uint64_t __umoddi3(uint64_t n, uint64_t d) {
     uint64_t rest;
 
     __udivmoddi4(n, d, &rest);
     return rest;
 }
 
-static uint64_t size_of(int64_t x)
-{
+static uint64_t size_of(int64_t x) {
     return x < 0 ? -(uint64_t)x : (uint64_t)x;
 }
 
 /* The rest has the sign of n. */
-int64_t __divmoddi4(int64_t n, int64_t d, int64_t *rest)
-{
+int64_t __divmoddi4(int64_t n, int64_t d, int64_t *rest) {
     uint64_t r, q = __udivmoddi4(size_of(n), size_of(d), &r);
 
     *rest = (int64_t)(n < 0 ? -r : r);
     return (int64_t)((n < 0) != (d < 0) ? -q : q);
 }
 
-int64_t __divdi3(int64_t n, int64_t d)
-{
+int64_t __divdi3(int64_t n, int64_t d) {
     int64_t rest;
 
     return __divmoddi4(n, d, &rest);
 }
 
-int64_t __moddi3(int64_t n, int64_t d)
-{
+int64_t __moddi3(int64_t n, int64_t d) {
     int64_t rest;
 
     __divmoddi4(n, d, &rest);

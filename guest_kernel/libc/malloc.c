@@ -19,8 +19,7 @@ struct block {          /* in front of every piece of memory given out */
 static struct block *free_blocks; /* in address order */
 
 /* Puts a block into the free list and joins it with a neighbour it touches. */
-static void insert(struct block *b)
-{
+static void insert(struct block *b) {
     struct block **link = &free_blocks, *before = NULL;
 
     while (*link && *link < b) {
@@ -39,8 +38,7 @@ static void insert(struct block *b)
     }
 }
 
-static int grow(size_t size)
-{
+static int grow(size_t size) {
     size = (size + GROW_BYTES - 1) & ~(size_t)(GROW_BYTES - 1);
     struct block *b = sbrk((intptr_t)size);
 
@@ -51,8 +49,7 @@ static int grow(size_t size)
     return 0;
 }
 
-void *malloc(size_t size)
-{
+void *malloc(size_t size) {
     if (size > (size_t)1 << 30) {
         errno = ENOMEM;
         return NULL;
@@ -78,8 +75,7 @@ void *malloc(size_t size)
     }
 }
 
-void free(void *memory)
-{
+void free(void *memory) {
     struct block *b = (struct block *)memory - 1;
 
     if (!memory)
@@ -89,8 +85,7 @@ void free(void *memory)
     insert(b);
 }
 
-void *calloc(size_t count, size_t size)
-{
+void *calloc(size_t count, size_t size) {
     void *memory = size && count > ((size_t)1 << 30) / size ? NULL : malloc(count * size);
 
     if (memory)
@@ -98,8 +93,7 @@ void *calloc(size_t count, size_t size)
     return memory;
 }
 
-void *realloc(void *old, size_t size)
-{
+void *realloc(void *old, size_t size) {
     size_t had = old ? ((struct block *)old - 1)->size - sizeof(struct block) : 0;
 
     if (old && size <= had)

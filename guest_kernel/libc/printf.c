@@ -14,23 +14,20 @@ struct form {
     int left, zero, width, precision; /* precision -1: none was given */
 };
 
-static void put(struct out *o, const char *text, int count)
-{
+static void put(struct out *o, const char *text, int count) {
     for (; count > 0; count--, o->used++)
         if (o->used + 1 < o->size)
             o->to[o->used] = *text++;
 }
 
-static void repeat(struct out *o, char c, int count)
-{
+static void repeat(struct out *o, char c, int count) {
     for (; count > 0; count--)
         put(o, &c, 1);
 }
 
 /* Text of `length` with a sign or prefix, `zeros` zeros between them, padded to the width. */
 static void put_field(struct out *o, const struct form *f, const char *sign, const char *text,
-                      int length, int zeros)
-{
+                      int length, int zeros) {
     int pad = f->width - (int)strlen(sign) - length - zeros;
 
     if (!f->left)
@@ -43,8 +40,7 @@ static void put_field(struct out *o, const struct form *f, const char *sign, con
 }
 
 static void put_number(struct out *o, struct form *f, const char *sign, unsigned long long value,
-                       unsigned base)
-{
+                       unsigned base) {
     char digits[24], *end = digits + sizeof digits, *p = end;
 
     for (; value >> 32; value /= base) /* 64-bit division only where it is needed */
@@ -57,8 +53,7 @@ static void put_number(struct out *o, struct form *f, const char *sign, unsigned
     put_field(o, f, sign, p, length, least > length ? least - length : 0);
 }
 
-static int read_number(const char **format, va_list *a)
-{
+static int read_number(const char **format, va_list *a) {
     int n = 0;
 
     if (**format == '*') {
@@ -70,8 +65,7 @@ static int read_number(const char **format, va_list *a)
     return n;
 }
 
-static void convert(struct out *o, const char **format, va_list *a)
-{
+static void convert(struct out *o, const char **format, va_list *a) {
     struct form f = {.precision = -1};
     int longs = 0;
 
@@ -112,8 +106,7 @@ static void convert(struct out *o, const char **format, va_list *a)
     }
 }
 
-int vsnprintf(char *to, size_t size, const char *format, va_list arguments)
-{
+int vsnprintf(char *to, size_t size, const char *format, va_list arguments) {
     struct out o = {to, size, 0};
     va_list a;
 
@@ -131,8 +124,7 @@ int vsnprintf(char *to, size_t size, const char *format, va_list arguments)
     return (int)o.used;
 }
 
-int snprintf(char *to, size_t size, const char *format, ...)
-{
+int snprintf(char *to, size_t size, const char *format, ...) {
     va_list a;
     int length;
 

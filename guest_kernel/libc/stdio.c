@@ -6,8 +6,7 @@
 
 #define LINE_BYTES 1024 /* what is longer is cut */
 
-static int print(int fd, const char *format, va_list a)
-{
+static int print(int fd, const char *format, va_list a) {
     char line[LINE_BYTES];
     int length = vsnprintf(line, sizeof line, format, a);
 
@@ -16,8 +15,7 @@ static int print(int fd, const char *format, va_list a)
     return (int)write(fd, line, (size_t)length);
 }
 
-int printf(const char *format, ...)
-{
+int printf(const char *format, ...) {
     va_list a;
     int length;
 
@@ -27,8 +25,7 @@ int printf(const char *format, ...)
     return length;
 }
 
-int dprintf(int fd, const char *format, ...)
-{
+int dprintf(int fd, const char *format, ...) {
     va_list a;
     int length;
 
@@ -38,7 +35,6 @@ int dprintf(int fd, const char *format, ...)
     return length;
 }
 
-void perror(const char *what)
-{
+void perror(const char *what) {
     dprintf(STDERR_FILENO, "%s: %s\n", what, strerror(errno));
 }

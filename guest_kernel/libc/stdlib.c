@@ -2,16 +2,14 @@
 #include <errno.h>
 #include <stdlib.h>
 
-static int digit(char c)
-{
+static int digit(char c) {
     if (c >= '0' && c <= '9')
         return c - '0';
     c |= 0x20; /* lower case */
     return c >= 'a' && c <= 'z' ? c - 'a' + 10 : 99;
 }
 
-unsigned long long strtoull(const char *s, char **end, int base)
-{
+unsigned long long strtoull(const char *s, char **end, int base) {
     unsigned long long value = 0;
     const char *start = s;
     int negative, overflow = 0;
@@ -43,7 +41,6 @@ unsigned long long strtoull(const char *s, char **end, int base)
     return negative ? -value : value;
 }
 
-int atoi(const char *s)
-{
+int atoi(const char *s) {
     return (int)strtoull(s, NULL, 10);
 }

@@ -43,8 +43,7 @@ static const struct {
     {EINPROGRESS, "Operation now in progress"},
 };
 
-char *strerror(int number)
-{
+char *strerror(int number) {
     static char unknown[24];
 
     for (size_t i = 0; i < sizeof errors / sizeof *errors; i++)

@@ -9,8 +9,7 @@
 #define PLAIN_LOOPS __attribute__((optimize("no-tree-loop-distribute-patterns")))
 #endif
 
-void *memcpy(void *restrict to, const void *restrict from, size_t count)
-{
+void *memcpy(void *restrict to, const void *restrict from, size_t count) {
     void *d = to;
     size_t words = count / 4, rest = count % 4;
 
@@ -19,8 +18,7 @@ void *memcpy(void *restrict to, const void *restrict from, size_t count)
     return to;
 }
 
-PLAIN_LOOPS void *memmove(void *to, const void *from, size_t count)
-{
+PLAIN_LOOPS void *memmove(void *to, const void *from, size_t count) {
     char *d = to;
     const char *s = from;
 
@@ -31,8 +29,7 @@ PLAIN_LOOPS void *memmove(void *to, const void *from, size_t count)
     return to;
 }
 
-void *memset(void *to, int byte, size_t count)
-{
+void *memset(void *to, int byte, size_t count) {
     void *d = to;
     size_t words = count / 4, rest = count % 4;
     unsigned value = (unsigned char)byte * 0x01010101u;
@@ -42,8 +39,7 @@ void *memset(void *to, int byte, size_t count)
     return to;
 }
 
-PLAIN_LOOPS int memcmp(const void *a, const void *b, size_t count)
-{
+PLAIN_LOOPS int memcmp(const void *a, const void *b, size_t count) {
     const unsigned char *p = a, *q = b;
 
     for (; count; count--, p++, q++)
@@ -52,8 +48,7 @@ PLAIN_LOOPS int memcmp(const void *a, const void *b, size_t count)
     return 0;
 }
 
-PLAIN_LOOPS void *memchr(const void *in, int byte, size_t count)
-{
+PLAIN_LOOPS void *memchr(const void *in, int byte, size_t count) {
     const unsigned char *p = in;
 
     for (; count; count--, p++)
@@ -62,8 +57,7 @@ PLAIN_LOOPS void *memchr(const void *in, int byte, size_t count)
     return NULL;
 }
 
-PLAIN_LOOPS size_t strlen(const char *s)
-{
+PLAIN_LOOPS size_t strlen(const char *s) {
     const char *end = s;
 
     while (*end)
@@ -71,42 +65,36 @@ PLAIN_LOOPS size_t strlen(const char *s)
     return (size_t)(end - s);
 }
 
-int strncmp(const char *a, const char *b, size_t count)
-{
+int strncmp(const char *a, const char *b, size_t count) {
     for (; count; count--, a++, b++)
         if (*a != *b || !*a)
             return (unsigned char)*a - (unsigned char)*b;
     return 0;
 }
 
-int strcmp(const char *a, const char *b)
-{
+int strcmp(const char *a, const char *b) {
     return strncmp(a, b, (size_t)-1);
 }
 
-static int lower(unsigned char c)
-{
+static int lower(unsigned char c) {
     return c >= 'A' && c <= 'Z' ? c + 'a' - 'A' : c;
 }
 
-int strncasecmp(const char *a, const char *b, size_t count)
-{
+int strncasecmp(const char *a, const char *b, size_t count) {
     for (; count; count--, a++, b++)
         if (lower(*a) != lower(*b) || !*a)
             return lower(*a) - lower(*b);
     return 0;
 }
 
-char *strchr(const char *s, int c)
-{
+char *strchr(const char *s, int c) {
     for (; *s != (char)c; s++)
         if (!*s)
             return NULL;
     return (char *)s;
 }
 
-char *strrchr(const char *s, int c)
-{
+char *strrchr(const char *s, int c) {
     const char *found = NULL;
 
     do
@@ -116,8 +104,7 @@ char *strrchr(const char *s, int c)
     return (char *)found;
 }
 
-char *strstr(const char *in, const char *what)
-{
+char *strstr(const char *in, const char *what) {
     size_t length = strlen(what);
 
     for (; *in || !length; in++)
@@ -126,8 +113,7 @@ char *strstr(const char *in, const char *what)
     return NULL;
 }
 
-size_t strcspn(const char *s, const char *reject)
-{
+size_t strcspn(const char *s, const char *reject) {
     const char *end = s;
 
     while (*end && !strchr(reject, *end))

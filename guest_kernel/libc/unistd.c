@@ -14,31 +14,26 @@ int execve(const char *path, char *const argv[], char *const envp[]);
 int ioctl(int fd, unsigned long request, ...);
 int reboot4(unsigned magic, unsigned magic2, int command, int status);
 
-int execv(const char *path, char *const argv[])
-{
+int execv(const char *path, char *const argv[]) {
     return execve(path, argv, environ);
 }
 
-int tcsetpgrp(int fd, pid_t pid)
-{
+int tcsetpgrp(int fd, pid_t pid) {
     return ioctl(fd, TIOCSPGRP, &pid);
 }
 
-int reboot(int command)
-{
+int reboot(int command) {
     return reboot4(REBOOT_MAGIC1, REBOOT_MAGIC2, command, 0); /* two numbers against accidents */
 }
 
-unsigned sleep(unsigned seconds)
-{
+unsigned sleep(unsigned seconds) {
     struct timespec wanted = {(time_t)seconds, 0};
 
     nanosleep(&wanted, NULL);
     return 0;
 }
 
-void *sbrk(intptr_t increment)
-{
+void *sbrk(intptr_t increment) {
     static char *end;
     char *old = end ? end : brk(NULL), *wanted = old + increment;
 
@@ -50,27 +45,22 @@ void *sbrk(intptr_t increment)
     return old;
 }
 
-void exit(int status)
-{
+void exit(int status) {
     _exit(status); /* no streams to flush: see stdio.h */
 }
 
-void abort(void)
-{
+void abort(void) {
     __builtin_trap(); /* the kernel shows where */
 }
 
-int accept(int fd, struct sockaddr *address, socklen_t *length)
-{
+int accept(int fd, struct sockaddr *address, socklen_t *length) {
     return accept4(fd, address, length, 0);
 }
 
-ssize_t send(int fd, const void *buffer, size_t count, int flags)
-{
+ssize_t send(int fd, const void *buffer, size_t count, int flags) {
     return sendto(fd, buffer, count, flags, NULL, 0);
 }
 
-ssize_t recv(int fd, void *buffer, size_t count, int flags)
-{
+ssize_t recv(int fd, void *buffer, size_t count, int flags) {
     return recvfrom(fd, buffer, count, flags, NULL, NULL);
 }

@@ -12,13 +12,13 @@
 #define TYPE_MASK 0xf
 #define SEND_FLAGS (MSG_DONTWAIT | MSG_NOSIGNAL | MSG_MORE)
 #define RECEIVE_FLAGS (MSG_DONTWAIT | MSG_NOSIGNAL | MSG_PEEK | MSG_WAITALL)
+#define WAIT_FLAGS (MSG_WAITALL | MSG_PEEK) /* a look at the data never waits for all of it */
 #define CAN_RECEIVE (POLLIN | POLLRDHUP | POLLHUP | POLLERR) /* data, its end, or an error */
 #define CAN_SEND (POLLOUT | POLLHUP | POLLERR)
 
 static const struct provider *provider; /* NULL: no network */
 
-void net_init(const char *wanted)
-{
+void net_init(const char *wanted) {
     bool is_known = !*wanted || !strcmp(wanted, "paravirt");
 
     if (is_known)
@@ -28,8 +28,7 @@ void net_init(const char *wanted)
                 is_known ? "no hypercall gate" : "net= names what this kernel does not have");
 }
 
-void net_update(struct socket *s, uint32_t mask)
-{
+void net_update(struct socket *s, uint32_t mask) {
     uint32_t risen = mask & ~s->mask;
 
     s->mask = mask;
@@ -40,22 +39,19 @@ void net_update(struct socket *s, uint32_t mask)
     }
 }
 
-static struct socket *socket_of(struct file *file)
-{
+static struct socket *socket_of(struct file *file) {
     return file->data;
 }
 
 /* Sleep until the mask rises: 0, -EAGAIN if this call must not wait, or -EINTR. */
-static int wait(struct file *file, int flags)
-{
+static int wait(struct file *file, int flags) {
     if (file->flags & O_NONBLOCK || flags & MSG_DONTWAIT)
         return -EAGAIN;
     return sleep_on(&socket_of(file)->waiters, FOREVER);
 }
 
 /* A file for `s`, which belongs to it from now on, also on failure. */
-static int make_file(struct socket *s, int flags, struct file **made)
-{
+static int make_file(struct socket *s, int flags, struct file **made) {
     *made = file_new(&socket_ops, s, (uint32_t)(flags & SOCK_NONBLOCK) | O_RDWR);
     if (*made) {
         s->file = *made;
@@ -66,11 +62,10 @@ static int make_file(struct socket *s, int flags, struct file **made)
     return -ENOMEM;
 }
 
-int sock_socket(int family, int type, int protocol, struct file **made)
-{
+int sock_socket(int family, int type, int protocol, struct file **made) {
     if (!provider)
         return -ENETDOWN;
-    if (type & ~(TYPE_MASK | SOCK_NONBLOCK | SOCK_CLOEXEC))
+    if (type & ~(TYPE_MASK | SOCK_NONBLOCK))
         return -EINVAL;
     struct socket *s = kmalloc(sizeof *s);
     if (!s)
@@ -84,8 +79,7 @@ int sock_socket(int family, int type, int protocol, struct file **made)
 }
 
 /* Is the address as long as its family says? */
-static int check(const struct sockaddr_storage *address, socklen_t bytes)
-{
+static int check(const struct sockaddr_storage *address, socklen_t bytes) {
     if (bytes < sizeof address->ss_family)
         return -EINVAL;
     if (address->ss_family == AF_INET)
@@ -95,21 +89,18 @@ static int check(const struct sockaddr_storage *address, socklen_t bytes)
     return -EAFNOSUPPORT;
 }
 
-static socklen_t length_of(const struct sockaddr_storage *address)
-{
+static socklen_t length_of(const struct sockaddr_storage *address) {
     return address->ss_family == AF_INET6 ? sizeof(struct sockaddr_in6)
                                           : sizeof(struct sockaddr_in);
 }
 
-int sock_bind(struct file *file, const struct sockaddr_storage *address, socklen_t bytes)
-{
+int sock_bind(struct file *file, const struct sockaddr_storage *address, socklen_t bytes) {
     int result = check(address, bytes);
 
     return result < 0 ? result : provider->bind(socket_of(file), address);
 }
 
-int sock_listen(struct file *file, int backlog)
-{
+int sock_listen(struct file *file, int backlog) {
     struct socket *s = socket_of(file);
     int result = provider->listen(s, backlog);
 
@@ -118,34 +109,30 @@ int sock_listen(struct file *file, int backlog)
     return result;
 }
 
-int sock_connect(struct file *file, const struct sockaddr_storage *address, socklen_t bytes)
-{
+int sock_connect(struct file *file, const struct sockaddr_storage *address, socklen_t bytes) {
     struct socket *s = socket_of(file);
-    int result = check(address, bytes), error = 0;
+    int result = check(address, bytes);
 
-    if (result == 0)
+    while (result == 0) {
         result = provider->connect(s, address);
-    if (result == 0 || result == -EINPROGRESS)
-        s->is_connected = true;
-    if (result != -EINPROGRESS)
-        return result;
-    while (!(s->mask & CAN_SEND)) {
-        result = wait(file, 0);
-        if (result < 0)
-            return result == -EAGAIN ? -EINPROGRESS : result;
+        if (result == 0 || result == -EINPROGRESS)
+            s->is_connected = true;
+        if (result != -EINPROGRESS && result != -EALREADY)
+            return result;
+        for (int waited = 0; !(s->mask & CAN_SEND);)
+            if ((waited = wait(file, 0)) < 0)
+                return waited == -EAGAIN ? result : waited;
+        result = 0; /* decided: asked again, the provider tells how */
     }
-    socklen_t size = sizeof error;
-    provider->getsockopt(s, SOL_SOCKET, SO_ERROR, &error, &size);
-    return -error;
+    return result;
 }
 
 int sock_accept(struct file *file, int flags, struct file **made, struct sockaddr_storage *peer,
-                socklen_t *bytes)
-{
+                socklen_t *bytes) {
     struct socket *s = socket_of(file), *accepted = NULL;
     int result;
 
-    if (flags & ~(SOCK_NONBLOCK | SOCK_CLOEXEC))
+    if (flags & ~SOCK_NONBLOCK)
         return -EINVAL;
     for (;;) {
         if (s->mask & CAN_RECEIVE || !s->is_listening) {
@@ -167,42 +154,34 @@ int sock_accept(struct file *file, int flags, struct file **made, struct sockadd
     return make_file(accepted, flags, made);
 }
 
-int sock_getsockname(struct file *file, struct sockaddr_storage *address, socklen_t *bytes)
-{
+int sock_getsockname(struct file *file, struct sockaddr_storage *address, socklen_t *bytes) {
     int result = provider->getsockname(socket_of(file), address);
 
     *bytes = length_of(address);
     return result;
 }
 
-int sock_getpeername(struct file *file, struct sockaddr_storage *address, socklen_t *bytes)
-{
+int sock_getpeername(struct file *file, struct sockaddr_storage *address, socklen_t *bytes) {
     int result = provider->getpeername(socket_of(file), address);
 
     *bytes = length_of(address);
     return result;
 }
 
-int sock_getsockopt(struct file *file, int level, int name, void *value, socklen_t *bytes)
-{
+int sock_getsockopt(struct file *file, int level, int name, void *value, socklen_t *bytes) {
     return provider->getsockopt(socket_of(file), level, name, value, bytes);
 }
 
-int sock_setsockopt(struct file *file, int level, int name, const void *value, socklen_t bytes)
-{
+int sock_setsockopt(struct file *file, int level, int name, const void *value, socklen_t bytes) {
     return provider->setsockopt(socket_of(file), level, name, value, bytes);
 }
 
-int sock_shutdown(struct file *file, int how)
-{
-    if (how < SHUT_RD || how > SHUT_RDWR)
-        return -EINVAL;
+int sock_shutdown(struct file *file, int how) {
     return provider->shutdown(socket_of(file), how);
 }
 
 /* Sends from user memory, or from the kernel's own. A socket that waits takes all [POSIX send]. */
-static ssize_t send(struct file *file, uintptr_t from, bool is_user, size_t bytes, int flags)
-{
+static ssize_t send(struct file *file, uintptr_t from, bool is_user, size_t bytes, int flags) {
     static struct piece pieces[PIECES_MOST]; /* nobody sleeps between filling and using it */
     struct socket *s = socket_of(file);
     size_t sent = 0;
@@ -222,7 +201,7 @@ static ssize_t send(struct file *file, uintptr_t from, bool is_user, size_t byte
             } else {
                 pieces[0] = (struct piece){from + sent, bytes - sent};
             }
-            result = provider->send(s, pieces, count, flags & ~MSG_DONTWAIT);
+            result = provider->send(s, pieces, count, flags & MSG_MORE);
         }
         if (result >= 0) {
             sent += (size_t)result;
@@ -235,60 +214,57 @@ static ssize_t send(struct file *file, uintptr_t from, bool is_user, size_t byte
 }
 
 ssize_t sock_sendto(struct file *file, uintptr_t user, size_t bytes, int flags,
-                    const struct sockaddr_storage *to, socklen_t to_bytes)
-{
+                    const struct sockaddr_storage *to, socklen_t to_bytes) {
     (void)to; /* a stream knows its other side */
     (void)to_bytes;
     return send(file, user, true, bytes, flags);
 }
 
 ssize_t sock_recvfrom(struct file *file, uintptr_t user, size_t bytes, int flags,
-                      struct sockaddr_storage *from, socklen_t *from_bytes)
-{
+                      struct sockaddr_storage *from, socklen_t *from_bytes) {
     static struct piece pieces[PIECES_MOST];
     struct socket *s = socket_of(file);
+    size_t received = 0;
     ssize_t result;
 
     if (flags & ~RECEIVE_FLAGS)
         return -EOPNOTSUPP;
-    if (from) *from_bytes = 0; /* as Linux answers for a stream */
+    if (from)
+        *from_bytes = 0; /* as Linux answers for a stream */
     for (;;) {
+        result = -EAGAIN;
         if (s->mask & CAN_RECEIVE || !s->is_connected) {
             size_t covered;
-            int count = user_pieces(user, bytes, true, pieces, PIECES_MOST, &covered);
-            if (count < 0)
-                return count;
-            result = provider->receive(s, pieces, count, flags & ~MSG_DONTWAIT);
-            if (result != -EAGAIN)
-                return result;
+            int count =
+                user_pieces(user + received, bytes - received, true, pieces, PIECES_MOST, &covered);
+            result = count < 0 ? count : provider->receive(s, pieces, count, flags & MSG_PEEK);
         }
-        if ((result = wait(file, flags)) < 0)
-            return result;
+        if (result > 0)
+            received += (size_t)result;
+        if (result == 0 || received == bytes || (received && (flags & WAIT_FLAGS) != MSG_WAITALL))
+            return (ssize_t)received;
+        if (result < 0 && (result != -EAGAIN || (result = wait(file, flags)) < 0))
+            return received ? (ssize_t)received : result;
     }
 }
 
-static ssize_t socket_read(struct file *file, uintptr_t user, size_t bytes)
-{
+static ssize_t socket_read(struct file *file, uintptr_t user, size_t bytes) {
     return sock_recvfrom(file, user, bytes, 0, NULL, NULL);
 }
 
-static ssize_t socket_write(struct file *file, uintptr_t user, size_t bytes)
-{
+static ssize_t socket_write(struct file *file, uintptr_t user, size_t bytes) {
     return send(file, user, true, bytes, 0);
 }
 
-static ssize_t socket_send_kernel(struct file *file, const void *data, size_t bytes)
-{
+static ssize_t socket_send_kernel(struct file *file, const void *data, size_t bytes) {
     return send(file, (uintptr_t)data, false, bytes, 0);
 }
 
-static uint32_t socket_poll(struct file *file)
-{
+static uint32_t socket_poll(struct file *file) {
     return socket_of(file)->mask;
 }
 
-static void socket_close(struct file *file)
-{
+static void socket_close(struct file *file) {
     provider->close(socket_of(file));
     kfree(file->data);
 }

@@ -32,6 +32,14 @@ def build(sources: Sequence[Path], output: Path) -> None:
     _gcc([*_LINK, "-o", str(output), *map(str, sources), *_libc_objects()])
 
 
+def build_for_guest(sources: Sequence[Path], output: Path) -> None:
+    """The same for the guest's own address space, stripped. Skips if it can't."""
+    if why := _why_not():
+        pytest.skip(why)
+    script = ["-T", str(KERNEL / "user.ld"), "-Wl,-z,noexecstack", "-s"]
+    _gcc([*_LINK, *script, "-o", str(output), *map(str, sources), *_libc_objects()])
+
+
 def sources_of(program: str) -> list[Path]:
     """The files of a program, by `apps/programs`."""
     for line in (KERNEL / "apps" / "programs").read_text().splitlines():

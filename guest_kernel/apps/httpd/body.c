@@ -24,8 +24,7 @@ static struct kept {
 } *kept[KEPT_FILES];
 static int kept_count;
 
-static const char *type_of(const char *path)
-{
+static const char *type_of(const char *path) {
     static const char *const types[][2] = {
         {".html", "text/html; charset=utf-8"}, {".css", "text/css; charset=utf-8"},
         {".svg", "image/svg+xml"},             {".txt", "text/plain; charset=utf-8"},
@@ -44,8 +43,7 @@ static const char *type_of(const char *path)
 static char nothing[HEAD_ROOM];
 
 /* Reads a whole small file into memory: 0, or -1. */
-static int read_file(struct body *body)
-{
+static int read_file(struct body *body) {
     char *memory = malloc(HEAD_ROOM + (size_t)body->size);
     size_t filled = 0;
 
@@ -64,8 +62,7 @@ static int read_file(struct body *body)
     return 0;
 }
 
-static int find_file(struct body *body, const char *path)
-{
+static int find_file(struct body *body, const char *path) {
     char name[PATH_BYTES + 64];
     struct stat about;
 
@@ -118,8 +115,7 @@ static struct {
 } start __attribute__((aligned(4096)));
 static char window[WINDOW_BLOCKS][BLOCK_BYTES] __attribute__((aligned(4096)));
 
-static void write_digits(char *to, uint64_t value, int count)
-{
+static void write_digits(char *to, uint64_t value, int count) {
     while (count--) {
         to[count] = "0123456789abcdef"[value & 15];
         value >>= 4;
@@ -127,8 +123,7 @@ static void write_digits(char *to, uint64_t value, int count)
 }
 
 /* The lines of a fresh block: all zero but the digits that never change. */
-static void prepare_block(char *block)
-{
+static void prepare_block(char *block) {
     for (uint32_t at = 0; at < BLOCK_BYTES; at += LINE_BYTES) {
         write_digits(block + at, at, LINE_BYTES - 1);
         block[at + LINE_BYTES - 1] = '\n';
@@ -136,8 +131,7 @@ static void prepare_block(char *block)
 }
 
 /* Makes `block` the one that begins at number * 64 KiB. */
-static void turn_block(char *block, uint64_t number)
-{
+static void turn_block(char *block, uint64_t number) {
     char upper[UPPER_DIGITS];
 
     write_digits(upper, number, UPPER_DIGITS);
@@ -151,8 +145,7 @@ static void turn_block(char *block, uint64_t number)
             }
 }
 
-char *body_bytes_at(uint64_t offset, uint64_t end, size_t *count)
-{
+char *body_bytes_at(uint64_t offset, uint64_t end, size_t *count) {
     uint64_t number = offset / BLOCK_BYTES;
     size_t within = (size_t)(offset % BLOCK_BYTES);
     char *block;
@@ -176,8 +169,7 @@ char *body_bytes_at(uint64_t offset, uint64_t end, size_t *count)
     return block + within;
 }
 
-static int find_bytes(struct body *body, const char *number)
-{
+static int find_bytes(struct body *body, const char *number) {
     char *end;
 
     if (*number < '0' || *number > '9')
@@ -195,15 +187,13 @@ static int find_bytes(struct body *body, const char *number)
     return 0;
 }
 
-int body_find(struct body *body, const char *path)
-{
+int body_find(struct body *body, const char *path) {
     if (!strncmp(path, "/bytes/", 7))
         return find_bytes(body, path + 7);
     return find_file(body, path);
 }
 
-void body_error(struct body *body, int status)
-{
+void body_error(struct body *body, int status) {
     static struct {
         int status;
         char head[HEAD_ROOM], words[40];
@@ -224,8 +214,7 @@ void body_error(struct body *body, int status)
     *body = (struct body){MEMORY, "text/plain", strlen(pages[i].words), pages[i].words, -1};
 }
 
-void body_release(struct body *body)
-{
+void body_release(struct body *body) {
     if (body->kind == FILE_PART)
         close(body->fd);
     body->kind = MEMORY;

@@ -20,8 +20,7 @@ struct client {
 /* All clients read into one buffer, behind what the client had saved. */
 static char input[REQUEST_BYTES] __attribute__((aligned(4096)));
 
-static void closed(struct connection *c)
-{
+static void closed(struct connection *c) {
     struct client *h = (struct client *)c;
 
     free(h->saved);
@@ -32,16 +31,14 @@ static void closed(struct connection *c)
 /* The last answer has gone. With input unread or on its way, close() would reset the connection,
  * and the client could lose the answer; so end our direction and wait for the client to end its
  * own [RFC 9112 9.6]. */
-static void linger(struct client *h)
-{
+static void linger(struct client *h) {
     shutdown(h->c.fd, SHUT_WR);
     h->discarded = 1;
     connection_want(&h->c, POLLIN);
 }
 
 /* Keeps these bytes of `input` for later: 0, or -1. */
-static int save(struct client *h, const char *from, size_t bytes)
-{
+static int save(struct client *h, const char *from, size_t bytes) {
     char *saved = bytes ? realloc(h->saved, bytes) : NULL;
 
     if (bytes && !saved)
@@ -57,8 +54,7 @@ static int save(struct client *h, const char *from, size_t bytes)
 
 /* Answers the requests in text[0, bytes) until one is not whole, or an answer cannot go at once;
  * the rest is saved. */
-static void answer(struct client *h, const char *text, size_t bytes)
-{
+static void answer(struct client *h, const char *text, size_t bytes) {
     struct response *r = &h->response;
     struct request request;
     size_t used = 0;
@@ -94,8 +90,7 @@ static void answer(struct client *h, const char *text, size_t bytes)
         connection_want(&h->c, r->is_active ? POLLOUT : POLLIN);
 }
 
-static void ready(struct connection *c, short events)
-{
+static void ready(struct connection *c, short events) {
     struct client *h = (struct client *)c;
     struct response *r = &h->response;
 
@@ -127,8 +122,7 @@ static void ready(struct connection *c, short events)
     }
 }
 
-int main(int argc, char **argv)
-{
+int main(int argc, char **argv) {
     static const struct service httpd = {"httpd", 80, sizeof(struct client), POLLIN, ready, closed};
 
     if (argc > 2)

@@ -4,8 +4,7 @@
 #include <string.h>
 #include <strings.h>
 
-static int hex(char c)
-{
+static int hex(char c) {
     if (c >= '0' && c <= '9')
         return c - '0';
     c |= 0x20;
@@ -14,8 +13,7 @@ static int hex(char c)
 
 /* Decodes the path of a target in origin or absolute form, without its query, and refuses to leave
  * the tree [RFC 9112 3.2, RFC 3986 2.1]. Returns 0 or an HTTP status. */
-static int decode_path(char *path, const char *from, const char *end)
-{
+static int decode_path(char *path, const char *from, const char *end) {
     char *to = path;
     int has_dots = 0;
 
@@ -49,8 +47,7 @@ static int decode_path(char *path, const char *from, const char *end)
 }
 
 /* "METHOD target HTTP/1.x" */
-static int parse_request_line(struct request *r, const char *line, const char *end)
-{
+static int parse_request_line(struct request *r, const char *line, const char *end) {
     const char *target = memchr(line, ' ', (size_t)(end - line));
     const char *version = target ? memchr(target + 1, ' ', (size_t)(end - target - 1)) : NULL;
 
@@ -71,8 +68,7 @@ static int parse_request_line(struct request *r, const char *line, const char *e
 }
 
 /* Does the comma-separated list [p, end) hold `word`, whatever its case? */
-static int has_word(const char *p, const char *end, const char *word)
-{
+static int has_word(const char *p, const char *end, const char *word) {
     size_t length = strlen(word);
 
     while (p < end) {
@@ -88,8 +84,7 @@ static int has_word(const char *p, const char *end, const char *word)
 }
 
 /* If the line is the field `name`, gives where its value begins. */
-static const char *value_of(const char *line, const char *end, const char *name)
-{
+static const char *value_of(const char *line, const char *end, const char *name) {
     size_t length = strlen(name);
 
     if ((size_t)(end - line) <= length || line[length] != ':' || strncasecmp(line, name, length))
@@ -99,8 +94,7 @@ static const char *value_of(const char *line, const char *end, const char *name)
     return line;
 }
 
-int request_parse(struct request *r, const char *text, size_t bytes)
-{
+int request_parse(struct request *r, const char *text, size_t bytes) {
     const char *line = text, *limit = text + bytes, *value;
     int status = 0, has_host = 0, lines = 0;
 

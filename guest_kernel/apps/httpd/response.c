@@ -7,8 +7,7 @@
 
 #define FILE_PART_BYTES (1 << 20) /* of one sendfile: then the others get their turn */
 
-static char *append_bytes(char *to, const char *from, size_t count)
-{
+static char *append_bytes(char *to, const char *from, size_t count) {
     memcpy(to, from, count);
     return to + count;
 }
@@ -16,8 +15,7 @@ static char *append_bytes(char *to, const char *from, size_t count)
 /* A literal: its length is known here. */
 #define APPEND(to, text) append_bytes(to, text, sizeof(text) - 1)
 
-static char *append_number(char *to, uint64_t n)
-{
+static char *append_number(char *to, uint64_t n) {
     char digits[20], *p = digits + sizeof digits;
 
     for (; n >> 32; n /= 10) /* 64-bit division is slow here, so only where it is needed */
@@ -29,8 +27,7 @@ static char *append_number(char *to, uint64_t n)
     return append_bytes(to, p, (size_t)(digits + sizeof digits - p));
 }
 
-void response_start(struct response *r, int status, const struct request *request)
-{
+void response_start(struct response *r, int status, const struct request *request) {
     if (status != 200)
         body_error(&r->body, status);
     r->is_last = !request || !request->keep_alive;
@@ -58,8 +55,7 @@ void response_start(struct response *r, int status, const struct request *reques
 }
 
 /* The next piece: head and first bytes of the body at once, or more of the body. */
-static ssize_t send_piece(struct response *r, int fd)
-{
+static ssize_t send_piece(struct response *r, int fd) {
     uint64_t at = r->sent - (uint64_t)r->head_bytes; /* in the body, once the head has gone */
     size_t count;
     char *data;
@@ -90,8 +86,7 @@ static ssize_t send_piece(struct response *r, int fd)
     return send(fd, data, count, MSG_NOSIGNAL);
 }
 
-int response_send(struct response *r, int fd)
-{
+int response_send(struct response *r, int fd) {
     uint64_t total = (uint64_t)r->head_bytes + r->to_send;
     ssize_t gone = send_piece(r, fd);
 

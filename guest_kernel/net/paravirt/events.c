@@ -15,8 +15,7 @@ static uint32_t entries_mask;
 static struct socket **sockets;
 static uint32_t *free_indices, free_count, sockets_most;
 
-static void drain(void)
-{
+static void drain(void) {
     while (ring->tail != ring->head) {
         volatile struct leulo_event *event = &entries[ring->tail & entries_mask];
         uint32_t index = (uint32_t)event->cookie;
@@ -27,8 +26,7 @@ static void drain(void)
     }
 }
 
-static void interrupt(void)
-{
+static void interrupt(void) {
     do {
         drain();
         while (ring->overflow) { /* some did not fit; there is room now, but perhaps not for all */
@@ -39,8 +37,7 @@ static void interrupt(void)
     } while (ring->tail != ring->head);
 }
 
-int events_init(uint32_t max_sockets, uint32_t max_events)
-{
+int events_init(uint32_t max_sockets, uint32_t max_events) {
     uint32_t count = 1;
 
     sockets_most = max_sockets;
@@ -66,8 +63,7 @@ int events_init(uint32_t max_sockets, uint32_t max_events)
     return 0;
 }
 
-int socket_register(struct socket *s)
-{
+int socket_register(struct socket *s) {
     if (!free_count)
         return -EMFILE;
     s->index = free_indices[--free_count];
@@ -75,8 +71,7 @@ int socket_register(struct socket *s)
     return 0;
 }
 
-void socket_unregister(struct socket *s)
-{
+void socket_unregister(struct socket *s) {
     sockets[s->index] = NULL;
     free_indices[free_count++] = s->index;
 }

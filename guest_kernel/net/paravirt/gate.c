@@ -7,8 +7,7 @@
 
 struct leulo_call call = {.size = sizeof call};
 
-int hypercall(unsigned op)
-{
+int hypercall(unsigned op) {
     call.op = (uint16_t)op;
     outl(LEULO_GATE_PORT, (uint32_t)(uintptr_t)&call); /* answered when this line is done */
     if (call.status == LEULO_STATUS_OK)
@@ -17,21 +16,18 @@ int hypercall(unsigned op)
     return -EIO;
 }
 
-int socket_call(struct socket *s, unsigned op)
-{
+int socket_call(struct socket *s, unsigned op) {
     call.handle = s->handle;
     int result = hypercall(op);
     net_update(s, call.events);
     return result;
 }
 
-static void say_address(const struct leulo_endpoint *e)
-{
+static void say_address(const struct leulo_endpoint *e) {
     kprintf("%u.%u.%u.%u", e->address[0], e->address[1], e->address[2], e->address[3]);
 }
 
-const struct provider *paravirt_probe(void)
-{
+const struct provider *paravirt_probe(void) {
     static struct leulo_hello hello = {.size = sizeof hello, .version = LEULO_VERSION};
 
     if (inl(LEULO_GATE_PORT) != LEULO_GATE_MAGIC)

@@ -3,8 +3,7 @@
 #include "net/paravirt/paravirt.h"
 
 /* The two ways to write an address. Ports are in network byte order in a sockaddr. */
-static int to_endpoint(struct leulo_endpoint *to, const struct sockaddr_storage *from)
-{
+static int to_endpoint(struct leulo_endpoint *to, const struct sockaddr_storage *from) {
     const struct sockaddr_in *in = (const struct sockaddr_in *)from;
 
     if (in->sin_family != AF_INET)
@@ -14,23 +13,20 @@ static int to_endpoint(struct leulo_endpoint *to, const struct sockaddr_storage 
     return 0;
 }
 
-static void from_endpoint(struct sockaddr_storage *to, const struct leulo_endpoint *from)
-{
+static void from_endpoint(struct sockaddr_storage *to, const struct leulo_endpoint *from) {
     struct sockaddr_in *in = (struct sockaddr_in *)to;
 
     *in = (struct sockaddr_in){.sin_family = AF_INET, .sin_port = __builtin_bswap16(from->port)};
     memcpy(&in->sin_addr, from->address, sizeof in->sin_addr);
 }
 
-static void paravirt_close(struct socket *s)
-{
+static void paravirt_close(struct socket *s) {
     call.handle = s->handle;
     hypercall(LEULO_OP_CLOSE);
     socket_unregister(s);
 }
 
-static int paravirt_open(struct socket *s, int family, int type, int protocol)
-{
+static int paravirt_open(struct socket *s, int family, int type, int protocol) {
     int result = socket_register(s);
 
     if (result < 0)
@@ -53,29 +49,25 @@ static int paravirt_open(struct socket *s, int family, int type, int protocol)
     return result;
 }
 
-static int paravirt_bind(struct socket *s, const struct sockaddr_storage *address)
-{
+static int paravirt_bind(struct socket *s, const struct sockaddr_storage *address) {
     int result = to_endpoint(&call.local, address);
 
     return result < 0 ? result : socket_call(s, LEULO_OP_BIND);
 }
 
-static int paravirt_listen(struct socket *s, int backlog)
-{
+static int paravirt_listen(struct socket *s, int backlog) {
     call.args[0] = backlog < 0 ? 0 : (uint32_t)backlog;
     return socket_call(s, LEULO_OP_LISTEN);
 }
 
-static int paravirt_connect(struct socket *s, const struct sockaddr_storage *address)
-{
+static int paravirt_connect(struct socket *s, const struct sockaddr_storage *address) {
     int result = to_endpoint(&call.peer, address);
 
     return result < 0 ? result : socket_call(s, LEULO_OP_CONNECT);
 }
 
 /* The new socket is subscribed by the same call, and the answer tells both masks. */
-static int paravirt_accept(struct socket *s, struct socket *made, struct sockaddr_storage *peer)
-{
+static int paravirt_accept(struct socket *s, struct socket *made, struct sockaddr_storage *peer) {
     int result = socket_register(made);
 
     if (result < 0)
@@ -97,16 +89,14 @@ static int paravirt_accept(struct socket *s, struct socket *made, struct sockadd
     return 0;
 }
 
-static int paravirt_getsockname(struct socket *s, struct sockaddr_storage *address)
-{
+static int paravirt_getsockname(struct socket *s, struct sockaddr_storage *address) {
     int result = socket_call(s, LEULO_OP_GETSOCKNAME);
 
     from_endpoint(address, &call.local);
     return result;
 }
 
-static int paravirt_getpeername(struct socket *s, struct sockaddr_storage *address)
-{
+static int paravirt_getpeername(struct socket *s, struct sockaddr_storage *address) {
     int result = socket_call(s, LEULO_OP_GETPEERNAME);
 
     from_endpoint(address, &call.peer);
@@ -114,8 +104,7 @@ static int paravirt_getpeername(struct socket *s, struct sockaddr_storage *addre
 }
 
 static int option_call(struct socket *s, unsigned op, int level, int name, const void *value,
-                       socklen_t bytes)
-{
+                       socklen_t bytes) {
     call.args[0] = (uint32_t)level;
     call.args[1] = (uint32_t)name;
     call.args[2] = (uintptr_t)value;
@@ -124,8 +113,7 @@ static int option_call(struct socket *s, unsigned op, int level, int name, const
 }
 
 static int paravirt_getsockopt(struct socket *s, int level, int name, void *value,
-                               socklen_t *bytes)
-{
+                               socklen_t *bytes) {
     int result = option_call(s, LEULO_OP_GETSOCKOPT, level, name, value, *bytes);
 
     if (result < 0)
@@ -135,13 +123,11 @@ static int paravirt_getsockopt(struct socket *s, int level, int name, void *valu
 }
 
 static int paravirt_setsockopt(struct socket *s, int level, int name, const void *value,
-                               socklen_t bytes)
-{
+                               socklen_t bytes) {
     return option_call(s, LEULO_OP_SETSOCKOPT, level, name, value, bytes);
 }
 
-static int paravirt_shutdown(struct socket *s, int how)
-{
+static int paravirt_shutdown(struct socket *s, int how) {
     call.args[0] = (uint32_t)how;
     return socket_call(s, LEULO_OP_SHUTDOWN);
 }
@@ -149,8 +135,7 @@ static int paravirt_shutdown(struct socket *s, int how)
 /* The bytes are not copied here: the hypervisor takes them from, or puts them into, the pages of
  * the process. */
 static ssize_t transfer(struct socket *s, unsigned op, const struct piece *pieces, int count,
-                        int flags)
-{
+                        int flags) {
     _Static_assert(sizeof(struct piece) == sizeof(struct leulo_iovec), "pieces are an iovec");
 
     if (count == 1) {
@@ -165,14 +150,12 @@ static ssize_t transfer(struct socket *s, unsigned op, const struct piece *piece
     return socket_call(s, op);
 }
 
-static ssize_t paravirt_send(struct socket *s, const struct piece *pieces, int count, int flags)
-{
+static ssize_t paravirt_send(struct socket *s, const struct piece *pieces, int count, int flags) {
     return transfer(s, LEULO_OP_SEND, pieces, count, flags);
 }
 
 static ssize_t paravirt_receive(struct socket *s, const struct piece *pieces, int count,
-                                int flags)
-{
+                                int flags) {
     return transfer(s, LEULO_OP_RECV, pieces, count, flags);
 }
 
