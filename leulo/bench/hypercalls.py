@@ -35,6 +35,8 @@ class StubSocket:
     """A socket that is always ready, takes everything and gives whatever is asked for."""
 
     owner: object | None = None
+    serial = 0
+    wants_every_byte = False
     events = int(abi.Poll.IN | abi.Poll.OUT)
     local: tuple[bytes, int] | None = (bytes([10, 0, 2, 15]), 80)
     peer: tuple[bytes, int] | None = (bytes([10, 0, 2, 2]), 40000)
@@ -85,6 +87,9 @@ class StubStack:
     def take_ready(self) -> Sequence[StubSocket]:
         ready, self.ready = self.ready, []
         return ready
+
+    def socket_of(self, serial: int) -> StubSocket | None:
+        return None
 
 
 class _Guest:

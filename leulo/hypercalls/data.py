@@ -142,10 +142,13 @@ class DataCalls:
     def _recv_all(self, socket: EngineSocket, view: memoryview, peek: int) -> int:
         """All of ``view``, or -EAGAIN while more can still come and fit."""
         got = socket.recv_into(view, _PEEK)
-        if got < 0 or (peek and got == len(view)):
+        if got < 0:
             return got
-        if got < len(view) and not socket.events & _ENDED and got < self._capacity(socket):
+        is_short = got < len(view)
+        if is_short and not socket.events & _ENDED and got < self._capacity(socket):
+            socket.wants_every_byte = True
             return -_EAGAIN
+        socket.wants_every_byte = False
         return got if peek else socket.recv_into(view, 0)
 
     def _capacity(self, socket: EngineSocket) -> int:

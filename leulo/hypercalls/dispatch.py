@@ -34,6 +34,7 @@ from leulo.hypercalls.session import SessionCalls
 from leulo.hypercalls.sockets import SocketCalls
 from leulo.irq import Line
 from leulo.memory import BadAddress, Memory
+from leulo.state import State
 from leulo.trace import Channel, Trace
 
 # entry, call, flags, events, cookie, args -> result; the answer names the same socket.
@@ -80,7 +81,7 @@ class Hypercalls:
         limits: Limits,
         info: MachineInfo,
     ) -> None:
-        self._memory = memory
+        self._stack: Engine = stack
         self._view = memory.view
         self._last_call = memory.size - _CALL_BYTES
         self._clock = clock
@@ -235,6 +236,28 @@ class Hypercalls:
             self.sockets.close(entry)
         self.ring.set_up(0, 0)
         self.said_hello = False
+
+    def save(self) -> State:
+        """Handles, subscriptions and the ring, as plain data. The stack saves its own sockets."""
+        return {
+            "version": 1,
+            "said_hello": self.said_hello,
+            "handles": self.handles.save(),
+            "ring": self.ring.save(),
+        }
+
+    def load(self, state: State) -> None:
+        """Take them back; the stack and the RAM have been loaded before.
+
+        No wake-up is lost by it: the next `deliver` looks at every subscription. Raises
+        ValueError on another version, or if the stack lacks a socket.
+        """
+        if state.get("version") != 1:
+            raise ValueError(f"hypercalls: saved state has version {state.get('version')}, not 1")
+        self.handles.load(state["handles"], self._stack.socket_of)
+        self.ring.load(state["ring"], self._live)
+        self.readiness.loaded()
+        self.said_hello = state["said_hello"]
 
     def _op_hello(
         self, call: int, handle: int, flags: int, events: int, cookie: int,

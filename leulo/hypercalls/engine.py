@@ -14,9 +14,13 @@ Address = tuple[bytes, int]
 
 
 class EngineSocket(Protocol):
-    """One socket. ``events`` is its readiness in the bits of `abi.Poll`."""
+    """One socket. ``events`` is its readiness in the bits of `abi.Poll`, ``serial`` names it in
+    saved states. With ``wants_every_byte`` it is ready again at each arrival of data, not only
+    when ``events`` changes."""
 
     owner: object | None
+    wants_every_byte: bool
+    serial: int
 
     @property
     def events(self) -> int: ...
@@ -56,3 +60,5 @@ class Engine(Protocol):
     def socket(self, family: int, kind: int, protocol: int = 0) -> Any: ...
 
     def take_ready(self) -> Sequence[Any]: ...
+
+    def socket_of(self, serial: int) -> Any: ...

@@ -8,9 +8,10 @@ owned by one machine: another machine's handle is just a number that is not in i
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 
 from leulo.hypercalls.engine import EngineSocket
-from leulo.state import State
+from leulo.state import State, load_fields, save_fields
 
 _INDEX_BITS = 16
 _INDEX_MASK = 0xFFFF
@@ -20,6 +21,8 @@ _LAST_GENERATION = 0x7FFF
 MODE_EDGE = 0
 MODE_LEVEL = 1
 MODE_ONESHOT = 2
+
+_SAVED = ("handle", "wanted", "cookie", "mode", "reported", "slot", "waiting")
 
 
 class Entry:
@@ -76,22 +79,32 @@ class Handles:
         self._free.append(index)
 
     def save(self) -> State:
-        """Numbers only: the entries are saved by whoever can name their sockets."""
+        """Every handle, and the subscription behind it; sockets by their serial numbers."""
         return {
             "version": 1,
             "generations": list(self._generations),
             "free": list(self._free),
+            "entries": [
+                {"serial": entry.socket.serial, **save_fields(entry, 1, _SAVED)}
+                for entry in self.live.values()
+            ],
         }
 
-    def load(self, state: State) -> None:
-        """Take the numbers back; `restore` then puts each entry in its place."""
+    def load(self, state: State, socket_of: Callable[[int], EngineSocket | None]) -> None:
+        """Take them back over the sockets of a stack that was loaded before.
+
+        Raises ValueError on another version, or if the stack lacks a socket.
+        """
         if state.get("version") != 1:
             raise ValueError(f"handles: saved state has version {state.get('version')}, not 1")
         self.live.clear()
         self._generations = list(state["generations"])
         self._free = deque(state["free"])
-
-    def restore(self, handle: int, socket: EngineSocket) -> Entry:
-        """The entry of a saved handle, for ``socket``."""
-        entry = self.live[handle] = Entry(handle, socket)
-        return entry
+        for saved in state["entries"]:
+            socket = socket_of(saved["serial"])
+            if socket is None:
+                raise ValueError(f"handles: the stack has no socket {saved['serial']}")
+            entry = Entry(saved["handle"], socket)
+            load_fields(entry, 1, _SAVED, saved)
+            self.live[entry.handle] = entry
+            socket.owner = entry

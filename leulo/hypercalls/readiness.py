@@ -157,6 +157,15 @@ class Readiness:
         if entry.slot >= 0:
             self._ring.refresh(entry, mask)
 
+    def loaded(self) -> None:
+        """The handles were loaded: whatever woke the guest may have been lost, so look again."""
+        self.level = {
+            entry.handle: entry
+            for entry in self._handles.live.values()
+            if entry.mode == MODE_LEVEL and entry.wanted
+        }
+        self.must_look = True
+
     def _look(self, entry: Entry) -> bool:
         """Put an event for ``entry`` if one is due. True if something went into the ring."""
         mask = entry.socket.events

@@ -101,8 +101,9 @@ def _deliver(tcb: Tcb, payload: bytes | memoryview, length: int) -> None:
     buffer = tcb.receive_buffer
     if buffer is None:
         buffer = tcb.receive_buffer = RecvBuffer()
-    if not buffer.length and tcb.socket is not None:
-        tcb.engine.notify(tcb.socket)
+    socket = tcb.socket
+    if socket is not None and (not buffer.length or socket.wants_every_byte):
+        tcb.engine.notify(socket)
     buffer.append(payload)
     if length > tcb.rcv_mss:
         tcb.rcv_mss = min(length, tcb.mss)

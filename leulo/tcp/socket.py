@@ -63,8 +63,8 @@ class TcpSocket:
     """One TCP socket. ``owner`` is whoever wants to hear of it by ``Stack.take_ready``."""
 
     __slots__ = ("bound_address", "bound_port", "engine", "error", "is_connecting", "is_read_shut",
-                 "is_ready", "is_write_shut", "listener", "owner", "serial", "settings",
-                 "tcb")  # fmt: skip
+                 "is_ready", "is_write_shut", "listener", "owner", "serial", "settings", "tcb",
+                 "wants_every_byte")  # fmt: skip
 
     def __init__(self, engine: Engine, serial: int, settings: Settings) -> None:
         self.engine: Engine = engine
@@ -80,6 +80,8 @@ class TcpSocket:
         self.is_connecting: bool = False
         self.is_read_shut: bool = False
         self.is_write_shut: bool = False
+        # The user waits for more than is there: every arrival counts as a change of `events`.
+        self.wants_every_byte: bool = False
 
     # ------------------------------------------------------------ what it is
 

@@ -10,10 +10,11 @@ import random
 from typing import Any
 
 from hypercall_guest import ADDRESS, DATA, GATEWAY, MAC, TABLE, Guest, HandClock, endpoint
-from leulo.stack import Stack, StackConfig, TcpSocket
 
 from leulo.hypercalls import Limits, abi
+from leulo.stack import Stack, StackConfig
 from leulo.tcp.config import Config
+from leulo.tcp.socket import TcpSocket
 from leulo.trace import Trace
 
 Op = abi.Op

@@ -34,7 +34,10 @@ class Fuzzer:
         self.chance = random.Random(seed)
         self.turn = turn
         self.handles: list[int] = []
+        self.listeners: list[int] = []
+        self.connections: list[int] = []
         self.ring: Range = (0, 0)
+        self.said_hello = guest.hypercalls.said_hello
         self.statuses: dict[int, int] = {}
         self.results: dict[int, int] = {}
         guest.memory.write(0, self.chance.randbytes(RAM))  # the guard pattern
@@ -68,7 +71,18 @@ class Fuzzer:
         op = chance.choice([int(operation.op) for operation in abi.OPERATIONS])
         if chance.random() < 0.5:
             op = chance.choice([Op.SOCKET, Op.CONNECT, Op.LISTEN, Op.ACCEPT, Op.SEND, Op.RECV])
-        handle = chance.choice(self.handles) if self.handles else 0
+        if op == Op.CLOSE and chance.random() < 0.7:
+            op = Op.RECV
+        if not self.listeners and self.said_hello:
+            self._listen()
+        handles = self.handles
+        if op == Op.ACCEPT:
+            handles = self.listeners
+        elif op in (Op.SEND, Op.RECV, Op.SUBSCRIBE, Op.SHUTDOWN) and chance.random() < 0.7:
+            handles = self.connections
+        elif op == Op.CLOSE and len(self.handles) < 20:
+            handles = []
+        handle = chance.choice(handles) if handles else 0
         args: list[int] = [0xC000, chance.choice([0, 1, 16, 100, 2000, 0x3000]), 0, 0]
         flags = chance.choice([0, 0, 0, 0x2, 0x40, 0x100, 0x8000, 0x20000, 0x40000, 0x80000])
         port = chance.choice([0, 7, 80, 81, 40000])
@@ -105,6 +119,15 @@ class Fuzzer:
             cookie=chance.getrandbits(64), args=args, local=endpoint(bytes(4), port),
             peer=endpoint(address, port), at=at,
         )  # fmt: skip
+
+    def _listen(self) -> None:
+        """A listener that works, so that there is something to be accepted."""
+        guest = self.guest
+        answer = guest.call(Op.SOCKET, args=(2, 1, 0))
+        if answer.result == 0:
+            guest.call(Op.BIND, answer.handle, local=endpoint(bytes(4), 80))
+            guest.call(Op.LISTEN, answer.handle, args=(16,))
+            self.listeners = [answer.handle]
 
     def _mutate(self, at: int) -> None:
         chance, view = self.chance, self.guest.memory.view
@@ -145,12 +168,19 @@ class Fuzzer:
         if answer.status == abi.Status.OK:
             self.results[op] = self.results.get(op, 0) + (answer.result >= 0)
             if op in (Op.SOCKET, Op.ACCEPT) and answer.result == 0:
-                self.handles = [*self.handles[-20:], answer.handle]
+                self.handles.append(answer.handle)
+                if op == Op.ACCEPT:
+                    self.connections = [*self.connections[-5:], answer.handle]
+            elif op == Op.CLOSE and answer.result == 0:
+                for known in (self.handles, self.listeners, self.connections):
+                    if answer.handle in known:
+                        known.remove(answer.handle)
             elif op == Op.EVENTS_SETUP:
                 self.ring = (args[0], 64 + 16 * args[1]) if args[1] else (0, 0)
             elif op == Op.HELLO:
                 self.ring = (0, 0)
-                self.handles = []
+                self.said_hello = True
+                self.handles, self.listeners, self.connections = [], [], []
         self._compare(before, allowed, f"op {op} args {args} status {answer.status}")
 
     def _named(self, ram: bytes, at: int, op: int, args: tuple[int, ...]) -> list[Range]:

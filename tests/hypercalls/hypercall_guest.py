@@ -16,7 +16,7 @@ from leulo.memory import Memory
 from leulo.trace import Trace
 
 CALL = 0x1000
-DATA = 0x10000
+DATA = 0x9000
 TABLE = 0x20000
 RING = 0x30000
 HELLO = 0x3000
@@ -61,6 +61,8 @@ class FakeSocket:
 
     def __init__(self, stack: FakeStack) -> None:
         self.stack = stack
+        self.serial = len(stack.made)
+        self.wants_every_byte = False
         self.owner: object | None = None
         self.events = 0
         self.local: tuple[bytes, int] | None = None
@@ -153,6 +155,9 @@ class FakeStack:
     def take_ready(self) -> Sequence[FakeSocket]:
         ready, self.ready = self.ready, []
         return ready
+
+    def socket_of(self, serial: int) -> FakeSocket | None:
+        return self.made[serial] if serial < len(self.made) else None
 
 
 class Guest:
@@ -256,6 +261,8 @@ class Guest:
     def drain(self, limit: int = 1 << 30) -> list[tuple[int, int, int]]:
         """(cookie, handle, mask) of up to ``limit`` unread entries."""
         found: list[tuple[int, int, int]] = []
+        if not self.entries:
+            return found
         head = self.ring_word("head")
         while self.tail != head and len(found) < limit:
             at = RING + abi.RING.size + (self.tail & (self.entries - 1)) * abi.EVENT.size

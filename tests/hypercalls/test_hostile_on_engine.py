@@ -7,7 +7,7 @@ from hypercall_fuzz import RAM, Fuzzer
 from hypercall_guest import ADDRESS
 
 from leulo.hypercalls import Limits, abi
-from leulo.stack import TcpSocket
+from leulo.tcp.socket import TcpSocket
 from leulo.units import NS_PER_MS, NS_PER_S
 
 SEED = 20_000
@@ -59,7 +59,7 @@ def test_20000_descriptors_harm_nobody() -> None:
         listener.close()
     world.sleep(200 * NS_PER_S)
     stack = world.stack.counters()
-    assert stack["connections"] == stack["sockets"] == stack["listeners"] == 0
+    assert stack["tcp_connections"] == stack["tcp_sockets"] == stack["tcp_listeners"] == 0
     world.guest.tail = 0
     world.guest.hello()
     handle, other = world.connected()

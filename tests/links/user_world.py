@@ -12,13 +12,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from leulo.stack import Stack, StackConfig, TcpSocket
-
 from leulo.clock import RealClock
 from leulo.links.context import LinkContext
 from leulo.links.poller import Poller
 from leulo.links.user import UserLink, open_user
+from leulo.stack import Stack, StackConfig
 from leulo.tcp.config import Config
+from leulo.tcp.socket import TcpSocket
 from leulo.trace import Trace
 
 GUEST = bytes((10, 0, 2, 15))

@@ -22,8 +22,9 @@ from leulo.links.base import Offload, TxFrame
 from leulo.links.context import LinkContext
 from leulo.links.user.publish import PublishedPort
 from leulo.links.user.splice import Splice
-from leulo.stack import Stack, StackConfig, TcpSocket
+from leulo.stack import Stack, StackConfig
 from leulo.tcp.config import Config
+from leulo.tcp.socket import TcpSocket
 from leulo.units import NS_PER_S
 
 MAX_CONNECTIONS: Final = 4096

@@ -16,7 +16,7 @@ from struct import Struct
 from typing import Final
 
 from leulo.links.poller import ERR, HUP, IN, OUT, Poller
-from leulo.stack import TcpSocket
+from leulo.tcp.socket import TcpSocket
 
 PIECE_BYTES: Final = 256 * 1024  # read from a side at once
 TURNS: Final = 4  # pieces to the host at one readiness; the rest waits for the next
