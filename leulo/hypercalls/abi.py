@@ -425,9 +425,9 @@ OPERATIONS: Final = (
     Operation(
         Op.RECV,
         "Takes bytes from the socket's receive buffer: 0 at the end of the stream, -EAGAIN when "
-        "there is nothing. MSG_PEEK leaves them there. MSG_WAITALL answers -EAGAIN until all "
-        "that was asked for (at most what the buffer can hold) is there or nothing more can "
-        "come.",
+        "there is nothing. MSG_PEEK leaves them there. MSG_WAITALL answers -EAGAIN, without IN in "
+        "``events``, until all that was asked for is there, or half a receive buffer, or nothing "
+        "more can come.",
         "args[0], args[1]: address and length, or with IOVEC an `iovec` array and its count; "
         "flags: MSG_PEEK, MSG_WAITALL, MSG_DONTWAIT",
         "result: bytes written",

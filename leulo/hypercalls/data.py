@@ -152,9 +152,11 @@ class DataCalls:
         return got if peek else socket.recv_into(view, 0)
 
     def _capacity(self, socket: EngineSocket) -> int:
-        """Bytes the receive buffer can hold: a request for more than that can't be waited for."""
+        """How much may be waited for: half of the receive buffer, since the rules against silly
+        windows let a sender leave some of it unused. SO_RCVBUF tells twice the payload.
+        [RFC 9293 3.8.6.2] [Linux socket(7)]"""
         value = socket.getsockopt(_SOL_SOCKET, _SO_RCVBUF)
-        return int.from_bytes(value, "little") if isinstance(value, bytes) else 0
+        return int.from_bytes(value, "little") // 4 if isinstance(value, bytes) else 0
 
     def _ranges(self, at: int, count: int) -> list[tuple[int, int]]:
         """The pieces of an iovec, fetched once and each checked to be RAM."""

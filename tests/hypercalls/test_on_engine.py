@@ -7,6 +7,7 @@ from engine_world import OTHER, EngineWorld
 from hypercall_guest import ADDRESS, DATA, ERR, GATEWAY, HUP, IN, OUT, RDHUP, endpoint
 
 from leulo.hypercalls import abi
+from leulo.tcp.config import Config
 from leulo.tcp.socket import TcpSocket
 from leulo.units import NS_PER_S
 
@@ -257,6 +258,30 @@ def test_peek_and_waitall_on_a_real_stream() -> None:
     other.close()
     world.settle()
     assert world.guest.recv(handle, 5, Flag.MSG_WAITALL) == b"fg"
+
+
+def test_waitall_for_more_than_the_buffer_holds_goes_on() -> None:
+    """What can never be there at once must not be waited for."""
+    world = EngineWorld(tcp=Config(rcv_max=65_535))
+    handle, other = world.connected()
+    data = world.chance.randbytes(3 << 20)
+    sent = 0
+    received = b""
+    for _ in range(3000):
+        while sent < len(data):
+            taken = other.send(data[sent : sent + 50_000])
+            if taken <= 0:
+                break
+            sent += taken
+        if sent == len(data):
+            other.shutdown(1)
+        world.sleep(1_000_000)
+        got = world.guest.recv(handle, 150_000, Flag.MSG_WAITALL)
+        if isinstance(got, bytes):
+            received += got
+            if not got:
+                break
+    assert received == data
 
 
 def test_loopback_stays_inside() -> None:
