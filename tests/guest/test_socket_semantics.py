@@ -13,18 +13,15 @@ import pytest
 from freestanding import build
 from guest_boot import run_as_init
 
-from leulo.image import build as build_image
-
 SOURCE = Path(__file__).with_name("socket_semantics.c")
 
 
 @pytest.mark.compiler
-def test_guest_sockets_answer_as_linux_does(tmp_path: Path) -> None:
+def test_guest_sockets_answer_as_linux_does(tmp_path: Path, built: Path) -> None:
     build([SOURCE], tmp_path / "on-linux")
     linux = subprocess.run([tmp_path / "on-linux"], capture_output=True, text=True, timeout=30)
     assert linux.stdout.endswith("\ndone\n"), linux.stdout
-    kernel = build_image(tmp_path / "image")
-    text, status = run_as_init(SOURCE, tmp_path, kernel)
+    text, status = run_as_init(SOURCE, tmp_path, built / "guest.img")
     guest = [line for line in text.splitlines() if ": " in line or line == "done"]
     first = guest.index(linux.stdout.splitlines()[0])
     last = guest.index("done") + 1 if "done" in guest else len(guest)
