@@ -52,8 +52,8 @@ def boot(machine_config: MachineConfig, run_config: RunConfig) -> int:
     if client:
         _tell(session.terminal, client)
     _tell(session.terminal, messages.farewell(counters, took_ns))
-    if status != EXIT_OK or outcome.ending is not Ending.POWER_OFF:
-        _tell(session.terminal, messages.reason(outcome.ending.value, outcome.explanation))
+    why = "ended from the console" if session.terminal.quit_asked else outcome.ending.value
+    _tell(session.terminal, messages.reason(why, outcome.explanation))
     return status
 
 

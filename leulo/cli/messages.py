@@ -96,21 +96,21 @@ def farewell(counters: Mapping[str, int], took_ns: int) -> str:
     for name, words in _FAREWELL.items():
         value = counters.get(name, 0)
         if value:
-            parts.append(f"{value:,} {words}".replace(",", " "))
+            number = f"{value:,}".replace(",", " ")
+            parts.append(f"{number} {words.format(s='' if value == 1 else 's')}")
     return "leulo: " + ", ".join(parts)
 
 
 _FAREWELL: Final = {
-    "cpu.ticks": "ticks",
-    "hypercalls.calls": "hypercalls",
-    "hypercalls.events": "events",
-    "hypercalls.interrupts": "event interrupts",
-    "tcp.accepted": "connections accepted",
-    "tcp.connected": "connections made",
-    "tcp.segments_in": "segments in",
-    "tcp.segments_out": "segments out",
-    "tcp.retransmitted": "retransmitted",
-    "tcp.dropped": "dropped",
+    "cpu.ticks": "tick{s}",
+    "hypercalls.calls": "hypercall{s}",
+    "hypercalls.irq.raises": "event interrupt{s}",
+    "tcp.tcp_accepted": "connection{s} accepted",
+    "tcp.tcp_connects": "connection{s} made",
+    "tcp.segments_in": "segment{s} in",
+    "tcp.segments_out": "segment{s} out",
+    "tcp.tcp_retransmits": "retransmission{s}",
+    "switch.converted": "frame{s} made plain",
 }
 
 
@@ -122,7 +122,7 @@ def client_report(counters: Mapping[str, int]) -> str:
 
 
 def reason(why: str, explanation: str) -> str:
-    """Why the run ended."""
+    """Why the run ended, and what there is to say about it."""
     return f"leulo: {why}: {explanation}" if explanation else f"leulo: {why}"
 
 

@@ -107,8 +107,8 @@ def test_the_banner_names_mode_addresses_and_every_published_port() -> None:
 
 
 def test_the_farewell_names_what_was_counted_and_nothing_else() -> None:
-    line = messages.farewell({"cpu.ticks": 1234567, "unknown": 4}, 1_500_000_000)
-    assert line == "leulo: 1.50 s, 1 234 567 ticks"
+    line = messages.farewell({"cpu.ticks": 1234567, "hypercalls.calls": 1, "no": 4}, 1_500_000_000)
+    assert line == "leulo: 1.50 s, 1 234 567 ticks, 1 hypercall"
 
 
 def test_a_publish_is_written_as_host_and_port() -> None:

@@ -1,0 +1,194 @@
+"""``leulo boot`` with the real guest: how a run ends, what it leaves, and that keys arrive."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import select
+import signal
+import subprocess
+import sys
+import termios
+import time
+from pathlib import Path
+
+import pytest
+
+BOOT = [sys.executable, "-m", "leulo", "boot", "--net", "none"]
+PROMPT = b"leulo$ "
+
+
+def boot(*flags: str, stdin: bytes | None = None) -> subprocess.CompletedProcess[bytes]:
+    """A whole run in pipes."""
+    source: dict[str, object] = {"stdin": subprocess.DEVNULL} if stdin is None else {"input": stdin}
+    return subprocess.run([*BOOT, *flags], capture_output=True, timeout=60, **source)  # type: ignore[call-overload, no-any-return]
+
+
+def read_until(fd: int, wanted: bytes, seconds: float = 20) -> bytes:
+    """What a descriptor gives up to ``wanted``."""
+    got = b""
+    end = time.monotonic() + seconds
+    while wanted not in got:
+        left = end - time.monotonic()
+        assert left > 0, f"{wanted!r} did not come; this did: {got!r}"
+        if select.select([fd], [], [], left)[0]:
+            piece = os.read(fd, 4096)
+            assert piece, f"the end came before {wanted!r}: {got!r}"
+            got += piece
+    return got
+
+
+def test_the_guest_s_poweroff_is_0_and_typed_commands_come_through_a_pipe() -> None:
+    result = boot("--timeout", "20", stdin=b"help\npoweroff\n")
+    assert result.returncode == 0, result.stderr
+    assert b"poweroff      ends the machine" in result.stdout
+    assert b"the guest switched itself off" in result.stderr
+
+
+def test_the_end_of_stdin_does_not_end_the_run_but_the_timeout_does() -> None:
+    began = time.monotonic()
+    result = boot("--timeout", "1")
+    assert result.returncode == 4
+    assert time.monotonic() - began >= 1
+    assert b"the time given is over" in result.stderr
+
+
+def test_so_many_ticks_and_no_more() -> None:
+    result = boot("--max-ticks", "1000000", "--clock", "virtual")
+    assert result.returncode == 4
+    assert b"1 000 0" in result.stderr
+
+
+def test_stdout_is_the_console_alone_and_stderr_ends_with_a_line_of_counters() -> None:
+    result = boot("--timeout", "1")
+    lines = result.stderr.decode().splitlines()
+    assert b"ready:" not in result.stdout
+    assert [line for line in lines if line.startswith("ready: ")] == ["ready: http://10.0.2.15/"]
+    assert "paravirt" in lines[0]
+    assert "hypercalls" in lines[-2]
+
+
+def test_trace_log_counters_and_capture_are_written(tmp_path: Path) -> None:
+    trace, counters, capture = tmp_path / "t.jsonl", tmp_path / "c.json", tmp_path / "p.pcapng"
+    result = boot(
+        "--timeout", "1", "--trace", str(trace), "--counters", str(counters),
+        "--pcap", str(capture), "--log", "console.*",
+    )  # fmt: skip
+    assert result.returncode == 4, result.stderr
+    names = {json.loads(line)["event"] for line in trace.read_text().splitlines()}
+    assert "console.output" in names
+    assert any(name.startswith("hypercall") for name in names)
+    found = json.loads(counters.read_text())
+    assert found["cpu.ticks"] > 0
+    assert found["account.guest_ns"] > 0
+    assert capture.read_bytes()[:4] == b"\x0a\x0d\x0d\x0a"
+    assert b"console.output" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("content", "word"),
+    [
+        (None, "cannot be read"),
+        (b"", ""),
+        (b"\x7fELF", ""),
+        (b"#!/bin/sh\nexit 1\n", ""),
+        (bytes(100_000), ""),
+    ],
+)
+def test_a_wrong_image_is_one_sentence_that_names_it(
+    content: bytes | None, word: str, tmp_path: Path
+) -> None:
+    image = tmp_path / "wrong.img"
+    if content is not None:
+        image.write_bytes(content)
+    result = subprocess.run(
+        [sys.executable, "-m", "leulo", "boot", str(image), "--net", "none"],
+        stdin=subprocess.DEVNULL, capture_output=True, timeout=30,
+    )  # fmt: skip
+    assert result.returncode == 2
+    said = result.stderr.decode().splitlines()
+    assert len(said) == 1
+    assert "wrong.img" in said[0]
+    assert word in said[0]
+
+
+@pytest.mark.parametrize(
+    ("number", "status"),
+    [(signal.SIGINT, 130), (signal.SIGTERM, 130), (signal.SIGHUP, 130)],
+)
+@pytest.mark.parametrize("guest", ["idle", "busy"])
+def test_a_signal_ends_the_run_at_once(number: signal.Signals, status: int, guest: str) -> None:
+    process = subprocess.Popen(
+        BOOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    try:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        read_until(process.stdout.fileno(), PROMPT)
+        if guest == "busy":  # a shell that runs commands without end
+            process.stdin.write(b"ls\n" * 5000)
+            process.stdin.flush()
+            read_until(process.stdout.fileno(), b"bin/")
+        began = time.monotonic()
+        process.send_signal(number)
+        _, errors = process.communicate(timeout=20)
+        assert process.returncode == status
+        assert b"interrupted" in errors
+        assert b"Traceback" not in errors
+        assert time.monotonic() - began < 2, "far more than the tenth of a second promised"
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.communicate()
+
+
+def test_on_a_terminal_ctrl_c_is_the_guest_s_and_the_escape_key_ends_it() -> None:
+    pid, outer = pty.fork()
+    if pid == 0:
+        os.execv(sys.executable, BOOT)
+    try:
+        read_until(outer, PROMPT)
+        assert not termios.tcgetattr(outer)[3] & termios.ICANON
+        os.write(outer, b"chargen\r")
+        os.write(outer, b"\x03")
+        read_until(outer, PROMPT)
+        os.write(outer, b"\x01h")
+        read_until(outer, b"end the run")
+        os.write(outer, b"\x01x")
+        read_until(outer, b"ended from the console")
+        status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        pid = 0
+        assert status == 0
+        assert termios.tcgetattr(outer)[3] & termios.ICANON
+    finally:
+        if pid:
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+        os.close(outer)
+
+
+def test_a_reader_of_the_console_that_goes_away_ends_the_run() -> None:
+    process = subprocess.Popen(
+        BOOT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    assert process.stdout is not None
+    process.stdout.close()
+    process.stdout = None
+    try:
+        _, errors = process.communicate(timeout=20)
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.communicate()
+    assert b"Traceback" not in errors
+    assert b"bug" not in errors
+
+
+def test_doctor_says_that_boot_can_work_here() -> None:
+    result = subprocess.run(
+        [sys.executable, "-m", "leulo", "doctor"], capture_output=True, text=True, timeout=60
+    )
+    assert result.returncode == 0, result.stdout
+    assert "CPU self-test" in result.stdout
+    assert "NO" not in result.stdout.split()
