@@ -215,8 +215,9 @@ class Machine:
             due = self.pic.next_deadline()
             if due is not None:
                 return due
-        for chip in (self.pit, self.rtc, self.uart):
-            due = chip.next_deadline()
+        # The hypercalls have one only while they hold back an interrupt of a storm.
+        for part in (self.pit, self.rtc, self.uart, self.hypercalls):
+            due = part.next_deadline()
             if due is not None and (earliest is None or due < earliest):
                 earliest = due
         return earliest

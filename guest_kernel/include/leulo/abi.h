@@ -163,10 +163,6 @@ struct leulo_endpoint {
     uint8_t address[16];             /* address, network byte order */
 };
 _Static_assert(sizeof(struct leulo_endpoint) == 24, "endpoint: size");
-_Static_assert(__builtin_offsetof(struct leulo_endpoint, family) == 0, "endpoint.family");
-_Static_assert(__builtin_offsetof(struct leulo_endpoint, port) == 2, "endpoint.port");
-_Static_assert(__builtin_offsetof(struct leulo_endpoint, scope) == 4, "endpoint.scope");
-_Static_assert(__builtin_offsetof(struct leulo_endpoint, address) == 8, "endpoint.address");
 
 /* The descriptor of one hypercall. */
 struct leulo_call {
@@ -184,18 +180,6 @@ struct leulo_call {
     uint64_t reserved[2];            /* zero */
 } __attribute__((aligned(8)));
 _Static_assert(sizeof(struct leulo_call) == 128, "call: size");
-_Static_assert(__builtin_offsetof(struct leulo_call, op) == 0, "call.op");
-_Static_assert(__builtin_offsetof(struct leulo_call, size) == 2, "call.size");
-_Static_assert(__builtin_offsetof(struct leulo_call, handle) == 4, "call.handle");
-_Static_assert(__builtin_offsetof(struct leulo_call, result) == 8, "call.result");
-_Static_assert(__builtin_offsetof(struct leulo_call, status) == 12, "call.status");
-_Static_assert(__builtin_offsetof(struct leulo_call, flags) == 16, "call.flags");
-_Static_assert(__builtin_offsetof(struct leulo_call, events) == 20, "call.events");
-_Static_assert(__builtin_offsetof(struct leulo_call, cookie) == 24, "call.cookie");
-_Static_assert(__builtin_offsetof(struct leulo_call, args) == 32, "call.args");
-_Static_assert(__builtin_offsetof(struct leulo_call, local) == 64, "call.local");
-_Static_assert(__builtin_offsetof(struct leulo_call, peer) == 88, "call.peer");
-_Static_assert(__builtin_offsetof(struct leulo_call, reserved) == 112, "call.reserved");
 
 /* One piece of guest memory. */
 struct leulo_iovec {
@@ -203,8 +187,6 @@ struct leulo_iovec {
     uint64_t length;                 /* bytes */
 };
 _Static_assert(sizeof(struct leulo_iovec) == 16, "iovec: size");
-_Static_assert(__builtin_offsetof(struct leulo_iovec, address) == 0, "iovec.address");
-_Static_assert(__builtin_offsetof(struct leulo_iovec, length) == 8, "iovec.length");
 
 /* HELLO's answer, written to args[0]. The caller sets size and version first. */
 struct leulo_hello {
@@ -225,21 +207,6 @@ struct leulo_hello {
     uint64_t reserved[2];            /* zero */
 } __attribute__((aligned(8)));
 _Static_assert(sizeof(struct leulo_hello) == 144, "hello: size");
-_Static_assert(__builtin_offsetof(struct leulo_hello, size) == 0, "hello.size");
-_Static_assert(__builtin_offsetof(struct leulo_hello, version) == 4, "hello.version");
-_Static_assert(__builtin_offsetof(struct leulo_hello, features) == 8, "hello.features");
-_Static_assert(__builtin_offsetof(struct leulo_hello, max_sockets) == 16, "hello.max_sockets");
-_Static_assert(__builtin_offsetof(struct leulo_hello, max_iovec) == 20, "hello.max_iovec");
-_Static_assert(__builtin_offsetof(struct leulo_hello, max_transfer) == 24, "hello.max_transfer");
-_Static_assert(__builtin_offsetof(struct leulo_hello, max_events) == 28, "hello.max_events");
-_Static_assert(__builtin_offsetof(struct leulo_hello, prefix_length) == 32, "hello.prefix_length");
-_Static_assert(__builtin_offsetof(struct leulo_hello, mtu) == 36, "hello.mtu");
-_Static_assert(__builtin_offsetof(struct leulo_hello, address) == 40, "hello.address");
-_Static_assert(__builtin_offsetof(struct leulo_hello, gateway) == 64, "hello.gateway");
-_Static_assert(__builtin_offsetof(struct leulo_hello, dns) == 88, "hello.dns");
-_Static_assert(__builtin_offsetof(struct leulo_hello, mac) == 112, "hello.mac");
-_Static_assert(__builtin_offsetof(struct leulo_hello, tsc_hz) == 120, "hello.tsc_hz");
-_Static_assert(__builtin_offsetof(struct leulo_hello, reserved) == 128, "hello.reserved");
 
 /* Head of the event ring. Entries follow at once; their number is a power of two. The counts
    run free; an entry's place is its count modulo the number of entries. */
@@ -252,12 +219,6 @@ struct leulo_ring {
     uint64_t reserved[5];            /* zero */
 } __attribute__((aligned(8)));
 _Static_assert(sizeof(struct leulo_ring) == 64, "ring: size");
-_Static_assert(__builtin_offsetof(struct leulo_ring, armed) == 0, "ring.armed");
-_Static_assert(__builtin_offsetof(struct leulo_ring, head) == 4, "ring.head");
-_Static_assert(__builtin_offsetof(struct leulo_ring, tail) == 8, "ring.tail");
-_Static_assert(__builtin_offsetof(struct leulo_ring, overflow) == 12, "ring.overflow");
-_Static_assert(__builtin_offsetof(struct leulo_ring, raised_ns) == 16, "ring.raised_ns");
-_Static_assert(__builtin_offsetof(struct leulo_ring, reserved) == 24, "ring.reserved");
 
 /* One entry of the ring: the socket's whole mask, not a difference. A socket has at most one
    unread entry; every later answer about the socket and every later event updates it in place,
@@ -268,9 +229,6 @@ struct leulo_event {
     uint32_t mask;                   /* the socket's readiness */
 };
 _Static_assert(sizeof(struct leulo_event) == 16, "event: size");
-_Static_assert(__builtin_offsetof(struct leulo_event, cookie) == 0, "event.cookie");
-_Static_assert(__builtin_offsetof(struct leulo_event, handle) == 8, "event.handle");
-_Static_assert(__builtin_offsetof(struct leulo_event, mask) == 12, "event.mask");
 
 /* One entry of POLL. */
 struct leulo_pollfd {
@@ -280,10 +238,6 @@ struct leulo_pollfd {
     uint32_t reserved;               /* zero */
 };
 _Static_assert(sizeof(struct leulo_pollfd) == 16, "pollfd: size");
-_Static_assert(__builtin_offsetof(struct leulo_pollfd, handle) == 0, "pollfd.handle");
-_Static_assert(__builtin_offsetof(struct leulo_pollfd, wanted) == 4, "pollfd.wanted");
-_Static_assert(__builtin_offsetof(struct leulo_pollfd, mask) == 8, "pollfd.mask");
-_Static_assert(__builtin_offsetof(struct leulo_pollfd, reserved) == 12, "pollfd.reserved");
 #endif
 
 #endif
