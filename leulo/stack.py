@@ -36,13 +36,14 @@ from leulo.net.wire.ipv4 import (
 from leulo.state import State
 from leulo.tcp.config import Config
 from leulo.tcp.demux import stranger_arrives
-from leulo.tcp.engine import LOOPBACK_MARK, Engine
+from leulo.tcp.engine import Engine
 from leulo.tcp.errno import AF_INET, EAFNOSUPPORT, EPROTONOSUPPORT, ESOCKTNOSUPPORT, SOCK_STREAM
 from leulo.tcp.header import IP_AT, TCP_AT, TIMESTAMPED_AT, VNET_BYTES, VNET_PLAIN, Frame
 from leulo.tcp.icmp_errors import icmp_error_arrives
 from leulo.tcp.input import segment_arrives
 from leulo.tcp.saved import load_engine, save_engine
 from leulo.tcp.socket import TcpSocket
+from leulo.tcp.tcb import LOOPBACK_MARK
 from leulo.trace import Trace
 
 _TYPE_ARP: Final = b"\x08\x06"
@@ -55,6 +56,7 @@ _NOT_PLAIN: Final = 0x3FFF00FF  # fragment bits and protocol
 _CHECKED: Final = 3  # NEEDS_CSUM or DATA_VALID [virtio 1.2 5.1.6.4]
 _TTL: Final = 64
 _MAX_OUTPUT: Final = 1024  # ICMP messages that wait for drain
+_MAX_HOPS: Final = 1024
 _LOOPBACK_FRAMES: Final = 65_536  # in one drain
 
 
@@ -100,6 +102,7 @@ class Stack:
         )
         self._output: list[Frame] = []
         self._drops: dict[str, int] = {}
+        self._hops: dict[bytes, bytes] = {}  # next hops lately asked for
         self._identification: int = 0  # of packets that may be fragmented [RFC 6864 4.1]
 
     # ------------------------------------------------------------ frames in
@@ -312,9 +315,14 @@ class Stack:
         """See `leulo.tcp.engine.Network`."""
         if self.is_local(peer):
             return self.mac + self.mac + _TYPE_IPV4
-        hop = self.route.next_hop(peer)
+        hop = self._hops.get(peer)
         if hop is None:
-            return b""
+            hop = self.route.next_hop(peer)
+            if hop is None:
+                return b""
+            if len(self._hops) >= _MAX_HOPS:
+                self._hops = {}
+            self._hops[peer] = hop
         mac = self.arp.lookup(hop, now_ns)
         if mac is not None:
             return mac + self.mac + _TYPE_IPV4

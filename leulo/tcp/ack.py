@@ -1,12 +1,13 @@
 """What an acknowledgement of new data does to the sender. [RFC 9293 3.10.7.4 fifth]
 
-Shared by the fast path and the careful path of `input`.
+Shared by the fast path (`input`) and the careful one (`examine`).
 """
 
 from __future__ import annotations
 
 from leulo.tcp import recovery
 from leulo.tcp.rtt import sample, sample_echo
+from leulo.tcp.state import CLOSING, FIN_WAIT_1, LAST_ACK, Event
 from leulo.tcp.tcb import RECOVERY_FAST, RECOVERY_NONE, Tcb
 
 
@@ -51,6 +52,44 @@ def acknowledged(tcb: Tcb, acked: int, tsecr: int, now_ns: int) -> None:
         tcb.is_write_blocked = False
         if tcb.socket is not None:
             tcb.engine.notify(tcb.socket)
+
+
+def take_window(tcb: Tcb, window: int) -> None:
+    """The peer offers another window."""
+    old = tcb.snd_wnd
+    tcb.snd_wnd = window
+    if window > tcb.snd_max_wnd:
+        tcb.snd_max_wnd = window
+    if window > old and tcb.snd_nxt < tcb.snd_top:
+        if tcb.is_persisting:
+            tcb.is_persisting = False
+            tcb.rto_at = 0
+            tcb.backoff = 0
+            tcb.first_timeout_at = 0
+            tcb.keep_probes = 0
+        tcb.engine.want_output(tcb)
+
+
+def fin_acknowledged(tcb: Tcb, now_ns: int) -> bool:
+    """Our FIN has arrived. False: the connection is gone."""
+    engine = tcb.engine
+    state = tcb.state
+    if state is FIN_WAIT_1:
+        tcb.change_state(Event.ACK_OF_FIN)
+        if tcb.is_orphan:
+            tcb.life_at = now_ns + engine.config.fin_timeout_ns
+            engine.timers.arm(tcb, tcb.life_at)
+        elif tcb.socket is not None:
+            engine.notify(tcb.socket)
+    elif state is CLOSING:
+        tcb.change_state(Event.ACK_OF_FIN)
+        engine.enter_time_wait(tcb, now_ns)
+        return False
+    elif state is LAST_ACK:
+        tcb.change_state(Event.ACK_OF_FIN)
+        engine.forget(tcb)
+        return False
+    return True
 
 
 def _grow_send_buffer(tcb: Tcb) -> None:

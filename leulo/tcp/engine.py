@@ -41,7 +41,6 @@ from leulo.units import NS_PER_MS, NS_PER_S
 _MAX_REPLIES = 4096  # answers without a connection that wait for drain
 _TIME_WAIT_REUSE_NS = NS_PER_S  # the timestamp clock has surely moved on [RFC 6191 2]
 _WILDCARD = bytes(4)
-LOOPBACK_MARK = b"\x00"  # ends the keys of connections inside the stack, which no frame can have
 
 
 class Network(Protocol):
@@ -121,8 +120,9 @@ class Engine:
 
     def set_time(self, now_ns: int) -> None:
         """The time of everything that follows."""
-        self.now_ns = now_ns
-        self.now_ms = now_ns // NS_PER_MS
+        if now_ns != self.now_ns:
+            self.now_ns = now_ns
+            self.now_ms = now_ns // NS_PER_MS
 
     def advance(self, now_ns: int) -> None:
         """Every timer that is due."""
@@ -244,12 +244,9 @@ class Engine:
     def may_use(self, key: bytes) -> bool:
         """Is no connection in the way of an active open with this key? One in TIME_WAIT is not
         if its successor's timestamps are surely newer. [RFC 6191 2]"""
-        marked = key + LOOPBACK_MARK
-        if key in self.connections or marked in self.connections:
+        if key in self.connections or key in self.half_open:
             return False
-        if key in self.half_open or marked in self.half_open:
-            return False
-        record = self.time_wait.get(key) or self.time_wait.get(marked)
+        record = self.time_wait.get(key)
         return record is None or (
             self.config.has_time_wait_reuse
             and record.has_timestamps
@@ -262,6 +259,7 @@ class Engine:
         """The connection is over: out of the tables, nothing more to send."""
         if self.connections.get(tcb.key) is tcb:
             del self.connections[tcb.key]
+        self.timers.forget(tcb)
         tcb.rto_at = tcb.delack_at = tcb.keep_at = tcb.life_at = 0
         tcb.send_buffer = None
         tcb.reassembly = None

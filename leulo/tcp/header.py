@@ -42,9 +42,12 @@ _GSO_NONE: Final = 0
 _GSO_TCPV4: Final = 1
 VNET_CHECKSUM: Final = _VNET.pack(_NEEDS_CSUM, _GSO_NONE, 0, 0, LINK_BYTES + 20, 16)
 
-_IP: Final = Struct("!BBHHHBBH4s4s")
-_PORTS: Final = Struct("!HH")
-_FIXED: Final = Struct("!IIHHHH")  # seq, ack, offset and flags, window, checksum, urgent
+# virtio_net_hdr, Ethernet, IPv4, ports
+_PREFIX: Final = Struct("!10s14sBBHHHBBH4s4sHH")
+# the same with seq, ack, offset and flags, window, checksum, urgent
+_PLAIN: Final = Struct("!10s14sBBHHHBBH4s4sHHIIHHHH")
+_FIXED: Final = Struct("!IIHHHH")
+_IP_SUM: Final = 0x4500 + 0x4000 + 0x4006  # of the words of an IPv4 header that are always so
 _DONT_FRAGMENT: Final = 0x4000
 _TTL: Final = 64
 _TCP: Final = 6
@@ -65,22 +68,13 @@ def prefix(
 ) -> tuple[bytes, int]:
     """Everything up to the ports for a segment of ``tcp_bytes`` (header and payload), and the
     sum of its pseudo header."""
-    addresses = local + peer
+    addresses = int.from_bytes(local + peer, "big")
     total = 20 + tcp_bytes
-    head = _IP.pack(0x45, 0, total, 0, _DONT_FRAGMENT, _TTL, _TCP, 0, local, peer)
-    checksum = 0xFFFF - int.from_bytes(head, "big") % 0xFFFF
-    partial = (int.from_bytes(addresses, "big") + _TCP + tcp_bytes) % 0xFFFF
-    text = b"".join(
-        (
-            vnet,
-            link_header,
-            head[:10],
-            checksum.to_bytes(2, "big"),
-            addresses,
-            _PORTS.pack(local_port, peer_port),
-        )
-    )
-    return text, partial
+    text = _PREFIX.pack(
+        vnet, link_header, 0x45, 0, total, 0, _DONT_FRAGMENT, _TTL, _TCP,
+        0xFFFF - (addresses + _IP_SUM + total) % 0xFFFF, local, peer, local_port, peer_port,
+    )  # fmt: skip
+    return text, (addresses + _TCP + tcp_bytes) % 0xFFFF
 
 
 def gso_vnet(tcp_header_bytes: int, mss: int) -> bytes:
@@ -133,8 +127,15 @@ def plain(
 ) -> bytes:
     """A whole segment without payload. ``addresses`` are local and peer with their ports."""
     local, local_port, peer, peer_port = addresses
+    words = int.from_bytes(local + peer, "big")
     tcp_bytes = 20 + len(options)
-    vnet = VNET_CHECKSUM if has_checksum_offload else VNET_PLAIN
-    head, partial = prefix(link_header, local, peer, local_port, peer_port, tcp_bytes, vnet)
-    frame = head + fixed(seq, ack, tcp_bytes << 10 | flags, window, partial) + options
+    total = 20 + tcp_bytes
+    head = _PLAIN.pack(
+        VNET_CHECKSUM if has_checksum_offload else VNET_PLAIN, link_header,
+        0x45, 0, total, 0, _DONT_FRAGMENT, _TTL, _TCP,
+        0xFFFF - (words + _IP_SUM + total) % 0xFFFF, local, peer, local_port, peer_port,
+        seq & MASK, ack & MASK, tcp_bytes << 10 | flags, window,
+        (words + _TCP + tcp_bytes) % 0xFFFF, 0,
+    )  # fmt: skip
+    frame = head + options
     return frame if has_checksum_offload else finish(frame, ())

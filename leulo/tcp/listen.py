@@ -16,7 +16,7 @@ from leulo.tcp import handshake, header
 from leulo.tcp.options import Options, emit_syn
 from leulo.tcp.seq import MASK, lt
 from leulo.tcp.settings import Settings
-from leulo.tcp.state import Event
+from leulo.tcp.state import Event, State
 from leulo.tcp.tcb import Tcb
 from leulo.tcp.timers import Timed
 from leulo.units import NS_PER_S
@@ -179,6 +179,7 @@ class Listener:
         """The record is done with."""
         if self.engine.half_open.pop(half.key, None) is not None:
             self.half_open -= 1
+            self.engine.timers.forget(half)
 
     def ack_arrives(self, half: HalfOpen, window: int, tsecr: int, now_ns: int) -> Tcb | None:
         """The handshake's last ACK, checked: make the connection. None if the queue is full;
@@ -246,8 +247,8 @@ class Listener:
         local = key[4:8]
         peer = key[:4]
         tcb = Tcb(
-            engine, half.serial, key, local, key[10] << 8 | key[11], peer, key[8] << 8 | key[9],
-            self.settings,
+            engine, engine.new_serial(), key, local, key[10] << 8 | key[11],
+            peer, key[8] << 8 | key[9], self.settings,
         )  # fmt: skip
         tcb.is_loopback = half.is_loopback
         tcb.link_header = half.link_header
@@ -265,8 +266,7 @@ class Listener:
             tcb.ts_recent = half.ts_recent
             tcb.ts_recent_at = now_ns
         tcb.is_accepting = True
-        tcb.change_state(Event.PASSIVE_OPEN)
-        tcb.change_state(Event.SYN)
+        tcb.state = State.SYN_RCVD  # the record's, so to speak
         handshake.apply_settings(tcb)
         handshake.negotiate(tcb, half.mss)
         tcb.rcv_adv = tcb.rcv_nxt + min(tcb.rcv_limit, 0xFFFF)

@@ -23,6 +23,12 @@ MAX_WINDOW_SCALE: Final = 14  # [RFC 7323 2.3]
 
 _PAIR: Final = Struct("!II")
 _TIMESTAMPS: Final = Struct("!III")
+# MSS, SACK permitted, timestamps, NOP, window scale: the order of Linux's SYN, and of ours
+_SYN: Final = Struct("!HHIIII")
+_SYN_BYTES: Final = 20
+_SYN_MSS: Final = 0x0204
+_SYN_TIMESTAMPS: Final = 0x0402080A
+_SYN_WSCALE: Final = 0x01030300
 
 
 class Options:
@@ -43,6 +49,15 @@ class Options:
 def parse(frame: bytes, start: int, end: int) -> Options:
     """The options in ``frame[start:end]``. Never raises; ``end`` must be inside the frame."""
     options = Options()
+    if end - start == _SYN_BYTES:
+        first, mss, second, tsval, tsecr, third = _SYN.unpack_from(frame, start)
+        if first == _SYN_MSS and second == _SYN_TIMESTAMPS and third & 0xFFFFFF00 == _SYN_WSCALE:
+            options.mss = mss
+            options.is_sack_permitted = options.has_timestamps = True
+            options.tsval = tsval
+            options.tsecr = tsecr
+            options.wscale = min(third & 0xFF, MAX_WINDOW_SCALE)
+            return options
     at = start
     while at < end:
         kind = frame[at]
@@ -75,6 +90,9 @@ def parse(frame: bytes, start: int, end: int) -> Options:
 
 def emit_syn(mss: int, wscale: int, has_sack: bool, timestamps: tuple[int, int] | None) -> bytes:
     """Options of a SYN in Linux's order. ``wscale`` -1 leaves window scaling out."""
+    if timestamps is not None and has_sack and wscale >= 0:
+        tsval, tsecr = timestamps
+        return _SYN.pack(_SYN_MSS, mss, _SYN_TIMESTAMPS, tsval, tsecr, _SYN_WSCALE | wscale)
     out = bytes((MSS, 4, mss >> 8, mss & 0xFF))
     if timestamps is not None:
         lead = b"\x04\x02\x08\x0a" if has_sack else b"\x01\x01\x08\x0a"

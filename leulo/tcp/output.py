@@ -42,6 +42,7 @@ def output(tcb: Tcb, now_ns: int, out: list[Frame], limit: int) -> None:
     if tcb.link_header is None and not engine.find_link(tcb, now_ns):
         return
     state = tcb.state
+    offer_window(tcb)
     if SENDS >> state & 1:
         if tcb.probe_due:
             _probe(tcb, now_ns, out)
@@ -273,14 +274,15 @@ def _account_again(tcb: Tcb, seq: int, length: int, end: int, now_ns: int) -> No
         tell_retransmitted(tcb, seq, length, cause, now_ns)
 
 
-def offer_window(tcb: Tcb) -> int:
-    """The window for the next header; moves the right edge only by steps worth having and never
-    to the left. [RFC 9293 3.8.6.2.2]"""
+def offer_window(tcb: Tcb) -> None:
+    """Fix the window for the next headers; moves the right edge only by steps worth having and
+    never to the left. [RFC 9293 3.8.6.2.2]"""
     rcv_nxt = tcb.rcv_nxt
     buffer = tcb.receive_buffer
     space = tcb.rcv_limit if buffer is None else tcb.rcv_limit - buffer.length
     offered = tcb.rcv_adv - rcv_nxt
-    if space - offered >= tcb.rcv_mss or space - offered >= tcb.rcv_limit >> 1:
+    gain = space - offered
+    if gain > 0 and (gain >= tcb.rcv_mss or gain << 1 >= tcb.rcv_limit):
         offered = space
     scale = tcb.rcv_wscale
     # Rounded up, so that the edge does not move back by what scaling cannot say.
@@ -288,7 +290,7 @@ def offer_window(tcb: Tcb) -> int:
     if window > 0xFFFF:
         window = 0xFFFF
     tcb.rcv_adv = rcv_nxt + (window << scale)
-    return window
+    tcb.window = window
 
 
 def emit(
@@ -296,7 +298,7 @@ def emit(
 ) -> None:
     """Put one segment into ``out``; it carries the acknowledgement, whatever it is for."""
     engine = tcb.engine
-    window = offer_window(tcb)
+    window = tcb.window
     rcv_nxt = tcb.rcv_nxt
     if tcb.has_timestamps and tcb.reassembly is None:
         if not length:

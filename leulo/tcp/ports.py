@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from leulo.tcp.socket import TcpSocket
 
 _TABLE: Final = 64  # counters of the double hash
+_MAX_HASHES: Final = 256
 _WILDCARD: Final = bytes(4)
 
 
@@ -24,6 +25,7 @@ class Ports:
         self._engine: Engine = engine
         self._bound: dict[int, list[TcpSocket]] = {}
         self.steps: list[int] = [0] * _TABLE
+        self._hashes: dict[bytes, int] = {}  # of destinations lately connected to
 
     def bind(self, socket: TcpSocket, address: bytes, port: int) -> bool:
         """Give ``port`` at ``address`` to ``socket``; False if that conflicts."""
@@ -100,22 +102,25 @@ class Ports:
         self._bound.setdefault(first + at, []).append(socket)
         return first + at
 
-    def choose_to_connect(self, local: bytes, peer: bytes, peer_port: int) -> int:
-        """A port whose four-tuple nobody uses; 0 if there is none. [RFC 6056 3.3.4]"""
+    def choose_to_connect(self, local: bytes, peer: bytes, peer_port: int, mark: bytes) -> int:
+        """A port whose four-tuple nobody uses; 0 if there is none. ``mark`` ends the keys of
+        connections inside the stack. [RFC 6056 3.3.4]"""
         engine = self._engine
         config = engine.config
-        count = config.last_ephemeral - config.first_ephemeral + 1
-        where = peer_port.to_bytes(2, "big")
-        hashed = engine.isn.digest(b"port" + local + peer + where)
-        offset = hashed >> 32
+        first = config.first_ephemeral
+        count = config.last_ephemeral - first + 1
+        where = peer + local + peer_port.to_bytes(2, "big")
+        hashed = self._hashes.get(where)
+        if hashed is None:
+            if len(self._hashes) >= _MAX_HASHES:
+                self._hashes = {}
+            hashed = self._hashes[where] = engine.isn.digest(b"port" + where)
         index = hashed % _TABLE
         for _ in range(count):
             step = self.steps[index]
-            self.steps[index] = (step + 1) % count
-            port = config.first_ephemeral + (offset + step) % count
-            if port in self._bound:
-                continue
-            if engine.may_use(b"".join((peer, local, where, port.to_bytes(2, "big")))):
+            self.steps[index] = step + 1
+            port = first + ((hashed >> 32) + step) % count
+            if port not in self._bound and engine.may_use(where + port.to_bytes(2, "big") + mark):
                 return port
         return 0
 

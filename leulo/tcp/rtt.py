@@ -24,19 +24,23 @@ def sample(tcb: Tcb, rtt_ns: int) -> None:
     if rtt_ns < 1:
         rtt_ns = 1
     srtt = tcb.srtt_ns
-    if srtt == 0:
-        tcb.srtt_ns = rtt_ns  # (2.2)
-        tcb.rttvar_ns = rttvar = rtt_ns >> 1
-    else:
+    if srtt:
         error = rtt_ns - srtt  # (2.3)
-        tcb.srtt_ns = srtt = max(1, srtt + (error >> 3))
+        srtt += error >> 3
+        if srtt < 1:
+            srtt = 1
         rttvar = tcb.rttvar_ns
-        rttvar += (abs(error) - rttvar) >> 2
-        tcb.rttvar_ns = rttvar
+        rttvar += ((error if error >= 0 else -error) - rttvar) >> 2
+    else:
+        srtt = rtt_ns  # (2.2)
+        rttvar = rtt_ns >> 1
+    tcb.srtt_ns = srtt
+    tcb.rttvar_ns = rttvar
     # Deviation: the variance's part is at least the minimum, not the sum (2.4), as in Linux: a
     # peer's delayed ACK on a steady path must not cause a timeout.
-    rto = tcb.srtt_ns + max(config.rto_min_ns, 4 * rttvar)
-    tcb.rto_ns = min(rto, config.rto_max_ns)
+    spread = rttvar << 2
+    rto = srtt + (spread if spread > config.rto_min_ns else config.rto_min_ns)
+    tcb.rto_ns = rto if rto < config.rto_max_ns else config.rto_max_ns
 
 
 def sample_echo(tcb: Tcb, tsecr: int) -> None:

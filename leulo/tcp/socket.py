@@ -50,7 +50,7 @@ from leulo.tcp.state import (
     Event,
     State,
 )
-from leulo.tcp.tcb import ACK_NOW, NO_FIN, Tcb
+from leulo.tcp.tcb import ACK_NOW, LOOPBACK_MARK, NO_FIN, Tcb
 
 if TYPE_CHECKING:
     from leulo.tcp.engine import Engine
@@ -257,19 +257,18 @@ class TcpSocket:
             if source is None:
                 return -ENETUNREACH
             local = source
+        is_loopback = network.is_local(address)
+        mark = LOOPBACK_MARK if is_loopback else b""
         local_port = self.bound_port
-        if local_port:
-            key = _key(address, local, port, local_port)
-            if not engine.may_use(key):
-                return -EADDRINUSE if not engine.time_wait.get(key) else -EADDRNOTAVAIL
-        else:
-            local_port = engine.ports.choose_to_connect(local, address, port)
+        if not local_port:
+            local_port = engine.ports.choose_to_connect(local, address, port, mark)
             if not local_port:
                 return -EADDRNOTAVAIL
-            key = _key(address, local, port, local_port)
-        is_loopback = network.is_local(address)
-        if is_loopback:
-            key += b"\x00"
+        key = b"".join(
+            (address, local, port.to_bytes(2, "big"), local_port.to_bytes(2, "big"), mark)
+        )
+        if self.bound_port and not engine.may_use(key):
+            return -EADDRNOTAVAIL
         tcb = Tcb(engine, engine.new_serial(), key, local, local_port, address, port, self.settings)
         tcb.is_loopback = is_loopback
         iss, tcb.ts_offset = engine.isn.make(key[:12], engine.now_ns)
@@ -501,7 +500,3 @@ class TcpSocket:
     def setsockopt(self, level: int, name: int, value: bytes) -> int:
         """0, -EINVAL, -ENOPROTOOPT, -EDOM, -ENOENT."""
         return sockopt.set(self, level, name, value)
-
-
-def _key(peer: bytes, local: bytes, peer_port: int, local_port: int) -> bytes:
-    return b"".join((peer, local, peer_port.to_bytes(2, "big"), local_port.to_bytes(2, "big")))

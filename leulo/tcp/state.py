@@ -116,5 +116,7 @@ MAY_SEND: Final = (1 << ESTABLISHED) | (1 << CLOSE_WAIT)
 SENDS: Final = MAY_SEND | (1 << FIN_WAIT_1) | (1 << CLOSING) | (1 << LAST_ACK)
 # States in which the peer may still send data.
 RECEIVES: Final = (1 << ESTABLISHED) | (1 << FIN_WAIT_1) | (1 << FIN_WAIT_2)
+# States in which a segment may be taken without the RFC's whole list.
+PREDICTABLE: Final = SENDS | (1 << FIN_WAIT_2)
 # States in which both sides know each other's sequence numbers.
 SYNCHRONIZED: Final = SENDS | (1 << FIN_WAIT_2) | (1 << TIME_WAIT)

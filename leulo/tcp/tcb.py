@@ -20,7 +20,7 @@ from leulo.tcp.recv_buffer import RecvBuffer
 from leulo.tcp.scoreboard import Scoreboard
 from leulo.tcp.send_buffer import SendBuffer
 from leulo.tcp.settings import Settings
-from leulo.tcp.state import ESTABLISHED, TRANSITIONS, Event, State
+from leulo.tcp.state import ESTABLISHED, PREDICTABLE, TRANSITIONS, Event, State
 from leulo.tcp.timers import Timed
 
 if TYPE_CHECKING:
@@ -43,6 +43,7 @@ PROBE_WINDOW: Final = 1
 PROBE_KEEPALIVE: Final = 2
 
 NO_FIN: Final = -1
+LOOPBACK_MARK: Final = b"\x00"  # ends the keys of connections inside the stack: no frame has it
 
 
 class Tcb(Timed):
@@ -62,7 +63,7 @@ class Tcb(Timed):
         "rto_ns", "rttvar_ns", "scoreboard", "send_buffer", "settings", "snd_end", "snd_limit",
         "snd_max", "snd_max_wnd", "snd_nxt", "snd_small", "snd_top", "snd_una", "snd_wl1",
         "snd_wl2", "snd_wnd", "snd_wscale", "socket", "soft_error", "srtt_ns", "ssthresh",
-        "state", "timed_at", "timed_seq", "ts_offset", "ts_recent", "ts_recent_at",
+        "state", "timed_at", "timed_seq", "ts_offset", "ts_recent", "ts_recent_at", "window",
     )  # fmt: skip
 
     def __init__(
@@ -121,6 +122,7 @@ class Tcb(Timed):
         self.rcv_nxt: int = 0
         self.rcv_adv: int = 0  # right edge of the window that was offered
         self.rcv_wscale: int = 0
+        self.window: int = 0  # as in the next header, while output is at work
         self.rcv_limit: int = config.rcv_default
         self.rcv_mss: int = 536  # largest payload seen in one segment, at most ours
         self.rcv_round_at: int = 0
@@ -187,17 +189,18 @@ class Tcb(Timed):
         if new is None:
             raise LeuloBug(f"a connection in {old.name} was told of {event.name}")
         self.state = new
-        self.is_ordinary = False
         if new is ESTABLISHED:
             self.refresh_ordinary()
+        elif not PREDICTABLE >> new & 1:
+            self.is_ordinary = False
         if self.engine.state_changed.active:
             tell_state(self, old.name, new.name, event.name)
 
     def refresh_ordinary(self) -> None:
-        """Header prediction may be tried: the connection is open, has timestamps, and neither
-        side misses anything. Call it whenever one of these has changed."""
+        """Header prediction may be tried: both sides know each other's numbers, there are
+        timestamps, and neither side misses anything. Call it whenever that may have changed."""
         self.is_ordinary = (
-            self.state is ESTABLISHED
+            PREDICTABLE >> self.state & 1 == 1
             and self.has_timestamps
             and self.reassembly is None
             and self.scoreboard is None
@@ -250,7 +253,7 @@ _FIELDS: Final = (
     "snd_small", "mss", "snd_limit", "is_fin_queued", "is_write_blocked", "is_more", "is_pushing",
     "is_syn_due", "probe_due", "irs", "rcv_nxt", "rcv_adv", "rcv_wscale", "rcv_limit", "rcv_mss",
     "rcv_round_at", "rcv_round_taken", "fin_at", "ack_due", "quick_acks", "last_ack_sent",
-    "invalid_ack_at", "has_timestamps", "has_sack", "ts_offset", "ts_recent", "ts_recent_at",
+    "invalid_ack_at", "has_timestamps", "has_sack", "ts_offset", "ts_recent", "ts_recent_at", "window",
     "cwnd", "ssthresh", "cwnd_credit", "is_cwnd_limited", "recovery", "recover", "high_rxt",
     "dupacks", "is_rexmit_due", "srtt_ns", "rttvar_ns", "rto_ns", "backoff", "timed_seq",
     "timed_at", "retransmits", "retransmitted_bytes", "rto_at", "is_persisting",

@@ -22,25 +22,37 @@ class Timed:
 
 
 class Timers:
-    """The heap. Times are absolute nanoseconds."""
+    """The heap. Times are absolute nanoseconds.
 
-    __slots__ = ("_heap",)
+    The heap holds serial numbers, not things, so that a connection that has ended does not live
+    on until its last entry comes up.
+    """
+
+    __slots__ = ("_heap", "_things")
 
     def __init__(self) -> None:
-        self._heap: list[tuple[int, int, Timed]] = []
+        self._heap: list[tuple[int, int]] = []
+        self._things: dict[int, Timed] = {}
 
     def arm(self, thing: Timed, at_ns: int) -> None:
         """See that ``thing`` comes up at ``at_ns`` or before."""
         if not thing.timer_at or at_ns < thing.timer_at:
             thing.timer_at = at_ns
-            heappush(self._heap, (at_ns, thing.serial, thing))
+            self._things[thing.serial] = thing
+            heappush(self._heap, (at_ns, thing.serial))
+
+    def forget(self, thing: Timed) -> None:
+        """``thing`` has ended: none of its entries counts."""
+        thing.timer_at = 0
+        self._things.pop(thing.serial, None)
 
     def due(self, now_ns: int) -> Timed | None:
         """The next thing whose entry is due, its entry taken out; None if there is none."""
         heap = self._heap
         while heap and heap[0][0] <= now_ns:
-            at_ns, _, thing = heappop(heap)
-            if thing.timer_at == at_ns:
+            at_ns, serial = heappop(heap)
+            thing = self._things.get(serial)
+            if thing is not None and thing.timer_at == at_ns:
                 thing.timer_at = 0
                 return thing
         return None
@@ -49,17 +61,19 @@ class Timers:
         """When the first entry that counts is due."""
         heap = self._heap
         while heap:
-            at_ns, _, thing = heap[0]
-            if thing.timer_at == at_ns:
+            at_ns, serial = heap[0]
+            thing = self._things.get(serial)
+            if thing is not None and thing.timer_at == at_ns:
                 return at_ns
             heappop(heap)
         return None
 
     def clear(self) -> None:
         """Forget every entry."""
-        for _, _, thing in self._heap:
+        for thing in self._things.values():
             thing.timer_at = 0
         self._heap = []
+        self._things = {}
 
     def __len__(self) -> int:
         return len(self._heap)

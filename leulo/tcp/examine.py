@@ -1,0 +1,259 @@
+"""The careful path of a segment: RFC 9293's list, with the checks of RFC 5961 and RFC 7323.
+
+`input` comes here with everything it does not predict. [RFC 9293 3.10.7.4]
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from leulo.tcp import handshake, recovery
+from leulo.tcp.ack import acknowledged, fin_acknowledged, take_window
+from leulo.tcp.errno import ECONNREFUSED, ECONNRESET, EPIPE
+from leulo.tcp.header import ACK, FIN, RST, SYN, TCP_AT
+from leulo.tcp.options import TIMESTAMPS_ONLY, Options, parse
+from leulo.tcp.seq import lt, unwrap
+from leulo.tcp.state import (
+    CLOSE_WAIT,
+    CLOSED,
+    CLOSING,
+    FIN_WAIT_1,
+    FIN_WAIT_2,
+    LAST_ACK,
+    RECEIVES,
+    SYN_RCVD,
+    SYN_SENT,
+    TIME_WAIT,
+    Event,
+)
+from leulo.tcp.syn_sent import segment_in_syn_sent
+from leulo.tcp.tcb import ACK_NOW, Tcb
+from leulo.tcp.text import take_text
+from leulo.units import NS_PER_S
+
+_PAWS_IDLE_NS: Final = 24 * 86_400 * NS_PER_S  # ts_recent is out of date then [RFC 7323 5.5]
+
+
+def examine(
+    tcb: Tcb,
+    frame: bytes,
+    end: int,
+    seq_wire: int,
+    ack_wire: int,
+    control: int,
+    window: int,
+    option: int,
+    tsval: int,
+    tsecr: int,
+    now_ns: int,
+) -> None:
+    """The segment in ``frame[44:end]``; the arguments are those of `input.segment_arrives`."""
+    engine = tcb.engine
+    start = TCP_AT + (control >> 12) * 4
+    options: Options | None = None
+    has_timestamps = False
+    if control >> 12 == 8 and option == TIMESTAMPS_ONLY:
+        has_timestamps = True
+    else:
+        options = parse(frame, TCP_AT + 20, start)
+        has_timestamps = options.has_timestamps
+        tsval, tsecr = options.tsval, options.tsecr
+    state = tcb.state
+    if state is SYN_SENT:
+        if options is None:
+            options = parse(frame, TCP_AT + 20, start)
+        segment_in_syn_sent(
+            tcb, frame, start, end, seq_wire, ack_wire, control, window, options, now_ns
+        )
+        return
+    if state is CLOSED or state is TIME_WAIT:
+        return
+    seq = unwrap(tcb.rcv_nxt, seq_wire)
+    length = end - start
+    is_fin = control & FIN != 0
+    if state is SYN_RCVD and control & SYN and seq == tcb.irs:
+        # A simultaneous open: the SYN we know, now with an ACK. [RFC 9293 3.5 figure 7]
+        control &= ~SYN
+        seq += 1
+
+    # PAWS [RFC 7323 5.3 R1]
+    if tcb.has_timestamps and not control & RST:
+        if not has_timestamps:
+            engine.drop("tcp_no_timestamp", tcb)  # [RFC 7323 3.2]
+            return
+        if lt(tsval, tcb.ts_recent) and now_ns - tcb.ts_recent_at < _PAWS_IDLE_NS:
+            _answer_invalid(tcb, "tcp_paws", length, now_ns)
+            return
+
+    # First: is it in the window? [RFC 9293 3.10.7.4 first, table 6]
+    rcv_nxt = tcb.rcv_nxt
+    right = tcb.rcv_adv
+    span = length + (control & FIN) + (control >> 1 & 1)
+    if span:
+        is_acceptable = seq < right and seq + span > rcv_nxt
+        if not is_acceptable and right == rcv_nxt == seq:
+            # The window is closed: what it says counts, what it carries does not.
+            tcb.ack_due = ACK_NOW
+            engine.want_output(tcb)
+            engine.count_drop("tcp_zero_window")
+            length = span = 0
+            is_fin = False
+            is_acceptable = True
+    else:
+        is_acceptable = rcv_nxt <= seq <= right
+    if not is_acceptable:
+        if control & RST:
+            engine.drop("tcp_rst_outside", tcb)
+        else:
+            _answer_invalid(tcb, "tcp_outside_window", length, now_ns)
+        return
+    tcb.last_recv_ns = now_ns
+    tcb.keep_probes = 0
+    if (
+        has_timestamps
+        and tcb.has_timestamps
+        and seq <= tcb.last_ack_sent
+        and not lt(tsval, tcb.ts_recent)
+    ):
+        tcb.ts_recent = tsval  # [RFC 7323 4.3 (2)]
+        tcb.ts_recent_at = now_ns
+    first_seq = seq
+    if seq < rcv_nxt and not control & (SYN | RST):
+        skip = rcv_nxt - seq
+        start += skip
+        length -= skip
+        seq = rcv_nxt
+        tcb.ack_due = ACK_NOW  # part of it came twice
+        engine.want_output(tcb)
+        if length < 0:
+            length = 0
+    if seq + length > right:
+        length = right - seq
+        is_fin = False
+
+    # Second: RST, only exactly where it must be. [RFC 5961 3.2]
+    if control & RST:
+        if first_seq == rcv_nxt:
+            _reset(tcb)
+        else:
+            engine.challenge_ack(tcb, "tcp_rst_challenged", now_ns)
+        return
+    # Fourth: SYN never ends an open connection. [RFC 5961 4.2]
+    if control & SYN:
+        engine.challenge_ack(tcb, "tcp_syn_challenged", now_ns)
+        return
+    # Fifth: ACK
+    if not control & ACK:
+        engine.drop("tcp_no_ack", tcb)
+        return
+    sacks = None if options is None else options.sacks
+    if not _take_ack(tcb, seq, ack_wire, length, is_fin, window, tsecr, sacks, now_ns):
+        return
+
+    # Sixth: the urgent pointer. Urgent data is read in line. [RFC 6093 6]
+    # Seventh: text
+    state = tcb.state
+    if (length or is_fin) and RECEIVES >> state & 1:
+        if length and tcb.is_orphan:
+            # Nobody will ever read it: tell the peer. [RFC 9293 3.6.1] [RFC 2525 2.17]
+            engine.drop("tcp_data_after_close", tcb)
+            engine.abort(tcb)
+            return
+        take_text(tcb, frame, start, seq, length, is_fin)
+    elif length or is_fin:
+        tcb.ack_due = ACK_NOW
+        engine.want_output(tcb)
+
+
+def _take_ack(
+    tcb: Tcb,
+    seq: int,
+    ack_wire: int,
+    length: int,
+    is_fin: bool,
+    window: int,
+    tsecr: int,
+    sacks: list[tuple[int, int]] | None,
+    now_ns: int,
+) -> bool:
+    """The acknowledgement field. False: the segment ends here. [RFC 9293 3.10.7.4 fifth]"""
+    engine = tcb.engine
+    una = tcb.snd_una
+    ack = unwrap(una, ack_wire)
+    wnd = window << tcb.snd_wscale
+    if tcb.state is SYN_RCVD:
+        if not una < ack <= tcb.snd_max:
+            engine.send_reset(tcb, ack_wire)
+            return False
+        tcb.snd_wnd = tcb.snd_max_wnd = wnd
+        tcb.snd_wl1, tcb.snd_wl2 = seq, ack
+        tcb.snd_una = una = tcb.iss + 1
+        handshake.established(tcb, 0, tsecr, now_ns)
+        tcb.change_state(Event.ACK_OF_SYN)
+        if tcb.is_fin_queued:
+            tcb.change_state(Event.CLOSE)  # the user has closed meanwhile
+        if tcb.socket is not None:
+            engine.notify(tcb.socket)
+        engine.want_output(tcb)
+        if ack == una:
+            return True
+    if ack > tcb.snd_max:
+        engine.challenge_ack(tcb, "tcp_ack_of_unsent", now_ns)
+        return False
+    if ack < una - tcb.snd_max_wnd:
+        engine.challenge_ack(tcb, "tcp_ack_too_old", now_ns)  # [RFC 5961 5.2]
+        return False
+    if ack < una:
+        return True  # old: only its data may be of use
+    is_window_new = False
+    if tcb.snd_wl1 < seq or (tcb.snd_wl1 == seq and tcb.snd_wl2 <= ack):
+        tcb.snd_wl1 = seq
+        tcb.snd_wl2 = ack
+        if wnd != tcb.snd_wnd:
+            is_window_new = True
+            take_window(tcb, wnd)
+    news = 0
+    if sacks is not None and tcb.has_sack:
+        news = recovery.take_sacks(
+            tcb, [(unwrap(una, left), unwrap(una, right)) for left, right in sacks]
+        )
+    if ack > una:
+        acknowledged(tcb, ack - una, tsecr, now_ns)
+        if news:
+            recovery.duplicate(tcb, now_ns)
+        if tcb.snd_una > tcb.snd_end:
+            return fin_acknowledged(tcb, now_ns)
+    elif una < tcb.snd_max and not length and not is_fin and (not is_window_new or news):
+        # Outstanding data, nothing new in it: a duplicate. With SACK only one that reports
+        # something new counts. [RFC 5681 2] [RFC 6675 2]
+        if news or not tcb.has_sack:
+            recovery.duplicate(tcb, now_ns)
+    elif news:
+        recovery.duplicate(tcb, now_ns)
+    return True
+
+
+def _reset(tcb: Tcb) -> None:
+    """The peer ended the connection at once. [RFC 9293 3.10.7.4 second]"""
+    state = tcb.state
+    if state is SYN_RCVD:
+        tcb.engine.fail(tcb, ECONNREFUSED)
+    elif state is CLOSE_WAIT:
+        tcb.engine.fail(tcb, EPIPE)
+    elif state in (CLOSING, LAST_ACK, FIN_WAIT_1, FIN_WAIT_2) and tcb.is_orphan:
+        tcb.engine.fail(tcb, 0)
+    else:
+        tcb.engine.fail(tcb, ECONNRESET)
+
+
+def _answer_invalid(tcb: Tcb, reason: str, length: int, now_ns: int) -> None:
+    """An unacceptable segment is answered by an ACK; bare ones at a limited rate, so that two
+    confused peers do not answer each other for ever. [RFC 9293 3.10.7.4 first]"""
+    engine = tcb.engine
+    engine.drop(reason, tcb)
+    if not length:
+        if now_ns < tcb.invalid_ack_at:
+            return
+        tcb.invalid_ack_at = now_ns + engine.config.invalid_ack_interval_ns
+    tcb.ack_due = ACK_NOW
+    engine.want_output(tcb)

@@ -1,0 +1,79 @@
+"""A segment arrives in SYN_SENT: the answer to an active open. [RFC 9293 3.10.7.3]"""
+
+from __future__ import annotations
+
+from leulo.tcp import handshake
+from leulo.tcp.errno import ECONNREFUSED
+from leulo.tcp.header import ACK, FIN, RST, SYN
+from leulo.tcp.options import Options
+from leulo.tcp.seq import MASK
+from leulo.tcp.state import Event
+from leulo.tcp.tcb import ACK_NOW, Tcb
+from leulo.tcp.text import take_text
+
+
+def segment_in_syn_sent(
+    tcb: Tcb,
+    frame: bytes,
+    start: int,
+    end: int,
+    seq_wire: int,
+    ack_wire: int,
+    control: int,
+    window: int,
+    options: Options,
+    now_ns: int,
+) -> None:
+    """``start`` is where the payload begins in ``frame``; ``options`` are all of them."""
+    engine = tcb.engine
+    has_ack = control & ACK != 0
+    if has_ack and (tcb.snd_nxt == tcb.iss or (ack_wire - tcb.snd_nxt) & MASK):
+        if not control & RST:
+            engine.send_reset(tcb, ack_wire)
+        engine.drop("tcp_ack_in_syn_sent", tcb)
+        return
+    if control & RST:
+        if has_ack:
+            engine.fail(tcb, ECONNREFUSED)
+        else:
+            engine.drop("tcp_rst_outside", tcb)
+        return
+    if not control & SYN:
+        engine.drop("tcp_no_syn", tcb)
+        return
+    config = engine.config
+    tcb.irs = seq_wire
+    tcb.rcv_nxt = tcb.last_ack_sent = seq_wire + 1
+    tcb.rcv_adv = tcb.rcv_nxt + min(tcb.rcv_limit, 0xFFFF)
+    tcb.snd_wl1 = seq_wire
+    tcb.snd_wl2 = tcb.snd_una
+    tcb.snd_wnd = tcb.snd_max_wnd = window  # never scaled in a SYN [RFC 7323 2.2]
+    if config.has_timestamps and options.has_timestamps:
+        tcb.has_timestamps = True
+        tcb.ts_recent = options.tsval
+        tcb.ts_recent_at = now_ns
+    tcb.has_sack = config.has_sack and options.is_sack_permitted
+    if config.has_window_scaling and options.wscale >= 0:
+        tcb.snd_wscale = options.wscale
+        tcb.rcv_wscale = engine.rcv_wscale
+    handshake.negotiate(tcb, max(options.mss or config.default_mss, config.min_mss))
+    engine.want_output(tcb)
+    if not has_ack:
+        # Both opened at once. [RFC 9293 3.5]
+        tcb.change_state(Event.SYN)
+        tcb.is_syn_due = True
+        tcb.timed_seq = 0
+        return
+    rtt_ns = now_ns - tcb.timed_at if tcb.timed_seq else 0
+    tcb.snd_una = tcb.snd_nxt
+    tcb.snd_wl2 = tcb.snd_una
+    handshake.established(tcb, rtt_ns, options.tsecr, now_ns)
+    tcb.change_state(Event.SYN_ACK)
+    tcb.ack_due = ACK_NOW
+    tcb.is_write_blocked = False
+    if tcb.socket is not None:
+        engine.notify(tcb.socket)
+    length = end - start
+    if length or control & FIN:
+        length = min(length, tcb.rcv_adv - tcb.rcv_nxt)
+        take_text(tcb, frame, start, tcb.rcv_nxt, length, control & FIN != 0)

@@ -1,0 +1,104 @@
+"""Payload and FIN on the receiving side. [RFC 9293 3.10.7.4 seventh, eighth]
+
+In order they go to the user's buffer, ahead of a gap into `reassembly`; here is decided how soon
+they are acknowledged. Shared by the fast path (`input`) and the careful one (`examine`).
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from leulo.tcp.reassembly import Reassembly
+from leulo.tcp.recv_buffer import RecvBuffer
+from leulo.tcp.state import ESTABLISHED, FIN_WAIT_1, FIN_WAIT_2, Event
+from leulo.tcp.tcb import ACK_DELAYED, ACK_NOW, NO_FIN, Tcb
+
+_VIEWED_BYTES: Final = 4096  # from here a view of the frame is cheaper than a copy
+
+
+def deliver(tcb: Tcb, piece: bytes | memoryview, length: int) -> None:
+    """In-order bytes for the user; decides about their acknowledgement. [RFC 9293 3.8.6.3]"""
+    rcv_nxt = tcb.rcv_nxt = tcb.rcv_nxt + length
+    buffer = tcb.receive_buffer
+    if buffer is None:
+        buffer = tcb.receive_buffer = RecvBuffer()
+    socket = tcb.socket
+    if socket is not None and (not buffer.length or socket.wants_every_byte):
+        tcb.engine.notify(socket)
+    buffer.append(piece)
+    if length > tcb.rcv_mss:
+        tcb.rcv_mss = min(length, tcb.mss)
+    if rcv_nxt - tcb.last_ack_sent > tcb.rcv_mss or tcb.quick_acks > 0:
+        tcb.quick_acks -= tcb.quick_acks > 0
+        tcb.ack_due = ACK_NOW
+    elif not tcb.ack_due:
+        tcb.ack_due = ACK_DELAYED
+    if not tcb.is_pending:
+        tcb.is_pending = True
+        tcb.engine.pending.append(tcb)
+
+
+def take_text(tcb: Tcb, frame: bytes, start: int, seq: int, length: int, is_fin: bool) -> None:
+    """Payload and FIN, already cut to the window. [RFC 9293 3.10.7.4 seventh, eighth]"""
+    engine = tcb.engine
+    if is_fin and tcb.fin_at == NO_FIN:
+        tcb.fin_at = seq + length
+        tcb.is_ordinary = False
+    if tcb.fin_at != NO_FIN and seq + length > tcb.fin_at:
+        length = max(0, tcb.fin_at - seq)  # nothing comes behind a FIN
+    engine.want_output(tcb)
+    if seq > tcb.rcv_nxt:
+        tcb.ack_due = ACK_NOW  # [RFC 5681 4.2]
+        if length:
+            _queue(tcb, seq, payload(frame, start, length))
+        return
+    if length:
+        deliver(tcb, payload(frame, start, length), length)
+        queue = tcb.reassembly
+        if queue is not None:
+            tcb.ack_due = ACK_NOW  # a gap is filled, or part of one
+            for piece in queue.take(tcb.rcv_nxt):
+                deliver(tcb, piece, len(piece))
+            if queue.is_empty:
+                tcb.reassembly = None
+                tcb.refresh_ordinary()
+            tcb.ack_due = ACK_NOW
+    if tcb.rcv_nxt == tcb.fin_at:
+        take_fin(tcb)
+
+
+def payload(frame: bytes, start: int, length: int) -> bytes | memoryview:
+    """``length`` bytes of the frame, to be kept."""
+    if length < _VIEWED_BYTES:
+        return frame[start : start + length]
+    return memoryview(frame)[start : start + length]
+
+
+def _queue(tcb: Tcb, seq: int, piece: bytes | memoryview) -> None:
+    """Keep a segment that is ahead of a gap."""
+    engine = tcb.engine
+    queue = tcb.reassembly
+    if queue is None:
+        queue = tcb.reassembly = Reassembly(engine.config.reassembly_blocks)
+        tcb.is_ordinary = False
+    # Twice the buffer, because small segments cost more than their payload.
+    if not queue.insert(seq, piece, 2 * tcb.rcv_limit):
+        engine.count_drop("tcp_reassembly_full")
+    if queue.is_empty:
+        tcb.reassembly = None
+        tcb.refresh_ordinary()
+
+
+def take_fin(tcb: Tcb) -> None:
+    """Everything up to the peer's FIN is here. [RFC 9293 3.10.7.4 eighth]"""
+    engine = tcb.engine
+    tcb.rcv_nxt += 1
+    tcb.ack_due = ACK_NOW
+    state = tcb.state
+    if state is ESTABLISHED or state is FIN_WAIT_1:
+        tcb.change_state(Event.FIN)
+    elif state is FIN_WAIT_2:
+        tcb.change_state(Event.FIN)
+        engine.enter_time_wait(tcb, engine.now_ns)
+    if tcb.socket is not None:
+        engine.notify(tcb.socket)
