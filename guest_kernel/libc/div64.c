@@ -46,23 +46,19 @@ static uint64_t size_of(int64_t x) {
     return x < 0 ? -(uint64_t)x : (uint64_t)x;
 }
 
-/* The rest has the sign of n. */
-int64_t __divmoddi4(int64_t n, int64_t d, int64_t *rest) {
-    uint64_t r, q = __udivmoddi4(size_of(n), size_of(d), &r);
+int64_t __divdi3(int64_t n, int64_t d) {
+    uint64_t q = __udivmoddi4(size_of(n), size_of(d), 0);
 
-    *rest = (int64_t)(n < 0 ? -r : r);
     return (int64_t)((n < 0) != (d < 0) ? -q : q);
 }
 
-int64_t __divdi3(int64_t n, int64_t d) {
-    int64_t rest;
+int64_t __divmoddi4(int64_t n, int64_t d, int64_t *rest) {
+    int64_t q = __divdi3(n, d);
 
-    return __divmoddi4(n, d, &rest);
+    *rest = n - q * d; /* has the sign of n */
+    return q;
 }
 
 int64_t __moddi3(int64_t n, int64_t d) {
-    int64_t rest;
-
-    __divmoddi4(n, d, &rest);
-    return rest;
+    return n - __divdi3(n, d) * d;
 }

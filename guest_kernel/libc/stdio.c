@@ -6,33 +6,14 @@
 
 #define LINE_BYTES 1024 /* what is longer is cut */
 
-static int print(int fd, const char *format, va_list a) {
-    char line[LINE_BYTES];
-    int length = vsnprintf(line, sizeof line, format, a);
-
-    if (length > LINE_BYTES - 1)
-        length = LINE_BYTES - 1;
-    return (int)write(fd, line, (size_t)length);
-}
-
-int printf(const char *format, ...) {
-    va_list a;
-    int length;
-
-    va_start(a, format);
-    length = print(STDOUT_FILENO, format, a);
-    va_end(a);
-    return length;
-}
-
 int dprintf(int fd, const char *format, ...) {
+    char line[LINE_BYTES];
     va_list a;
-    int length;
 
     va_start(a, format);
-    length = print(fd, format, a);
+    int length = vsnprintf(line, sizeof line, format, a);
     va_end(a);
-    return length;
+    return (int)write(fd, line, length < LINE_BYTES ? (size_t)length : LINE_BYTES - 1);
 }
 
 void perror(const char *what) {

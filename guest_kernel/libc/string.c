@@ -2,11 +2,9 @@
 #include <string.h>
 #include <strings.h>
 
-/* The compiler must not turn the loops below into calls of the functions they are. */
-#ifdef __clang__
-#define PLAIN_LOOPS __attribute__((no_builtin))
-#else
-#define PLAIN_LOOPS __attribute__((optimize("no-tree-loop-distribute-patterns")))
+/* The loops below must not become calls of the functions they are. clang leaves them alone. */
+#ifndef __clang__
+#pragma GCC optimize("no-tree-loop-distribute-patterns")
 #endif
 
 void *memcpy(void *restrict to, const void *restrict from, size_t count) {
@@ -18,7 +16,7 @@ void *memcpy(void *restrict to, const void *restrict from, size_t count) {
     return to;
 }
 
-PLAIN_LOOPS void *memmove(void *to, const void *from, size_t count) {
+void *memmove(void *to, const void *from, size_t count) {
     char *d = to;
     const char *s = from;
 
@@ -39,7 +37,7 @@ void *memset(void *to, int byte, size_t count) {
     return to;
 }
 
-PLAIN_LOOPS int memcmp(const void *a, const void *b, size_t count) {
+int memcmp(const void *a, const void *b, size_t count) {
     const unsigned char *p = a, *q = b;
 
     for (; count; count--, p++, q++)
@@ -48,7 +46,7 @@ PLAIN_LOOPS int memcmp(const void *a, const void *b, size_t count) {
     return 0;
 }
 
-PLAIN_LOOPS void *memchr(const void *in, int byte, size_t count) {
+void *memchr(const void *in, int byte, size_t count) {
     const unsigned char *p = in;
 
     for (; count; count--, p++)
@@ -57,7 +55,7 @@ PLAIN_LOOPS void *memchr(const void *in, int byte, size_t count) {
     return NULL;
 }
 
-PLAIN_LOOPS size_t strlen(const char *s) {
+size_t strlen(const char *s) {
     const char *end = s;
 
     while (*end)

@@ -33,8 +33,7 @@ struct provider {
     int (*connect)(struct socket *s, const struct sockaddr_storage *address);
     /* `made` is a zeroed socket to fill. */
     int (*accept)(struct socket *s, struct socket *made, struct sockaddr_storage *peer);
-    int (*getsockname)(struct socket *s, struct sockaddr_storage *address);
-    int (*getpeername)(struct socket *s, struct sockaddr_storage *address);
+    int (*name)(struct socket *s, bool of_peer, struct sockaddr_storage *address);
     int (*getsockopt)(struct socket *s, int level, int name, void *value, socklen_t *bytes);
     int (*setsockopt)(struct socket *s, int level, int name, const void *value, socklen_t bytes);
     int (*shutdown)(struct socket *s, int how);

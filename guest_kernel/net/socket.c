@@ -155,14 +155,14 @@ int sock_accept(struct file *file, int flags, struct file **made, struct sockadd
 }
 
 int sock_getsockname(struct file *file, struct sockaddr_storage *address, socklen_t *bytes) {
-    int result = provider->getsockname(socket_of(file), address);
+    int result = provider->name(socket_of(file), false, address);
 
     *bytes = length_of(address);
     return result;
 }
 
 int sock_getpeername(struct file *file, struct sockaddr_storage *address, socklen_t *bytes) {
-    int result = provider->getpeername(socket_of(file), address);
+    int result = provider->name(socket_of(file), true, address);
 
     *bytes = length_of(address);
     return result;

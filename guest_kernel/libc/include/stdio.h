@@ -9,6 +9,6 @@
 
 int vsnprintf(char *to, size_t size, const char *format, va_list arguments);
 int snprintf(char *to, size_t size, const char *format, ...) PRINTF(3, 4);
-int printf(const char *format, ...) PRINTF(1, 2);
 int dprintf(int fd, const char *format, ...) PRINTF(2, 3);
+#define printf(...) dprintf(1, __VA_ARGS__)
 void perror(const char *what);

@@ -9,4 +9,3 @@ void free(void *block);
 unsigned long long strtoull(const char *s, char **end, int base);
 int atoi(const char *s);
 _Noreturn void exit(int status);
-_Noreturn void abort(void);

@@ -89,17 +89,10 @@ static int paravirt_accept(struct socket *s, struct socket *made, struct sockadd
     return 0;
 }
 
-static int paravirt_getsockname(struct socket *s, struct sockaddr_storage *address) {
-    int result = socket_call(s, LEULO_OP_GETSOCKNAME);
+static int paravirt_name(struct socket *s, bool of_peer, struct sockaddr_storage *address) {
+    int result = socket_call(s, of_peer ? LEULO_OP_GETPEERNAME : LEULO_OP_GETSOCKNAME);
 
-    from_endpoint(address, &call.local);
-    return result;
-}
-
-static int paravirt_getpeername(struct socket *s, struct sockaddr_storage *address) {
-    int result = socket_call(s, LEULO_OP_GETPEERNAME);
-
-    from_endpoint(address, &call.peer);
+    from_endpoint(address, of_peer ? &call.peer : &call.local);
     return result;
 }
 
@@ -166,8 +159,7 @@ const struct provider paravirt = {
     .listen = paravirt_listen,
     .connect = paravirt_connect,
     .accept = paravirt_accept,
-    .getsockname = paravirt_getsockname,
-    .getpeername = paravirt_getpeername,
+    .name = paravirt_name,
     .getsockopt = paravirt_getsockopt,
     .setsockopt = paravirt_setsockopt,
     .shutdown = paravirt_shutdown,
