@@ -11,7 +11,7 @@ PORT ?= 8080
 MAKEFLAGS += --no-print-directory
 
 .DEFAULT_GOAL := help
-.PHONY: help boot boot-check test check format bench image doctor docs-abi wheel clean distclean
+.PHONY: help boot boot-check test check format bench image doctor generate wheel clean distclean
 
 help: ## this list
 	@echo "make boot         boot the guest, fetch its page, stay on its console (Ctrl-A x ends)"
@@ -21,6 +21,7 @@ help: ## this list
 	@echo "make bench        the figures: guest speed, hypercalls, connections, bulk (root)"
 	@echo "make image        build the guest image, if its sources changed"
 	@echo "make doctor       what this computer offers and lacks"
+	@echo "make generate     what is generated from the code: ABI header, reference pages"
 	@echo "make format       let ruff format the sources"
 	@echo "make wheel        an installable wheel in dist/, with the guest image inside"
 	@echo "make clean        remove what was built; make distclean the environment too"
@@ -64,6 +65,10 @@ doctor: $(STAMP) $(IMAGE)
 format: $(STAMP)
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
+
+generate: $(STAMP)
+	@$(BIN)/python tools/generate_abi.py
+	@$(BIN)/python tools/collect_deviations.py
 
 wheel: $(STAMP)
 	@$(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist .

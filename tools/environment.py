@@ -30,7 +30,10 @@ PROGRAMS = {
         "tshark": "tshark",
         "wrk": "wrk",
         "ab": "apache2-utils",
+        "nmap": "nmap",
+        "cpio": "cpio",
         "gcc": "gcc",
+        "objdump": "binutils",
         "qemu-system-i386": "qemu-system-x86",
     },
     "bench": {"ip": "iproute2", "nginx": "nginx-light", "wrk": "wrk", "taskset": "util-linux"},
@@ -87,9 +90,11 @@ def _where(program: str) -> str | None:
 def _apt_get(arguments: list[str]) -> int:
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     # No recommended packages, and no service that starts by itself and takes port 80.
-    command = ["apt-get", *arguments]
+    # An archive that does not answer is given up soon.
+    patience = ["-o", "Acquire::http::Timeout=20", "-o", "Acquire::Retries=1"]
+    command = ["apt-get", *patience, *arguments]
     if arguments[0] == "install":
-        command[2:2] = ["--no-install-recommends"]
+        command.append("--no-install-recommends")
         environment["RUNLEVEL"] = "1"
     return subprocess.run(
         command, env=environment, stdout=subprocess.DEVNULL, check=False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -59,3 +60,33 @@ def test_citations_are_found_in_docstrings_and_comments_but_not_in_code(tmp_path
     source = tmp_path / "module.c"
     source.write_text("/* So it is. [SDM 3\n * 4.4; RFC 768] */\nint x[8259]; // [8259A OCW2]\n")
     assert [text for _, text in rules.citations(source)] == ["SDM 3 4.4", "RFC 768", "8259A OCW2"]
+
+
+def test_deviations_are_collected_whole_from_python_and_c(tmp_path: Path) -> None:
+    tool = load_tool("collect_deviations")
+    source = tmp_path / "a.py"
+    source.write_text("x = 1  # Deviation: this, because\n#   of that.\ny = 2\n# Deviation: two.\n")
+    assert list(tool.deviations(source)) == [(1, "this, because of that."), (4, "two.")]
+    source = tmp_path / "a.c"
+    source.write_text("/* Deviation: so,\n * because so. */\nint x;\n")
+    assert list(tool.deviations(source)) == [(1, "so, because so.")]
+
+
+def test_without_python_3_11_the_environment_names_the_command(tmp_path: Path) -> None:
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    for name in ("uname", "id"):
+        (programs / name).symlink_to(f"/usr/bin/{name}")
+    (programs / "python3").write_text("#!/bin/sh\nexit 1\n")
+    (programs / "python3").chmod(0o755)
+    (programs / "id").unlink()
+    (programs / "id").write_text("#!/bin/sh\necho 1000\n")
+    (programs / "id").chmod(0o755)
+    result = subprocess.run(
+        ["/bin/sh", "tools/environment.sh", str(tmp_path / "venv")],
+        cwd=ROOT, env={"PATH": str(programs)}, capture_output=True, text=True,
+    )  # fmt: skip
+    assert result.returncode == 5
+    assert "Python 3.11 or later" in result.stderr
+    assert "sudo apt-get install python3 python3-venv" in result.stderr
+    assert not (tmp_path / "venv").exists()
