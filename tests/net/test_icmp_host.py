@@ -35,7 +35,7 @@ def test_echo_request_is_answered_with_the_same_data() -> None:
     [
         (bytes(ICMP(type=8)), True, "icmp_broadcast_echo"),
         (bytes(ICMP(type=0)), False, "icmp_kind"),
-        (bytes(ICMP(type=13)), False, "icmp_kind"),
+        (bytes(ICMP(type=13, ts_ori=1, ts_rx=2, ts_tx=3)), False, "icmp_kind"),
         (bytes(ICMP(type=8))[:7], False, "icmp_short"),
         (bytes(ICMP(type=8))[:2] + b"\0\0" + bytes(4), False, "icmp_checksum"),
         (bytes(ICMP(type=3, code=3) / b"short"), False, "icmp_quote"),
