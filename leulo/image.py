@@ -54,6 +54,7 @@ class Toolchain:
     name: str
     compile: tuple[str, ...]
     link: tuple[str, ...]
+    maps: tuple[str, ...] = ()  # so that its own place does not show in DWARF
 
 
 def packaged() -> Path:
@@ -132,11 +133,15 @@ def _toolchain(compiler: str | None) -> Toolchain:
                 "the pinned compiler is not installed: `pip install ziglang==0.17.1`, "
                 "or choose another one with --cc gcc"
             )
-        zig = str(Path(found.origin).parent / "zig")
+        folder = Path(found.origin).parent
+        zig = str(folder / "zig")
+        places = {str(folder), os.path.relpath(folder, SOURCES.parent)}
+        maps = (f"-ffile-prefix-map={place}=zig" for place in sorted(places))
         return Toolchain(
             "zig",
             (zig, "cc", "-target", "x86-freestanding-none", "-mcpu=i686"),
             (zig, "ld.lld", "-m", "elf_i386"),
+            tuple(maps),
         )
     path = shutil.which(compiler)
     if path is None:
@@ -228,6 +233,7 @@ class _Work:
             *(libc if wants_libc else ()),
             *("-Iguest_kernel", "-Iguest_kernel/include", f"-Wa,-I{self._folder}"),
             f"-ffile-prefix-map={SOURCES.parent}=.",
+            *self._tools.maps,
             *("-c", str(relative), "-o", str(made)),
         ]
         self._run(command, str(relative))
