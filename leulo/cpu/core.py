@@ -139,8 +139,11 @@ class Cpu:
             return Exit.SHUTDOWN
         if state32[_HALTED] and not self.will_wake():
             return Exit.HALT
+        exits, start = self._exits, self._start
         while True:
-            status = self._start(self._handle, state64[_EIP], 0, 0, 0)
+            exits.is_running = True
+            status = start(self._handle, state64[_EIP], 0, 0, 0)
+            exits.is_running = False
             if status or words[DEPTH]:
                 return self._shut_down(status)
             if words[FLAGS]:

@@ -37,13 +37,15 @@ class ExitTarget(Protocol):
 class Exits:
     """The four callbacks of one CPU. The targets' methods are taken now, once.
 
-    ``error`` is the first exception that a target raised and ``Cpu.run`` has not yet.
+    ``error`` is the first exception that a target raised and ``Cpu.run`` has not yet;
+    ``is_running`` is set by it while the guest executes.
     """
 
     def __init__(
         self, ports: ExitTarget, mmio: ExitTarget, mmio_base: int, words: memoryview
     ) -> None:
         self.error: BaseException | None = None
+        self.is_running = False
         self._words = words
         read_port, write_port = ports.read, ports.write
         read_mmio, write_mmio = mmio.read, mmio.write
@@ -97,10 +99,27 @@ class Exits:
             _live.pop(name, None)
 
 
-# A signal handler that raises (Ctrl-C, by default) may do so on the way into a callback, before
-# its ``try``. ctypes then reports an "unraisable" exception; we take those that are ours.
+# A signal handler that raises (Ctrl-C, by default) may do so on the way into a callback, before its
+# ``try``, or in a finaliser that runs there. Python then reports an "unraisable" exception and
+# goes on; those that belong to a run end it instead.
 _live: Final[dict[str, weakref.ref[Exits]]] = {}
 _WHAT: Final = "Exception ignored on calling ctypes callback function "
+
+
+def _find(unraisable: Any) -> Exits | None:
+    """Whose exception this is, if it is one of ours."""
+    name = repr(unraisable.object)
+    if unraisable.object is None and unraisable.err_msg:
+        name = unraisable.err_msg.removeprefix(_WHAT)
+    reference = _live.get(name)
+    if reference is not None:
+        return reference()
+    if not isinstance(unraisable.exc_value, Exception):  # KeyboardInterrupt and its like
+        for candidate in list(_live.values()):
+            exits = candidate()
+            if exits is not None and exits.is_running:
+                return exits
+    return None
 
 
 def _watch_unraisable() -> None:
@@ -109,11 +128,7 @@ def _watch_unraisable() -> None:
         return
 
     def hook(unraisable: Any) -> None:
-        name = repr(unraisable.object)
-        if unraisable.object is None and unraisable.err_msg:
-            name = unraisable.err_msg.removeprefix(_WHAT)
-        reference = _live.get(name)
-        exits = reference() if reference else None
+        exits = _find(unraisable)
         if exits is not None and unraisable.exc_value is not None:
             exits.fail(unraisable.exc_value)
         else:
