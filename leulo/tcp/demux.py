@@ -146,20 +146,20 @@ def _for_half_open(
     offset = (seq - half.irs - 1) & MASK
     if control & RST:
         if offset == 0:
-            listener.forget(half)
+            listener.lose(half)
         else:
             engine.count_drop("tcp_rst_outside")
         return
     if control & SYN:
         if not control & ACK and seq == half.irs:
             listener.answer_again(half)
-        elif engine.challenge.allows(now_ns):
+        elif not half.is_held and engine.challenge.allows(now_ns):
             _acknowledge(engine, half)
         return
     if not control & ACK:
         engine.count_drop("tcp_no_ack")
         return
-    if (ack - half.iss) & MASK != 1:
+    if half.is_held or (ack - half.iss) & MASK != 1:
         refuse(engine, half.key, half.link_header, length, seq, ack, control, half.is_loopback)
         return
     if offset > 0xFFFF or (

@@ -4,11 +4,14 @@ A SYN costs a small record, not a connection; the connection is made when the ha
 complete. When a listener has too many records, SYN cookies take over: the answer's sequence number
 and timestamp hold all that is needed to make the connection from the ACK alone.
 [RFC 9293 3.10.7.2] [RFC 4987 3.6]
+
+A listener with a `Screen` answers no SYN by itself: the record is held until the screen says
+`admit` or `deny`. So a gateway can find out first whether the other side takes the connection.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 from leulo.state import State as Saved
 from leulo.state import load_fields, save_fields
@@ -33,16 +36,26 @@ _NO_WSCALE: Final = 15
 _HALF_FIELDS: Final = (
     "serial", "key", "link_header", "irs", "iss", "mss", "snd_wnd", "snd_wscale",
     "has_timestamps", "has_sack", "ts_offset", "ts_recent", "retries", "sent_at", "is_loopback",
-    "due_at",
+    "due_at", "is_held",
 )  # fmt: skip
+
+
+class Screen(Protocol):
+    """Who decides about the SYNs of a listener."""
+
+    def syn_held(self, half: HalfOpen) -> None:
+        """A SYN has come; answer by `Listener.admit`, `deny` or `forget`, now or later."""
+
+    def half_lost(self, half: HalfOpen) -> None:
+        """The record is gone without a connection: reset by the peer, or never acknowledged."""
 
 
 class HalfOpen(Timed):
     """A SYN that was answered: state SYN_RCVD of a passive open. Numbers are 32 bits wide."""
 
-    __slots__ = ("due_at", "has_sack", "has_timestamps", "irs", "is_loopback", "iss", "key",
-                 "link_header", "listener", "mss", "retries", "sent_at", "snd_wnd", "snd_wscale",
-                 "ts_offset", "ts_recent")  # fmt: skip
+    __slots__ = ("due_at", "has_sack", "has_timestamps", "irs", "is_held", "is_loopback", "iss",
+                 "key", "link_header", "listener", "mss", "retries", "sent_at", "snd_wnd",
+                 "snd_wscale", "ts_offset", "ts_recent")  # fmt: skip
 
     def __init__(self, serial: int, key: bytes, listener: Listener) -> None:
         self.serial: int = serial
@@ -63,6 +76,7 @@ class HalfOpen(Timed):
         self.sent_at: int = 0  # 0 once anything was sent again: no measurement then
         self.due_at: int = 0
         self.is_loopback: bool = False
+        self.is_held: bool = False  # not answered until the listener's screen says so
 
     def save(self) -> Saved:
         return save_fields(self, 1, _HALF_FIELDS)
@@ -76,7 +90,7 @@ class Listener:
     """A listening socket's queues. ``address`` is empty if it takes every local address."""
 
     __slots__ = ("accept_queue", "address", "backlog", "cookies_ns", "engine", "half_open", "port",
-                 "settings", "socket")  # fmt: skip
+                 "screen", "settings", "socket")  # fmt: skip
 
     def __init__(
         self, engine: Engine, address: bytes, port: int, backlog: int, settings: Settings
@@ -87,6 +101,7 @@ class Listener:
         self.backlog: int = backlog
         self.settings: Settings = settings
         self.socket: TcpSocket | None = None
+        self.screen: Screen | None = None
         self.accept_queue: list[Tcb] = []
         self.half_open: int = 0  # records of this listener
         self.cookies_ns: int = -_COOKIE_FRESH_NS  # when the last cookie was sent
@@ -119,7 +134,7 @@ class Listener:
         if self.is_full:
             return "accept_queue_full"
         is_cookie = self.half_open >= min(config.half_open_limit, max(8, self.backlog + 1))
-        if is_cookie and not config.has_syn_cookies:
+        if is_cookie and (not config.has_syn_cookies or self.screen is not None):
             return "syn_queue_full"
         iss, ts_offset = engine.isn.make(key, now_ns)
         if iss_after is not None and not lt(iss_after, iss):
@@ -147,27 +162,53 @@ class Listener:
             return None
         self.half_open += 1
         engine.half_open[key] = half
-        self._answer(half, (engine.now_ms + half.ts_offset) & MASK)
-        half.due_at = now_ns + config.rto_initial_ns
-        engine.timers.arm(half, half.due_at)
+        if self.screen is not None:
+            half.is_held = True
+            self.screen.syn_held(half)
+            return None
+        self._answer_first(half, now_ns)
         return None
+
+    def admit(self, half: HalfOpen, now_ns: int) -> bool:
+        """Answer a held SYN by the SYN-ACK. False: the record is gone."""
+        engine = self.engine
+        if engine.half_open.get(half.key) is not half:
+            return False
+        engine.set_time(now_ns)
+        half.is_held = False
+        half.sent_at = now_ns
+        self._answer_first(half, now_ns)
+        return True
+
+    def deny(self, half: HalfOpen) -> None:
+        """Answer a held SYN by a reset, as if nobody listened. [RFC 9293 3.10.7.1]"""
+        if self.forget(half):
+            engine = self.engine
+            engine.counts["tcp_refused"] += 1
+            frame = header.plain(
+                half.link_header, _addresses(half.key), 0, half.irs + 1,
+                header.RST | header.ACK, 0, b"", engine.has_checksum_offload,
+            )  # fmt: skip
+            engine.reply(frame, half.is_loopback)
 
     def answer_again(self, half: HalfOpen) -> None:
         """Send the SYN-ACK once more: the peer's SYN came again, or time is up."""
+        if half.is_held:
+            return
         half.sent_at = 0
         self._answer(half, (self.engine.now_ms + half.ts_offset) & MASK)
 
     def expire(self, half: HalfOpen, now_ns: int) -> None:
         """The record's timer: send again or give up. [RFC 9293 3.8.3]"""
         engine = self.engine
-        if engine.half_open.get(half.key) is not half:
+        if engine.half_open.get(half.key) is not half or half.is_held:
             return
         config = engine.config
         if now_ns < half.due_at:
             engine.timers.arm(half, half.due_at)
             return
         if half.retries >= config.synack_retries:
-            self.forget(half)
+            self.lose(half)
             engine.counts["syn_timeouts"] += 1
             return
         half.retries += 1
@@ -175,11 +216,18 @@ class Listener:
         half.due_at = now_ns + min(config.rto_initial_ns << half.retries, config.rto_max_ns)
         engine.timers.arm(half, half.due_at)
 
-    def forget(self, half: HalfOpen) -> None:
-        """The record is done with."""
-        if self.engine.half_open.pop(half.key, None) is not None:
-            self.half_open -= 1
-            self.engine.timers.forget(half)
+    def forget(self, half: HalfOpen) -> bool:
+        """The record is done with. False: it was so before."""
+        if self.engine.half_open.pop(half.key, None) is None:
+            return False
+        self.half_open -= 1
+        self.engine.timers.forget(half)
+        return True
+
+    def lose(self, half: HalfOpen) -> None:
+        """The record is done with and becomes no connection."""
+        if self.forget(half) and self.screen is not None:
+            self.screen.half_lost(half)
 
     def ack_arrives(self, half: HalfOpen, window: int, tsecr: int, now_ns: int) -> Tcb | None:
         """The handshake's last ACK, checked: make the connection. None if the queue is full;
@@ -233,7 +281,7 @@ class Listener:
         engine = self.engine
         for half in list(engine.half_open.values()):
             if half.listener is self:
-                self.forget(half)
+                self.lose(half)
         queue, self.accept_queue = self.accept_queue, []
         for tcb in queue:
             tcb.is_accepting = False
@@ -282,17 +330,21 @@ class Listener:
             engine.notify(self.socket)
         return tcb
 
+    def _answer_first(self, half: HalfOpen, now_ns: int) -> None:
+        engine = self.engine
+        self._answer(half, (engine.now_ms + half.ts_offset) & MASK)
+        half.due_at = now_ns + engine.config.rto_initial_ns
+        engine.timers.arm(half, half.due_at)
+
     def _answer(self, half: HalfOpen, tsval: int) -> None:
         engine = self.engine
-        key = half.key
         timestamps = (tsval, half.ts_recent) if half.has_timestamps else None
         wscale = engine.rcv_wscale if half.snd_wscale >= 0 else -1
         limit = self.settings.rcv_bytes or engine.config.rcv_default
-        addresses = (key[4:8], key[10] << 8 | key[11], key[:4], key[8] << 8 | key[9])
         engine.reply(
             header.plain(
                 half.link_header,
-                addresses,
+                _addresses(half.key),
                 half.iss,
                 half.irs + 1,
                 header.SYN | header.ACK,
@@ -330,3 +382,8 @@ class Listener:
         if low > tsval:
             low -= 0x40
         return low & MASK
+
+
+def _addresses(key: bytes) -> tuple[bytes, int, bytes, int]:
+    """Our address and port, then the peer's."""
+    return key[4:8], key[10] << 8 | key[11], key[:4], key[8] << 8 | key[9]
