@@ -40,7 +40,7 @@ static int add_strings(struct arguments *arguments, uintptr_t vector) {
             return -EFAULT;
         if (!user)
             break;
-        if (arguments->count == sizeof arguments->at / sizeof *arguments->at)
+        if (arguments->count == MAX_STRINGS)
             return -E2BIG;
         int length = copyin_string(arguments->text + arguments->used, user,
                                    sizeof arguments->text - arguments->used);

@@ -7,11 +7,13 @@
 struct process;
 struct trap_frame;
 
+#define MAX_STRINGS 96
+
 /* The strings a program starts with, argv's and then envp's. */
 struct arguments {
     unsigned argument_count, count; /* of argv; of both */
     unsigned used;
-    uint16_t at[96];
+    uint16_t at[MAX_STRINGS];
     char text[3072];
 };
 

@@ -6,8 +6,6 @@
 #include "leulo/abi.h"
 
 #define DEBUG_EXIT 0xF4
-#define QEMU_ACPI_PM1 0x604
-#define QEMU_ACPI_S5 0x2000
 #define KEYBOARD_COMMAND 0x64
 #define KEYBOARD_PULSE_RESET 0xFE
 
@@ -18,7 +16,6 @@ static _Noreturn void stand_still(void) {
 
 _Noreturn void power_off(uint32_t status) {
     outl(DEBUG_EXIT, status);
-    outw(QEMU_ACPI_PM1, QEMU_ACPI_S5); /* QEMU without -device isa-debug-exit */
     kprintf("the machine does not switch itself off; end it from outside\n");
     stand_still();
 }

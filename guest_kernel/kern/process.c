@@ -48,8 +48,9 @@ static void release(struct process *process) {
 static void split_words(struct arguments *arguments, const char *words) {
     arguments->count = 1;
     do {
-        arguments->text[arguments->used++] = *words == ',' ? 0 : *words;
-        if (*words == ',')
+        bool is_end = *words == ',' && arguments->count < MAX_STRINGS;
+        arguments->text[arguments->used++] = is_end ? 0 : *words;
+        if (is_end)
             arguments->at[arguments->count++] = (uint16_t)arguments->used;
     } while (*words++);
     arguments->argument_count = arguments->count;

@@ -42,24 +42,23 @@ int sys_socket(struct trap_frame *frame) {
     return result < 0 ? result : file_install(made);
 }
 
-int sys_bind(struct trap_frame *frame) {
+static int with_address(struct trap_frame *frame,
+                        int (*call)(struct file *, const struct sockaddr_storage *, socklen_t)) {
     struct file *file;
     struct sockaddr_storage address;
     int result = socket_of(frame->ebx, &file);
 
     if (result == 0)
         result = address_in(&address, frame->ecx, frame->edx);
-    return result < 0 ? result : sock_bind(file, &address, frame->edx);
+    return result < 0 ? result : call(file, &address, frame->edx);
+}
+
+int sys_bind(struct trap_frame *frame) {
+    return with_address(frame, sock_bind);
 }
 
 int sys_connect(struct trap_frame *frame) {
-    struct file *file;
-    struct sockaddr_storage address;
-    int result = socket_of(frame->ebx, &file);
-
-    if (result == 0)
-        result = address_in(&address, frame->ecx, frame->edx);
-    return result < 0 ? result : sock_connect(file, &address, frame->edx);
+    return with_address(frame, sock_connect);
 }
 
 int sys_listen(struct trap_frame *frame) {
