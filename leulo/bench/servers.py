@@ -27,19 +27,13 @@ _END_SECONDS: Final = 10.0
 
 
 class Server:
-    """A process with an address. ``cpu_s`` is the CPU time it has used so far."""
+    """A process with an address."""
 
     name = ""
     address = ""
 
     def __init__(self) -> None:
         self._process: subprocess.Popen[bytes] | None = None
-
-    def cpu_s(self) -> float:
-        """Seconds of CPU of the process (of its first thread's group), user and system."""
-        assert self._process is not None
-        fields = Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     def is_alive(self) -> bool:
         return self._process is not None and self._process.poll() is None
