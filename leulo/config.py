@@ -22,6 +22,7 @@ from leulo.units import GIB, MIB, NS_PER_US, parse_duration, parse_size
 Mode = Literal["paravirt", "emulated", "native"]
 ClockKind = Literal["real", "virtual"]
 NetKind = Literal["user", "tap", "sim", "none"]
+Protocol = Literal["tcp", "udp"]
 
 DEFAULT_MEMORY_BYTES: Final = 16 * MIB
 LEAST_MEMORY_BYTES: Final = 4 * MIB
@@ -47,9 +48,11 @@ class Publish:
     host_address: bytes
     host_port: int
     guest_port: int
+    protocol: Protocol = "tcp"
 
     def __str__(self) -> str:
-        return f"{format_address(self.host_address)}:{self.host_port}"
+        suffix = "" if self.protocol == "tcp" else f"/{self.protocol}"
+        return f"{format_address(self.host_address)}:{self.host_port}{suffix}"
 
 
 DEFAULT_PUBLISH: Final = (Publish(bytes((127, 0, 0, 1)), 8080, 80),)
@@ -158,17 +161,29 @@ def parse_net(text: str) -> NetSpec:
 
 
 def parse_publish(text: str) -> Publish:
-    """``[ADDR:]HOST:GUEST``, on 127.0.0.1 unless told otherwise. Raises ConfigError."""
+    """``[ADDR:]HOST:GUEST[/tcp|/udp]``, TCP on 127.0.0.1 unless told otherwise.
+
+    Raises ConfigError.
+    """
     key = f"--publish {text}"
-    parts = text.split(":")
+    ports, slash, protocol = text.partition("/")
+    if slash and protocol not in get_args(Protocol):
+        raise ConfigError(f"{key}: {protocol!r} is not a protocol: write /tcp or /udp")
+    parts = ports.split(":")
     if len(parts) not in (2, 3):
-        raise ConfigError(f"{key}: write [ADDRESS:]HOST_PORT:GUEST_PORT, as in 8080:80")
+        raise ConfigError(f"{key}: write [ADDRESS:]HOST_PORT:GUEST_PORT[/udp], as in 8080:80")
     address = _parse_ipv4(key, parts[0]) if len(parts) == 3 else bytes((127, 0, 0, 1))
-    return Publish(address, _parse_port(key, parts[-2]), _parse_port(key, parts[-1]))
+    return Publish(
+        address,
+        _parse_port(key, parts[-2]),
+        _parse_port(key, parts[-1]),
+        "udp" if protocol == "udp" else "tcp",
+    )
 
 
 def parse_publishes(texts: Sequence[str], net: NetSpec) -> tuple[Publish, ...]:
-    """All ``--publish`` of a machine; none given means the default, ``none`` means nothing.
+    """All ``--publish`` of a machine, each one port or several with commas between them; none
+    given means the default, ``none`` means nothing.
 
     Raises ConfigError where two want one host port, or where the network publishes nothing.
     """
@@ -184,12 +199,13 @@ def parse_publishes(texts: Sequence[str], net: NetSpec) -> tuple[Publish, ...]:
     if not texts:
         return DEFAULT_PUBLISH
     found: list[Publish] = []
-    for text in texts:
+    for text in (part for several in texts for part in several.split(",")):
         publish = parse_publish(text)
         for other in found:
-            if (other.host_address, other.host_port) == (
+            if (other.host_address, other.host_port, other.protocol) == (
                 publish.host_address,
                 publish.host_port,
+                publish.protocol,
             ):
                 raise ConfigError(
                     f"--publish {text}: {other} is already published to the guest's port "

@@ -17,7 +17,8 @@ _EXAMPLES = """\b
 Examples:
   leulo boot                                the packaged guest, on http://127.0.0.1:8080/
   leulo boot guest.img --publish 9000:80    another image, another port of this computer
-  leulo boot --publish 8080:80 --publish 2007:7
+  leulo boot --publish 8080:80,2007:7,2007:7/udp
+  leulo boot --publish 0.0.0.0:8080:80      for other computers too
   sudo leulo boot --net tap:leulo0          the guest is 10.77.0.2, this computer 10.77.0.1
   leulo boot --append init=/bin/sh          a shell instead of the services
   leulo boot --net sim:loss=0.01,requests=50 --clock virtual --seed 7 --pcap run.pcapng
@@ -52,9 +53,9 @@ over; 5 this computer lacks something; 70 a bug in Leulo; 130 interrupted.
 @click.option(
     "--publish",
     multiple=True,
-    metavar="[ADDR:]HOST:GUEST",
-    help="A port of this computer that leads to one of the guest, on 127.0.0.1 unless "
-    "ADDR is given; may be repeated.  [default: 8080:80; none for nothing]",
+    metavar="[ADDR:]HOST:GUEST[/udp]",
+    help="A port of this computer that leads to one of the guest, TCP on 127.0.0.1 unless "
+    "told otherwise; several with commas, or repeated.  [default: 8080:80; none for nothing]",
 )
 @click.option(
     "--ip",

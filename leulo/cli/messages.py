@@ -29,16 +29,20 @@ def banner(machine: MachineConfig, run: RunConfig) -> list[str]:
         f"leulo: guest {net}",
     ]
     lines += [
-        f"leulo: {publish} leads to the guest's port {publish.guest_port}"
+        f"leulo: {publish} leads to the guest's {_kind(publish)}port {publish.guest_port}"
         for publish in machine.publish
     ]
     return lines
 
 
+def _kind(publish: Publish) -> str:
+    return "" if publish.protocol == "tcp" else f"{publish.protocol.upper()} "
+
+
 class Ready:
     """Says once that the guest listens where it can be reached.
 
-    With published ports that is when it listens on the first of them; otherwise when it listens
+    With published TCP ports that is when it listens on the first of them; otherwise when it listens
     on port 80, which the packaged guest does, or on any port if ``--append`` made it another
     guest. ``fd``, if given, gets the same line and is then closed (unless it is a standard one).
     """
@@ -60,7 +64,7 @@ class Ready:
         """The ready line if this is the moment for it."""
         if self.said:
             return None
-        published = self._machine.publish
+        published = [publish for publish in self._machine.publish if publish.protocol == "tcp"]
         if published:
             if port != published[0].guest_port:
                 return None

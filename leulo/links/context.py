@@ -23,6 +23,10 @@ class Published(Protocol):
     @property
     def guest_port(self) -> int: ...
 
+    @property
+    def protocol(self) -> str:
+        """``tcp`` or ``udp``."""
+
 
 @dataclass(frozen=True, slots=True)
 class LinkContext:

@@ -43,6 +43,18 @@ def test_the_same_host_port_twice_is_refused_but_not_on_two_addresses() -> None:
     assert len(config.parse_publishes(["127.0.0.2:8080:80", "8080:80"], USER)) == 2
 
 
+def test_publish_of_udp_and_of_several_ports() -> None:
+    """One flag may hold several ports, and UDP's ports are apart from TCP's."""
+    found = config.parse_publishes(["8080:80,5353:53/udp", "5353:53/tcp"], USER)
+    assert [(p.host_port, p.guest_port, p.protocol) for p in found] == [
+        (8080, 80, "tcp"), (5353, 53, "udp"), (5353, 53, "tcp"),
+    ]  # fmt: skip
+    with pytest.raises(ConfigError, match="--publish 5353:54/udp: .*already published"):
+        config.parse_publishes(["5353:53/udp,5353:54/udp"], USER)
+    with pytest.raises(ConfigError, match="'sctp' is not a protocol"):
+        config.parse_publish("80:80/sctp")
+
+
 def test_publish_defaults_follow_the_network() -> None:
     assert config.parse_publishes([], USER) == config.DEFAULT_PUBLISH
     assert config.parse_publishes(["none"], USER) == ()
