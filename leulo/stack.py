@@ -10,16 +10,17 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from struct import Struct
-from typing import Final
+from typing import Final, Literal, overload
 
 from leulo.net.arp import ArpCache
 from leulo.net.icmp import IcmpError, IcmpHost
 from leulo.net.ipv4 import Reassembler, Route, cut, receive
-from leulo.net.udp import refuse as refuse_udp
 from leulo.net.wire import Buffer, ParseError
 from leulo.net.wire.checksum import sum_words
+from leulo.net.wire.ethernet import BROADCAST
 from leulo.net.wire.icmp import (
     DESTINATION_UNREACHABLE,
+    PORT_UNREACHABLE,
     PROTOCOL_UNREACHABLE,
     REASSEMBLY_EXCEEDED,
     TIME_EXCEEDED,
@@ -37,14 +38,25 @@ from leulo.state import State
 from leulo.tcp.config import Config
 from leulo.tcp.demux import stranger_arrives
 from leulo.tcp.engine import Engine
-from leulo.tcp.errno import AF_INET, EAFNOSUPPORT, EPROTONOSUPPORT, ESOCKTNOSUPPORT, SOCK_STREAM
+from leulo.tcp.errno import (
+    AF_INET,
+    EAFNOSUPPORT,
+    ECONNREFUSED,
+    EPROTONOSUPPORT,
+    ESOCKTNOSUPPORT,
+    SOCK_DGRAM,
+    SOCK_STREAM,
+)
 from leulo.tcp.header import IP_AT, TCP_AT, TIMESTAMPED_AT, VNET_BYTES, VNET_PLAIN, Frame
-from leulo.tcp.icmp_errors import icmp_error_arrives
+from leulo.tcp.icmp_errors import error_of_icmp, icmp_error_arrives
 from leulo.tcp.input import segment_arrives
 from leulo.tcp.saved import load_engine, save_engine
 from leulo.tcp.socket import TcpSocket
 from leulo.tcp.tcb import LOOPBACK_MARK
 from leulo.trace import Trace
+from leulo.udp.datagram import datagram_arrives, emit_datagram
+from leulo.udp.socket import UdpSocket
+from leulo.udp.table import Outgoing, UdpTable
 
 _TYPE_ARP: Final = b"\x08\x06"
 _TYPE_IPV4: Final = b"\x08\x00"
@@ -98,6 +110,13 @@ class Stack:
             random_bits,
             trace,
             self,
+            config.accept_any,
+        )
+        self.udp: UdpTable = UdpTable(
+            self,
+            random_bits,
+            self.engine.new_serial,
+            (config.tcp.first_ephemeral, config.tcp.last_ephemeral),
             config.accept_any,
         )
         self._output: list[Frame] = []
@@ -207,10 +226,14 @@ class Stack:
             if error is not None:
                 self._icmp_error(error, now_ns)
         else:
-            kind, code = DESTINATION_UNREACHABLE, PROTOCOL_UNREACHABLE
+            code = PROTOCOL_UNREACHABLE
             if ip.protocol == PROTOCOL_UDP:
-                kind, code = refuse_udp(ip, payload, bool(frame[0] & _CHECKED))
-            message = self.icmp.error(kind, code, packet, is_broadcast, now_ns)
+                is_trusted = bool(frame[0] & _CHECKED) and not ip.is_fragment
+                addresses = (ip.source, ip.destination)
+                if datagram_arrives(self.udp, addresses, payload, is_broadcast, is_trusted):
+                    return
+                code = PORT_UNREACHABLE
+            message = self.icmp.error(DESTINATION_UNREACHABLE, code, packet, is_broadcast, now_ns)
             if message is not None:
                 self._send(ip.destination, ip.source, PROTOCOL_ICMP, message, now_ns)
 
@@ -224,6 +247,11 @@ class Stack:
         self._input((again,), False, now_ns)
 
     def _icmp_error(self, error: IcmpError, now_ns: int) -> None:
+        if error.protocol == PROTOCOL_UDP:
+            # Soft errors are not told: they may pass. [RFC 1122 4.1.3.3] [Linux udp(7)]
+            if error.is_hard:
+                self.udp.error_arrives(error.local, error.remote, error_of_icmp(error.code))
+            return
         if error.protocol != PROTOCOL_TCP:
             self._drop("icmp_other_protocol")
             return
@@ -269,6 +297,7 @@ class Stack:
             or engine.replies
             or engine.loopback
             or self._output
+            or self.udp.output
             or self.arp.has_output
         )
 
@@ -284,6 +313,8 @@ class Stack:
             inside += len(frames)
             self._input([b"".join(frame) for frame in frames], True, now_ns)
             engine.drain(now_ns, out, budget)
+        while self.udp.output and len(out) + len(self._output) < budget:
+            self._send_datagram(self.udp.take_output(), out, now_ns)
         if self.arp.has_output:
             out += self.arp.take_output()
         if self._output:
@@ -307,6 +338,29 @@ class Stack:
         for packet in cut(ip, payload, self.config.mtu):
             frame = b"".join((VNET_PLAIN, bytes(6), self.mac, _TYPE_IPV4, packet))
             if not self.arp.send(hop, (frame,), now_ns):
+                self._drop("neighbour_failed")
+
+    def _send_datagram(self, outgoing: Outgoing, out: list[Frame], now_ns: int) -> None:
+        """To the link, to the neighbour cache, or round to a socket of this stack."""
+        source, destination, data = outgoing.source, outgoing.destination, outgoing.data
+        if self.is_local(destination[0]):
+            if not self.udp.input(source, destination, data):
+                self.udp.error_arrives(source, destination, ECONNREFUSED)
+            return
+        is_broadcast = self.route.is_broadcast(destination[0])
+        hop = None if is_broadcast else self.route.next_hop(destination[0])
+        if hop is None and not is_broadcast:
+            self._drop("no_route")
+            return
+        self._identification = (self._identification + 1) & 0xFFFF
+        config = self.config
+        link = (BROADCAST if is_broadcast else bytes(6)) + self.mac + _TYPE_IPV4
+        for frame in emit_datagram(
+            link, source, destination, data, config.mtu, config.checksum, self._identification
+        ):
+            if hop is None:
+                out.append(frame)
+            elif not self.arp.send(hop, frame, now_ns):
                 self._drop("neighbour_failed")
 
     # ------------------------------------------------------------ what the engine asks
@@ -344,12 +398,26 @@ class Stack:
         """See `leulo.tcp.engine.Network`."""
         return self.is_local(address) or (self.config.accept_any and is_unicast(address))
 
+    def is_broadcast(self, address: bytes) -> bool:
+        """See `leulo.udp.table.Network`."""
+        return self.route.is_broadcast(address)
+
     # ------------------------------------------------------------ users
 
-    def socket(self, family: int, kind: int, protocol: int = 0) -> TcpSocket | int:
-        """A new TCP socket, or -EAFNOSUPPORT, -ESOCKTNOSUPPORT, -EPROTONOSUPPORT."""
+    @overload
+    def socket(self, family: int, kind: Literal[1], protocol: int = 0) -> TcpSocket | int: ...
+
+    @overload
+    def socket(self, family: int, kind: int, protocol: int = 0) -> TcpSocket | UdpSocket | int: ...
+
+    def socket(self, family: int, kind: int, protocol: int = 0) -> TcpSocket | UdpSocket | int:
+        """A new TCP or UDP socket, or -EAFNOSUPPORT, -ESOCKTNOSUPPORT, -EPROTONOSUPPORT."""
         if family != AF_INET:
             return -EAFNOSUPPORT
+        if kind == SOCK_DGRAM:
+            if protocol not in (0, PROTOCOL_UDP):
+                return -EPROTONOSUPPORT
+            return self.udp.open(family)
         if kind != SOCK_STREAM:
             return -ESOCKTNOSUPPORT
         if protocol not in (0, PROTOCOL_TCP):
@@ -359,14 +427,18 @@ class Stack:
         engine.sockets[socket.serial] = socket
         return socket
 
-    def take_ready(self) -> list[TcpSocket]:
+    def take_ready(self) -> Sequence[TcpSocket | UdpSocket]:
         """Sockets with an owner whose ``events`` may have changed, each once."""
-        return self.engine.take_ready()
+        ready = self.engine.take_ready()
+        if self.udp.ready:
+            return [*ready, *self.udp.take_ready()]
+        return ready
 
     def counters(self) -> dict[str, int]:
         """Totals, drops by reason and table sizes."""
         out = {
             **self.engine.counters(),
+            **self.udp.counters(),
             **self.arp.counters(),
             **self.icmp.counters(),
             **self.reassembler.counters(),
@@ -386,6 +458,7 @@ class Stack:
         return {
             "version": 1,
             "engine": save_engine(self.engine),
+            "udp": self.udp.save(),
             "arp": self.arp.save(),
             "icmp": self.icmp.save(),
             "reassembler": self.reassembler.save(),
@@ -400,6 +473,7 @@ class Stack:
         if state.get("version") != 1:
             raise ValueError(f"Stack: saved state has version {state.get('version')}, not 1")
         load_engine(self.engine, state["engine"])
+        self.udp.load(state["udp"])
         self.arp.load(state["arp"])
         self.icmp.load(state["icmp"])
         self.reassembler.load(state["reassembler"])
@@ -407,9 +481,9 @@ class Stack:
         self._drops = dict(state["drops"])
         self._identification = state["identification"]
 
-    def socket_of(self, serial: int) -> TcpSocket | None:
+    def socket_of(self, serial: int) -> TcpSocket | UdpSocket | None:
         """The open socket with this serial number (``TcpSocket.serial``), also after `load`."""
-        return self.engine.sockets.get(serial)
+        return self.engine.sockets.get(serial) or self.udp.sockets.get(serial)
 
 
 def _is_intact(frame: bytes, end: int) -> bool:

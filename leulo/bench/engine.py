@@ -126,7 +126,7 @@ def connections(count: int) -> Cost:
                     if isinstance(accepted, TcpSocket):
                         accepted.owner = accepted
                         _serve(accepted, view)
-                else:
+                elif isinstance(socket, TcpSocket):
                     _serve(socket, view)
             if a.take_ready():
                 if not has_asked:

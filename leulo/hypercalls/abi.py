@@ -137,6 +137,7 @@ class SocketOption(IntEnum):
     SO_REUSEADDR = 2
     SO_TYPE = 3
     SO_ERROR = 4
+    SO_BROADCAST = 6
     SO_SNDBUF = 7
     SO_RCVBUF = 8
     SO_KEEPALIVE = 9
@@ -170,6 +171,7 @@ class Errno(IntEnum):
     EBADF = 9
     EAGAIN = 11
     ENOMEM = 12
+    EACCES = 13
     EFAULT = 14
     EINVAL = 22
     EMFILE = 24

@@ -11,6 +11,7 @@ from typing import Final
 EPERM: Final = 1
 ENOENT: Final = 2
 EAGAIN: Final = 11
+EACCES: Final = 13
 EFAULT: Final = 14
 EINVAL: Final = 22
 EMFILE: Final = 24
@@ -44,7 +45,9 @@ POLL_HUP: Final = 0x10
 POLL_RDHUP: Final = 0x2000
 
 AF_INET: Final = 2
+AF_INET6: Final = 10
 SOCK_STREAM: Final = 1
+SOCK_DGRAM: Final = 2
 SHUT_RD: Final = 0
 SHUT_WR: Final = 1
 SHUT_RDWR: Final = 2

@@ -34,6 +34,11 @@ _ERRORS: Final = {
 _LEAST_MTU: Final = 576  # smaller reports are ignored: an attacker's way to tiny segments
 
 
+def error_of_icmp(code: int) -> int:
+    """The errno of an ICMP "destination unreachable" with this code."""
+    return _ERRORS.get(code, EHOSTUNREACH)
+
+
 def icmp_error_arrives(
     engine: Engine,
     local: tuple[bytes, int],
@@ -64,7 +69,7 @@ def icmp_error_arrives(
             tcb.timed_seq = 0
             engine.want_output(tcb)
         return None
-    error = _ERRORS.get(code, EHOSTUNREACH)
+    error = error_of_icmp(code)
     if (tcb.state is SYN_SENT or tcb.state is SYN_RCVD) and (is_hard or code not in (0, 1, 5)):
         engine.fail(tcb, error)
     elif tcb.state is SYN_SENT or tcb.state is SYN_RCVD or tcb.backoff:

@@ -66,6 +66,8 @@ class TcpSocket:
                  "is_ready", "is_write_shut", "listener", "owner", "serial", "settings", "tcb",
                  "wants_every_byte")  # fmt: skip
 
+    is_datagram: Final = False
+
     def __init__(self, engine: Engine, serial: int, settings: Settings) -> None:
         self.engine: Engine = engine
         self.serial: int = serial

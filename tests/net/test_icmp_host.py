@@ -8,10 +8,8 @@ from hypothesis import strategies as st
 from scapy.layers.inet import ICMP, IP, TCP, UDP, ICMPerror, IPerror, TCPerror
 
 from leulo.net.icmp import IcmpHost, RateLimit, may_report, parse_error
-from leulo.net.udp import refuse
 from leulo.net.wire import ParseError
 from leulo.net.wire.icmp import DESTINATION_UNREACHABLE, PORT_UNREACHABLE, IcmpRepr
-from leulo.net.wire.ipv4 import Ipv4Repr
 from leulo.units import NS_PER_S
 
 ME = bytes((10, 0, 2, 15))
@@ -160,18 +158,6 @@ def test_scapys_own_error_is_read() -> None:
     error = parse_error(IcmpRepr.parse(bytes(ICMP(type=11, code=0) / inner)))
     assert (error.kind, error.local[1], error.remote[1], error.sequence) == (11, 80, 9, 5)
     assert ICMPerror is not None
-
-
-def test_refused_datagram_must_be_valid() -> None:
-    packet = bytes(IP(**BASE) / UDP(sport=5, dport=9) / b"data")
-    ip = Ipv4Repr.parse(packet)
-    assert refuse(ip, packet[20:]) == (3, 3)
-    damaged = packet[20:-1] + b"X"
-    with pytest.raises(ParseError, match="udp_checksum"):
-        refuse(ip, damaged)
-    assert refuse(ip, damaged, is_checksum_trusted=True) == (3, 3)
-    with pytest.raises(ParseError, match="udp_length"):
-        refuse(ip, packet[20:-1])
 
 
 @settings(max_examples=200)

@@ -148,9 +148,12 @@ class SimClient:
         for worker, saved in zip(self._workers, state["workers"], strict=True):
             serial = saved["socket"]
             socket = None if serial is None else self._stack.socket_of(serial)
-            if socket is None and serial is not None:
+            if serial is None:
+                worker.load(saved, None)
+            elif isinstance(socket, TcpSocket):
+                worker.load(saved, socket)
+            else:
                 raise ValueError(f"SimClient: the stack has no socket {serial}")
-            worker.load(saved, socket)
 
     # For the workers
 
