@@ -92,7 +92,7 @@ int sleep_on(struct wait_queue *queue, uint64_t timeout_ns) {
     assert(!(eflags() & EFLAGS_IF) && current != &threads[0]);
     if (current->process && current->process->kill_signal)
         return -EINTR;
-    current->wake_tick = timeout_ns == FOREVER ? FOREVER : time_tick_after(timeout_ns);
+    current->wake_ns = timeout_ns == FOREVER ? FOREVER : time_now_ns() + timeout_ns;
     current->queue = queue;
     current->queue_next = queue->first;
     queue->first = current;
@@ -124,10 +124,10 @@ void thread_interrupt(struct thread *thread) {
         end_sleep(thread, -EINTR);
 }
 
-void thread_tick(uint64_t tick) {
+void thread_tick(uint64_t now_ns) {
     attention = 1;
     for (struct thread *thread = threads; thread < threads + MAX_THREADS; thread++)
-        if (thread->state == THREAD_SLEEPING && thread->wake_tick <= tick)
+        if (thread->state == THREAD_SLEEPING && thread->wake_ns <= now_ns)
             end_sleep(thread, -ETIMEDOUT);
 }
 

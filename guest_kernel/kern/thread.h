@@ -26,7 +26,7 @@ struct thread {
     struct thread *run_next;   /* run queue */
     struct thread *queue_next; /* wait queue */
     struct wait_queue *queue;  /* where it sleeps, or NULL */
-    uint64_t wake_tick;        /* tick that ends the sleep */
+    uint64_t wake_ns;          /* time that ends the sleep */
     int wake_result;           /* what sleep_on() returns */
     struct process *process;   /* NULL: the idle thread */
     uintptr_t stack_top;
@@ -35,7 +35,7 @@ struct thread {
 extern struct thread *current;
 
 /* Sleep until wake_all(queue) (0), `timeout_ns` is over (-ETIMEDOUT; FOREVER: never) or the process
- * is killed (-EINTR: give up at once). A timeout is rounded up to ticks. Look again at what you
+ * is killed (-EINTR: give up at once). A timeout is seen at the next tick. Look again at what you
  * waited for after every return. */
 int sleep_on(struct wait_queue *queue, uint64_t timeout_ns);
 /* Every sleeper of `queue` becomes ready. From interrupt handlers too. */
@@ -49,5 +49,5 @@ _Noreturn void thread_idle(void); /* the boot thread ends here and runs when no 
 struct thread *thread_start(struct process *process, const struct trap_frame *frame);
 _Noreturn void thread_exit(void);
 void thread_interrupt(struct thread *thread); /* end its sleep with -EINTR */
-void thread_tick(uint64_t tick);
+void thread_tick(uint64_t now_ns); /* from the timer: end sleeps that have lasted */
 bool is_stack_guard(uintptr_t address); /* the page below a kernel stack */

@@ -10,7 +10,8 @@ static uint32_t scale;
 static unsigned shift;
 
 static void tick(void) {
-    thread_tick(++ticks);
+    ticks++;
+    thread_tick(time_now_ns());
 }
 
 void time_init(void) {
@@ -37,8 +38,4 @@ uint64_t time_now_ns(void) {
     uint64_t passed = rdtsc() - base_tsc;
     uint64_t high = (passed >> 32) * scale, low = (uint32_t)passed * (uint64_t)scale;
     return base_ns + (high << (32 - shift)) + (low >> shift);
-}
-
-uint64_t time_tick_after(uint64_t ns) {
-    return ticks + 1 + (ns + TICK_NS - 1) / TICK_NS;
 }

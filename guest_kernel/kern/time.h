@@ -13,5 +13,3 @@ void time_init(void);
 uint64_t time_now_ns(void);
 /* The counter's rate, if somebody knows it (HELLO's answer does): saves the calibration. */
 void time_set_tsc_hz(uint64_t hz);
-/* The tick at which `ns` from now are certainly over. */
-uint64_t time_tick_after(uint64_t ns);
