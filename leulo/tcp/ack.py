@@ -48,10 +48,12 @@ def acknowledged(tcb: Tcb, acked: int, tsecr: int, now_ns: int) -> None:
     if (tcb.snd_nxt < tcb.snd_top or tcb.is_rexmit_due) and not tcb.is_pending:
         tcb.is_pending = True
         tcb.engine.pending.append(tcb)
-    if tcb.is_write_blocked and (tcb.snd_limit - tcb.snd_end + una) * 3 >= tcb.snd_limit:
-        tcb.is_write_blocked = False
-        if tcb.socket is not None:
-            tcb.engine.notify(tcb.socket)
+    if tcb.is_write_blocked:
+        has_room = (tcb.snd_limit - tcb.snd_end + una) * 3 >= tcb.snd_limit
+        if has_room or una - acked < tcb.lent_end <= una:
+            tcb.is_write_blocked = not has_room or una < tcb.lent_end
+            if tcb.socket is not None:
+                tcb.engine.notify(tcb.socket)
 
 
 def take_window(tcb: Tcb, window: int) -> None:
@@ -94,5 +96,6 @@ def fin_acknowledged(tcb: Tcb, now_ns: int) -> bool:
 
 def _grow_send_buffer(tcb: Tcb) -> None:
     """Room for two windows, so that the user's next write does not leave the path idle."""
-    if not tcb.settings.snd_bytes:
+    account = tcb.engine.account
+    if not tcb.settings.snd_bytes and account.used <= account.pressure:
         tcb.snd_limit = min(tcb.cwnd << 1, tcb.engine.config.snd_max)

@@ -30,6 +30,12 @@ class Config:
     snd_default: int = 64 * KIB
     snd_max: int = 4 * MIB
 
+    # what all connections of a stack may take together
+    buffers_max: int = 1 << 40  # bytes in buffers; ENOBUFS and dropped data past it
+    connections_max: int = 65_536  # ENOBUFS and dropped SYNs past it
+    half_open_max: int = 65_536  # as half_open_limit, of all listeners
+    orphans_max: int = 8_192  # closed by the user, not yet by the peer; reset past it
+
     # congestion control
     congestion: str = "reno"
     initial_window_segments: int = 10  # [RFC 6928 2]

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from leulo.tcp import congestion, header
+from leulo.tcp.account import Account, Lent
 from leulo.tcp.challenge import ChallengeLimit
 from leulo.tcp.config import Config
 from leulo.tcp.congestion.base import CongestionControl
@@ -91,6 +92,9 @@ class Engine:
             raise ValueError(f"no congestion control is called {config.congestion!r}")
         self.congestion: CongestionControl = default
         self.settings: Settings = Settings.of(config)  # of a new socket
+        self.account: Account = Account(config.buffers_max)
+        self.lent: dict[int, Lent] = {}  # of a loaded state, by number, until somebody asks
+        self.orphans: int = 0  # connections whose user has closed, before TIME_WAIT
 
         self.connections: dict[bytes, Tcb] = {}
         self.half_open: dict[bytes, HalfOpen] = {}
@@ -261,21 +265,29 @@ class Engine:
             del self.connections[tcb.key]
         self.timers.forget(tcb)
         tcb.rto_at = tcb.delack_at = tcb.keep_at = tcb.life_at = 0
-        tcb.send_buffer = None
-        tcb.reassembly = None
+        tcb.drop_buffers()
         tcb.scoreboard = None
         tcb.is_rexmit_due = tcb.is_persisting = tcb.is_ordinary = False
         tcb.probe_due = PROBE_NONE
         if tcb.socket is not None:
             self.notify(tcb.socket)
         elif not tcb.is_accepting:
-            tcb.receive_buffer = None
+            tcb.drop_received()
+        if tcb.is_orphan and tcb.is_counted:
+            tcb.is_counted = False
+            self.orphans -= 1
 
     def enter_time_wait(self, tcb: Tcb, now_ns: int) -> None:
         """Both FINs are acknowledged, or ours will be in a moment: a record takes over. The
         last ACK still goes out from the connection."""
         self.time_wait.add(tcb, now_ns)
         self.forget(tcb)
+
+    def recall_lent(self) -> None:
+        """Nothing lent may be used from now on: connections that would send it are reset."""
+        for tcb in list(self.connections.values()):
+            if tcb.send_buffer is not None and tcb.send_buffer.has_lent:
+                self.abort(tcb)
 
     def fail(self, tcb: Tcb, error: int) -> None:
         """The connection ends at once with ``error`` (0: nobody need know)."""
@@ -341,6 +353,8 @@ class Engine:
         out["tcp_time_wait_evicted"] = self.time_wait.evicted
         out["tcp_listeners"] = len(self.listeners)
         out["tcp_sockets"] = len(self.sockets)
+        out["tcp_orphans"] = self.orphans
+        out["tcp_buffered_bytes"] = self.account.used
         out["tcp_timers"] = len(self.timers)
         out["tcp_bound_ports"] = len(self.ports)
         return out

@@ -43,6 +43,7 @@ POLL_OUT: Final = 0x4
 POLL_ERR: Final = 0x8
 POLL_HUP: Final = 0x10
 POLL_RDHUP: Final = 0x2000
+POLL_SENT: Final = 0x10000  # not Linux's: no lent memory is in flight any more
 
 AF_INET: Final = 2
 AF_INET6: Final = 10

@@ -130,6 +130,13 @@ def examine(
     if seq + length > right:
         length = right - seq
         is_fin = False
+    if length and engine.account.used >= engine.account.limit:
+        # Nobody has room for it, whatever the window says: as if it were lost.
+        engine.drop("tcp_buffers_full", tcb)
+        tcb.ack_due = ACK_NOW
+        engine.want_output(tcb)
+        length = 0
+        is_fin = False
 
     # Second: RST, only exactly where it must be. [RFC 5961 3.2]
     if control & RST:

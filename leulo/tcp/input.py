@@ -42,7 +42,8 @@ def segment_arrives(
     ``control`` is the word of offset and flags, ``option`` the first four bytes of the options;
     ``tsval`` and ``tsecr`` are what stands there if that is a timestamp.
     """
-    if tcb.engine.segment_in.active:
+    engine = tcb.engine
+    if engine.segment_in.active:
         length = end - TCP_AT - (control >> 12) * 4
         tell_segment_in(tcb, seq, ack, control & 0xFF, window, length, now_ns)
     if tcb.is_ordinary and control & _PREDICTED == _ORDINARY and option == TIMESTAMPS_ONLY:
@@ -57,6 +58,7 @@ def segment_arrives(
             and acked <= tcb.snd_max - tcb.snd_una
             and length + fin <= tcb.rcv_adv - rcv_nxt
             and age < HALF
+            and (not length or engine.account.used < engine.account.limit)
             and (
                 tcb.state is ESTABLISHED
                 or not (length or fin)

@@ -133,7 +133,12 @@ class Listener:
         config = engine.config
         if self.is_full:
             return "accept_queue_full"
-        is_cookie = self.half_open >= min(config.half_open_limit, max(8, self.backlog + 1))
+        if len(engine.connections) >= config.connections_max:
+            return "connections_full"
+        is_cookie = (
+            self.half_open >= min(config.half_open_limit, max(8, self.backlog + 1))
+            or len(engine.half_open) >= config.half_open_max
+        )
         if is_cookie and (not config.has_syn_cookies or self.screen is not None):
             return "syn_queue_full"
         iss, ts_offset = engine.isn.make(key, now_ns)
@@ -286,6 +291,7 @@ class Listener:
         for tcb in queue:
             tcb.is_accepting = False
             engine.abort(tcb)
+            tcb.drop_received()
 
     # -- inside
 

@@ -280,6 +280,9 @@ def offer_window(tcb: Tcb) -> None:
     rcv_nxt = tcb.rcv_nxt
     buffer = tcb.receive_buffer
     space = tcb.rcv_limit if buffer is None else tcb.rcv_limit - buffer.length
+    account = tcb.engine.account
+    if account.used > account.pressure:
+        space = min(space, tcb.engine.config.rcv_min)
     offered = tcb.rcv_adv - rcv_nxt
     gain = space - offered
     if gain > 0 and (gain >= tcb.rcv_mss or gain << 1 >= tcb.rcv_limit):

@@ -12,10 +12,12 @@ from bisect import bisect_right
 from typing import Final
 
 from leulo.state import State as Saved
+from leulo.tcp.account import NO_LIMIT, Account
 
 Piece = bytes | memoryview
 
 _PIECE_COST_BYTES: Final = 160  # what a piece takes beside its payload
+_ANYBODY: Final = Account(NO_LIMIT)
 
 
 class Block:
@@ -30,11 +32,13 @@ class Block:
 
 
 class Reassembly:
-    """Blocks beyond the next expected byte. Exists only while it holds something."""
+    """Blocks beyond the next expected byte. Exists only while it holds something; its ``cost``
+    is in ``account``."""
 
-    __slots__ = ("_blocks", "_recent", "cost", "length", "max_blocks")
+    __slots__ = ("_blocks", "_recent", "account", "cost", "length", "max_blocks")
 
-    def __init__(self, max_blocks: int) -> None:
+    def __init__(self, max_blocks: int, account: Account = _ANYBODY) -> None:
+        self.account: Account = account
         self.max_blocks: int = max_blocks
         self._blocks: list[Block] = []  # by sequence number
         self._recent: list[Block] = []  # the block that grew last comes first
@@ -74,6 +78,7 @@ class Reassembly:
             for piece in block.pieces:
                 size = len(piece)
                 self.cost -= size + _PIECE_COST_BYTES
+                self.account.used -= size + _PIECE_COST_BYTES
                 self.length -= size
                 if at + size > rcv_nxt:
                     kept = piece[rcv_nxt - at :] if at < rcv_nxt else piece
@@ -85,6 +90,11 @@ class Reassembly:
     def sack_blocks(self, limit: int) -> list[tuple[int, int]]:
         """Up to ``limit`` blocks (start, end), the one that grew last first. [RFC 2018 4]"""
         return [(block.start, block.end) for block in self._recent[:limit]]
+
+    @property
+    def first(self) -> int:
+        """Where the first block begins; only if not empty."""
+        return self._blocks[0].start
 
     @property
     def is_empty(self) -> bool:
@@ -117,6 +127,7 @@ class Reassembly:
             self._recent.insert(0, block)
         self.length += size
         self.cost += size + _PIECE_COST_BYTES
+        self.account.used += size + _PIECE_COST_BYTES
         return True
 
     def _touch(self, block: Block) -> None:
@@ -124,6 +135,13 @@ class Reassembly:
         if recent[0] is not block:
             recent.remove(block)
             recent.insert(0, block)
+
+    def drop(self) -> None:
+        """Nobody will want it."""
+        self._blocks = []
+        self._recent = []
+        self.account.used -= self.cost
+        self.length = self.cost = 0
 
     def save(self) -> Saved:
         return {
@@ -133,9 +151,9 @@ class Reassembly:
         }
 
     @classmethod
-    def loaded(cls, state: Saved) -> Reassembly:
+    def loaded(cls, state: Saved, account: Account) -> Reassembly:
         """The blocks saved as ``state``."""
-        queue = cls(state["max_blocks"])
+        queue = cls(state["max_blocks"], account)
         by_start: dict[int, Block] = {}
         for start, pieces in state["blocks"]:
             block = by_start[start] = Block(start, pieces[0])
@@ -145,6 +163,7 @@ class Reassembly:
             queue.length += block.end - start
             queue.cost += block.end - start + _PIECE_COST_BYTES * len(pieces)
         queue._recent = [by_start[start] for start in state["recent"]]
+        account.used += queue.cost
         return queue
 
 

@@ -9,20 +9,24 @@ from __future__ import annotations
 from typing import Final
 
 from leulo.state import State as Saved
+from leulo.tcp.account import NO_LIMIT, Account
 
 Piece = bytes | bytearray | memoryview
 
 _SMALL_BYTES: Final = 512
 _GATHERED_BYTES: Final = 8192
 _LOOSE_PIECES: Final = 8  # only with more pieces than this are small ones gathered
+_ANYBODY: Final = Account(NO_LIMIT)
 
 
 class RecvBuffer:
-    """``length`` bytes in order. ``taken`` counts what the user has read over its life."""
+    """``length`` bytes in order, which are in ``account``. ``taken`` counts what the user has
+    read over its life."""
 
-    __slots__ = ("_offset", "_pieces", "length", "taken")
+    __slots__ = ("_offset", "_pieces", "account", "length", "taken")
 
-    def __init__(self) -> None:
+    def __init__(self, account: Account = _ANYBODY) -> None:
+        self.account: Account = account
         self._pieces: list[Piece] = []
         self._offset: int = 0  # of the first piece's bytes the user has
         self.length: int = 0
@@ -32,6 +36,7 @@ class RecvBuffer:
         """Put ``piece`` (not empty, never changed later) at the end."""
         size = len(piece)
         self.length += size
+        self.account.used += size
         pieces = self._pieces
         if size < _SMALL_BYTES and len(pieces) >= _LOOSE_PIECES:
             tail = pieces[-1]
@@ -65,6 +70,7 @@ class RecvBuffer:
             del pieces[:whole]
             self._offset = offset
             self.length -= done
+            self.account.used -= done
             self.taken += done
         return done
 
@@ -79,11 +85,19 @@ class RecvBuffer:
             if not is_peek:
                 del pieces[0]
                 self.length -= size
+                self.account.used -= size
                 self.taken += size
             return bytes(piece)
         out = bytearray(min(limit, self.length))
         self.read_into(memoryview(out), is_peek)
         return bytes(out)
+
+    def drop(self) -> None:
+        """Nobody will read it."""
+        self._pieces = []
+        self._offset = 0
+        self.account.used -= self.length
+        self.length = 0
 
     def save(self) -> Saved:
         return {
@@ -93,11 +107,12 @@ class RecvBuffer:
         }
 
     @classmethod
-    def loaded(cls, state: Saved) -> RecvBuffer:
+    def loaded(cls, state: Saved, account: Account) -> RecvBuffer:
         """The buffer saved as ``state``."""
-        buffer = cls()
+        buffer = cls(account)
         buffer._pieces = list(state["pieces"])
         buffer._offset = state["offset"]
         buffer.taken = state["taken"]
         buffer.length = sum(len(piece) for piece in buffer._pieces) - buffer._offset
+        account.used += buffer.length
         return buffer

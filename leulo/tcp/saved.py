@@ -78,6 +78,9 @@ def load_engine(engine: Engine, state: Saved) -> None:
     engine.counts = dict(state["counts"])
     engine.drops = dict(state["drops"])
     engine.timers.clear()
+    engine.account.used = 0
+    engine.lent = {}
+    engine.orphans = 0
     tcbs: dict[int, Tcb] = {}
     for saved in state["tcbs"]:
         tcb = _load_tcb(engine, saved)
@@ -86,6 +89,7 @@ def load_engine(engine: Engine, state: Saved) -> None:
     for serial in state["connections"]:
         tcb = tcbs[serial]
         engine.connections[tcb.key] = tcb
+        engine.orphans += tcb.is_counted
         arm_next(tcb)
     engine.pending = [tcbs[serial] for serial in state["pending"]]
     engine.unresolved = [tcbs[serial] for serial in state["unresolved"]]

@@ -3,7 +3,8 @@
 A list of immutable pieces with the sequence number of each piece's first byte. Segments are views
 into the pieces, so payload is never copied on its way out, and a view stays good after the piece
 has left the buffer. Small writes are joined into pieces of a few kilobytes, so that the number of
-pieces is bounded by the number of bytes.
+pieces is bounded by the number of bytes. Lent memory is a piece by reference: it costs nothing
+here, and is given back when the last byte of its stretch is acknowledged.
 """
 
 from __future__ import annotations
@@ -12,20 +13,26 @@ from bisect import bisect_right
 from typing import Final
 
 from leulo.state import State as Saved
+from leulo.tcp.account import NO_LIMIT, Account, Lent
 
 Buffer = bytes | memoryview
 
 _JOINED_BYTES: Final = 4096  # pieces are joined while the sum is at most this
+_ANYBODY: Final = Account(NO_LIMIT)
 
 
 class SendBuffer:
-    """Pieces from sequence number ``start`` (the first byte held) to ``end``."""
+    """Pieces from sequence number ``start`` (the first byte held) to ``end``; what they take is
+    in ``account``."""
 
-    __slots__ = ("_pieces", "_starts", "end")
+    __slots__ = ("_held", "_lent", "_pieces", "_starts", "account", "end")
 
-    def __init__(self, start: int) -> None:
+    def __init__(self, start: int, account: Account = _ANYBODY) -> None:
+        self.account: Account = account
+        self._held: int = 0  # bytes of pieces that are copies
         self._starts: list[int] = []
-        self._pieces: list[bytes] = []
+        self._pieces: list[Buffer] = []
+        self._lent: list[tuple[int, Lent]] = []  # the sequence number behind a stretch, and whose
         self.end: int = start
 
     def append(self, data: bytes) -> None:
@@ -34,11 +41,34 @@ class SendBuffer:
         length = len(data)
         if pieces and len(pieces[-1]) + length <= _JOINED_BYTES:
             # A new object: views of the shorter piece that are on their way stay as they are.
-            pieces[-1] += data
+            pieces[-1] += data  # type: ignore[operator]
         else:
             self._starts.append(self.end)
             pieces.append(data)
         self.end += length
+        self._held += length
+        self.account.used += length
+
+    def append_lent(self, views: list[memoryview], lent: Lent) -> None:
+        """Put a stretch of lent memory behind what is there. Views shorter than a page are
+        copied, which is cheaper, and keeps a lent piece from being joined to."""
+        is_kept = False
+        for view in views:
+            if len(view) < _JOINED_BYTES:
+                self.append(bytes(view))
+                continue
+            self._starts.append(self.end)
+            self._pieces.append(view)
+            self.end += len(view)
+            is_kept = True
+        if is_kept:
+            lent.in_flight += 1
+            self._lent.append((self.end, lent))
+
+    @property
+    def has_lent(self) -> bool:
+        """Is lent memory among it?"""
+        return bool(self._lent)
 
     def view(self, seq: int, length: int) -> tuple[Buffer, ...]:
         """``length`` bytes (more than 0) from ``seq``, as few buffers as possible. The range
@@ -69,26 +99,60 @@ class SendBuffer:
 
     def acknowledge(self, seq: int) -> None:
         """Let go of every piece that lies wholly before ``seq``."""
+        if self._lent:
+            self._give_back(seq)
         if seq >= self.end:
             self._starts.clear()
             self._pieces.clear()
+            self.account.used -= self._held
+            self._held = 0
             return
         gone = bisect_right(self._starts, seq) - 1
         if gone > 0:
+            freed = 0
+            for piece in self._pieces[:gone]:
+                if isinstance(piece, bytes):
+                    freed += len(piece)
+            self._held -= freed
+            self.account.used -= freed
             del self._starts[:gone]
             del self._pieces[:gone]
 
+    def drop(self) -> None:
+        """Nothing of it will be sent any more."""
+        self.acknowledge(self.end)
+
+    def _give_back(self, seq: int) -> None:
+        gone = 0
+        for end, lent in self._lent:
+            if end > seq:
+                break
+            lent.give_back()
+            gone += 1
+        del self._lent[:gone]
+
     def save(self) -> Saved:
-        return {"end": self.end, "pieces": list(self._pieces)}
+        """Lent memory is saved as a copy, with whose it was."""
+        return {
+            "end": self.end,
+            "pieces": [bytes(piece) for piece in self._pieces],
+            "lent": [(end, lent.number) for end, lent in self._lent],
+        }
 
     @classmethod
-    def loaded(cls, state: Saved) -> SendBuffer:
-        """The buffer saved as ``state``."""
+    def loaded(cls, state: Saved, account: Account, lent: dict[int, Lent]) -> SendBuffer:
+        """The buffer saved as ``state``; what it has of lent memory is noted in ``lent``."""
         pieces: list[bytes] = list(state["pieces"])
         end: int = state["end"]
-        buffer = cls(end - sum(len(piece) for piece in pieces))
+        buffer = cls(end - sum(len(piece) for piece in pieces), account)
         for piece in pieces:
             buffer._starts.append(buffer.end)
             buffer._pieces.append(piece)
             buffer.end += len(piece)
+            buffer._held += len(piece)
+        account.used += buffer._held
+        for stretch_end, number in state["lent"]:
+            owner = lent.setdefault(number, Lent(number))
+            owner.in_flight += 1
+            buffer._lent.append((stretch_end, owner))
         return buffer

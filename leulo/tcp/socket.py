@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from leulo.tcp import handshake, sockopt
+from leulo.tcp.account import Lent
 from leulo.tcp.errno import (
     EADDRINUSE,
     EADDRNOTAVAIL,
@@ -22,6 +23,7 @@ from leulo.tcp.errno import (
     EINVAL,
     EISCONN,
     ENETUNREACH,
+    ENOBUFS,
     ENOTCONN,
     EPIPE,
     MSG_PEEK,
@@ -30,6 +32,7 @@ from leulo.tcp.errno import (
     POLL_IN,
     POLL_OUT,
     POLL_RDHUP,
+    POLL_SENT,
     SHUT_RD,
     SHUT_RDWR,
     SHUT_WR,
@@ -136,6 +139,8 @@ class TcpSocket:
             mask |= POLL_OUT
         else:
             tcb.is_write_blocked = True
+        if tcb.lent_end and (is_over or tcb.snd_una >= tcb.lent_end):
+            mask |= POLL_SENT
         return mask
 
     def take_error(self) -> int:
@@ -196,7 +201,9 @@ class TcpSocket:
         listener = Listener(engine, address, self.bound_port, backlog, self.settings)
         if listener.key in engine.listeners:
             return -EADDRINUSE
-        self.tcb = None
+        if self.tcb is not None:
+            self.tcb.drop_received()
+            self.tcb = None
         listener.socket = self
         engine.listeners[listener.key] = listener
         self.listener = listener
@@ -234,14 +241,15 @@ class TcpSocket:
                 self.is_connecting = False
                 error = self.take_error()
                 if error:
-                    self.tcb = None
+                    tcb.socket = self.tcb = None
+                    tcb.drop_received()
                     return -error
                 if tcb.state is not CLOSED:
                     return 0
             elif tcb.state is not CLOSED:
                 return -EISCONN
-            tcb.socket = None
-            self.tcb = None
+            tcb.socket = self.tcb = None
+            tcb.drop_received()
         return self._connect(address, port)
 
     def _connect(self, address: bytes, port: int) -> int:
@@ -251,6 +259,8 @@ class TcpSocket:
             return -EINVAL
         if not port:
             return -EADDRNOTAVAIL
+        if len(engine.connections) >= engine.config.connections_max:
+            return -ENOBUFS
         if address == _WILDCARD:
             address = network.source_for(address) or address
         local = self.bound_address
@@ -309,7 +319,13 @@ class TcpSocket:
                 return -EAGAIN
             return -EPIPE
         room = tcb.snd_limit - tcb.snd_end + tcb.snd_una
-        return room if room > 0 else 0
+        if room <= 0:
+            return 0
+        account = self.engine.account
+        spare = account.limit - account.used
+        if spare < room:
+            return spare if spare > 0 else -ENOBUFS
+        return room
 
     def send(self, data: bytes, more: bool = False) -> int:
         """Take as much of ``data`` as there is room for, without copying if all of it.
@@ -334,7 +350,7 @@ class TcpSocket:
             tcb.is_write_blocked = True
         buffer = tcb.send_buffer
         if buffer is None:
-            buffer = tcb.send_buffer = SendBuffer(tcb.snd_end)
+            buffer = tcb.send_buffer = SendBuffer(tcb.snd_end, self.engine.account)
         buffer.append(data)
         tcb.snd_end = tcb.snd_top = buffer.end
         tcb.is_more = more
@@ -342,6 +358,29 @@ class TcpSocket:
             tcb.is_pending = True
             self.engine.pending.append(tcb)
         return length
+
+    def send_lent(self, views: list[memoryview], lent: Lent, more: bool = False) -> int:
+        """Take all of ``views``, however long, by reference: the engine sends from them as the
+        windows open, and counts ``lent.in_flight`` down when all of it is acknowledged or the
+        connection is over. Until then they must not change. Returns the count, or as `send`."""
+        room = self.send_room()
+        if room < 0:
+            return room
+        tcb = self.tcb
+        if tcb is None or not views:
+            return 0
+        tcb.is_write_blocked = True
+        if not room:
+            return -EAGAIN
+        buffer = tcb.send_buffer
+        if buffer is None:
+            buffer = tcb.send_buffer = SendBuffer(tcb.snd_end, self.engine.account)
+        before = buffer.end
+        buffer.append_lent(views, lent)
+        tcb.snd_end = tcb.snd_top = tcb.lent_end = buffer.end
+        tcb.is_more = more
+        self.engine.want_output(tcb)
+        return buffer.end - before
 
     def recv_into(self, view: memoryview, flags: int = 0) -> int:
         """Fill ``view`` from the stream: the count, 0 at its end, -EAGAIN, -ENOTCONN or the
@@ -406,7 +445,12 @@ class TcpSocket:
         wanted = wanted // (now_ns - tcb.rcv_round_at) + 16 * tcb.rcv_mss
         tcb.rcv_round_at = now_ns
         tcb.rcv_round_taken = taken
-        if wanted > tcb.rcv_limit and not tcb.settings.rcv_bytes:
+        account = self.engine.account
+        if (
+            wanted > tcb.rcv_limit
+            and not tcb.settings.rcv_bytes
+            and account.used <= account.pressure
+        ):
             # At most double at once: slow start does no more either.
             tcb.rcv_limit = min(wanted, 2 * tcb.rcv_limit, self.engine.config.rcv_max)
 
@@ -453,11 +497,17 @@ class TcpSocket:
         tcb.is_orphan = True
         state = tcb.state
         if state is CLOSED or state is TIME_WAIT:
-            tcb.receive_buffer = None
+            tcb.drop_received()
             return 0
+        tcb.is_counted = True
+        engine.orphans += 1
         if state is SYN_SENT:
             engine.fail(tcb, 0)
-        elif tcb.received() or self.settings.linger_s == 0:
+        elif (
+            tcb.received()
+            or self.settings.linger_s == 0
+            or engine.orphans > engine.config.orphans_max
+        ):
             engine.abort(tcb)
         else:
             self._finish(tcb)

@@ -53,17 +53,18 @@ class Tcb(Timed):
         "ack_due", "ack_partial", "ack_prefix", "backoff", "congestion", "cwnd", "cwnd_credit",
         "data_length", "data_partial", "data_prefix", "delack_at", "dupacks", "engine", "error",
         "fin_at", "first_timeout_at", "has_sack", "has_timestamps", "high_rxt", "invalid_ack_at",
-        "irs", "is_accepting", "is_cwnd_limited", "is_fin_queued", "is_loopback", "is_more",
-        "is_ordinary", "is_orphan", "is_pending", "is_persisting", "is_pushing", "is_rexmit_due",
-        "is_syn_due", "is_write_blocked", "iss", "keep_at", "keep_probes", "key", "last_ack_sent",
-        "last_recv_ns", "last_send_ns", "life_at", "link_header", "local", "local_port", "mss",
-        "peer", "peer_port", "probe_due", "quick_acks", "rcv_adv", "rcv_limit", "rcv_mss",
-        "rcv_nxt", "rcv_round_at", "rcv_round_taken", "rcv_wscale", "reassembly",
-        "receive_buffer", "recover", "recovery", "retransmits", "retransmitted_bytes", "rto_at",
-        "rto_ns", "rttvar_ns", "scoreboard", "send_buffer", "settings", "snd_end", "snd_limit",
-        "snd_max", "snd_max_wnd", "snd_nxt", "snd_small", "snd_top", "snd_una", "snd_wl1",
-        "snd_wl2", "snd_wnd", "snd_wscale", "socket", "soft_error", "srtt_ns", "ssthresh",
-        "state", "timed_at", "timed_seq", "ts_offset", "ts_recent", "ts_recent_at", "window",
+        "irs", "is_accepting", "is_counted", "is_cwnd_limited", "is_fin_queued", "is_loopback",
+        "is_more", "is_ordinary", "is_orphan", "is_pending", "is_persisting", "is_pushing",
+        "is_rexmit_due", "is_syn_due", "is_write_blocked", "iss", "keep_at", "keep_probes", "key",
+        "last_ack_sent", "last_recv_ns", "last_send_ns", "lent_end", "life_at", "link_header",
+        "local", "local_port", "mss", "peer", "peer_port", "probe_due", "quick_acks", "rcv_adv",
+        "rcv_limit", "rcv_mss", "rcv_nxt", "rcv_round_at", "rcv_round_taken", "rcv_wscale",
+        "reassembly", "receive_buffer", "recover", "recovery", "retransmits", "retransmitted_bytes",
+        "rto_at", "rto_ns", "rttvar_ns", "scoreboard", "send_buffer", "settings", "snd_end",
+        "snd_limit", "snd_max", "snd_max_wnd", "snd_nxt", "snd_small", "snd_top", "snd_una",
+        "snd_wl1", "snd_wl2", "snd_wnd", "snd_wscale", "socket", "soft_error", "srtt_ns",
+        "ssthresh", "state", "timed_at", "timed_seq", "ts_offset", "ts_recent", "ts_recent_at",
+        "window",
     )  # fmt: skip
 
     def __init__(
@@ -94,6 +95,7 @@ class Tcb(Timed):
         self.soft_error: int = 0  # what to say if the connection fails by itself
         self.is_accepting: bool = False  # waits in a listener's queue
         self.is_orphan: bool = False  # the user has closed
+        self.is_counted: bool = False  # among the engine's orphans
         self.is_loopback: bool = False
         self.link_header: bytes | None = None  # Ethernet header, None: not resolved
         # -- send sequence space [RFC 9293 3.3.1]
@@ -112,6 +114,7 @@ class Tcb(Timed):
         self.mss: int = 0  # bytes of payload in a full segment, options subtracted
         self.send_buffer: SendBuffer | None = None
         self.snd_limit: int = config.snd_default
+        self.lent_end: int = 0  # behind the last byte of lent memory ever given; 0: none was
         self.is_fin_queued: bool = False
         self.is_write_blocked: bool = False  # tell the user when a third is free again
         self.is_more: bool = False  # the last write said that more follows
@@ -213,6 +216,21 @@ class Tcb(Timed):
         """Bytes that wait for the user."""
         return 0 if self.receive_buffer is None else self.receive_buffer.length
 
+    def drop_buffers(self) -> None:
+        """Nothing more will be sent, and nothing out of order is wanted."""
+        if self.send_buffer is not None:
+            self.send_buffer.drop()
+            self.send_buffer = None
+        if self.reassembly is not None:
+            self.reassembly.drop()
+            self.reassembly = None
+
+    def drop_received(self) -> None:
+        """Nobody will read what has arrived."""
+        if self.receive_buffer is not None:
+            self.receive_buffer.drop()
+            self.receive_buffer = None
+
     def save(self) -> Saved:
         """Everything but the socket and the engine, as plain data."""
         out = save_fields(self, _VERSION, _FIELDS)
@@ -231,11 +249,13 @@ class Tcb(Timed):
         self.congestion = congestion
         self.settings = Settings.loaded(state["settings"])
         if state["send_buffer"] is not None:
-            self.send_buffer = SendBuffer.loaded(state["send_buffer"])
+            self.send_buffer = SendBuffer.loaded(
+                state["send_buffer"], self.engine.account, self.engine.lent
+            )
         if state["receive_buffer"] is not None:
-            self.receive_buffer = RecvBuffer.loaded(state["receive_buffer"])
+            self.receive_buffer = RecvBuffer.loaded(state["receive_buffer"], self.engine.account)
         if state["reassembly"] is not None:
-            self.reassembly = Reassembly.loaded(state["reassembly"])
+            self.reassembly = Reassembly.loaded(state["reassembly"], self.engine.account)
         if state["scoreboard"] is not None:
             self.scoreboard = Scoreboard.loaded(state["scoreboard"])
         self.data_length = -1
@@ -248,15 +268,15 @@ _VERSION: Final = 1
 # the engine's lists (the engine saves those) and the heap's entry (armed again from deadlines).
 _FIELDS: Final = (
     "serial", "key", "local", "peer", "local_port", "peer_port", "error", "soft_error",
-    "is_accepting", "is_orphan", "is_loopback", "link_header", "iss", "snd_una", "snd_nxt",
-    "snd_max", "snd_end", "snd_top", "snd_wnd", "snd_wl1", "snd_wl2", "snd_max_wnd", "snd_wscale",
-    "snd_small", "mss", "snd_limit", "is_fin_queued", "is_write_blocked", "is_more", "is_pushing",
-    "is_syn_due", "probe_due", "irs", "rcv_nxt", "rcv_adv", "rcv_wscale", "rcv_limit", "rcv_mss",
-    "rcv_round_at", "rcv_round_taken", "fin_at", "ack_due", "quick_acks", "last_ack_sent",
-    "invalid_ack_at", "has_timestamps", "has_sack", "ts_offset", "ts_recent", "ts_recent_at", "window",
-    "cwnd", "ssthresh", "cwnd_credit", "is_cwnd_limited", "recovery", "recover", "high_rxt",
-    "dupacks", "is_rexmit_due", "srtt_ns", "rttvar_ns", "rto_ns", "backoff", "timed_seq",
-    "timed_at", "retransmits", "retransmitted_bytes", "rto_at", "is_persisting",
+    "is_accepting", "is_counted", "is_orphan", "is_loopback", "link_header", "iss", "snd_una",
+    "snd_nxt", "snd_max", "snd_end", "snd_top", "snd_wnd", "snd_wl1", "snd_wl2", "snd_max_wnd",
+    "snd_wscale", "snd_small", "mss", "snd_limit", "is_fin_queued", "is_write_blocked", "is_more",
+    "is_pushing", "is_syn_due", "probe_due", "irs", "rcv_nxt", "rcv_adv", "rcv_wscale", "rcv_limit",
+    "rcv_mss", "rcv_round_at", "rcv_round_taken", "fin_at", "ack_due", "quick_acks",
+    "last_ack_sent", "invalid_ack_at", "has_timestamps", "has_sack", "ts_offset", "ts_recent",
+    "ts_recent_at", "window", "cwnd", "ssthresh", "cwnd_credit", "is_cwnd_limited", "recovery",
+    "recover", "high_rxt", "dupacks", "is_rexmit_due", "srtt_ns", "rttvar_ns", "rto_ns", "backoff",
+    "timed_seq", "timed_at", "retransmits", "retransmitted_bytes", "rto_at", "is_persisting",
     "first_timeout_at", "delack_at", "keep_at", "keep_probes", "life_at", "last_recv_ns",
-    "last_send_ns",
+    "last_send_ns", "lent_end",
 )  # fmt: skip

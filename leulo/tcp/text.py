@@ -21,7 +21,7 @@ def deliver(tcb: Tcb, piece: bytes | memoryview, length: int) -> None:
     rcv_nxt = tcb.rcv_nxt = tcb.rcv_nxt + length
     buffer = tcb.receive_buffer
     if buffer is None:
-        buffer = tcb.receive_buffer = RecvBuffer()
+        buffer = tcb.receive_buffer = RecvBuffer(tcb.engine.account)
     socket = tcb.socket
     if socket is not None and (not buffer.length or socket.wants_every_byte):
         tcb.engine.notify(socket)
@@ -53,16 +53,11 @@ def take_text(tcb: Tcb, frame: bytes, start: int, seq: int, length: int, is_fin:
             _queue(tcb, seq, payload(frame, start, length))
         return
     if length:
-        deliver(tcb, payload(frame, start, length), length)
         queue = tcb.reassembly
-        if queue is not None:
-            tcb.ack_due = ACK_NOW  # a gap is filled, or part of one
-            for piece in queue.take(tcb.rcv_nxt):
-                deliver(tcb, piece, len(piece))
-            if queue.is_empty:
-                tcb.reassembly = None
-                tcb.refresh_ordinary()
-            tcb.ack_due = ACK_NOW
+        if queue is None:
+            deliver(tcb, payload(frame, start, length), length)
+        else:
+            _fill(tcb, queue, payload(frame, start, length), seq + length)
     if tcb.rcv_nxt == tcb.fin_at:
         take_fin(tcb)
 
@@ -74,12 +69,27 @@ def payload(frame: bytes, start: int, length: int) -> bytes | memoryview:
     return memoryview(frame)[start : start + length]
 
 
+def _fill(tcb: Tcb, queue: Reassembly, piece: bytes | memoryview, end: int) -> None:
+    """In-order bytes up to ``end`` fill a gap, or part of one. Where the queue has bytes already,
+    those count."""
+    while tcb.rcv_nxt < end:
+        offset = len(piece) - (end - tcb.rcv_nxt)
+        stop = end if queue.is_empty else min(end, queue.first)
+        deliver(tcb, piece[offset : offset + stop - tcb.rcv_nxt], stop - tcb.rcv_nxt)
+        for kept in queue.take(tcb.rcv_nxt):
+            deliver(tcb, kept, len(kept))
+    if queue.is_empty:
+        tcb.reassembly = None
+        tcb.refresh_ordinary()
+    tcb.ack_due = ACK_NOW  # [RFC 5681 4.2]
+
+
 def _queue(tcb: Tcb, seq: int, piece: bytes | memoryview) -> None:
     """Keep a segment that is ahead of a gap."""
     engine = tcb.engine
     queue = tcb.reassembly
     if queue is None:
-        queue = tcb.reassembly = Reassembly(engine.config.reassembly_blocks)
+        queue = tcb.reassembly = Reassembly(engine.config.reassembly_blocks, engine.account)
         tcb.is_ordinary = False
     # Twice the buffer, because small segments cost more than their payload.
     if not queue.insert(seq, piece, 2 * tcb.rcv_limit):
