@@ -36,6 +36,7 @@ class StubSocket:
     owner: object | None = None
     serial = 0
     wants_every_byte = False
+    is_datagram = False
     events = int(abi.Poll.IN | abi.Poll.OUT)
     local: tuple[bytes, int] | None = (bytes([10, 0, 2, 15]), 80)
     peer: tuple[bytes, int] | None = (bytes([10, 0, 2, 2]), 40000)

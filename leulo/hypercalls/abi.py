@@ -434,8 +434,21 @@ OPERATIONS: Final = (
         "flags: MSG_PEEK, MSG_WAITALL, MSG_DONTWAIT",
         "result: bytes written",
     ),
-    Operation(Op.SENDTO, "Sends a datagram.", offered=False),
-    Operation(Op.RECVFROM, "Receives a datagram.", offered=False),
+    Operation(
+        Op.SENDTO,
+        "Sends one datagram, whole or not at all: -EMSGSIZE, -EAGAIN. A ``peer`` of all zeros "
+        "means the connected one. Feature UDP. On a stream it is SEND, and ``peer`` is ignored.",
+        "args[0], args[1], flags: as in SEND; peer: where to",
+        "result: bytes sent; local: the address and port it is sent from, once there is one",
+    ),
+    Operation(
+        Op.RECVFROM,
+        "Takes one datagram; what does not fit is lost. -EAGAIN when there is none; -ECONNREFUSED "
+        "and the like tell a connected socket what became of an earlier one. Feature UDP. On a "
+        "stream it is RECV.",
+        "args[0], args[1]: as in RECV; flags: MSG_PEEK, MSG_DONTWAIT",
+        "result: bytes written; args[0]: length of the whole datagram; peer: who sent it",
+    ),
     Operation(Op.GETSOCKNAME, "The socket's own address.", gives="local"),
     Operation(Op.GETPEERNAME, "The other side's address, or -ENOTCONN.", gives="local, peer"),
     Operation(

@@ -18,8 +18,8 @@ _MORE = int(abi.Flag.MSG_MORE)
 _PEEK = int(abi.Flag.MSG_PEEK)
 _WAITALL = int(abi.Flag.MSG_WAITALL)
 _EASY = int(abi.Flag.MSG_DONTWAIT | abi.Flag.MSG_NOSIGNAL)  # true of every call already
-_NOT_SEND = ~int(_IOVEC | _MORE | _EASY)
-_NOT_RECV = ~int(_IOVEC | _PEEK | _WAITALL | _EASY)
+NOT_SEND = ~int(_IOVEC | _MORE | _EASY)
+NOT_RECV = ~int(_IOVEC | _PEEK | _WAITALL | _EASY)
 _EAGAIN = int(abi.Errno.EAGAIN)
 _EOPNOTSUPP = int(abi.Errno.EOPNOTSUPP)
 _BAD_ARGUMENT = int(abi.Status.BAD_ARGUMENT)
@@ -44,7 +44,7 @@ class DataCalls:
         self, entry: Entry, call: int, flags: int, events: int, cookie: int,
         a0: int, a1: int, a2: int, a3: int,
     ) -> int:  # fmt: skip
-        if flags & _NOT_SEND:
+        if flags & NOT_SEND:
             return -_EOPNOTSUPP
         if flags & _IOVEC:
             return self._send_pieces(entry.socket, flags, a0, a1)
@@ -60,14 +60,14 @@ class DataCalls:
         if a1 > self._max_transfer:
             a1 = self._max_transfer
         if not a1:
-            return 0
+            return socket.send(b"") if socket.is_datagram else 0
         return socket.send(self._mapping[a0 : a0 + a1], flags & _MORE != 0)
 
     def op_recv(
         self, entry: Entry, call: int, flags: int, events: int, cookie: int,
         a0: int, a1: int, a2: int, a3: int,
     ) -> int:  # fmt: skip
-        if flags & _NOT_RECV:
+        if flags & NOT_RECV:
             return -_EOPNOTSUPP
         if flags & _IOVEC:
             return self._recv_pieces(entry.socket, flags, a0, a1)
@@ -78,7 +78,7 @@ class DataCalls:
         if a1 > self._max_transfer:
             a1 = self._max_transfer
         view = self._view[a0 : a0 + a1]
-        if flags & _WAITALL:
+        if flags & _WAITALL and not entry.socket.is_datagram:
             return self._recv_all(entry.socket, view, flags & _PEEK)
         return entry.socket.recv_into(view, flags & _PEEK)
 
@@ -90,7 +90,7 @@ class DataCalls:
             return room if room < 0 or not wanted else -_EAGAIN
         left = min(wanted, room, self._max_transfer)
         if not left:
-            return 0
+            return socket.send(b"") if socket.is_datagram else 0
         pieces: list[memoryview] = []
         for address, length in ranges:
             taken = min(length, left)
@@ -102,7 +102,7 @@ class DataCalls:
 
     def _recv_pieces(self, socket: EngineSocket, flags: int, at: int, count: int) -> int:
         ranges = self._ranges(at, count)
-        if flags & (_PEEK | _WAITALL):
+        if flags & (_PEEK | _WAITALL) or socket.is_datagram:
             return self._recv_looked_at(socket, flags, ranges)
         left = self._max_transfer
         done = 0
@@ -122,14 +122,15 @@ class DataCalls:
     def _recv_looked_at(
         self, socket: EngineSocket, flags: int, ranges: list[tuple[int, int]]
     ) -> int:
-        """RECV over pieces that must see the whole first: by way of one buffer."""
+        """RECV over pieces that must see the whole first, or be one datagram: by way of one
+        buffer."""
         whole = memoryview(bytearray(min(sum(n for _, n in ranges), self._max_transfer)))
         if not len(whole):
             return 0
-        if flags & _WAITALL:
+        if flags & _WAITALL and not socket.is_datagram:
             got = self._recv_all(socket, whole, flags & _PEEK)
         else:
-            got = socket.recv_into(whole, _PEEK)
+            got = socket.recv_into(whole, flags & _PEEK)
         at = 0
         for address, length in ranges:
             if at >= got:
@@ -157,6 +158,14 @@ class DataCalls:
         [RFC 9293 3.8.6.2] [Linux socket(7)]"""
         value = socket.getsockopt(_SOL_SOCKET, _SO_RCVBUF)
         return int.from_bytes(value, "little") // 4 if isinstance(value, bytes) else 0
+
+    def pieces(self, flags: int, a0: int, a1: int) -> list[tuple[int, int]]:
+        """Address and length of each piece, all RAM. Raises BadAddress, Refused."""
+        if flags & _IOVEC:
+            return self._ranges(a0, a1)
+        if a0 + a1 > self._size:
+            raise BadAddress
+        return [(a0, a1)]
 
     def _ranges(self, at: int, count: int) -> list[tuple[int, int]]:
         """The pieces of an iovec, fetched once and each checked to be RAM."""

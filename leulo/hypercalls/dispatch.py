@@ -14,6 +14,7 @@ from collections.abc import Callable
 from leulo.clock import Clock
 from leulo.hypercalls import abi
 from leulo.hypercalls.data import DataCalls
+from leulo.hypercalls.datagrams import DatagramCalls
 from leulo.hypercalls.engine import Engine
 from leulo.hypercalls.events import (
     STATUS_NAMES,
@@ -103,12 +104,13 @@ class Hypercalls:
         others: list[OtherOp | None] = [None] * _OPS
         self._socket_ops = nothing
         self._other_ops = others
-        self._route(DataCalls(memory, limits), OptionCalls(memory, limits))
+        self._route(DataCalls(memory, limits), OptionCalls(memory, limits), memory)
 
-    def _route(self, data: DataCalls, options: OptionCalls) -> None:
+    def _route(self, data: DataCalls, options: OptionCalls, memory: Memory) -> None:
         """The two tables: operations on an open socket, and the rest."""
         op = abi.Op
         sockets, readiness, lab = self.sockets, self.readiness, self.lab
+        datagrams = DatagramCalls(memory, data, sockets)
         on_socket: list[tuple[int, SocketOp]] = [
             (op.BIND, sockets.op_bind),
             (op.LISTEN, sockets.op_listen),
@@ -116,6 +118,8 @@ class Hypercalls:
             (op.SHUTDOWN, sockets.op_shutdown),
             (op.SEND, data.op_send),
             (op.RECV, data.op_recv),
+            (op.SENDTO, datagrams.op_sendto),
+            (op.RECVFROM, datagrams.op_recvfrom),
             (op.GETSOCKNAME, sockets.op_getsockname),
             (op.GETPEERNAME, sockets.op_getpeername),
             (op.GETSOCKOPT, options.op_getsockopt),

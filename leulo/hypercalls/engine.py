@@ -16,8 +16,10 @@ Address = tuple[bytes, int]
 class EngineSocket(Protocol):
     """One socket. ``events`` is its readiness in the bits of `abi.Poll`, ``serial`` names it in
     saved states. With ``wants_every_byte`` it is ready again at each arrival of data, not only
-    when ``events`` changes."""
+    when ``events`` changes. Only one that ``is_datagram`` has ``sendto`` and ``recvfrom``.
+    """
 
+    is_datagram: bool
     owner: object | None
     wants_every_byte: bool
     serial: int
@@ -42,6 +44,10 @@ class EngineSocket(Protocol):
     def send_room(self) -> int: ...
 
     def send(self, data: bytes, more: bool = False) -> int: ...
+
+    def sendto(self, data: bytes, address: bytes, port: int) -> int: ...
+
+    def recvfrom(self, limit: int, flags: int = 0) -> tuple[bytes, Address, int] | int: ...
 
     def recv_into(self, view: memoryview, flags: int = 0) -> int: ...
 

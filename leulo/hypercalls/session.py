@@ -59,7 +59,7 @@ class SessionCalls:
         """Fill the `hello`."""
         limits, info = self._limits, self._info
         answer = _HELLO.pack(
-            abi.HELLO.size, abi.VERSION, int(abi.Feature.EVENTS),
+            abi.HELLO.size, abi.VERSION, int(abi.Feature.EVENTS | abi.Feature.UDP),
             limits.max_sockets, limits.max_iovec, limits.max_transfer, limits.max_events,
             info.prefix_length, info.mtu,
             _endpoint(info.address), _endpoint(info.gateway), _endpoint(info.dns),

@@ -120,7 +120,7 @@ class SocketCalls:
         self, entry: Entry, call: int, flags: int, events: int, cookie: int,
         a0: int, a1: int, a2: int, a3: int,
     ) -> int:  # fmt: skip
-        family, port, address = self._fetch(call + _LOCAL)
+        family, port, address = self.fetch(call + _LOCAL)
         if not family:
             return -_EAFNOSUPPORT
         result = entry.socket.bind(address, port)
@@ -144,7 +144,7 @@ class SocketCalls:
         self, entry: Entry, call: int, flags: int, events: int, cookie: int,
         a0: int, a1: int, a2: int, a3: int,
     ) -> int:  # fmt: skip
-        family, port, address = self._fetch(call + _PEER)
+        family, port, address = self.fetch(call + _PEER)
         if not family:
             return -_EAFNOSUPPORT
         result = entry.socket.connect(address, port)
@@ -174,7 +174,7 @@ class SocketCalls:
         self._tell_peer(entry, call)
         return -_ENOTCONN if entry.socket.peer is None else 0
 
-    def _fetch(self, at: int) -> tuple[int, int, bytes]:
+    def fetch(self, at: int) -> tuple[int, int, bytes]:
         """Family, port and address of an endpoint; family 0 if the address is not spoken here."""
         family, port, scope, address = _ENDPOINT.unpack_from(self._view, at)
         if family == _INET:
@@ -183,12 +183,17 @@ class SocketCalls:
             return family, port, address[:4]
         return 0, 0, b""
 
+    def is_nowhere(self, at: int) -> bool:
+        """Is the endpoint there all zero, so that it names nobody?"""
+        return not any(self._view[at : at + abi.ENDPOINT_BYTES])
+
     def _tell_local(self, entry: Entry, call: int) -> None:
-        self._tell(entry.socket.local or _NO_ADDRESS, call + _LOCAL)
+        self.tell(entry.socket.local or _NO_ADDRESS, call + _LOCAL)
 
     def _tell_peer(self, entry: Entry, call: int) -> None:
-        self._tell(entry.socket.peer or _NO_ADDRESS, call + _PEER)
+        self.tell(entry.socket.peer or _NO_ADDRESS, call + _PEER)
 
-    def _tell(self, name: Address, at: int) -> None:
+    def tell(self, name: Address, at: int) -> None:
+        """Write an endpoint."""
         address, port = name
         _ENDPOINT.pack_into(self._view, at, _FAMILIES[len(address)], port, 0, address)

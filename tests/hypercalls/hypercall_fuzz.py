@@ -15,6 +15,7 @@ from leulo.hypercalls import abi
 
 Op = abi.Op
 RAM = 0x10000
+_TRANSFERS = (Op.SEND, Op.RECV, Op.SENDTO, Op.RECVFROM)
 RING_AT = 0x8000
 PLACES = (0x1000, 0x2000, 0x2008, 0x4000, 0xA000, RAM - 128, RAM - 64)
 EDGES = (
@@ -96,12 +97,12 @@ class Fuzzer:
         elif op == Op.EVENTS_SETUP:
             args = [RING_AT, chance.choice([0, 2, 8, 64, 256]), 0, 0]
         elif op == Op.SOCKET:
-            args = [2, 1, chance.choice([0, 6]), 0]
+            args = [2, chance.choice([1, 1, 2]), chance.choice([0, 0, 6]), 0]
         elif op in (Op.LISTEN, Op.SHUTDOWN):
             args[0] = chance.choice([0, 1, 2, 100])
         elif op in (Op.GETSOCKOPT, Op.SETSOCKOPT):
             args = [chance.choice([1, 6]), chance.randrange(32), 0xC000, chance.choice([4, 8, 104])]
-        elif op in (Op.SEND, Op.RECV) and chance.random() < 0.3:
+        elif op in _TRANSFERS and chance.random() < 0.3:
             flags |= int(abi.Flag.IOVEC)
             args = [0xB000, chance.randrange(5), 0, 0]
             for number in range(args[1]):
@@ -190,7 +191,7 @@ class Fuzzer:
             return [(args[0], abi.HELLO.size)]
         if op == Op.EVENTS_SETUP:
             return [(args[0], 64 + 16 * args[1])]
-        if op == Op.RECV:
+        if op in (Op.RECV, Op.RECVFROM):
             if not flags & abi.Flag.IOVEC:
                 return [(args[0], args[1])]
             table = ram[args[0] : args[0] + 16 * min(args[1], 64)]

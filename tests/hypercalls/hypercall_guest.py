@@ -63,6 +63,7 @@ class FakeSocket:
         self.stack = stack
         self.serial = len(stack.made)
         self.wants_every_byte = False
+        self.is_datagram = False
         self.owner: object | None = None
         self.events = 0
         self.local: tuple[bytes, int] | None = None

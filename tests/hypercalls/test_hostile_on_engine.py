@@ -8,6 +8,7 @@ from hypercall_guest import ADDRESS
 
 from leulo.hypercalls import Limits, abi
 from leulo.tcp.socket import TcpSocket
+from leulo.udp.socket import UdpSocket
 from leulo.units import NS_PER_MS, NS_PER_S
 
 SEED = 20_000
@@ -20,6 +21,9 @@ def test_20000_descriptors_harm_nobody() -> None:
     chance = world.chance
     listeners = [world.other_listener(port) for port in (7, 80)]
     others: list[TcpSocket] = []
+    echo = world.other.socket(2, 2)
+    assert isinstance(echo, UdpSocket)
+    echo.bind(bytes(4), 7)
 
     def turn() -> None:
         world.clock.time_ns += chance.choice([0, NS_PER_MS, 50 * NS_PER_MS, NS_PER_S])
@@ -35,6 +39,8 @@ def test_20000_descriptors_harm_nobody() -> None:
         for other in others[-20:]:
             if isinstance(data := other.recv(5000), bytes) and data and other.send_room() > 5000:
                 other.send(data)
+        while not isinstance(got := echo.recvfrom(5000), int):
+            echo.sendto(got[0], *got[1])
         if chance.random() < 0.2 and others:
             victim = others.pop(chance.randrange(len(others)))
             if chance.random() < 0.5:
@@ -49,6 +55,9 @@ def test_20000_descriptors_harm_nobody() -> None:
     assert counters["sockets"] <= SOCKETS and counters["ring.waiting"] <= SOCKETS
     for op in (abi.Op.SEND, abi.Op.RECV, abi.Op.ACCEPT, abi.Op.POLL, abi.Op.SUBSCRIBE):
         assert fuzzer.results[op] > 10, (op, fuzzer.results)
+    for op in (abi.Op.SENDTO, abi.Op.RECVFROM):
+        assert fuzzer.results[op] > 0, (op, fuzzer.results)
+    assert world.stack.counters()["udp_delivered"] > 0
 
     # Whatever it did, the hypervisor is whole: a good guest starts over and is served.
     world.guest.hypercalls.reset()
