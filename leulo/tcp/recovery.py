@@ -23,7 +23,9 @@ def take_sacks(tcb: Tcb, blocks: list[tuple[int, int]]) -> int:
     board = tcb.scoreboard
     news = 0
     for start, end in blocks:
-        if not tcb.snd_una < end <= tcb.snd_max or start >= end or start < tcb.snd_una:
+        if start < tcb.snd_una:
+            start = tcb.snd_una
+        if not start < end <= tcb.snd_max:
             continue
         if board is None:
             board = tcb.scoreboard = Scoreboard(tcb.engine.config.scoreboard_blocks)
@@ -70,6 +72,7 @@ def advanced(tcb: Tcb, acked: int, now_ns: int) -> None:
                 tcb.cwnd = max(tcb.cwnd - acked, 0) + tcb.mss  # partial ACK: deflate
             if tcb.high_rxt == tcb.snd_una:
                 tcb.is_rexmit_due = True  # what comes next was lost too
+            tcb.engine.want_output(tcb)
     elif tcb.recovery == RECOVERY_TIMEOUT and tcb.snd_una >= tcb.recover:
         _leave(tcb, now_ns)
     else:

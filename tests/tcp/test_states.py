@@ -1,0 +1,383 @@
+"""State by event: what each state does with each kind of segment. [RFC 9293 3.10.7]"""
+
+from __future__ import annotations
+
+import pytest
+from script_peer import MS, S, Script
+
+SYNCHRONIZED = ["ESTABLISHED", "FIN_WAIT_1", "FIN_WAIT_2", "CLOSE_WAIT", "CLOSING", "LAST_ACK"]
+
+
+@pytest.mark.parametrize("state", SYNCHRONIZED)
+def test_each_state_is_reached(state: str) -> None:
+    Script().enter(state)
+
+
+@pytest.mark.parametrize("state", SYNCHRONIZED)
+def test_exact_rst_ends_the_connection(state: str) -> None:
+    s = Script()
+    s.enter(state)
+    s.inject("R", s.peer_next)
+    s.expect_none()
+    s.expect_state("CLOSED")
+
+
+@pytest.mark.parametrize("state", SYNCHRONIZED)
+def test_rst_in_window_gets_a_challenge(state: str) -> None:
+    """[RFC 5961 3.2]"""
+    s = Script()
+    s.enter(state)
+    s.inject("R", s.peer_next + 100)
+    s.expect("A", s.own_next, s.peer_next)
+    s.expect_state(state)
+
+
+@pytest.mark.parametrize("state", SYNCHRONIZED)
+def test_rst_outside_window_is_ignored(state: str) -> None:
+    s = Script()
+    s.enter(state)
+    s.inject("R", s.peer_next + 10_000_000)
+    s.inject("R", s.peer_next - 1)
+    s.expect_none()
+    s.expect_state(state)
+
+
+@pytest.mark.parametrize("state", SYNCHRONIZED)
+@pytest.mark.parametrize("offset", [0, 50])
+def test_syn_gets_a_challenge(state: str, offset: int) -> None:
+    """[RFC 5961 4.2]"""
+    s = Script()
+    s.enter(state)
+    s.inject("S", s.peer_next + offset)
+    s.expect("A", s.own_next, s.peer_next)
+    s.expect_state(state)
+
+
+@pytest.mark.parametrize("state", SYNCHRONIZED)
+def test_ack_of_unsent_is_answered_and_dropped(state: str) -> None:
+    s = Script()
+    s.enter(state)
+    s.inject("A", s.peer_next, s.own_next + 1000)
+    s.expect("A", s.own_next, s.peer_next)
+    s.expect_state(state)
+
+
+@pytest.mark.parametrize("state", SYNCHRONIZED)
+def test_very_old_ack_is_challenged(state: str) -> None:
+    """Blind data injection: the acknowledgement must be near. [RFC 5961 5.2]"""
+    s = Script()
+    s.enter(state)
+    s.inject("A", s.peer_next, s.own_next - 0x40000000, b"evil")
+    s.expect("A", s.own_next, s.peer_next)
+    s.expect_state(state)
+
+
+@pytest.mark.parametrize("state", SYNCHRONIZED)
+def test_segment_without_ack_is_dropped(state: str) -> None:
+    s = Script()
+    s.enter(state)
+    s.inject("", s.peer_next, None, b"x")
+    s.expect_none()
+    s.expect_state(state)
+
+
+@pytest.mark.parametrize("state", SYNCHRONIZED)
+def test_out_of_window_data_is_answered(state: str) -> None:
+    s = Script()
+    s.enter(state)
+    s.inject("A", s.peer_next + 5_000_000, s.own_next, b"x")
+    s.expect("A", s.own_next, s.peer_next)
+
+
+@pytest.mark.parametrize("state", SYNCHRONIZED)
+def test_old_timestamp_is_paws(state: str) -> None:
+    """[RFC 7323 5.3]"""
+    s = Script()
+    s.enter(state)
+    s.inject("A", s.peer_next, s.own_next, b"x", tsval=s.now_ns // MS - 10_000)
+    s.expect("A", s.own_next, s.peer_next)
+    s.expect_drop("tcp_paws")
+
+
+@pytest.mark.parametrize("state", ["ESTABLISHED", "FIN_WAIT_1", "FIN_WAIT_2"])
+def test_data_is_taken(state: str) -> None:
+    s = Script()
+    socket = s.enter(state)
+    own = 1 if state == "FIN_WAIT_1" else s.own_next
+    s.inject("A", s.peer_next, own, b"hello")
+    s.do("recv", socket.recv(100), b"hello")
+    s.wait(40 * MS)
+    s.expect("A", s.own_next, s.peer_next + 5)
+
+
+@pytest.mark.parametrize("state", ["CLOSE_WAIT", "CLOSING", "LAST_ACK"])
+def test_data_behind_a_fin_is_not_taken(state: str) -> None:
+    s = Script()
+    socket = s.enter(state)
+    own = 1 if state in ("CLOSING", "LAST_ACK") else s.own_next  # our FIN is still on its way
+    s.inject("A", s.peer_next, own, b"hello")
+    s.expect("A", s.own_next, s.peer_next)
+    s.do("recv", socket.recv(100), b"")
+
+
+def test_established_fin_goes_to_close_wait() -> None:
+    s = Script()
+    socket = s.passive()
+    s.inject("FA", 1, 1, b"bye")
+    s.expect("A", 1, 5)
+    s.expect_state("CLOSE_WAIT")
+    s.do("recv", socket.recv(10), b"bye")
+    s.do("recv", socket.recv(10), b"")
+
+
+def test_fin_before_its_data_waits() -> None:
+    s = Script()
+    socket = s.passive()
+    s.inject("FA", 4, 1, b"def")
+    s.expect("A", 1, 1, sacks=[(4, 7)])
+    s.expect_state("ESTABLISHED")
+    s.inject("A", 1, 1, b"abc")
+    s.expect("A", 1, 8)
+    s.expect_state("CLOSE_WAIT")
+    s.do("recv", socket.recv(10), b"abcdef")
+    s.do("recv", socket.recv(10), b"")
+
+
+def test_fin_wait_1_fin_with_ack_goes_to_time_wait() -> None:
+    s = Script()
+    s.enter("FIN_WAIT_1")
+    s.inject("FA", 1, 2)
+    s.expect("A", 2, 2)
+    s.expect_state("TIME_WAIT")
+    s.wait(61 * S)
+    s.expect_none()
+    s.expect_state("CLOSED")
+
+
+def test_simultaneous_close() -> None:
+    """[RFC 9293 3.6 figure 13]"""
+    s = Script()
+    s.enter("CLOSING")
+    s.inject("A", 2, 2)
+    s.expect_none()
+    s.expect_state("TIME_WAIT")
+
+
+def test_last_ack_ends() -> None:
+    s = Script()
+    s.enter("LAST_ACK")
+    s.inject("A", 2, 2)
+    s.expect_none()
+    s.expect_state("CLOSED")
+
+
+def test_half_close_still_receives() -> None:
+    s = Script()
+    socket = s.enter("FIN_WAIT_2")
+    for i in range(5):
+        s.inject("A", 1 + i, 2, b"x")
+    got = b""
+    while isinstance(piece := socket.recv(10), bytes) and piece:
+        got += piece
+    s.do("read", got, b"xxxxx")
+    s.do("send", socket.send(b"no"), -32)
+
+
+def test_close_wait_still_sends() -> None:
+    s = Script()
+    socket = s.enter("CLOSE_WAIT")
+    s.do("send", socket.send(b"tail"), 4)
+    s.expect("A", 1, 2, 4)
+    socket.close()
+    s.expect("FA", 5, 2, 0)
+    s.inject("A", 2, 6)
+    s.expect_state("CLOSED")
+
+
+def test_time_wait_answers_a_fin_and_waits_anew() -> None:
+    s = Script()
+    s.enter("TIME_WAIT")
+    s.wait(30 * S)
+    s.inject("FA", 1, 2)
+    s.expect("A", 2, 2)
+    s.wait(45 * S)
+    s.expect_state("TIME_WAIT")
+    s.wait(16 * S)
+    s.expect_state("CLOSED")
+
+
+def test_time_wait_ignores_a_reset() -> None:
+    """[RFC 1337 3]"""
+    s = Script()
+    s.enter("TIME_WAIT")
+    s.inject("R", 2)
+    s.expect_none()
+    s.expect_state("TIME_WAIT")
+
+
+def test_time_wait_is_reused_by_a_newer_syn() -> None:
+    """[RFC 6191 2]"""
+    s = Script()
+    s.enter("TIME_WAIT")
+    old = s.iss
+    s.wait(1 * S)
+    s.inject("S", 5000)
+    seen = s.expect("SA", 0, 5001)
+    assert 0 < (seen.tcp.sequence - old) & 0xFFFFFFFF < 1 << 31, "the new number must be larger"
+    s.inject("A", 5001, 1)
+    s.expect_state("ESTABLISHED")
+
+
+def test_time_wait_refuses_an_older_syn() -> None:
+    s = Script()
+    s.enter("TIME_WAIT")
+    s.inject("S", 0, tsval=s.now_ns // MS - 100_000)
+    s.expect("A", 2, 2)
+    s.expect_state("TIME_WAIT")
+
+
+def test_time_wait_without_timestamps_goes_by_sequence_number() -> None:
+    s = Script(timestamps=False)
+    s.enter("TIME_WAIT")
+    s.inject("S", 1)
+    s.expect("A", 2, 2)
+    s.inject("S", 5000)
+    s.expect("SA", 0, 5001)
+
+
+def test_syn_sent_syn_ack_opens() -> None:
+    s = Script()
+    socket = s.active()
+    s.do("connect again", socket.connect(bytes((10, 0, 0, 2)), 80), 0)
+    s.do("and again", socket.connect(bytes((10, 0, 0, 2)), 80), -106)
+
+
+def test_syn_sent_refused() -> None:
+    s = Script()
+    socket = s.dial()
+    s.expect("S", 0)
+    s.do("events", socket.events, 0)
+    s.inject("RA", 0, 1)
+    s.expect_state("CLOSED")
+    s.do("events", socket.events & 0x2018, 0x2018)
+    s.do("connect again", socket.connect(bytes((10, 0, 0, 2)), 80), -111)
+
+
+def test_syn_sent_rst_without_ack_is_ignored() -> None:
+    s = Script()
+    s.enter("SYN_SENT")
+    s.inject("R", 0)
+    s.inject("RA", 0, 500)
+    s.expect_none()
+    s.expect_state("SYN_SENT")
+
+
+def test_syn_sent_bad_ack_is_reset() -> None:
+    """[RFC 9293 3.10.7.3]"""
+    s = Script()
+    s.enter("SYN_SENT")
+    s.inject("SA", 0, 77)
+    s.expect("R", 77)
+    s.expect_state("SYN_SENT")
+
+
+def test_simultaneous_open() -> None:
+    """[RFC 9293 3.5 figure 7]"""
+    s = Script()
+    s.enter("SYN_SENT")
+    s.inject("S", 0)
+    s.expect("SA", 0, 1)
+    s.expect_state("SYN_RCVD")
+    s.inject("SA", 0, 1)
+    s.expect_state("ESTABLISHED")
+
+
+def test_simultaneous_open_by_plain_ack() -> None:
+    s = Script()
+    s.enter("SYN_SENT")
+    s.inject("S", 0)
+    s.expect("SA", 0, 1)
+    s.inject("A", 1, 1)
+    s.expect_state("ESTABLISHED")
+
+
+def test_syn_rcvd_bad_ack_is_reset() -> None:
+    s = Script()
+    s.enter("SYN_RCVD")
+    s.inject("A", 1, 99)
+    s.expect("R", 99)
+    s.expect_state("SYN_RCVD")
+
+
+def test_syn_rcvd_rst_goes_back_to_listen() -> None:
+    s = Script()
+    s.enter("SYN_RCVD")
+    s.inject("R", 1)
+    s.expect_none()
+    s.expect_state("CLOSED")
+
+
+def test_syn_rcvd_syn_again_is_answered_again() -> None:
+    s = Script()
+    s.enter("SYN_RCVD")
+    first = s.iss
+    s.inject("S", 0)
+    s.expect("SA", 0, 1)
+    assert s.iss == first
+
+
+def test_syn_rcvd_data_and_fin_in_the_handshake_ack() -> None:
+    s = Script()
+    s.enter("SYN_RCVD")
+    s.inject("FA", 1, 1, b"request")
+    s.expect("A", 1, 9)
+    s.expect_state("CLOSE_WAIT")
+    s.do("recv", s.accept().recv(100), b"request")
+
+
+def test_syn_ack_is_sent_again_then_given_up() -> None:
+    s = Script()
+    s.enter("SYN_RCVD")
+    for wait in (1, 2, 4, 8, 16):
+        s.wait(wait * S)
+        s.expect("SA", 0, 1)
+    s.wait(64 * S)
+    s.expect_none()
+    s.expect_state("CLOSED")
+
+
+def test_listen_ack_is_reset() -> None:
+    s = Script()
+    s.listen()
+    s.inject("A", 1, 77)
+    s.expect("R", 77)
+
+
+def test_listen_rst_is_ignored() -> None:
+    s = Script()
+    s.listen()
+    s.inject("R", 1)
+    s.inject("RA", 1, 5)
+    s.expect_none()
+
+
+def test_closed_port_refuses_at_once() -> None:
+    """[RFC 9293 3.10.7.1]"""
+    s = Script()
+    s.inject("S", 0)
+    s.expect("RA", 0, 1)
+    s.inject("S", 0, None, b"abc")
+    s.expect("RA", 0, 4)
+    s.inject("A", 5, 1234)
+    s.expect("R", 1234)
+    s.inject("R", 5)
+    s.expect_none()
+
+
+def test_no_timestamp_on_an_open_connection_is_dropped() -> None:
+    """[RFC 7323 3.2]"""
+    s = Script()
+    s.passive()
+    s.inject("A", 1, 1, b"x", tsval=-1)
+    s.expect_none()
+    s.expect_drop("tcp_no_timestamp")
