@@ -16,8 +16,8 @@ MAKEFLAGS += --no-print-directory
 help: ## this list
 	@echo "make boot         boot the guest, fetch its page, stay on its console (Ctrl-A x ends)"
 	@echo "make boot-check   the same without the console: exits 0 when the page came"
-	@echo "make test         every test; pytest's summary is the last line"
-	@echo "make check        lint, types, import rules, project rules, then the tests (as CI)"
+	@echo "make test         what CI runs: make check, then every test; pytest's summary is last"
+	@echo "make check        lint, format, types, import rules, project rules; no tests"
 	@echo "make bench        the figures: guest speed, hypercalls, connections, bulk (root)"
 	@echo "make image        build the guest image, if its sources changed"
 	@echo "make doctor       what this computer offers and lacks"
@@ -43,7 +43,7 @@ boot: $(STAMP) $(IMAGE)
 boot-check: $(STAMP) $(IMAGE)
 	@$(BIN)/python tools/boot_check.py --port $(PORT)
 
-test: $(STAMP) $(IMAGE)
+test: check
 	@$(BIN)/python tools/environment.py --tools test
 	@$(BIN)/python -m pytest $(PYTEST_ARGS)
 
@@ -53,7 +53,6 @@ check: $(STAMP) $(IMAGE)
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-cache
 	@$(BIN)/python tools/check_project.py
-	@$(MAKE) test
 
 bench: $(STAMP) $(IMAGE)
 	@$(BIN)/python tools/environment.py --tools bench
