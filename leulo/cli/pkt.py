@@ -1,0 +1,111 @@
+"""``leulo pkt``: run packetdrill scripts against the TCP engine in virtual time."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import click
+
+from leulo.errors import EXIT_FAILED, EXIT_OK, ConfigError
+from leulo.tcp.config import PRESETS
+
+SUFFIX: Final = ".pkt"
+_MAX_BYTES: Final = 1 << 21
+
+
+@click.command(
+    "pkt",
+    short_help="Run packetdrill scripts against the TCP engine.",
+    epilog="Examples: `leulo pkt tests/pkt`, "
+    "`leulo pkt --relaxed --junit report.xml suite/ one.pkt`, `leulo pkt --json - test.pkt`.",
+)
+@click.argument("paths", nargs=-1, required=True, metavar="FILE|DIR...")
+@click.option(
+    "--strict/--relaxed",
+    "is_strict",
+    default=True,
+    show_default="strict",
+    help="Strict: packets as the line says. Relaxed: also data in other pieces, another push "
+    "flag, window or padding of options, and 20 ms of tolerance.",
+)
+@click.option(
+    "--preset",
+    type=click.Choice(["auto", *PRESETS]),
+    default="auto",
+    show_default=True,
+    help="Whose defaults the engine has; auto looks at the script's sysctls.",
+)
+@click.option("--junit", metavar="FILE", help="Write a JUnit report ('-': standard output).")
+@click.option("--json", "json_file", metavar="FILE", help="Write results as JSON ('-' likewise).")
+@click.option("--quiet", "-q", is_flag=True, help="Show the last line only.")
+def command(
+    paths: tuple[str, ...],
+    is_strict: bool,
+    preset: str,
+    junit: str | None,
+    json_file: str | None,
+    quiet: bool,
+) -> int:
+    """Run packetdrill scripts (*.pkt; directories are searched) against Leulo's TCP engine.
+
+    Every script has a stack of its own in virtual time; no root, no device, no network. A script
+    that fails does not end the run. Exit code 0: all passed; 1: some failed, were refused (ask
+    for what is not there, by name) or are in error; 2: wrong use.
+    """
+    from leulo.pkt.report import Result, as_json, as_junit, summary, text_of
+    from leulo.pkt.runner import Mode, Outcome, Status, run_text
+
+    mode = Mode(is_relaxed=not is_strict, preset=preset)
+    # A report on standard output keeps it for itself.
+    stream = sys.stderr if "-" in (junit, json_file) else sys.stdout
+    results: list[Result] = []
+    for path in _scripts(paths):
+        begin = time.perf_counter()
+        try:
+            outcome = run_text(_read(path), mode)
+        except OSError as error:
+            outcome = Outcome(Status.ERROR, None, "", error.strerror or str(error))
+        result = Result(str(path), outcome, time.perf_counter() - begin)
+        results.append(result)
+        if not quiet and outcome.status is not Status.PASSED:
+            print(text_of(result), file=stream)
+    print(summary(results), file=stream)
+    if junit is not None:
+        _write(junit, as_junit(results))
+    if json_file is not None:
+        _write(json_file, as_json(results) + "\n")
+    if not results:
+        raise ConfigError(f"no {SUFFIX} file in {', '.join(paths)}")
+    is_good = all(result.outcome.status is Status.PASSED for result in results)
+    return EXIT_OK if is_good else EXIT_FAILED
+
+
+def _scripts(paths: tuple[str, ...]) -> Iterator[Path]:
+    """Files as named, directories with all scripts in them in a fixed order."""
+    for text in paths:
+        path = Path(text)
+        if path.is_dir():
+            yield from sorted(found for found in path.rglob(f"*{SUFFIX}") if found.is_file())
+        elif path.exists():
+            yield path
+        else:
+            raise ConfigError(f"there is no file or directory {text}")
+
+
+def _read(path: Path) -> str:
+    with path.open("rb") as file:
+        return file.read(_MAX_BYTES).decode("utf-8", "replace")
+
+
+def _write(name: str, text: str) -> None:
+    if name == "-":
+        sys.stdout.write(text)
+        return
+    try:
+        Path(name).write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"{name} cannot be written: {error.strerror}") from error

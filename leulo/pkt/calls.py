@@ -1,0 +1,461 @@
+"""System calls of a script on the sockets of a `leulo.stack`.
+
+`Calls.attempt` makes a call once: an integer result (negative: an errno), or None if a real
+process would sleep now; the runner then tries again whenever the stack has moved. Values that come
+back through pointers are compared here; a difference is a `CallDiffers`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Final, Protocol
+
+from leulo.net.wire.ipv4 import parse_ipv4
+from leulo.pkt import option_calls
+from leulo.pkt.connections import Connection, Stage, payload_at
+from leulo.pkt.constants import CONSTANTS, ERRNO, ERRNO_NAMES
+from leulo.pkt.differences import CallDiffers
+from leulo.pkt.lexer import Refused, ScriptError
+from leulo.pkt.syntax import (
+    Apply,
+    Array,
+    Call,
+    Ellipsis_,
+    Expression,
+    Name,
+    Or,
+    Struct,
+    Text,
+)
+from leulo.stack import Stack
+from leulo.tcp.socket import TcpSocket
+from leulo.tcp.state import State
+
+MSG_PEEK: Final = 0x2
+MSG_TRUNC: Final = 0x20
+MSG_DONTWAIT: Final = 0x40
+MSG_WAITALL: Final = 0x100
+MSG_NOSIGNAL: Final = 0x4000
+MSG_MORE: Final = 0x8000
+_SOCK_NONBLOCK: Final = 0o4000
+_SOCK_TYPE: Final = 0xF
+MAX_BYTES: Final = 64 * 1024 * 1024
+MAX_DESCRIPTORS: Final = 1_024
+_EAGAIN: Final = -ERRNO["EAGAIN"]
+_EBADF: Final = -ERRNO["EBADF"]
+_EINVAL: Final = -ERRNO["EINVAL"]
+_EINPROGRESS: Final = -ERRNO["EINPROGRESS"]
+
+
+@dataclass(slots=True)
+class Descriptor:
+    """An open file of the script's process."""
+
+    socket: TcpSocket
+    connection: Connection
+    is_nonblocking: bool = False
+    written: int = 0  # bytes of the stream so far
+    read: int = 0
+
+
+@dataclass(slots=True)
+class Running:
+    """A call under way. ``progress``: bytes done so far."""
+
+    call: Call
+    line: int
+    since_ns: int
+    progress: int = 0
+    has_begun: bool = False
+    wake_ns: int | None = None  # when it gives up waiting by itself
+
+
+class Surroundings(Protocol):
+    """What calls need of the runner."""
+
+    local: bytes
+    peer: bytes
+    bind_port: int
+    connect_port: int
+    connections: list[Connection]
+    under_test: Connection
+
+    @property
+    def stack(self) -> Stack: ...
+
+    @property
+    def now_ns(self) -> int: ...
+
+    def new_connection(self, stage: Stage) -> Connection:
+        """One more, which lines without ports then mean."""
+
+    def refuse_family(self, family: int, line: int) -> None:
+        """Raise Refused if the stack has no sockets of ``family``."""
+
+
+class Calls:
+    """The script's process: its descriptors and calls."""
+
+    def __init__(self, world: Surroundings) -> None:
+        self.world: Surroundings = world
+        self.descriptors: dict[int, Descriptor] = {}
+        self._calls: dict[str, Callable[[Running], int | None]] = {
+            "socket": self._socket,
+            "bind": self._bind,
+            "listen": self._listen,
+            "accept": self._accept,
+            "accept4": self._accept,
+            "connect": self._connect,
+            "read": self._read,
+            "recv": self._read,
+            "recvfrom": self._read,
+            "recvmsg": self._recvmsg,
+            "readv": self._readv,
+            "write": self._write,
+            "send": self._write,
+            "sendto": self._write,
+            "sendmsg": self._sendmsg,
+            "writev": self._writev,
+            "shutdown": self._shutdown,
+            "close": self._close,
+            "getsockopt": partial(option_calls.getsockopt, self),
+            "setsockopt": partial(option_calls.setsockopt, self),
+            "fcntl": partial(option_calls.fcntl, self),
+            "ioctl": partial(option_calls.ioctl, self),
+            "poll": partial(option_calls.poll, self),
+        }
+
+    def attempt(self, running: Running) -> int | None:
+        """The result, or None if the call sleeps. Raises CallDiffers, Refused, ScriptError."""
+        function = self._calls.get(running.call.name)
+        if function is None:
+            raise Refused(running.line, f"the system call {running.call.name}")
+        try:
+            result = function(running)
+        except IndexError:
+            name = running.call.name
+            raise ScriptError(running.line, f"{name} has too few arguments") from None
+        running.has_begun = True
+        return result
+
+    def descriptor_of(self, connection: Connection) -> Descriptor | None:
+        """The newest descriptor of ``connection``."""
+        for descriptor in reversed(list(self.descriptors.values())):
+            if descriptor.connection is connection:
+                return descriptor
+        return None
+
+    # ------------------------------------------------------------ arguments
+
+    def value(self, expression: Expression, line: int) -> int:
+        """An expression's number. Raises Refused for an unknown name, ScriptError."""
+        if isinstance(expression, int):
+            return expression
+        if isinstance(expression, Name):
+            number = CONSTANTS.get(expression.name)
+            if number is None:
+                raise Refused(line, f"the constant {expression.name}")
+            return number
+        if isinstance(expression, Or):
+            total = 0
+            for part in expression.parts:
+                total |= self.value(part, line)
+            return total
+        if isinstance(expression, Apply) and len(expression.arguments) == 1:
+            if expression.function in ("htons", "htonl"):
+                return self.value(expression.arguments[0], line)
+        elif isinstance(expression, Array) and len(expression.items) == 1:
+            return self.value(expression.items[0], line)
+        raise ScriptError(line, "expected a number as the argument")
+
+    def number(self, running: Running, at: int) -> int:
+        return self.value(running.call.arguments[at], running.line)
+
+    def descriptor_for(self, running: Running) -> Descriptor | None:
+        return self.descriptors.get(self.number(running, 0))
+
+    def _address(
+        self, expression: Expression, default: tuple[bytes, int], line: int
+    ) -> tuple[bytes, int]:
+        """Address and port of a sockaddr; ``...`` is the default."""
+        if isinstance(expression, Ellipsis_):
+            return default
+        if not isinstance(expression, Struct):
+            raise ScriptError(line, "expected a socket address")
+        parts = expression.fields
+        family = parts.get("sa_family", parts.get("sin_family", Name("AF_INET")))
+        self.world.refuse_family(self.value(family, line), line)
+        port = parts.get("sin_port", 0)
+        number = default[1] if isinstance(port, Ellipsis_) else self.value(port, line)
+        address = parts.get("sin_addr")
+        if address is None or isinstance(address, Ellipsis_):
+            return default[0], number
+        if isinstance(address, Name) and address.name == "INADDR_ANY":
+            return bytes(4), number
+        text = address.arguments[0] if isinstance(address, Apply) and address.arguments else None
+        if not isinstance(text, Text):
+            raise ScriptError(line, 'expected inet_addr("...") as the address')
+        try:
+            return parse_ipv4(text.value.decode("latin-1")), number
+        except ValueError as error:
+            raise ScriptError(line, str(error)) from error
+
+    # ------------------------------------------------------------ opening
+
+    def _socket(self, running: Running) -> int:
+        line = running.line
+        family_expression = running.call.arguments[0]
+        family = 2 if isinstance(family_expression, Ellipsis_) else self.number(running, 0)
+        kind = self.number(running, 1)
+        protocol = self.number(running, 2) if len(running.call.arguments) > 2 else 0
+        self.world.refuse_family(family, line)
+        if protocol in (132, 136, 262):
+            raise Refused(line, {132: "SCTP", 136: "UDP-Lite", 262: "MPTCP"}[protocol] + " sockets")
+        socket = self.world.stack.socket(family, kind & _SOCK_TYPE, protocol)
+        if not isinstance(socket, TcpSocket):
+            if running.call.errno_name:
+                return socket if isinstance(socket, int) else _EINVAL
+            raise Refused(
+                line,
+                {2: "UDP sockets", 3: "raw sockets"}.get(kind & _SOCK_TYPE, "sockets of this type"),
+            )
+        connection = self.world.new_connection(Stage.BEGUN)
+        descriptor = Descriptor(socket, connection, bool(kind & _SOCK_NONBLOCK))
+        return self._open(descriptor, running)
+
+    def _open(self, descriptor: Descriptor, running: Running) -> int:
+        """Under the number that the script expects."""
+        result = running.call.result
+        number = self.value(result, running.line) if not isinstance(result, Ellipsis_) else 3
+        while number < 0 or number in self.descriptors:
+            if len(self.descriptors) >= MAX_DESCRIPTORS:
+                return -24
+            number = max(3, number + 1)
+        self.descriptors[number] = descriptor
+        return number
+
+    def _bind(self, running: Running) -> int:
+        descriptor = self.descriptor_for(running)
+        if descriptor is None:
+            return _EBADF
+        default = (bytes(4), self.world.bind_port)
+        address, port = self._address(running.call.arguments[1], default, running.line)
+        result = descriptor.socket.bind(address, port)
+        if not result and descriptor.socket.local is not None:
+            descriptor.connection.local_port = descriptor.socket.local[1]
+        return result
+
+    def _listen(self, running: Running) -> int:
+        descriptor = self.descriptor_for(running)
+        if descriptor is None:
+            return _EBADF
+        was_listening = descriptor.socket.listener is not None
+        result = descriptor.socket.listen(self.number(running, 1))
+        if not result and not was_listening:
+            local = descriptor.socket.local
+            if descriptor.connection.is_iss_known or local is None:
+                return result
+            descriptor.connection.stage = Stage.LISTENING
+            descriptor.connection.local_port = local[1]
+            self.world.under_test = descriptor.connection
+        return result
+
+    def _accept(self, running: Running) -> int | None:
+        descriptor = self.descriptor_for(running)
+        if descriptor is None:
+            return _EBADF
+        child = descriptor.socket.accept()
+        if not isinstance(child, TcpSocket):
+            return None if child == _EAGAIN and not descriptor.is_nonblocking else child
+        local, peer = child.local, child.peer
+        connection = self.world.under_test
+        if local is not None and peer is not None:
+            for known in self.world.connections:
+                if known.knows(local[1], peer[1]):
+                    connection = known
+        is_nonblocking = False
+        if running.call.name == "accept4" and len(running.call.arguments) > 3:
+            is_nonblocking = bool(self.number(running, 3) & _SOCK_NONBLOCK)
+        return self._open(Descriptor(child, connection, is_nonblocking), running)
+
+    def _connect(self, running: Running) -> int | None:
+        descriptor = self.descriptor_for(running)
+        if descriptor is None:
+            return _EBADF
+        socket = descriptor.socket
+        world = self.world
+        if running.has_begun:
+            if socket.state in (State.SYN_SENT, State.SYN_RCVD):
+                return None
+            socket.is_connecting = False
+            return -socket.take_error()
+        default = (world.peer, world.connect_port)
+        address, port = self._address(running.call.arguments[1], default, running.line)
+        result = socket.connect(address, port)
+        if result == _EINPROGRESS and socket.local is not None:
+            connection = descriptor.connection
+            if connection.stage is not Stage.BEGUN or connection.is_iss_known:
+                connection = descriptor.connection = world.new_connection(Stage.CONNECTING)
+            connection.stage = Stage.CONNECTING
+            connection.local_port = socket.local[1]
+            connection.peer, connection.peer_port = address, port
+            world.under_test = connection
+            descriptor.written = descriptor.read = 0
+            if not descriptor.is_nonblocking:
+                return None
+        return result
+
+    # ------------------------------------------------------------ reading
+
+    def _read(self, running: Running) -> int | None:
+        arguments = running.call.arguments
+        flags = 0
+        if running.call.name != "read" and len(arguments) > 3:
+            flags = self.number(running, 3)
+        expected = arguments[1]
+        return self._receive(running, self.number(running, 2), flags, expected)
+
+    def _recvmsg(self, running: Running) -> int | None:
+        total, _ = self._message(running)
+        flags = self.number(running, 2) if len(running.call.arguments) > 2 else 0
+        return self._receive(running, total, flags, Ellipsis_())
+
+    def _readv(self, running: Running) -> int | None:
+        total, _ = self._vector(running.call.arguments[1], running.line)
+        return self._receive(running, total, 0, Ellipsis_())
+
+    def _receive(
+        self, running: Running, limit: int, flags: int, expected: Expression
+    ) -> int | None:
+        descriptor = self.descriptor_for(running)
+        if descriptor is None:
+            return _EBADF
+        unknown = flags & ~(MSG_PEEK | MSG_DONTWAIT | MSG_WAITALL | MSG_NOSIGNAL | MSG_TRUNC)
+        if unknown:
+            raise Refused(running.line, f"{running.call.name} with the flags {unknown:#x}")
+        is_nonblocking = descriptor.is_nonblocking or bool(flags & MSG_DONTWAIT)
+        limit = min(max(limit, 0), MAX_BYTES)
+        while True:
+            data = descriptor.socket.recv(limit - running.progress, flags & MSG_PEEK)
+            if isinstance(data, int):
+                if data == _EAGAIN and not is_nonblocking:
+                    return None
+                return running.progress or data
+            self._check_data(descriptor, data, expected, running)
+            if not flags & MSG_PEEK:
+                descriptor.read += len(data)
+            running.progress += len(data)
+            is_enough = running.progress >= limit or not data or flags & MSG_PEEK
+            if is_enough or not flags & MSG_WAITALL or is_nonblocking:
+                return running.progress
+
+    def _check_data(
+        self, descriptor: Descriptor, data: bytes, expected: Expression, running: Running
+    ) -> None:
+        if isinstance(expected, Text) or descriptor.connection.has_odd_data:
+            return
+        if data != payload_at(descriptor.read, len(data)):
+            raise CallDiffers(
+                f"the bytes from {descriptor.read} of the stream", "other bytes than were sent"
+            )
+
+    # ------------------------------------------------------------ writing
+
+    def _write(self, running: Running) -> int | None:
+        arguments = running.call.arguments
+        flags = 0
+        if running.call.name != "write" and len(arguments) > 3:
+            flags = self.number(running, 3)
+        data = arguments[1]
+        text = data.value if isinstance(data, Text) else None
+        return self._transmit(running, self.number(running, 2), flags, text)
+
+    def _sendmsg(self, running: Running) -> int | None:
+        total, flags = self._message(running)
+        if len(running.call.arguments) > 2:
+            flags = self.number(running, 2)
+        return self._transmit(running, total, flags, None)
+
+    def _writev(self, running: Running) -> int | None:
+        total, text = self._vector(running.call.arguments[1], running.line)
+        return self._transmit(running, total, 0, text)
+
+    def _transmit(
+        self, running: Running, length: int, flags: int, text: bytes | None
+    ) -> int | None:
+        descriptor = self.descriptor_for(running)
+        if descriptor is None:
+            return _EBADF
+        unknown = flags & ~(MSG_DONTWAIT | MSG_NOSIGNAL | MSG_MORE)
+        if unknown:
+            raise Refused(running.line, f"{running.call.name} with the flags {unknown:#x}")
+        is_nonblocking = descriptor.is_nonblocking or bool(flags & MSG_DONTWAIT)
+        length = min(max(length, 0), MAX_BYTES)
+        if text is not None:
+            descriptor.connection.sent_strings = True
+        while True:
+            rest = length - running.progress
+            if text is None:
+                data = payload_at(descriptor.written, rest)
+            else:
+                data = text[running.progress : length].ljust(rest, b"\0")
+            count = descriptor.socket.send(data, bool(flags & MSG_MORE))
+            if count < 0:
+                if count != _EAGAIN or is_nonblocking:
+                    return running.progress or count
+                return None
+            running.progress += count
+            descriptor.written += count
+            if running.progress >= length or is_nonblocking:
+                return running.progress
+
+    def _message(self, running: Running) -> tuple[int, int]:
+        """Bytes and flags of a msghdr."""
+        header = running.call.arguments[1]
+        if not isinstance(header, Struct):
+            raise ScriptError(running.line, "expected a msghdr")
+        if isinstance(header.fields.get("msg_control"), Array) and header.fields["msg_control"]:
+            control = header.fields["msg_control"]
+            if isinstance(control, Array) and control.items:
+                raise Refused(running.line, "control messages (msg_control)")
+        total, _ = self._vector(header.fields.get("msg_iov", Array([])), running.line)
+        flags = header.fields.get("msg_flags", 0)
+        return total, 0 if isinstance(flags, Ellipsis_) else self.value(flags, running.line)
+
+    def _vector(self, expression: Expression, line: int) -> tuple[int, bytes | None]:
+        """Bytes of an iovec array, and its text if it has any."""
+        if not isinstance(expression, Array):
+            raise ScriptError(line, "expected an array of buffers")
+        total, text = 0, b""
+        has_text = False
+        for item in expression.items:
+            if not isinstance(item, Array) or len(item.items) != 2:
+                raise ScriptError(line, "expected {buffer, length}")
+            length = self.value(item.items[1], line)
+            first = item.items[0]
+            if isinstance(first, Text):
+                has_text = True
+                text += first.value[:length].ljust(min(length, MAX_BYTES), b"\0")
+            total += length
+        return total, text if has_text else None
+
+    # ------------------------------------------------------------ closing
+
+    def _shutdown(self, running: Running) -> int:
+        descriptor = self.descriptor_for(running)
+        if descriptor is None:
+            return _EBADF
+        return descriptor.socket.shutdown(self.number(running, 1))
+
+    def _close(self, running: Running) -> int:
+        descriptor = self.descriptors.pop(self.number(running, 0), None)
+        return _EBADF if descriptor is None else descriptor.socket.close()
+
+
+def result_text(result: int) -> str:
+    """A result as a script writes it: ``-1 EAGAIN``."""
+    if result >= 0:
+        return str(result)
+    return f"-1 {ERRNO_NAMES.get(-result, str(-result))}"

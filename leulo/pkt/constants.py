@@ -1,0 +1,83 @@
+"""Names that scripts use for numbers: Linux's values, which are the engine's too."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from leulo.tcp import errno
+
+ERRNO: Final[dict[str, int]] = {
+    name: value for name, value in vars(errno).items() if name.startswith("E") and name.isupper()
+}
+ERRNO.update(EBADF=9, EACCES=13, EEXIST=17, EINTR=4, EMSGSIZE=90, EOPNOTSUPP=95, ENOTSOCK=88,
+             EDESTADDRREQ=89, ENETDOWN=100, ENETRESET=102, ENOMEM=12, ESHUTDOWN=108, ENOSYS=38,
+             EWOULDBLOCK=11, ENOTSUP=95, EPROTO=71, EPROTOTYPE=91, EPFNOSUPPORT=96)  # fmt: skip
+
+_GROUPS: Final = {
+    "families": {"AF_INET": 2, "PF_INET": 2, "AF_INET6": 10, "PF_INET6": 10, "AF_UNSPEC": 0},
+    "kinds": {"SOCK_STREAM": 1, "SOCK_DGRAM": 2, "SOCK_RAW": 3, "SOCK_SEQPACKET": 5,
+              "SOCK_NONBLOCK": 0o4000, "SOCK_CLOEXEC": 0o2000000},
+    "protocols": {"IPPROTO_IP": 0, "IPPROTO_ICMP": 1, "IPPROTO_TCP": 6, "IPPROTO_UDP": 17,
+                  "IPPROTO_IPV6": 41, "IPPROTO_SCTP": 132, "IPPROTO_UDPLITE": 136,
+                  "IPPROTO_MPTCP": 262},
+    "levels": {"SOL_SOCKET": 1, "SOL_IP": 0, "SOL_TCP": 6, "SOL_UDP": 17, "SOL_IPV6": 41},
+    "socket options": {
+        "SO_DEBUG": 1, "SO_REUSEADDR": 2, "SO_TYPE": 3, "SO_ERROR": 4, "SO_DONTROUTE": 5,
+        "SO_BROADCAST": 6, "SO_SNDBUF": 7, "SO_RCVBUF": 8, "SO_KEEPALIVE": 9, "SO_OOBINLINE": 10,
+        "SO_PRIORITY": 12, "SO_LINGER": 13, "SO_REUSEPORT": 15, "SO_RCVLOWAT": 18,
+        "SO_SNDLOWAT": 19, "SO_RCVTIMEO": 20, "SO_SNDTIMEO": 21, "SO_ATTACH_FILTER": 26,
+        "SO_TIMESTAMP": 29, "SO_ACCEPTCONN": 30, "SO_SNDBUFFORCE": 32, "SO_RCVBUFFORCE": 33,
+        "SO_MARK": 36, "SO_TIMESTAMPING": 37, "SO_PROTOCOL": 38, "SO_DOMAIN": 39,
+        "SO_BUSY_POLL": 46, "SO_MAX_PACING_RATE": 47, "SO_INCOMING_CPU": 49, "SO_ZEROCOPY": 60,
+        "SO_TXTIME": 61, "SO_TXREHASH": 74,
+    },
+    "IP options": {"IP_TOS": 1, "IP_TTL": 2, "IP_MTU_DISCOVER": 10, "IP_RECVERR": 11,
+                   "IP_RECVTTL": 12, "IP_RECVTOS": 13, "IP_MTU": 14, "IP_FREEBIND": 15,
+                   "IP_BIND_ADDRESS_NO_PORT": 24, "IP_PMTUDISC_DONT": 0, "IP_PMTUDISC_WANT": 1,
+                   "IP_PMTUDISC_DO": 2, "IP_PMTUDISC_PROBE": 3, "IPV6_UNICAST_HOPS": 16,
+                   "IPV6_MTU_DISCOVER": 23, "IPV6_MTU": 24, "IPV6_RECVERR": 25, "IPV6_V6ONLY": 26,
+                   "IPV6_TCLASS": 67, "IPV6_FLOWINFO_SEND": 33, "IPV6_AUTOFLOWLABEL": 70},
+    "TCP options": {
+        "TCP_NODELAY": 1, "TCP_MAXSEG": 2, "TCP_CORK": 3, "TCP_NOPUSH": 3, "TCP_KEEPIDLE": 4,
+        "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 6, "TCP_SYNCNT": 7, "TCP_LINGER2": 8,
+        "TCP_DEFER_ACCEPT": 9, "TCP_WINDOW_CLAMP": 10, "TCP_INFO": 11, "TCP_QUICKACK": 12,
+        "TCP_CONGESTION": 13, "TCP_MD5SIG": 14, "TCP_THIN_LINEAR_TIMEOUTS": 16,
+        "TCP_THIN_DUPACK": 17, "TCP_USER_TIMEOUT": 18, "TCP_REPAIR": 19, "TCP_FASTOPEN": 23,
+        "TCP_TIMESTAMP": 24, "TCP_NOTSENT_LOWAT": 25, "TCP_CC_INFO": 26, "TCP_SAVE_SYN": 27,
+        "TCP_SAVED_SYN": 28, "TCP_FASTOPEN_CONNECT": 30, "TCP_ULP": 31, "TCP_FASTOPEN_KEY": 33,
+        "TCP_FASTOPEN_NO_COOKIE": 34, "TCP_ZEROCOPY_RECEIVE": 35, "TCP_INQ": 36,
+        "TCP_TX_DELAY": 37,
+    },
+    "message flags": {
+        "MSG_OOB": 1, "MSG_PEEK": 2, "MSG_DONTROUTE": 4, "MSG_CTRUNC": 8, "MSG_TRUNC": 0x20,
+        "MSG_DONTWAIT": 0x40, "MSG_EOR": 0x80, "MSG_WAITALL": 0x100, "MSG_NOSIGNAL": 0x4000,
+        "MSG_MORE": 0x8000, "MSG_ERRQUEUE": 0x2000, "MSG_ZEROCOPY": 0x4000000,
+        "MSG_FASTOPEN": 0x20000000,
+    },
+    "shutdown": {"SHUT_RD": 0, "SHUT_WR": 1, "SHUT_RDWR": 2},
+    "files": {"F_GETFD": 1, "F_SETFD": 2, "F_GETFL": 3, "F_SETFL": 4, "O_RDONLY": 0,
+              "O_WRONLY": 1, "O_RDWR": 2, "O_NONBLOCK": 0o4000, "FD_CLOEXEC": 1},
+    "ioctl": {"FIONREAD": 0x541B, "SIOCINQ": 0x541B, "TIOCOUTQ": 0x5411, "SIOCOUTQ": 0x5411,
+              "SIOCOUTQNSD": 0x894B, "FIONBIO": 0x5421, "FIONWRITE": 0x5411,
+              "FIONSPACE": 0x100001},
+    "poll": {"POLLIN": 1, "POLLPRI": 2, "POLLOUT": 4, "POLLERR": 8, "POLLHUP": 0x10,
+             "POLLNVAL": 0x20, "POLLRDNORM": 0x40, "POLLRDBAND": 0x80, "POLLWRNORM": 0x100,
+             "POLLWRBAND": 0x200, "POLLRDHUP": 0x2000},
+    "states": {
+        "TCP_ESTABLISHED": 1, "TCP_SYN_SENT": 2, "TCP_SYN_RECV": 3, "TCP_FIN_WAIT1": 4,
+        "TCP_FIN_WAIT2": 5, "TCP_TIME_WAIT": 6, "TCP_CLOSE": 7, "TCP_CLOSE_WAIT": 8,
+        "TCP_LAST_ACK": 9, "TCP_LISTEN": 10, "TCP_CLOSING": 11, "TCP_CA_Open": 0,
+        "TCP_CA_Disorder": 1, "TCP_CA_CWR": 2, "TCP_CA_Recovery": 3, "TCP_CA_Loss": 4,
+        "TCPI_OPT_TIMESTAMPS": 1, "TCPI_OPT_SACK": 2, "TCPI_OPT_WSCALE": 4, "TCPI_OPT_ECN": 8,
+        "TCPI_OPT_ECN_SEEN": 16, "TCPI_OPT_SYN_DATA": 32, "TCP_INFINITE_SSTHRESH": 0x7FFFFFFF,
+    },
+    "others": {"INADDR_ANY": 0, "NULL": 0},
+}  # fmt: skip
+
+CONSTANTS: Final[dict[str, int]] = {
+    name: value for group in _GROUPS.values() for name, value in group.items()
+}
+    name: value for group in _GROUPS.values() for name, value in group.items()
+}
+CONSTANTS.update(ERRNO)
+ERRNO_NAMES: Final = {value: name for name, value in reversed(list(ERRNO.items()))}

@@ -1,0 +1,188 @@
+"""Calls that look at or change a descriptor: socket options, fcntl, ioctl, poll.
+
+Each is a function of the process (`leulo.pkt.calls.Calls`) and the call under way, with the
+results of `Calls.attempt`.
+"""
+
+from __future__ import annotations
+
+from struct import Struct as Layout
+from typing import TYPE_CHECKING, Final
+
+from leulo.pkt.constants import CONSTANTS, ERRNO
+from leulo.pkt.differences import CallDiffers
+from leulo.pkt.lexer import Refused, ScriptError
+from leulo.pkt.snippets import decode_info
+from leulo.pkt.syntax import Array, Ellipsis_, Struct, Text
+
+if TYPE_CHECKING:
+    from leulo.pkt.calls import Calls, Running
+
+O_NONBLOCK: Final = 0o4000
+O_RDWR: Final = 2
+_SO_LINGER: Final = (1, 13)
+_TCP_INFO: Final = (6, 11)
+_TIMEVAL_OPTIONS: Final = ((1, 20), (1, 21))
+_POLL_ALWAYS: Final = 0x8 | 0x10 | 0x20
+_POLL_NVAL: Final = 0x20
+_INT: Final = Layout("<i")
+_PAIR: Final = Layout("<ii")
+_NS_PER_MS: Final = 1_000_000
+_EBADF: Final = -ERRNO["EBADF"]
+
+
+def _option(calls: Calls, running: Running) -> tuple[int, int]:
+    return calls.number(running, 1), calls.number(running, 2)
+
+
+def setsockopt(calls: Calls, running: Running) -> int:
+    descriptor = calls.descriptor_for(running)
+    if descriptor is None:
+        return _EBADF
+    level, name = _option(calls, running)
+    value = running.call.arguments[3]
+    line = running.line
+    if isinstance(value, Text):
+        data = value.value
+    elif isinstance(value, Struct):
+        parts = list(value.fields.values())
+        if (level, name) != _SO_LINGER and (level, name) not in _TIMEVAL_OPTIONS:
+            raise Refused(line, "this structure as a socket option")
+        data = b"".join(_INT.pack(_signed(calls.value(part, line))) for part in parts)
+    elif isinstance(value, Array):
+        data = b"".join(_INT.pack(_signed(calls.value(item, line))) for item in value.items)
+    else:
+        data = _INT.pack(_signed(calls.value(value, line)))
+    return descriptor.socket.setsockopt(level, name, data)
+
+
+def getsockopt(calls: Calls, running: Running) -> int:
+    descriptor = calls.descriptor_for(running)
+    if descriptor is None:
+        return _EBADF
+    level, name = _option(calls, running)
+    data = descriptor.socket.getsockopt(level, name)
+    if isinstance(data, int):
+        return data
+    expected = running.call.arguments[3]
+    if isinstance(expected, Text):
+        actual = data.rstrip(b"\0")
+        if actual != expected.value:
+            raise CallDiffers(_quoted(expected.value), _quoted(actual))
+    elif isinstance(expected, Struct):
+        _compare_structure(calls, expected, (level, name), data, running.line)
+    elif isinstance(expected, Array) and len(expected.items) == 1:
+        item = expected.items[0]
+        if not isinstance(item, Ellipsis_):
+            wanted = _signed(calls.value(item, running.line))
+            actual_number = int.from_bytes(data[:4], "little", signed=True)
+            if wanted != actual_number:
+                raise CallDiffers(f"[{wanted}]", f"[{actual_number}]")
+    return 0
+
+
+def _compare_structure(
+    calls: Calls, expected: Struct, option: tuple[int, int], data: bytes, line: int
+) -> None:
+    if option == _SO_LINGER:
+        is_on, seconds = _PAIR.unpack(data[:8].ljust(8, b"\0"))
+        known: dict[str, object] = {
+            "onoff": is_on, "linger": seconds, "l_onoff": is_on, "l_linger": seconds,
+        }  # fmt: skip
+    elif option == _TCP_INFO:
+        known = decode_info(data)
+    else:
+        raise Refused(line, "this structure as a socket option")
+    for name, value in expected.fields.items():
+        if isinstance(value, Ellipsis_):
+            continue
+        if name not in known:
+            raise Refused(line, f"the field {name}")
+        if known[name] != calls.value(value, line):
+            raise CallDiffers(f"{name}={calls.value(value, line)}", f"{name}={known[name]}")
+
+
+def fcntl(calls: Calls, running: Running) -> int:
+    descriptor = calls.descriptor_for(running)
+    if descriptor is None:
+        return _EBADF
+    command = calls.number(running, 1)
+    if command == CONSTANTS["F_GETFL"]:
+        return O_RDWR | (O_NONBLOCK if descriptor.is_nonblocking else 0)
+    if command == CONSTANTS["F_SETFL"]:
+        descriptor.is_nonblocking = bool(calls.number(running, 2) & O_NONBLOCK)
+        return 0
+    if command in (CONSTANTS["F_GETFD"], CONSTANTS["F_SETFD"]):
+        return 0
+    raise Refused(running.line, f"fcntl command {command}")
+
+
+def ioctl(calls: Calls, running: Running) -> int:
+    descriptor = calls.descriptor_for(running)
+    if descriptor is None:
+        return _EBADF
+    command = calls.number(running, 1)
+    if command == CONSTANTS["FIONBIO"]:
+        descriptor.is_nonblocking = calls.number(running, 2) != 0
+        return 0
+    tcb = descriptor.socket.tcb
+    if command == CONSTANTS["SIOCINQ"]:
+        actual = 0
+        if tcb is not None and tcb.receive_buffer is not None:
+            actual = tcb.receive_buffer.length
+    elif command == CONSTANTS["SIOCOUTQ"]:
+        actual = 0 if tcb is None else max(0, tcb.snd_end - max(tcb.snd_una, tcb.iss + 1))
+    elif command == CONSTANTS["SIOCOUTQNSD"]:
+        actual = 0 if tcb is None else max(0, tcb.snd_end - max(tcb.snd_nxt, tcb.iss + 1))
+    else:
+        raise Refused(running.line, f"ioctl command {command:#x}")
+    expected = running.call.arguments[2]
+    if not isinstance(expected, Ellipsis_) and calls.value(expected, running.line) != actual:
+        raise CallDiffers(f"[{calls.value(expected, running.line)}]", f"[{actual}]")
+    return 0
+
+
+def poll(calls: Calls, running: Running) -> int | None:
+    line = running.line
+    entries = running.call.arguments[0]
+    if not isinstance(entries, Array):
+        raise ScriptError(line, "expected an array of pollfd")
+    timeout_ms = _signed(calls.number(running, 2))
+    if timeout_ms >= 0 and running.wake_ns is None:
+        running.wake_ns = running.since_ns + timeout_ms * _NS_PER_MS
+    found: list[tuple[int, int, int]] = []  # descriptor, expected, actual
+    ready = 0
+    for entry in entries.items:
+        if not isinstance(entry, Struct):
+            raise ScriptError(line, "expected {fd=, events=, revents=}")
+        number = calls.value(entry.fields.get("fd", -1), line)
+        wanted = calls.value(entry.fields.get("events", 0), line)
+        expected = calls.value(entry.fields.get("revents", 0), line)
+        descriptor = calls.descriptors.get(number)
+        mask = _POLL_NVAL if descriptor is None else descriptor.socket.events
+        actual = mask & (wanted | _POLL_ALWAYS)
+        found.append((number, expected, actual))
+        ready += actual != 0
+    if not ready and (running.wake_ns is None or calls.world.now_ns < running.wake_ns):
+        return None
+    for number, expected, actual in found:
+        if expected != actual:
+            raise CallDiffers(
+                f"revents={_poll_text(expected)} of descriptor {number}",
+                f"revents={_poll_text(actual)}",
+            )
+    return ready
+
+
+def _poll_text(mask: int) -> str:
+    names = ("POLLIN", "POLLPRI", "POLLOUT", "POLLERR", "POLLHUP", "POLLNVAL", "POLLRDHUP")
+    return "|".join(name for name in names if mask & CONSTANTS[name]) or "0"
+
+
+def _signed(value: int) -> int:
+    """As the C int with these 32 bits."""
+    return (value + 0x80000000 & 0xFFFFFFFF) - 0x80000000
+
+
+def _quoted(data: bytes) -> str:
+    return '"' + data.decode("latin-1") + '"'

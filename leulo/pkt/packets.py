@@ -1,0 +1,279 @@
+"""Packets of the script made into frames, frames of the stack matched with the script's lines.
+
+The device is a layer-3 one in scripts; here each packet gets an Ethernet header and the ten bytes
+of virtio_net_hdr that a `leulo.stack` speaks, with checksums left to the link.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from struct import Struct
+from typing import Final
+
+from leulo.net.wire.icmp import IcmpRepr
+from leulo.net.wire.ipv4 import PROTOCOL_ICMP, PROTOCOL_TCP, PROTOCOL_UDP, Ipv4Repr
+from leulo.net.wire.tcp import (
+    ACK,
+    AE,
+    CWR,
+    ECE,
+    FIN,
+    OPTION_END,
+    OPTION_NOP,
+    OPTION_SACK,
+    OPTION_TIMESTAMPS,
+    PSH,
+    RST,
+    SYN,
+    URG,
+    TcpPacket,
+)
+from leulo.net.wire.udp import UdpRepr
+from leulo.pkt.connections import Connection, payload_at
+from leulo.pkt.option_lists import wire_bytes
+from leulo.pkt.syntax import IcmpLine, IpInfo, TcpLine, TcpOption, UdpLine
+
+VNET_CHECKED: Final = b"\x02" + bytes(9)  # DATA_VALID [virtio 1.2 5.1.6.4]
+VNET_BYTES: Final = 10
+IP_AT: Final = 24
+_TYPE_IPV4: Final = b"\x08\x00"
+_TCP: Final = Struct("!HHIIHHHH")
+_PAIR: Final = Struct("!II")
+_FLAG_LETTERS: Final = (
+    (FIN, "F"), (SYN, "S"), (RST, "R"), (PSH, "P"), (ECE, "E"), (CWR, "W"), (AE, "A"), (URG, "U"),
+    (ACK, "."),
+)  # fmt: skip
+
+ICMP_TYPES: Final = {
+    "echo_reply": 0, "unreachable": 3, "source_quench": 4, "redirect": 5, "echo_request": 8,
+    "time_exceeded": 11, "parameter_problem": 12,
+}  # fmt: skip
+ICMP_CODES: Final = {
+    3: {
+        "net_unreachable": 0, "host_unreachable": 1, "protocol_unreachable": 2,
+        "port_unreachable": 3, "frag_needed": 4, "source_route_failed": 5, "net_unknown": 6,
+        "host_unknown": 7, "source_host_isolated": 8, "net_prohibited": 9, "host_prohibited": 10,
+        "net_unreachable_for_tos": 11, "host_unreachable_for_tos": 12, "packet_filtered": 13,
+        "precedence_violation": 14, "precedence_cutoff": 15,
+    },
+    5: {"net": 0, "host": 1, "net_for_tos": 2, "host_for_tos": 3},
+    11: {"ttl_exceeded": 0, "reassembly_exceeded": 1, "exc_fragtime": 1},
+}  # fmt: skip
+
+
+@dataclass(slots=True)
+class Seen:
+    """A packet that left the stack. ``payload`` is the transport's; TCP fields are the wire's."""
+
+    at_ns: int
+    ip: Ipv4Repr
+    transport: bytes  # header and payload
+    source_port: int = 0
+    destination_port: int = 0
+    flags: int = 0
+    seq: int = 0
+    ack: int = 0
+    window: int = 0
+    urgent: int = 0
+    options: bytes = b""
+    payload: bytes = b""
+
+    @property
+    def length(self) -> int:
+        return len(self.payload)
+
+
+def see(frame: bytes, at_ns: int) -> Seen:
+    """The packet in an IPv4 frame of the stack's. Raises ParseError if the stack sent nonsense."""
+    ip = Ipv4Repr.parse(frame[IP_AT:])
+    begin = IP_AT + ip.header_bytes
+    transport = frame[begin : begin + ip.payload_bytes]
+    seen = Seen(at_ns, ip, transport)
+    if ip.protocol == PROTOCOL_TCP and not ip.fragment_offset:
+        tcp = TcpPacket(transport)
+        seen.source_port = tcp.source_port
+        seen.destination_port = tcp.destination_port
+        seen.flags = tcp.flags
+        seen.seq = tcp.sequence
+        seen.ack = tcp.acknowledgment
+        seen.window = tcp.window
+        seen.urgent = tcp.urgent
+        seen.options = bytes(tcp.options)
+        seen.payload = bytes(tcp.payload)
+    elif ip.protocol == PROTOCOL_UDP and not ip.fragment_offset:
+        udp = UdpRepr.parse(transport, ip.source, ip.destination, verify_checksum=False)
+        seen.source_port = udp.source_port
+        seen.destination_port = udp.destination_port
+        seen.payload = transport[8:]
+    return seen
+
+
+# ---------------------------------------------------------------- to the stack
+
+
+def frame_of(macs: bytes, ip: Ipv4Repr, payload: bytes) -> bytes:
+    """``macs`` are destination and source."""
+    return b"".join((VNET_CHECKED, macs, _TYPE_IPV4, ip.emit(), payload))
+
+
+def _ip(info: IpInfo, source: bytes, destination: bytes, protocol: int, length: int) -> Ipv4Repr:
+    traffic_class = (info.dscp or 0) << 2 | (info.ecn or 0)
+    ttl = info.ttl if info.ttl is not None else 255
+    return Ipv4Repr(source, destination, protocol, length, ttl, traffic_class)
+
+
+def tcp_frame(macs: bytes, line: TcpLine, connection: Connection) -> bytes:
+    """The peer's segment that ``line`` stands for."""
+    options = b"".join(_live_option(option, line, connection) for option in line.options or ())
+    options += bytes(-len(options) & 3)
+    ack = connection.to_live(line.ack) if line.flags & ACK else line.ack
+    header = _TCP.pack(
+        connection.peer_port,
+        connection.local_port,
+        line.seq or 0,
+        ack,
+        (20 + len(options)) << 10 | line.flags,
+        line.window if line.window is not None else 0,
+        0,
+        line.urgent,
+    )
+    # The first byte of the stream is the one behind the SYN.
+    offset = (line.seq or 0) - connection.script_irs - (0 if line.flags & SYN else 1)
+    segment = header + options + payload_at(offset, line.length)
+    ip = _ip(line.ip, connection.peer, connection.local, PROTOCOL_TCP, len(segment))
+    return frame_of(macs, ip, segment)
+
+
+def _live_option(option: TcpOption, line: TcpLine, connection: Connection) -> bytes:
+    if option.kind == OPTION_SACK:
+        data = b"".join(
+            _PAIR.pack(connection.to_live(left), connection.to_live(right))
+            for left, right in option.blocks
+        )
+        return bytes((OPTION_SACK, 2 + len(data))) + data
+    if option.kind == OPTION_TIMESTAMPS:
+        echo = option.ts_ecr
+        if line.flags & ACK and not option.is_ecr_absolute:
+            echo = connection.live_timestamp(echo)
+        return bytes((OPTION_TIMESTAMPS, 10)) + _PAIR.pack(option.ts_val or 0, echo)
+    return wire_bytes(option)
+
+
+def udp_frame(macs: bytes, line: UdpLine, connection: Connection) -> bytes:
+    """The peer's datagram."""
+    datagram = UdpRepr(connection.peer_port, connection.local_port, line.length).emit(
+        connection.peer, connection.local, payload_at(0, line.length)
+    )
+    ip = _ip(line.ip, connection.peer, connection.local, PROTOCOL_UDP, len(datagram))
+    return frame_of(macs, ip, datagram)
+
+
+def icmp_frame(macs: bytes, line: IcmpLine, connection: Connection) -> bytes:
+    """A message from a router or the peer; an error quotes what the stack is said to have sent.
+    Raises KeyError with the name of a type or code that is not known."""
+    kind = ICMP_TYPES[line.type_name]
+    code = ICMP_CODES.get(kind, {})[line.code_name] if line.code_name else 0
+    if kind in (0, 8):
+        message = IcmpRepr(kind, code, line.identifier << 16, payload_at(0, line.length))
+    else:
+        message = IcmpRepr(kind, code, line.mtu or 0, _quoted(line, connection))
+    data = message.emit()
+    ip = _ip(line.ip, connection.peer, connection.local, PROTOCOL_ICMP, len(data))
+    return frame_of(macs, ip, data)
+
+
+def _quoted(line: IcmpLine, connection: Connection) -> bytes:
+    """The first bytes of the packet that the error is about: header and eight bytes more for
+    TCP's ports and sequence number."""
+    if line.quoted == "udp":
+        ports = connection.local_port << 16 | connection.peer_port
+        start = _PAIR.pack(ports, (8 + line.length) << 16)
+        protocol, length = PROTOCOL_UDP, 8 + line.length
+    else:
+        start = _TCP.pack(
+            connection.local_port, connection.peer_port, connection.to_live(line.seq), 0,
+            20 << 10 | ACK, 0, 0, 0,
+        )  # fmt: skip
+        protocol, length = PROTOCOL_TCP, 20 + line.length
+    ip = Ipv4Repr(connection.local, connection.peer, protocol, length, 64, 0, 0, True)
+    return ip.emit() + start
+
+
+# ---------------------------------------------------------------- in words
+
+
+def flags_text(flags: int) -> str:
+    return "".join(letter for bit, letter in _FLAG_LETTERS if flags & bit) or "-"
+
+
+def options_text(data: bytes) -> str:
+    """Options as a script writes them; timestamps as on the wire."""
+    words = []
+    for kind, body in walk_options(data):
+        if kind == OPTION_NOP:
+            words.append("nop")
+        elif kind == OPTION_END:
+            words.append("eol")
+        elif kind == 2 and len(body) == 2:
+            words.append(f"mss {int.from_bytes(body, 'big')}")
+        elif kind == 3 and len(body) == 1:
+            words.append(f"wscale {body[0]}")
+        elif kind == 4 and not body:
+            words.append("sackOK")
+        elif kind == OPTION_SACK and len(body) % 8 == 0:
+            numbers = [int.from_bytes(body[i : i + 4], "big") for i in range(0, len(body), 4)]
+            pairs = zip(numbers[::2], numbers[1::2], strict=True)
+            words.append("sack " + " ".join(f"{left}:{right}" for left, right in pairs))
+        elif kind == OPTION_TIMESTAMPS and len(body) == 8:
+            value, echo = _PAIR.unpack(body)
+            words.append(f"TS val {value} ecr {echo}")
+        elif kind == 34:
+            words.append(f"FO {body.hex()}".rstrip())
+        else:
+            words.append(f"kind {kind} {body.hex()}".rstrip())
+    return ",".join(words)
+
+
+def describe(seen: Seen, connection: Connection | None) -> str:
+    """The packet as a script would write it, with the connection's relative numbers."""
+    ecn = ("noecn", "ect1", "ect0", "ce")[seen.ip.traffic_class & 3]
+    mark = f"[{ecn}] " if seen.ip.traffic_class & 3 else ""
+    if seen.ip.protocol == PROTOCOL_ICMP:
+        kind, code = seen.transport[0], seen.transport[1]
+        names = {number: name for name, number in ICMP_TYPES.items()}
+        codes = {number: name for name, number in ICMP_CODES.get(kind, {}).items()}
+        return f"> {mark}icmp {names.get(kind, str(kind))} {codes.get(code, str(code))}"
+    if seen.ip.protocol == PROTOCOL_UDP:
+        return f"> {mark}udp ({seen.length})"
+    if seen.ip.protocol != PROTOCOL_TCP:
+        return f"> {mark}IP protocol {seen.ip.protocol} ({len(seen.transport)})"
+    seq = seen.seq
+    if connection is not None and (connection.is_iss_known or seen.flags & SYN):
+        seq = 0 if not connection.is_iss_known else connection.to_script(seq)
+    text = f"> {mark}{flags_text(seen.flags)} {seq}:{seq + seen.length}({seen.length})"
+    if seen.flags & ACK:
+        text += f" ack {seen.ack}"
+    text += f" win {seen.window}"
+    if seen.urgent:
+        text += f" urg {seen.urgent}"
+    if seen.options:
+        text += f" <{options_text(seen.options)}>"
+    return text
+
+
+def walk_options(data: bytes) -> list[tuple[int, bytes]]:
+    """Every option with the padding; the walk ends where one has no room."""
+    found: list[tuple[int, bytes]] = []
+    at = 0
+    while at < len(data):
+        kind = data[at]
+        if kind in (OPTION_NOP, OPTION_END):
+            found.append((kind, b""))
+            at += 1
+            continue
+        length = data[at + 1] if at + 1 < len(data) else 0
+        if length < 2 or at + length > len(data):
+            break
+        found.append((kind, data[at + 2 : at + length]))
+        at += length
+    return found

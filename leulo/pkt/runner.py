@@ -1,0 +1,529 @@
+"""Plays a script against a stack of its own in virtual time and says how it went.
+
+The rules are packetdrill's. An event happens at its time; a relative time counts from when the
+event before it happened. A packet of the stack is taken in the order of sending, may have left
+since the last one was looked at, and must have left within the tolerance of its time. A blocking
+call sleeps while the script goes on, and must return at the time given. What the stack sends
+after the last line, nobody looks at. One line that stands for more than one segment (what a
+segmenting device would carry) is filled by consecutive ones.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, fields, replace
+from enum import Enum
+from typing import Final
+
+from leulo.net.wire.tcp import ACK, FIN, PSH, SYN
+from leulo.pkt.calls import Calls, Running, result_text
+from leulo.pkt.connections import Connection, Stage
+from leulo.pkt.differences import CallDiffers
+from leulo.pkt.lexer import Refused, ScriptError
+from leulo.pkt.matching import differs
+from leulo.pkt.options import Options, read_options
+from leulo.pkt.packets import Seen, describe, icmp_frame, tcp_frame, udp_frame
+from leulo.pkt.parser import parse
+from leulo.pkt.settings import Setup, looks_like_bsd
+from leulo.pkt.snippets import SnippetFailed, Snippets, decode_info
+from leulo.pkt.syntax import (
+    Call,
+    Code,
+    Command,
+    Direction,
+    Ellipsis_,
+    Event,
+    IcmpLine,
+    Name,
+    Script,
+    TcpLine,
+    Time,
+    UdpLine,
+    When,
+)
+from leulo.pkt.world import MACS, START_NS, Stuck, World
+from leulo.stack import Stack, StackConfig
+from leulo.tcp.config import PRESETS, Config
+
+AUTO: Final = "auto"  # the preset that the script's own set-up suggests
+_AF_INET6: Final = 10
+_IPV6_CONFIG_FIELDS: Final = ("address6", "ipv6_address", "ipv6", "addresses6")
+_FIRST_PEER_PORT: Final = 49_152
+_LAST_EVENTS: Final = 10
+_MAX_STEPS: Final = 1_000_000
+_RELAXED_TOLERANCE_NS: Final = 20_000_000
+_INFO_OPTION: Final = (6, 11)
+
+
+class Status(Enum):
+    PASSED = "passed"
+    FAILED = "failed"  # the stack did something else
+    REFUSED = "refused"  # asks for what is not there, by name
+    ERROR = "error"  # not a script, or the runner's own fault
+
+
+@dataclass(slots=True)
+class Outcome:
+    """How a script went. ``line`` is where it ended, None if it passed."""
+
+    status: Status
+    line: int | None = None
+    expected: str = ""
+    actual: str = ""
+    script_line: str = ""  # its text
+    history: tuple[str, ...] = ()  # the last events before, oldest first
+    duration_ns: int = 0  # virtual
+
+
+@dataclass(frozen=True, slots=True)
+class Mode:
+    """How a script is judged. ``preset`` names a `leulo.tcp.config` preset, or is `AUTO`."""
+
+    is_relaxed: bool = False
+    preset: str = AUTO
+
+
+class Mismatch(Exception):
+    """The stack did not do what the line says."""
+
+    def __init__(self, line: int, expected: str, actual: str) -> None:
+        super().__init__(f"line {line}: expected {expected}, got {actual}")
+        self.line: int = line
+        self.expected: str = expected
+        self.actual: str = actual
+
+
+def run_text(text: str, mode: Mode | None = None) -> Outcome:
+    """Parse and play ``text``. Never raises for anything a script can say or a stack can do."""
+    mode = mode or Mode()
+    run: Run | None = None
+    try:
+        script = parse(text)
+        run = Run(script, read_options(script.options), mode)
+        run.play()
+        return Outcome(Status.PASSED, duration_ns=run.elapsed_ns)
+    except Mismatch as mismatch:
+        outcome = Outcome(Status.FAILED, mismatch.line, mismatch.expected, mismatch.actual)
+    except Refused as refused:
+        outcome = Outcome(Status.REFUSED, refused.line, "", refused.what)
+    except ScriptError as error:
+        outcome = Outcome(Status.ERROR, error.line, "", error.sentence)
+    except Stuck as stuck:
+        line = run.line if run is not None else 1
+        outcome = Outcome(Status.FAILED, line, "a stack that comes to rest", str(stuck))
+    except Exception as error:
+        line = run.line if run is not None else 1
+        outcome = Outcome(Status.ERROR, line, "", f"{type(error).__name__}: {error}")
+    if run is not None:
+        outcome.history = tuple(run.history)
+        outcome.duration_ns = run.elapsed_ns
+    lines = text.split("\n")
+    if outcome.line is not None and 0 < outcome.line <= len(lines):
+        outcome.script_line = " ".join(lines[outcome.line - 1].split())
+    return outcome
+
+
+class Run:
+    """One script under way; it is the `Surroundings` of its calls."""
+
+    def __init__(self, script: Script, options: Options, mode: Mode) -> None:
+        self.script: Script = script
+        self.options: Options = options
+        self.mode: Mode = mode
+        self.local: bytes = options.local
+        self.peer: bytes = options.peer
+        self.bind_port: int = options.bind_port
+        self.connect_port: int = options.connect_port
+        self.setup: Setup = Setup()
+        self.line: int = 1
+        self.history: deque[str] = deque(maxlen=_LAST_EVENTS)
+        self.connections: list[Connection] = []
+        self.next_peer_port: int = _FIRST_PEER_PORT
+        self.under_test: Connection = self.new_connection(Stage.BEGUN)
+        self.calls: Calls = Calls(self)
+        self.snippets: Snippets = Snippets()
+        self.sleeping: Running | None = None
+        self.steps: int = 0
+        self.pieces: list[Seen] = []
+        self._world: World | None = None
+        self._anchor_ns: int = START_NS  # what relative times count from
+        if options.is_ipv6 and not _has_ipv6():
+            raise Refused(1, "IPv6")
+        self.base: Config = self._preset()
+
+    def _preset(self) -> Config:
+        name = self.mode.preset
+        if name == AUTO:
+            commands = [e.action.text for e in self.script.events if isinstance(e.action, Command)]
+            name = "freebsd" if looks_like_bsd(commands) and "freebsd" in PRESETS else "linux"
+        return PRESETS[name]
+
+    # ------------------------------------------------------------ surroundings of calls
+
+    @property
+    def world(self) -> World:
+        """Made when it is first needed, when the set-up commands have been read."""
+        if self._world is None:
+            config = replace(self.base, **self.setup.changes)  # type: ignore[arg-type]
+            options = self.options
+            mtu = self.setup.mtu or options.mtu
+            self._world = World(options.local, options.prefix_length, options.gateway, mtu, config)
+            self._world.now_ns = self._anchor_ns
+        return self._world
+
+    @property
+    def stack(self) -> Stack:
+        return self.world.stack
+
+    @property
+    def now_ns(self) -> int:
+        return self._anchor_ns if self._world is None else self._world.now_ns
+
+    @property
+    def elapsed_ns(self) -> int:
+        return self.now_ns - START_NS
+
+    def new_connection(self, stage: Stage) -> Connection:
+        connection = Connection(stage, self.local, self.peer, self.bind_port, self.next_peer_port)
+        self.next_peer_port += 1
+        self.connections.append(connection)
+        self.under_test = connection
+        return connection
+
+    def refuse_family(self, family: int, line: int) -> None:
+        if family == _AF_INET6 and not _has_ipv6():
+            raise Refused(line, "IPv6")
+        if family not in (0, 2, _AF_INET6):
+            raise Refused(line, f"sockets of family {family}")
+
+    # ------------------------------------------------------------ the timeline
+
+    def play(self) -> None:
+        """Every event. Raises Mismatch, Refused, ScriptError, Stuck."""
+        for command in self.options.commands:
+            self.setup.command(command, 1)
+        for event in self.script.events:
+            self.line = event.line
+            self._play(event)
+        if self.sleeping is not None:
+            self._wait_for_call()
+
+    def _play(self, event: Event) -> None:
+        action = event.action
+        time = event.time
+        if isinstance(action, TcpLine | UdpLine | IcmpLine) and action.direction is Direction.OUT:
+            self._expect(event, action)
+            return
+        if isinstance(action, Command) and self._world is None:
+            # Set-up: its time passes without a stack.
+            self._anchor_ns = max(self._anchor_ns, self._start_of(time))
+            self.setup.command(action.text, event.line)
+            return
+        self._move_to(self._start_of(time))
+        if isinstance(action, Call):
+            self._call(action, event)
+        elif isinstance(action, Code):
+            self._code(action, event.line)
+        elif isinstance(action, Command):
+            self._reconfigure(action, event.line)
+        else:
+            self._inject(action, event)
+
+    def _start_of(self, time: Time) -> int:
+        if time.kind in (When.ABSOLUTE, When.ABSOLUTE_RANGE):
+            return START_NS + time.start_ns
+        return self.now_ns + time.start_ns
+
+    def _move_to(self, when_ns: int) -> None:
+        """Let time pass up to ``when_ns``; what is due then is done."""
+        world = self.world
+        while True:
+            self._retry()
+            next_ns = self._next_ns()
+            if next_ns is None or next_ns > when_ns:
+                break
+            self._step(next_ns)
+        if when_ns > world.now_ns:
+            world.move_to(when_ns)
+            self._retry()
+
+    def _next_ns(self) -> int | None:
+        next_ns = self.world.next_ns()
+        sleeping = self.sleeping
+        if sleeping is not None and sleeping.wake_ns is not None:
+            next_ns = sleeping.wake_ns if next_ns is None else min(next_ns, sleeping.wake_ns)
+        return next_ns
+
+    def _step(self, next_ns: int) -> None:
+        self.steps += 1
+        if self.steps > _MAX_STEPS:
+            raise Stuck("the stack's timers never come to rest")
+        self.world.move_to(next_ns)
+
+    def _note(self, text: str) -> None:
+        self.history.append(f"{self.elapsed_ns / 1e9:10.6f} {text}")
+
+    # ------------------------------------------------------------ packets of the peer
+
+    def _inject(self, line: TcpLine | UdpLine | IcmpLine, event: Event) -> None:
+        if self.options.is_ipv6:
+            raise Refused(event.line, "IPv6")
+        connection = self._connection_for(line)
+        if isinstance(line, TcpLine):
+            self._begin(line, connection)
+            frame = tcp_frame(MACS, line, connection)
+        elif isinstance(line, UdpLine):
+            frame = udp_frame(MACS, line, connection)
+        else:
+            try:
+                frame = icmp_frame(MACS, line, connection)
+            except KeyError as error:
+                raise Refused(event.line, f"ICMP {error.args[0]}") from error
+        self._note(line.text)
+        self.world.give(frame)
+        self._retry()
+
+    def _begin(self, line: TcpLine, connection: Connection) -> None:
+        """What an arriving segment says of the connection's numbers."""
+        connection.stage = Stage.BEGUN
+        if line.urgent:
+            connection.has_odd_data = True
+        if line.flags & SYN and line.seq is not None:
+            if line.flags & ACK or not connection.is_iss_known:
+                connection.script_irs = line.seq
+            else:
+                connection.is_reopening = True
+
+    def _connection_for(self, line: TcpLine | UdpLine | IcmpLine) -> Connection:
+        if line.ports is None:
+            return self.under_test
+        if line.direction is Direction.IN:
+            peer_port, local_port = line.ports
+        else:
+            local_port, peer_port = line.ports
+        for connection in self.connections:
+            if connection.knows(local_port, peer_port):
+                self.under_test = connection
+                return connection
+        connection = self.new_connection(Stage.BEGUN)
+        connection.local_port, connection.peer_port = local_port, peer_port
+        return connection
+
+    # ------------------------------------------------------------ packets of the stack
+
+    def _expect(self, event: Event, line: TcpLine | UdpLine | IcmpLine) -> None:
+        time = event.time
+        base_ns = self.now_ns
+        tolerance_ns = self.options.tolerance_ns
+        if self.mode.is_relaxed:
+            tolerance_ns = max(tolerance_ns, _RELAXED_TOLERANCE_NS)
+        earliest_ns: int | None = None
+        latest_ns: int | None = None
+        if time.kind is not When.ANY:
+            earliest_ns = self._start_of(time) - tolerance_ns
+            latest_ns = self._start_of(time) + tolerance_ns
+            if time.kind is When.RELATIVE_RANGE:
+                latest_ns = base_ns + time.end_ns + tolerance_ns
+            elif time.kind is When.ABSOLUTE_RANGE:
+                latest_ns = START_NS + time.end_ns + tolerance_ns
+        connection = self._connection_for(line)
+        seen = self._next_packet(connection, line, latest_ns)
+        if seen is None:
+            raise Mismatch(event.line, line.text, f"nothing{self._until(latest_ns)}")
+        if isinstance(line, TcpLine):
+            seen = self._whole(seen, line, connection, latest_ns)
+        self._note(describe(seen, connection))
+        tick_ns = self.options.tick_ns
+        difference = differs(line, seen, connection, self.mode.is_relaxed, tick_ns)
+        if difference is not None:
+            actual = f"{describe(seen, connection)}  [differs: {difference}]"
+            raise Mismatch(event.line, line.text, actual)
+        if earliest_ns is not None and seen.at_ns < earliest_ns:
+            raise Mismatch(event.line, f"{line.text} at {_seconds(earliest_ns + tolerance_ns)}",
+                           f"the packet at {_seconds(seen.at_ns)}")  # fmt: skip
+        if latest_ns is not None and seen.at_ns > latest_ns:
+            raise Mismatch(event.line, f"{line.text} by {_seconds(latest_ns - tolerance_ns)}",
+                           f"the packet at {_seconds(seen.at_ns)}")  # fmt: skip
+        if isinstance(line, TcpLine) and connection.stage is Stage.CONNECTING:
+            connection.stage = Stage.BEGUN
+
+    def _until(self, latest_ns: int | None) -> str:
+        text = f" until {_seconds(latest_ns)}" if latest_ns is not None else " at all"
+        if self.world.nonsense:
+            text += f" (but a packet that cannot be read: {self.world.nonsense})"
+        return text
+
+    def _next_packet(
+        self, connection: Connection, line: TcpLine | UdpLine | IcmpLine, latest_ns: int | None
+    ) -> Seen | None:
+        """The next packet of the connection (or of none that is known), waited for if there is
+        none; None if it does not come in time."""
+        world = self.world
+        while True:
+            self._retry()
+            for at, seen in enumerate(world.seen):
+                if self._belongs(seen, connection, line):
+                    return world.seen.pop(at)
+            next_ns = self._next_ns()
+            if next_ns is None or (latest_ns is not None and next_ns > latest_ns):
+                if latest_ns is not None and latest_ns > world.now_ns:
+                    world.move_to(latest_ns)
+                return None
+            self._step(next_ns)
+
+    def _belongs(
+        self, seen: Seen, connection: Connection, line: TcpLine | UdpLine | IcmpLine
+    ) -> bool:
+        if not seen.source_port or not isinstance(line, TcpLine):
+            return True
+        if connection.knows(seen.source_port, seen.destination_port):
+            return True
+        others = (c for c in self.connections if c is not connection)
+        if any(other.knows(seen.source_port, seen.destination_port) for other in others):
+            return False
+        return line.ports is None
+
+    def _whole(
+        self, seen: Seen, line: TcpLine, connection: Connection, latest_ns: int | None
+    ) -> Seen:
+        """Consecutive segments as one, while the line's data goes on behind the first."""
+        if not seen.length or seen.length >= line.length or seen.flags & (SYN | FIN):
+            return seen
+        if not self.mode.is_relaxed and line.length <= self._segment_bytes(connection):
+            return seen  # fits into one segment: it has to be one
+        whole = replace(seen)  # to be added to
+        while whole.length < line.length:
+            more = self._next_packet(connection, line, latest_ns)
+            if more is None:
+                break
+            fits = (
+                more.seq == (whole.seq + whole.length) & 0xFFFFFFFF
+                and whole.length + more.length <= line.length
+                and (more.length > 0 or more.flags & FIN)
+                and more.ip.traffic_class == whole.ip.traffic_class
+            )
+            if not fits:
+                self.world.seen.insert(0, more)
+                break
+            whole.payload += more.payload
+            whole.flags |= more.flags & (PSH | FIN)
+            whole.ack, whole.window = more.ack, more.window
+        return whole
+
+    def _segment_bytes(self, connection: Connection) -> int:
+        """What one segment of the connection can carry."""
+        descriptor = self.calls.descriptor_of(connection)
+        if descriptor is not None and descriptor.socket.tcb is not None:
+            return max(1, descriptor.socket.tcb.mss)
+        key = b"".join((connection.peer, connection.local, connection.peer_port.to_bytes(2, "big"),
+                        connection.local_port.to_bytes(2, "big")))  # fmt: skip
+        tcb = self.stack.engine.connections.get(key)
+        return max(1, tcb.mss) if tcb is not None else 1460
+
+    # ------------------------------------------------------------ calls
+
+    def _call(self, call: Call, event: Event) -> None:
+        if self.sleeping is not None:
+            self._wait_for_call()
+        running = Running(call, event.line, self.now_ns)
+        result = self._attempt(running)
+        if result is not None:
+            self._finish(running, result)
+        elif call.end_ns is None and running.wake_ns is None:
+            raise Mismatch(event.line, call.text, "the call blocks")
+        else:
+            self._note(f"{call.name}() sleeps")
+            self.sleeping = running
+
+    def _attempt(self, running: Running) -> int | None:
+        try:
+            result = self.calls.attempt(running)
+        except CallDiffers as difference:
+            raise Mismatch(running.line, f"{running.call.text} with {difference.expected}",
+                           difference.actual) from difference  # fmt: skip
+        self.world.settle()
+        return result
+
+    def _retry(self) -> None:
+        """Let the sleeping call look again."""
+        running = self.sleeping
+        if running is None:
+            return
+        result = self._attempt(running)
+        if result is not None:
+            self.sleeping = None
+            self._finish(running, result)
+
+    def _wait_for_call(self) -> None:
+        """The next call can only be made when the one before has returned."""
+        while self.sleeping is not None:
+            running = self.sleeping
+            next_ns = self._next_ns()
+            if next_ns is None:
+                raise Mismatch(running.line, running.call.text, "the call never returns")
+            self._step(next_ns)
+            self._retry()
+
+    def _finish(self, running: Running, result: int) -> None:
+        call = running.call
+        self._note(f"{call.name}() = {result_text(result)}")
+        expected = call.result
+        if not isinstance(expected, Ellipsis_):
+            wanted = self.calls.value(expected, running.line)
+            actual = result if result >= 0 else -1
+            is_right = wanted == actual
+            if is_right and call.errno_name and result < 0:
+                is_right = -result == self.calls.value(Name(call.errno_name), running.line)
+            if not is_right:
+                raise Mismatch(running.line, call.text, f"{call.name}() = {result_text(result)}")
+        if call.end_ns is not None:
+            self._check_end(running)
+
+    def _check_end(self, running: Running) -> None:
+        call = running.call
+        end_ns = call.end_ns or 0
+        event = next(e for e in self.script.events if e.action is call)
+        if event.time.kind is When.RELATIVE:
+            expected_ns = running.since_ns - event.time.start_ns + end_ns
+        else:
+            expected_ns = START_NS + end_ns
+        tolerance_ns = self.options.tolerance_ns
+        if self.mode.is_relaxed:
+            tolerance_ns = max(tolerance_ns, _RELAXED_TOLERANCE_NS)
+        if abs(self.now_ns - expected_ns) > tolerance_ns:
+            raise Mismatch(running.line, f"{call.text} returning at {_seconds(expected_ns)}",
+                           f"it returns at {_seconds(self.now_ns)}")  # fmt: skip
+
+    # ------------------------------------------------------------ snippets, commands
+
+    def _code(self, code: Code, line: int) -> None:
+        descriptor = self.calls.descriptor_of(self.under_test)
+        if descriptor is None and self.calls.descriptors:
+            descriptor = list(self.calls.descriptors.values())[-1]
+        info: dict[str, object] = {}
+        if descriptor is not None:
+            data = descriptor.socket.getsockopt(*_INFO_OPTION)
+            if isinstance(data, bytes):
+                info = decode_info(data)
+        try:
+            self.snippets.run(code.text, info, line)
+        except SnippetFailed as failure:
+            raise Mismatch(line, failure.statement, failure.values) from failure
+
+    def _reconfigure(self, command: Command, line: int) -> None:
+        """Settings that change while the stack runs hold for what comes."""
+        changes = Setup()
+        changes.command(command.text, line)
+        if changes.changes:
+            engine = self.stack.engine
+            engine.config = replace(engine.config, **changes.changes)  # type: ignore[arg-type]
+            engine.settings = type(engine.settings).of(engine.config)
+
+
+def _has_ipv6() -> bool:
+    """Has the stack IPv6 sockets, and its configuration a place for the address?"""
+    return any(field.name in _IPV6_CONFIG_FIELDS for field in fields(StackConfig))
+
+
+def _seconds(at_ns: int) -> str:
+    return f"{(at_ns - START_NS) / 1e9:.6f} s"

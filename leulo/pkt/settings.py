@@ -1,0 +1,336 @@
+"""What a script sets up by shell commands, as `leulo.tcp.config.Config`; nothing is executed.
+
+Between back quotes a script calls sysctl, or a set-up script of its suite that does. The settings
+that the engine has become changes of its configuration; those that cannot show in an exchange of
+packets, or ask for what the engine does anyway, are taken as they are; every other command and
+setting is refused by name. [Linux tcp(7)]
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Callable
+from dataclasses import fields
+from typing import Final
+
+from leulo.pkt.lexer import Refused
+from leulo.tcp import congestion
+from leulo.tcp.config import Config
+from leulo.units import NS_PER_MS, NS_PER_S
+
+Changes = dict[str, object]
+Setting = Callable[[str], Changes | None]  # None: refused
+
+_FIELDS: Final = {field.name for field in fields(Config)}
+_SEPARATORS = re.compile(r"\n|;|&&|\|\|")
+_REDIRECTION = re.compile(r"\s*(?:[12&]?>{1,2}\s*&?\s*[\w/.]+|2>&1|<\s*\S+)")
+_DONE_NOTHING: Final = {"true", ":", "sleep", "echo", "kldload", "kldunload", "modprobe", "sync",
+                        "rm", "exit", "fi", "done", "set", "#"}  # fmt: skip
+_RESTORE = re.compile(r"(?:^|/)sysctl_restore[\w${}.]*|restore\w*\.sh$")
+
+
+def _whole(text: str) -> int:
+    return int(text.strip().strip("\"'"), 0)
+
+
+def _flag(*names: str) -> Setting:
+    """Non-zero is true."""
+    return lambda text: {name: _whole(text) != 0 for name in names}
+
+
+def _count(name: str) -> Setting:
+    return lambda text: {name: _whole(text)}
+
+
+def _seconds(name: str) -> Setting:
+    return lambda text: {name: _whole(text) * NS_PER_S}
+
+
+def _milliseconds(name: str, times: int = 1) -> Setting:
+    return lambda text: {name: _whole(text) * NS_PER_MS * times}
+
+
+def _any(text: str) -> Changes:
+    """Cannot be seen from outside, or says what the engine does anyway."""
+    return {}
+
+
+def _only(*values: int) -> Setting:
+    """Taken for these values, refused for others."""
+    return lambda text: {} if _whole(text) in values else None
+
+
+def _receive_sizes(text: str) -> Changes:
+    """Linux counts memory, of which half is payload, and begins with at most 64 KiB."""
+    least, default, most = (int(part, 0) for part in text.strip("\"' ").split())
+    default = max(1, min(default // 2, 0xFFFF))
+    return {"rcv_min": max(1, least // 2), "rcv_default": default, "rcv_max": max(most, default)}
+
+
+def _send_sizes(text: str) -> Changes:
+    least, default, most = (int(part, 0) for part in text.strip("\"' ").split())
+    return {"snd_min": max(1, least), "snd_default": max(1, default), "snd_max": max(1, most)}
+
+
+def _ports(text: str) -> Changes:
+    first, last = (int(part, 0) for part in text.strip("\"' ").split())
+    return {"first_ephemeral": first, "last_ephemeral": last}
+
+
+def _congestion(text: str) -> Changes | None:
+    name = text.strip("\"' ")
+    name = {"newreno": "reno"}.get(name, name)
+    return {"congestion": name} if congestion.make(name) is not None else None
+
+
+def _rfc1323(text: str) -> Changes:
+    value = _whole(text)  # 1: both, 2: window scaling only, 3: timestamps only
+    return {"has_window_scaling": value in (1, 2), "has_timestamps": value in (1, 3)}
+
+
+def _socket_buffer(text: str) -> Changes:
+    return {"rcv_max": _whole(text), "snd_max": _whole(text)}
+
+
+_LINUX: Final[dict[str, Setting]] = {
+    "tcp_timestamps": _flag("has_timestamps"),
+    "tcp_window_scaling": _flag("has_window_scaling"),
+    "tcp_sack": _flag("has_sack"),
+    "tcp_rmem": _receive_sizes,
+    "tcp_wmem": _send_sizes,
+    "tcp_syn_retries": _count("syn_retries"),
+    "tcp_synack_retries": _count("synack_retries"),
+    "tcp_retries2": _count("retries"),
+    "tcp_orphan_retries": _count("orphan_retries"),
+    "tcp_keepalive_time": _seconds("keep_idle_ns"),
+    "tcp_keepalive_intvl": _seconds("keep_interval_ns"),
+    "tcp_keepalive_probes": _count("keep_count"),
+    "tcp_fin_timeout": _seconds("fin_timeout_ns"),
+    "tcp_syncookies": _flag("has_syn_cookies"),
+    "tcp_congestion_control": _congestion,
+    "tcp_allowed_congestion_control": _any,
+    "tcp_slow_start_after_idle": _flag("restarts_after_idle"),
+    "tcp_reordering": _count("duplicate_threshold"),
+    "tcp_max_syn_backlog": _count("half_open_limit"),
+    "tcp_max_tw_buckets": _count("time_wait_limit"),
+    "tcp_tw_reuse": _flag("has_time_wait_reuse"),
+    "tcp_invalid_ratelimit": _milliseconds("invalid_ack_interval_ns"),
+    "tcp_challenge_ack_limit": _count("challenge_acks_per_s"),
+    "tcp_min_snd_mss": _count("min_mss"),
+    "tcp_rto_min_us": lambda text: {"rto_min_ns": _whole(text) * 1000},
+    "tcp_rto_max_ms": _milliseconds("rto_max_ns"),
+    "ip_local_port_range": _ports,
+    "somaxconn": _count("max_backlog"),
+    "tcp_ecn": _only(0, 2),
+    "tcp_fack": _any,
+    "tcp_early_retrans": _any,
+    "tcp_frto": _any,
+    "tcp_dsack": _any,
+    "tcp_recovery": _any,
+    "tcp_tso_win_divisor": _any,
+    "tcp_tso_rtt_log": _any,
+    "tcp_min_tso_segs": _any,
+    "tcp_pacing_ss_ratio": _any,
+    "tcp_pacing_ca_ratio": _any,
+    "tcp_notsent_lowat": _any,
+    "tcp_limit_output_bytes": _any,
+    "tcp_no_metrics_save": _any,
+    "tcp_autocorking": _any,
+    "tcp_moderate_rcvbuf": _any,
+    "tcp_adv_win_scale": _any,
+    "tcp_workaround_signed_windows": _any,
+    "tcp_retries1": _any,
+    "tcp_thin_linear_timeouts": _only(0),
+    "tcp_mtu_probing": _only(0),
+    "tcp_fastopen": _any,  # what a script does with it shows in its calls
+    "tcp_fastopen_key": _any,
+    "tcp_fastopen_blackhole_timeout_sec": _any,
+    "tcp_stdurg": _only(0),
+    "tcp_rfc1337": _any,
+    "tcp_abort_on_overflow": _only(0),
+    "tcp_migrate_req": _any,
+    "tcp_plb_enabled": _only(0),
+    "tcp_shrink_window": _only(0),
+    "tcp_syn_linear_timeouts": _only(0),
+    "tcp_comp_sack_nr": _any,
+    "tcp_comp_sack_delay_ns": _any,
+    "tcp_comp_sack_slack_ns": _any,
+    "tcp_backlog_ack_defer": _any,
+    "tcp_reflect_tos": _only(0),
+    "rmem_max": _any,
+    "wmem_max": _any,
+    "rmem_default": _any,
+    "wmem_default": _any,
+    "default_qdisc": _any,
+    "optmem_max": _any,
+    "ip_no_pmtu_disc": _only(0),
+    "ip_early_demux": _any,
+    "rp_filter": _any,
+    "icmp_ratelimit": _any,
+    "icmp_ratemask": _any,
+    "auto_flowlabels": _any,
+    "disable_ipv6": _any,
+    "dad_transmits": _any,
+    "accept_dad": _any,
+}
+
+_BSD: Final[dict[str, Setting]] = {
+    "net.inet.tcp.rfc1323": _rfc1323,
+    "net.inet.tcp.sack.enable": _flag("has_sack"),
+    "net.inet.tcp.ecn.enable": _only(0, 2),
+    "net.inet.tcp.syncookies": _flag("has_syn_cookies"),
+    "net.inet.tcp.syncookies_only": _only(0),
+    "net.inet.tcp.recvspace": _count("rcv_default"),
+    "net.inet.tcp.sendspace": _count("snd_default"),
+    "kern.ipc.maxsockbuf": _socket_buffer,
+    "net.inet.tcp.recvbuf_max": _any,
+    "net.inet.tcp.sendbuf_max": _any,
+    "net.inet.tcp.recvbuf_auto": _any,
+    "net.inet.tcp.sendbuf_auto": _any,
+    "net.inet.tcp.mssdflt": _count("default_mss"),
+    "net.inet.tcp.minmss": _count("min_mss"),
+    "net.inet.tcp.msl": _milliseconds("time_wait_ns", 2),
+    "net.inet.tcp.finwait2_timeout": _milliseconds("fin_timeout_ns"),
+    "net.inet.tcp.delacktime": _milliseconds("delayed_ack_ns"),
+    "net.inet.tcp.delayed_ack": _only(1),
+    "net.inet.tcp.rexmit_min": _milliseconds("rto_min_ns"),
+    "net.inet.tcp.rexmit_initial": _milliseconds("rto_initial_ns"),
+    "net.inet.tcp.keepidle": _milliseconds("keep_idle_ns"),
+    "net.inet.tcp.keepintvl": _milliseconds("keep_interval_ns"),
+    "net.inet.tcp.keepcnt": _count("keep_count"),
+    "net.inet.tcp.initcwnd_segments": _count("initial_window_segments"),
+    "net.inet.tcp.cc.algorithm": _congestion,
+    "kern.ipc.somaxconn": _count("max_backlog"),
+    "kern.ipc.soacceptqueue": _count("max_backlog"),
+    "net.inet.tcp.insecure_rst": _only(0),
+    "net.inet.tcp.insecure_syn": _only(0),
+    "net.inet.tcp.insecure_ack": _only(0),
+    "net.inet.tcp.drop_synfin": _only(0),
+    "net.inet.tcp.blackhole": _only(0),
+    "net.inet.tcp.rfc3042": _any,
+    "net.inet.tcp.rfc3390": _any,
+    "net.inet.tcp.rfc3465": _any,
+    "net.inet.tcp.rfc6675_pipe": _any,
+    "net.inet.tcp.newsack": _any,
+    "net.inet.tcp.sack.revised": _any,
+    "net.inet.tcp.sack.lrd": _any,
+    "net.inet.tcp.sack.tso": _any,
+    "net.inet.tcp.do_prr": _any,
+    "net.inet.tcp.do_prr_conservative": _any,
+    "net.inet.tcp.tso": _any,
+    "net.inet.tcp.path_mtu_discovery": _any,
+    "net.inet.tcp.pmtud_blackhole_detection": _only(0),
+    "net.inet.tcp.always_keepalive": _any,
+    "net.inet.tcp.icmp_may_rst": _only(1),
+    "net.inet.tcp.ts_offset_per_conn": _any,
+    "net.inet.tcp.tolerate_missing_ts": _any,
+    "net.inet.tcp.nolocaltimewait": _any,
+    "net.inet.tcp.fast_finwait2_recycle": _only(0),
+    "net.inet.tcp.log_in_vain": _any,
+    "net.inet.tcp.log_debug": _any,
+    "net.inet.tcp.bb.log_auto_all": _any,
+    "net.inet.tcp.functions_default": _any,
+    "net.inet.tcp.functions_inherit_listen_socket_stack": _any,
+    "net.inet.tcp.hostcache.purgenow": _any,
+    "net.inet.tcp.hostcache.purge": _any,
+    "net.inet.tcp.hostcache.enable": _any,
+    "net.inet.tcp.udp_tunneling_port": _only(0),
+    "net.inet.tcp.ecn.maxretries": _any,
+    "net.inet.icmp.icmplim": _any,
+}
+
+_DEFAULTS: Final = (
+    ("tcp_rmem", "4096 540000 15728640"), ("tcp_wmem", "4096 262144 4194304"),
+    ("tcp_timestamps", "1"), ("tcp_syn_retries", "5"), ("tcp_synack_retries", "5"),
+    ("tcp_sack", "1"), ("tcp_reordering", "3"), ("tcp_congestion_control", "cubic"),
+    ("tcp_slow_start_after_idle", "0"), ("tcp_ecn", "0"), ("tcp_syncookies", "1"),
+)  # fmt: skip
+
+
+class Setup:
+    """Gathers changes of the configuration from commands."""
+
+    def __init__(self) -> None:
+        self.changes: Changes = {}
+        self.mtu: int = 0  # 0: not set
+        self.notes: list[str] = []  # what was taken though it has no effect here
+
+    def command(self, text: str, line: int) -> None:
+        """Take one piece of shell. Raises Refused with the name of what is not known."""
+        text = text.replace("\\\n", " ")
+        for part in _SEPARATORS.split(text):
+            part = _REDIRECTION.sub("", part).strip()
+            if part and not part.startswith("#"):
+                self._one(part, line)
+
+    def _one(self, text: str, line: int) -> None:
+        try:
+            words = shlex.split(text)
+        except ValueError as error:
+            raise Refused(line, f"command `{text}`") from error
+        if not words:
+            return
+        program = words[0].rsplit("/", 1)[-1]
+        if program == "sudo" and len(words) > 1:
+            words = words[1:]
+            program = words[0].rsplit("/", 1)[-1]
+        if program in _DONE_NOTHING or _RESTORE.search(words[0]):
+            return
+        if program == "defaults.sh":
+            for name, value in _DEFAULTS:
+                self._linux(name, value, line)
+        elif program in ("set_sysctls.py", "set_sysctls.sh", "sysctl"):
+            for word in words[1:]:
+                if not word.startswith("-"):
+                    self._assignment(word, line)
+        elif words[:2] == ["ip", "tcp_metrics"] or program == "tc" or program == "ethtool":
+            return
+        elif words[:4] == ["ip", "link", "set", "dev"] and "mtu" in words:
+            self.mtu = self._mtu(words, line)
+        else:
+            raise Refused(line, f"command `{' '.join(words[:4])}`")
+
+    def _mtu(self, words: list[str], line: int) -> int:
+        at = words.index("mtu") + 1
+        if at >= len(words) or not words[at].isdigit():
+            raise Refused(line, f"command `{' '.join(words)}`")
+        return int(words[at])
+
+    def _assignment(self, text: str, line: int) -> None:
+        name, equals, value = text.partition("=")
+        if not equals:
+            return  # shows a value
+        name = name.strip()
+        if name.startswith("/proc/sys/"):
+            name = name[len("/proc/sys/") :].replace("/", ".")
+        if name in _BSD:
+            self._set(_BSD[name], name, value, line)
+        elif name.startswith(("net.ipv4.", "net.core.", "net.ipv6.")):
+            self._linux(name.rsplit(".", 1)[-1], value, line)
+        else:
+            raise Refused(line, f"sysctl {name}={value}")
+
+    def _linux(self, short: str, value: str, line: int) -> None:
+        setting = _LINUX.get(short)
+        if setting is None:
+            raise Refused(line, f"sysctl {short}={value}")
+        if short == "tcp_congestion_control" and _congestion(value) is None:
+            # Which algorithm shows only under loss: say so instead of running nothing at all.
+            self.notes.append(f"no congestion control {value}: {Config().congestion} is used")
+            return
+        self._set(setting, short, value, line)
+
+    def _set(self, setting: Setting, name: str, value: str, line: int) -> None:
+        try:
+            changes = setting(value)
+        except ValueError as error:
+            raise Refused(line, f"sysctl {name}={value}") from error
+        if changes is None or not set(changes) <= _FIELDS:
+            raise Refused(line, f"sysctl {name}={value}")
+        self.changes.update(changes)
+
+
+def looks_like_bsd(commands: list[str]) -> bool:
+    """Do the commands set a BSD's variables?"""
+    return any("net.inet." in text or "kern.ipc." in text for text in commands)
