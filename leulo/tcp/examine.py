@@ -82,7 +82,7 @@ def examine(
             engine.drop("tcp_no_timestamp", tcb)  # [RFC 7323 3.2]
             return
         if lt(tsval, tcb.ts_recent) and now_ns - tcb.ts_recent_at < _PAWS_IDLE_NS:
-            _answer_invalid(tcb, "tcp_paws", length, now_ns)
+            _answer_invalid(tcb, "tcp_paws", length + (control & FIN), now_ns)
             return
 
     # First: is it in the window? [RFC 9293 3.10.7.4 first, table 6]
@@ -105,7 +105,7 @@ def examine(
         if control & RST:
             engine.drop("tcp_rst_outside", tcb)
         else:
-            _answer_invalid(tcb, "tcp_outside_window", length, now_ns)
+            _answer_invalid(tcb, "tcp_outside_window", length + (control & FIN), now_ns)
         return
     tcb.last_recv_ns = now_ns
     tcb.keep_probes = 0
@@ -226,8 +226,6 @@ def _take_ack(
         )
     if ack > una:
         acknowledged(tcb, ack - una, tsecr, now_ns)
-        if news:
-            recovery.duplicate(tcb, now_ns)
         if tcb.snd_una > tcb.snd_end:
             return fin_acknowledged(tcb, now_ns)
     elif una < tcb.snd_max and not length and not is_fin and (not is_window_new or news):

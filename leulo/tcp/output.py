@@ -46,13 +46,12 @@ def output(tcb: Tcb, now_ns: int, out: list[Frame], limit: int) -> None:
     if SENDS >> state & 1:
         if tcb.probe_due:
             _probe(tcb, now_ns, out)
-        if tcb.snd_nxt < tcb.snd_top or tcb.is_rexmit_due:
-            if tcb.recovery == RECOVERY_FAST:
-                _send_in_recovery(tcb, now_ns, out, limit)
-            else:
-                _send(tcb, now_ns, out, limit)
-            if len(out) >= limit:
-                engine.want_output(tcb)
+        if tcb.recovery == RECOVERY_FAST:
+            _send_in_recovery(tcb, now_ns, out, limit)
+        elif tcb.snd_nxt < tcb.snd_top:
+            _send(tcb, now_ns, out, limit)
+        if len(out) >= limit:
+            engine.want_output(tcb)
     elif tcb.probe_due:
         _probe(tcb, now_ns, out)
     elif tcb.is_syn_due and (state is SYN_SENT or state is SYN_RCVD):
@@ -78,15 +77,17 @@ def _send(tcb: Tcb, now_ns: int, out: list[Frame], limit: int) -> None:
     if tcb.dupacks:
         cwnd += recovery.limited_transmit(tcb)
     board = tcb.scoreboard
-    if board is not None:
-        cwnd += board.below(tcb.snd_nxt)
-    edge = una + (cwnd if cwnd < tcb.snd_wnd else tcb.snd_wnd)
+    window_edge = una + tcb.snd_wnd
+    edge = una + cwnd if board is None else una + cwnd + board.below(tcb.snd_nxt)
+    if edge > window_edge:
+        edge = window_edge
     largest = engine.tso_bytes // mss * mss or mss
     available = 0
     while len(out) < limit:
         nxt = tcb.snd_nxt
         if board is not None and tcb.recovery == RECOVERY_TIMEOUT:
-            nxt = _skip(tcb, nxt)
+            nxt = tcb.snd_nxt = board.skip(nxt)  # past what the peer holds already
+            edge = min(una + cwnd + board.below(nxt), window_edge)
         available = tcb.snd_end - nxt
         length = edge - nxt
         if length > available:
@@ -134,6 +135,8 @@ def _send_in_recovery(tcb: Tcb, now_ns: int, out: list[Frame], limit: int) -> No
             end = min(end, max(board.first, tcb.snd_una + 1))
         _emit_data(tcb, tcb.snd_una, min(end, tcb.snd_end) - tcb.snd_una, now_ns, out)
         tcb.high_rxt = max(tcb.high_rxt, end)
+        tcb.rto_at = now_ns + tcb.rto_ns  # it, too, has a whole timeout to be acknowledged
+        tcb.engine.timers.arm(tcb, tcb.rto_at)
     window_end = tcb.snd_una + tcb.snd_wnd
     while len(out) < limit:
         board = tcb.scoreboard
@@ -174,14 +177,6 @@ def _may_send_small(tcb: Tcb, nxt: int) -> bool:
     if settings.is_corked or tcb.is_more:
         return False
     return settings.has_nodelay or tcb.snd_small <= tcb.snd_una
-
-
-def _skip(tcb: Tcb, nxt: int) -> int:
-    """Where to go on after a timeout, past what the peer holds already."""
-    board = tcb.scoreboard
-    if board is not None:
-        nxt = tcb.snd_nxt = board.skip(nxt)
-    return nxt
 
 
 def _restart(tcb: Tcb, now_ns: int) -> int:

@@ -58,14 +58,18 @@ class Ports:
                 is_reused and other.settings.is_address_reused and other.listener is None
             ):
                 return False
-        if is_reused:
-            return True
         engine = self._engine
         for tcb in engine.connections.values():
-            if tcb.local_port == port and _overlap(address, tcb.local):
+            if (
+                tcb.local_port == port
+                and _overlap(address, tcb.local)
+                and not (is_reused and tcb.settings.is_address_reused)
+            ):
                 return False
-        return all(
-            record.local_port != port or not _overlap(address, record.key[4:8])
+        return not any(
+            record.local_port == port
+            and _overlap(address, record.key[4:8])
+            and not (is_reused and record.is_address_reused)
             for record in engine.time_wait.values()
         )
 

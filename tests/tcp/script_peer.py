@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from random import Random
 
+from tcp_world import ANY, INET, MS, STREAM, S, address, make_stack
+
 from leulo.net.wire.checksum import checksum
 from leulo.net.wire.ipv4 import Ipv4Repr
 from leulo.net.wire.tcp import ACK, FIN, PSH, RST, SYN, URG, TcpRepr
@@ -16,7 +18,6 @@ from leulo.stack import Stack
 from leulo.tcp.socket import TcpSocket
 from leulo.tcp.state import State
 from leulo.trace import Trace
-from tcp_world import ANY, INET, MS, S, STREAM, address, make_stack
 
 NAMES = {"F": FIN, "S": SYN, "R": RST, "P": PSH, "A": ACK, "U": URG}
 PEER_ISN = 0xFFFFFF00  # so that every test wraps round soon
@@ -46,8 +47,17 @@ class Seen:
 class Script:
     """The stage: ``stack`` at 10.0.0.1, the played peer at 10.0.0.2."""
 
-    def __init__(self, *, port: int = 80, peer_port: int = 4000, timestamps: bool = True,
-                 sack: bool = True, wscale: int = 0, mss: int = 1460, **knobs: object) -> None:
+    def __init__(
+        self,
+        *,
+        port: int = 80,
+        peer_port: int = 4000,
+        timestamps: bool = True,
+        sack: bool = True,
+        wscale: int = 0,
+        mss: int = 1460,
+        **knobs: object,
+    ) -> None:
         self.stack: Stack = make_stack(1, checksum=False, **knobs)
         self.steps: list[str] = []
         self.now_ns = 1_000 * S
@@ -335,4 +345,4 @@ def _signed(difference: int) -> int:
     return difference - (1 << 32) if difference >= 1 << 31 else difference
 
 
-__all__ = ["MS", "S", "Random", "Script", "Trace"]
+__all__ = ["MS", "Random", "S", "Script", "Trace"]
