@@ -1,9 +1,11 @@
 """The CPU of a machine: runs for an exact number of ticks, and tells why it stopped.
 
 A tick is a byte of executed code: a block is charged whole when it begins, and each exception or
-software interrupt counts 16. A run ends at the first block that begins with its ticks spent, so
-the guest sees the same time however a run is cut into pieces. Exits (ports, MMIO) are served
-inline by the targets; they may ask for `ticks`, `limit` the run, `stop` it or `post` an interrupt.
+software interrupt counts 16. A run ends at the first block that begins with its ticks spent, so the
+guest sees the same time however a run is cut into pieces. (One exception: where a block rewrites
+itself the engine starts the rest of it anew, and a stop just there moves the count.) Exits (ports,
+MMIO) are served inline by the targets; they may ask for `ticks`, `limit` the run, `stop` it or
+`post` an interrupt.
 
 It knows RAM, two buses and a clock: no devices, no machine. Read ``engine`` for what is below,
 ``delivery`` for exceptions and interrupts, ``thunks`` for what runs at every block.
@@ -47,6 +49,7 @@ _EIP: Final = (layout.CPU_ENV + layout.ENV_EIP) // 8
 _EFLAGS: Final = (layout.CPU_ENV + layout.ENV_EFLAGS) // 8
 _HALTED: Final = layout.CPU_HALTED // 4
 _REQUEST: Final = layout.CPU_INTERRUPT_REQUEST // 4
+_VIRQ: Final = layout.INTERRUPT_VIRQ
 _MOST_TICKS: Final = 1 << 53
 _CLOCK_MONOTONIC: Final = 1
 
@@ -125,7 +128,9 @@ class Cpu:
 
         An exception raised by a target ends the run at the next block and is raised here.
         """
-        words = self._words
+        words, exits, start = self._words, self._exits, self._start
+        if exits.is_running:
+            raise LeuloBug("run() was called from inside an exit")
         if self._virtual is not None:
             self._sync_tsc()
         words[GRANT] = grant = words[TICKS] + budget_ticks
@@ -139,11 +144,12 @@ class Cpu:
             return Exit.SHUTDOWN
         if state32[_HALTED] and not self.will_wake():
             return Exit.HALT
-        exits, start = self._exits, self._start
         while True:
-            exits.is_running = True
-            status = start(self._handle, state64[_EIP], 0, 0, 0)
-            exits.is_running = False
+            try:
+                exits.is_running = True
+                status = start(self._handle, state64[_EIP], 0, 0, 0)
+            finally:
+                exits.is_running = False
             if status or words[DEPTH]:
                 return self._shut_down(status)
             if words[FLAGS]:
@@ -153,7 +159,7 @@ class Cpu:
                 if spent:
                     return Exit.BUDGET
                 raise LeuloBug("the engine returned without a reason")
-            if not (state32[_REQUEST] & layout.INTERRUPT_VIRQ and state64[_EFLAGS] & FLAG_IF):
+            if not (state32[_REQUEST] & _VIRQ and state64[_EFLAGS] & FLAG_IF):
                 return Exit.HALT
             if spent:
                 return Exit.BUDGET
@@ -215,7 +221,7 @@ class Cpu:
         return taken
 
     def _notice(self) -> None:
-        if self._offered and not self._state32[_REQUEST] & layout.INTERRUPT_VIRQ:
+        if self._offered and not self._state32[_REQUEST] & _VIRQ:
             self._offered = False
             self._taken = True
 
@@ -226,9 +232,7 @@ class Cpu:
 
     def will_wake(self) -> bool:
         """Whether an interrupt is offered and IF=1, so that `run` gets past HLT."""
-        return bool(
-            self._state32[_REQUEST] & layout.INTERRUPT_VIRQ and self._state64[_EFLAGS] & FLAG_IF
-        )
+        return bool(self._state32[_REQUEST] & _VIRQ and self._state64[_EFLAGS] & FLAG_IF)
 
     # ------------------------------------------------------------ time
 
@@ -371,8 +375,9 @@ class Cpu:
 
     def close(self) -> None:
         """Free the emulator. The CPU cannot be used any more, its RAM can."""
-        engine, self._engine = self._engine, None
-        if engine is not None:
+        if self._engine is not None:
+            engine = self._require()
+            self._engine = None
             engine.close()
             self._exits.close()
 
@@ -383,11 +388,14 @@ class Cpu:
     @property
     def engine_handle(self) -> ctypes.c_void_p:
         """libunicorn's handle, for the self-test alone."""
-        return self._require().handle
+        return self._handle
 
     def _require(self) -> Engine:
+        """The engine, for what may not be done while it runs."""
         if self._engine is None:
             raise ValueError("this CPU is closed")
+        if self._exits.is_running:
+            raise LeuloBug("the CPU's state was touched from inside an exit: stop() it first")
         return self._engine
 
 

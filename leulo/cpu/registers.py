@@ -114,3 +114,6 @@ class Registers:
             "cs", "ss", "ds", "es", "fs", "gs", "tr", "cpl",
         )  # fmt: skip
         return {name: getattr(self, name) for name in names}
+
+    def __repr__(self) -> str:
+        return " ".join(f"{name}={value:#x}" for name, value in self.as_dict().items())

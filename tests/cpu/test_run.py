@@ -18,6 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from leulo.cpu import Cpu, Exit
+from leulo.errors import LeuloBug
 from leulo.memory import Memory
 
 SPIN = "eb00 41 ebfd"  # jmp 1f; 1: inc ecx; jmp 1b: a block of 2 ticks, then blocks of 3
@@ -341,6 +342,13 @@ def test_first_byte_above_ram_is_not_ram() -> None:
     assert guest.mmio.writes == [(0x200000, 1, 0)]
 
 
+def test_load_across_the_end_of_ram_reads_both_sides() -> None:
+    guest = Guest("a1feff1f00 f4", ram_bytes=0x200000)  # mov eax,[0x1ffffe]
+    guest.memory.write(0x1FFFFE, b"\x34\x12")
+    assert guest.cpu.run(FOREVER) is Exit.HALT
+    assert guest.cpu.registers.eax == 0xFFFF1234
+
+
 def test_code_is_never_fetched_from_the_hole() -> None:
     guest = Guest("b800000090 ffe0")
     assert guest.cpu.run(FOREVER) is Exit.SHUTDOWN
@@ -381,6 +389,29 @@ def test_reset_gives_the_multiboot_state() -> None:
         assert (base, limit) == (0, 0xFFFFFFFF)
     assert registers.cpl == 0
     assert not cpu.halted
+
+
+@pytest.mark.parametrize("what", ["run", "reset", "load", "flush", "close", "save"])
+def test_exit_may_not_touch_the_running_cpu(what: str) -> None:
+    guest = Guest("e610 eb00 ebfe")
+    cpu = guest.cpu
+    state = cpu.save()
+    calls = {
+        "run": lambda: cpu.run(1),
+        "reset": lambda: cpu.reset(0, 0, 0),
+        "load": lambda: cpu.load(state),
+        "flush": cpu.flush,
+        "close": cpu.close,
+        "save": cpu.save,
+    }
+    guest.ports.on_write = lambda *_: calls[what]()
+    with pytest.raises(LeuloBug, match="from inside an exit"):
+        cpu.run(100)
+    assert cpu.run(100) is Exit.BUDGET
+
+
+def test_registers_show_themselves() -> None:
+    assert "eip=0x100000" in repr(Guest("f4").cpu.registers)
 
 
 def test_two_cpus_keep_apart() -> None:
