@@ -20,6 +20,7 @@ struct socket {
     struct file *file; /* NULL until it has one */
     bool is_listening;
     bool is_connected; /* or on the way to it */
+    bool is_datagram;
     uint32_t handle;   /* the provider's own */
     uint32_t index;    /* the provider's own */
 };
@@ -37,8 +38,12 @@ struct provider {
     int (*getsockopt)(struct socket *s, int level, int name, void *value, socklen_t *bytes);
     int (*setsockopt)(struct socket *s, int level, int name, const void *value, socklen_t bytes);
     int (*shutdown)(struct socket *s, int how);
-    ssize_t (*send)(struct socket *s, const struct piece *pieces, int count, int flags);
-    ssize_t (*receive)(struct socket *s, const struct piece *pieces, int count, int flags);
+    /* Of a datagram, all pieces together; `to` NULL: the connected side. Streams ignore it. */
+    ssize_t (*send)(struct socket *s, const struct piece *pieces, int count, int flags,
+                    const struct sockaddr_storage *to);
+    /* `from`, if given, gets a datagram's sender. */
+    ssize_t (*receive)(struct socket *s, const struct piece *pieces, int count, int flags,
+                       struct sockaddr_storage *from);
 };
 
 /* The socket's readiness is `mask` now; whoever waits for a bit that rose is woken. */

@@ -70,6 +70,7 @@ int sock_socket(int family, int type, int protocol, struct file **made) {
     struct socket *s = kmalloc(sizeof *s);
     if (!s)
         return -ENOMEM;
+    s->is_datagram = (type & TYPE_MASK) == SOCK_DGRAM;
     int result = provider->open(s, family, type & TYPE_MASK, protocol);
     if (result < 0) {
         kfree(s);
@@ -180,8 +181,9 @@ int sock_shutdown(struct file *file, int how) {
     return provider->shutdown(socket_of(file), how);
 }
 
-/* Sends from user memory, or from the kernel's own. A socket that waits takes all [POSIX send]. */
-static ssize_t send(struct file *file, uintptr_t from, bool is_user, size_t bytes, int flags) {
+/* Sends from user memory, or from the kernel's own. A stream that waits takes all [POSIX send]. */
+static ssize_t send(struct file *file, uintptr_t from, bool is_user, size_t bytes, int flags,
+                    const struct sockaddr_storage *to) {
     static struct piece pieces[PIECES_MOST]; /* nobody sleeps between filling and using it */
     struct socket *s = socket_of(file);
     size_t sent = 0;
@@ -196,16 +198,18 @@ static ssize_t send(struct file *file, uintptr_t from, bool is_user, size_t byte
             if (is_user) {
                 count =
                     user_pieces(from + sent, bytes - sent, false, pieces, PIECES_MOST, &covered);
+                if (count >= 0 && s->is_datagram && covered < bytes)
+                    count = -EFAULT; /* half a datagram is none */
                 if (count < 0)
                     return sent ? (ssize_t)sent : count;
             } else {
                 pieces[0] = (struct piece){from + sent, bytes - sent};
             }
-            result = provider->send(s, pieces, count, flags & MSG_MORE);
+            result = provider->send(s, pieces, count, flags & MSG_MORE, to);
         }
         if (result >= 0) {
             sent += (size_t)result;
-            if (sent == bytes || file->flags & O_NONBLOCK || flags & MSG_DONTWAIT)
+            if (sent == bytes || s->is_datagram || file->flags & O_NONBLOCK || flags & MSG_DONTWAIT)
                 return (ssize_t)sent;
         } else if (result != -EAGAIN || (result = wait(file, flags)) < 0) {
             return sent ? (ssize_t)sent : result;
@@ -215,9 +219,9 @@ static ssize_t send(struct file *file, uintptr_t from, bool is_user, size_t byte
 
 ssize_t sock_sendto(struct file *file, uintptr_t user, size_t bytes, int flags,
                     const struct sockaddr_storage *to, socklen_t to_bytes) {
-    (void)to; /* a stream knows its other side */
-    (void)to_bytes;
-    return send(file, user, true, bytes, flags);
+    int result = to && socket_of(file)->is_datagram ? check(to, to_bytes) : 0;
+
+    return result < 0 ? result : send(file, user, true, bytes, flags, to);
 }
 
 ssize_t sock_recvfrom(struct file *file, uintptr_t user, size_t bytes, int flags,
@@ -237,11 +241,15 @@ ssize_t sock_recvfrom(struct file *file, uintptr_t user, size_t bytes, int flags
             size_t covered;
             int count =
                 user_pieces(user + received, bytes - received, true, pieces, PIECES_MOST, &covered);
-            result = count < 0 ? count : provider->receive(s, pieces, count, flags & MSG_PEEK);
+            result = count < 0 ? count
+                               : provider->receive(s, pieces, count, flags & MSG_PEEK, from);
         }
+        if (from && result >= 0 && s->is_datagram)
+            *from_bytes = length_of(from);
         if (result > 0)
             received += (size_t)result;
-        if (result == 0 || received == bytes || (received && (flags & WAIT_FLAGS) != MSG_WAITALL))
+        if (result == 0 || received == bytes ||
+            (received && (s->is_datagram || (flags & WAIT_FLAGS) != MSG_WAITALL)))
             return (ssize_t)received;
         if (result < 0 && (result != -EAGAIN || (result = wait(file, flags)) < 0))
             return received ? (ssize_t)received : result;
@@ -253,11 +261,11 @@ static ssize_t socket_read(struct file *file, uintptr_t user, size_t bytes) {
 }
 
 static ssize_t socket_write(struct file *file, uintptr_t user, size_t bytes) {
-    return send(file, user, true, bytes, 0);
+    return send(file, user, true, bytes, 0, NULL);
 }
 
 static ssize_t socket_send_kernel(struct file *file, const void *data, size_t bytes) {
-    return send(file, (uintptr_t)data, false, bytes, 0);
+    return send(file, (uintptr_t)data, false, bytes, 0, NULL);
 }
 
 static uint32_t socket_poll(struct file *file) {

@@ -260,6 +260,62 @@ static void sleeping_accept(int l) {
     close(b);
 }
 
+static void datagrams(void) {
+    struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    struct sockaddr_in from;
+    socklen_t size = sizeof at, from_size = sizeof from;
+    int s = socket(AF_INET, SOCK_DGRAM, 0), c = socket(AF_INET, SOCK_DGRAM, 0), status;
+    char text[100];
+
+    say("datagram type", option(s, SOL_SOCKET, SO_TYPE));
+    say("datagram listen", listen(s, 1));
+    say("datagram bind", bind(s, (struct sockaddr *)&at, sizeof at));
+    say("datagram name", getsockname(s, (struct sockaddr *)&at, &size));
+    say("datagram port", ntohs(at.sin_port) > 1023);
+    say("datagram to nobody", send(c, "x", 1, 0));
+    say("datagram to half an address", sendto(c, "x", 1, 0, (struct sockaddr *)&at, 4));
+    say("datagram too long", sendto(c, big, 65508, 0, (struct sockaddr *)&at, sizeof at));
+    say("nothing there", recv(s, text, sizeof text, MSG_DONTWAIT));
+    say("one datagram", sendto(c, "abcdef", 6, 0, (struct sockaddr *)&at, sizeof at));
+    say("an empty one", sendto(c, "", 0, 0, (struct sockaddr *)&at, sizeof at));
+    say("a long one", sendto(c, big, 65507, 0, (struct sockaddr *)&at, sizeof at));
+    wait_for(s, POLLIN);
+    say("datagram shows", mask(s, 0));
+    say("datagram looked at", recv(s, text, 3, MSG_PEEK));
+    say("datagram cut", recvfrom(s, text, 3, 0, (struct sockaddr *)&from, &from_size));
+    say("its text", memcmp(text, "abc", 3));
+    say("its sender", from.sin_addr.s_addr == htonl(INADDR_LOOPBACK) && from_size == sizeof from);
+    wait_for(s, POLLIN);
+    say("the empty one", recv(s, text, sizeof text, 0));
+    wait_for(s, POLLIN);
+    say("the long one", recv(s, big, sizeof big, MSG_WAITALL));
+    say("nobody connected", getpeername(s, (struct sockaddr *)&at, &size));
+    say("answer to the sender", connect(s, (struct sockaddr *)&from, sizeof from));
+    say("answer", write(s, "yes", 3));
+    say("answer read by who sleeps", read(c, text, sizeof text));
+    say("shutdown", shutdown(s, SHUT_RD));
+    close(s);
+    say("to a closed port", connect(c, (struct sockaddr *)&at, sizeof at));
+    say("sent", send(c, "x", 1, 0));
+    wait_for(c, POLLERR);
+    say("refusal shows", mask(c, 0) & (POLLERR | POLLIN));
+    say("refusal", recv(c, text, sizeof text, MSG_DONTWAIT));
+    say("refusal once", recv(c, text, sizeof text, MSG_DONTWAIT));
+    if (fork() == 0) {
+        struct pollfd nothing = {-1, 0, 0};
+        poll(&nothing, 1, 50);
+        int k = socket(AF_INET, SOCK_DGRAM, 0);
+        size = sizeof from;
+        getsockname(c, (struct sockaddr *)&from, &size);
+        bind(k, (struct sockaddr *)&at, sizeof at);
+        _exit(sendto(k, "wake", 4, 0, (struct sockaddr *)&from, sizeof from) != 4);
+    }
+    say("woken by a datagram", recv(c, text, sizeof text, 0));
+    waitpid(-1, &status, 0);
+    say("sender", WEXITSTATUS(status));
+    close(c);
+}
+
 int main(void) {
     server.sin_family = AF_INET;
     unconnected();
@@ -271,6 +327,7 @@ int main(void) {
     refused();
     reset(l);
     sleeping_accept(l);
+    datagrams();
     printf("done\n");
     return 0;
 }

@@ -2,22 +2,23 @@
 #include "kern/errno.h"
 #include "net/paravirt/paravirt.h"
 
-/* The two ways to write an address. Ports are in network byte order in a sockaddr. */
-static int to_endpoint(struct leulo_endpoint *to, const struct sockaddr_storage *from) {
-    const struct sockaddr_in *in = (const struct sockaddr_in *)from;
+/* The two ways to write an address, its family and length checked. In a sockaddr the port is in
+ * network byte order and the address stands at 4, or behind sin6_flowinfo at 8. */
+static void to_endpoint(struct leulo_endpoint *to, const struct sockaddr_storage *from) {
+    bool is_6 = from->ss_family == AF_INET6;
 
-    if (in->sin_family != AF_INET)
-        return -EAFNOSUPPORT;
-    *to = (struct leulo_endpoint){.family = LEULO_AF_INET, .port = __builtin_bswap16(in->sin_port)};
-    memcpy(to->address, &in->sin_addr, sizeof in->sin_addr);
-    return 0;
+    *to = (struct leulo_endpoint){
+        .family = from->ss_family,
+        .port = __builtin_bswap16(((const struct sockaddr_in *)from)->sin_port)};
+    memcpy(to->address, (const char *)from + (is_6 ? 8 : 4), is_6 ? 16 : 4);
 }
 
 static void from_endpoint(struct sockaddr_storage *to, const struct leulo_endpoint *from) {
-    struct sockaddr_in *in = (struct sockaddr_in *)to;
+    bool is_6 = from->family == LEULO_AF_INET6;
 
-    *in = (struct sockaddr_in){.sin_family = AF_INET, .sin_port = __builtin_bswap16(from->port)};
-    memcpy(&in->sin_addr, from->address, sizeof in->sin_addr);
+    *to = (struct sockaddr_storage){.ss_family = is_6 ? AF_INET6 : AF_INET};
+    ((struct sockaddr_in *)to)->sin_port = __builtin_bswap16(from->port);
+    memcpy((char *)to + (is_6 ? 8 : 4), from->address, is_6 ? 16 : 4);
 }
 
 static void paravirt_close(struct socket *s) {
@@ -50,9 +51,8 @@ static int paravirt_open(struct socket *s, int family, int type, int protocol) {
 }
 
 static int paravirt_bind(struct socket *s, const struct sockaddr_storage *address) {
-    int result = to_endpoint(&call.local, address);
-
-    return result < 0 ? result : socket_call(s, LEULO_OP_BIND);
+    to_endpoint(&call.local, address);
+    return socket_call(s, LEULO_OP_BIND);
 }
 
 static int paravirt_listen(struct socket *s, int backlog) {
@@ -61,9 +61,8 @@ static int paravirt_listen(struct socket *s, int backlog) {
 }
 
 static int paravirt_connect(struct socket *s, const struct sockaddr_storage *address) {
-    int result = to_endpoint(&call.peer, address);
-
-    return result < 0 ? result : socket_call(s, LEULO_OP_CONNECT);
+    to_endpoint(&call.peer, address);
+    return socket_call(s, LEULO_OP_CONNECT);
 }
 
 /* The new socket is subscribed by the same call, and the answer tells both masks. */
@@ -143,13 +142,24 @@ static ssize_t transfer(struct socket *s, unsigned op, const struct piece *piece
     return socket_call(s, op);
 }
 
-static ssize_t paravirt_send(struct socket *s, const struct piece *pieces, int count, int flags) {
-    return transfer(s, LEULO_OP_SEND, pieces, count, flags);
+static ssize_t paravirt_send(struct socket *s, const struct piece *pieces, int count, int flags,
+                             const struct sockaddr_storage *to) {
+    if (!s->is_datagram)
+        return transfer(s, LEULO_OP_SEND, pieces, count, flags);
+    call.peer = (struct leulo_endpoint){0};
+    if (to)
+        to_endpoint(&call.peer, to);
+    return transfer(s, LEULO_OP_SENDTO, pieces, count, flags);
 }
 
-static ssize_t paravirt_receive(struct socket *s, const struct piece *pieces, int count,
-                                int flags) {
-    return transfer(s, LEULO_OP_RECV, pieces, count, flags);
+static ssize_t paravirt_receive(struct socket *s, const struct piece *pieces, int count, int flags,
+                                struct sockaddr_storage *from) {
+    if (!s->is_datagram)
+        return transfer(s, LEULO_OP_RECV, pieces, count, flags);
+    ssize_t result = transfer(s, LEULO_OP_RECVFROM, pieces, count, flags);
+    if (from)
+        from_endpoint(from, &call.peer);
+    return result;
 }
 
 const struct provider paravirt = {
