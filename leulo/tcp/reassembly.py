@@ -97,6 +97,11 @@ class Reassembly:
         return self._blocks[0].start
 
     @property
+    def end(self) -> int:
+        """Where the last block ends; only if not empty."""
+        return self._blocks[-1].end
+
+    @property
     def is_empty(self) -> bool:
         return not self._blocks
 

@@ -42,8 +42,12 @@ def take_text(tcb: Tcb, frame: bytes, start: int, seq: int, length: int, is_fin:
     """Payload and FIN, already cut to the window. [RFC 9293 3.10.7.4 seventh, eighth]"""
     engine = tcb.engine
     if is_fin and tcb.fin_at == NO_FIN:
-        tcb.fin_at = seq + length
-        tcb.is_ordinary = False
+        queue = tcb.reassembly
+        if queue is not None and queue.end > seq + length:
+            engine.drop("tcp_fin_before_data", tcb)  # there is data behind it: it cannot be true
+        else:
+            tcb.fin_at = seq + length
+            tcb.is_ordinary = False
     if tcb.fin_at != NO_FIN and seq + length > tcb.fin_at:
         length = max(0, tcb.fin_at - seq)  # nothing comes behind a FIN
     engine.want_output(tcb)

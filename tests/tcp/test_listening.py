@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from struct import pack
 
 import pytest
@@ -281,7 +282,7 @@ def test_initial_sequence_numbers_differ_and_grow() -> None:
         s.peer_port = port
         s.inject("S", 0)
         numbers.append(s.expect("SA").tcp.sequence)
-    gaps = {(b - a) & 0xFFFFFFFF for a, b in zip(numbers, numbers[1:], strict=False)}
+    gaps = {(b - a) & 0xFFFFFFFF for a, b in itertools.pairwise(numbers)}
     assert len(gaps) == 49
     assert max(numbers) - min(numbers) > 1 << 30
     engine = s.stack.engine

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from struct import pack
 
 import pytest
@@ -141,7 +142,7 @@ def test_zero_window_is_probed_with_backoff_and_opens() -> None:
         last = s.now_ns
         s.inject("A", 1, 1, window=0)
         s.expect_none()
-    assert all(1.8 < b / a < 2.2 for a, b in zip(gaps, gaps[1:], strict=False)), gaps
+    assert all(1.8 < b / a < 2.2 for a, b in itertools.pairwise(gaps)), gaps
     s.inject("A", 1, 1, window=1000)
     s.expect("A", 1, 1, 4)
     s.inject("A", 1, 5)
@@ -225,7 +226,7 @@ def test_retransmission_backs_off() -> None:
         gaps.append((s.now_ns - last) / MS)
         last = s.now_ns
     assert 195 <= gaps[0] <= 230, gaps
-    assert all(1.9 < b / a < 2.1 for a, b in zip(gaps, gaps[1:], strict=False)), gaps
+    assert all(1.9 < b / a < 2.1 for a, b in itertools.pairwise(gaps)), gaps
 
 
 def test_retransmission_gives_up() -> None:
