@@ -31,12 +31,14 @@ from leulo.links.switch import Port
 from leulo.loader.multiboot import Boot, load
 from leulo.memory import Memory
 from leulo.stack import Stack, StackConfig
+from leulo.tcp.config import Config
 from leulo.trace import Event, Trace
-from leulo.units import NS_PER_S
+from leulo.units import MIB, NS_PER_S
 
 PIT_IRQ: Final = 0
 UART_IRQ: Final = 4
 RTC_IRQ: Final = 8
+_BUFFERS_BYTES: Final = 128 * MIB  # of the engine's memory, for all of a machine's connections
 
 
 @dataclass(frozen=True, slots=True)
@@ -289,6 +291,7 @@ def _stack_config(config: MachineConfig, offload: Offload) -> StackConfig:
         mtu=config.mtu,
         checksum=offload.checksum,
         tso_bytes=offload.tso_bytes,
+        tcp=Config(buffers_max=_BUFFERS_BYTES),
     )
 
 

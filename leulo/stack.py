@@ -35,6 +35,7 @@ from leulo.net.wire.ipv4 import (
     is_unicast,
 )
 from leulo.state import State
+from leulo.tcp.account import Lent
 from leulo.tcp.config import Config
 from leulo.tcp.demux import stranger_arrives
 from leulo.tcp.engine import Engine
@@ -433,6 +434,15 @@ class Stack:
         if self.udp.ready:
             return [*ready, *self.udp.take_ready()]
         return ready
+
+    def recall_lent(self) -> None:
+        """Whatever memory was lent (``TcpSocket.send_lent``) may not be used any more: the
+        connections that would still send it are reset."""
+        self.engine.recall_lent()
+
+    def lent_of(self, number: int) -> Lent | None:
+        """After `load`: the lent memory of that number, if some of it is still in flight."""
+        return self.engine.lent.pop(number, None)
 
     def counters(self) -> dict[str, int]:
         """Totals, drops by reason and table sizes."""

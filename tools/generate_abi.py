@@ -144,6 +144,8 @@ def page() -> Iterator[str]:
     rows = []
     for operation in abi.OPERATIONS:
         doc = operation.doc if operation.offered else f"{operation.doc} Not in this version."
+        if operation.feature is not None:
+            doc += f" Feature {operation.feature.name}."
         rows.append(
             (str(int(operation.op)), operation.op.name, doc, operation.takes, operation.gives)
         )

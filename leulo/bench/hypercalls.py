@@ -13,6 +13,7 @@ from leulo.clock import Clock
 from leulo.hypercalls import Hypercalls, Limits, MachineInfo, abi
 from leulo.irq import Line
 from leulo.memory import Memory
+from leulo.tcp.account import Lent
 from leulo.trace import Trace
 
 _CALL = 0x1000
@@ -59,6 +60,9 @@ class StubSocket:
     def send(self, data: bytes, more: bool = False) -> int:
         return len(data)
 
+    def send_lent(self, views: list[memoryview], lent: Lent, more: bool = False) -> int:
+        return sum(len(view) for view in views)
+
     def recv_into(self, view: memoryview, flags: int = 0) -> int:
         return len(view)
 
@@ -83,6 +87,12 @@ class StubStack:
 
     def socket(self, family: int, kind: int, protocol: int = 0) -> StubSocket | int:
         return StubSocket()
+
+    def recall_lent(self) -> None:
+        pass
+
+    def lent_of(self, number: int) -> Lent | None:
+        return None
 
     def take_ready(self) -> Sequence[StubSocket]:
         ready, self.ready = self.ready, []

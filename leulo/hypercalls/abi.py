@@ -108,6 +108,7 @@ class Poll(IntFlag):
     HUP = 0x10
     NVAL = 0x20
     RDHUP = 0x2000
+    SENT = 0x10000  # not Linux's: what SENDFILE queued has been acknowledged, all of it
 
 
 class Family(IntEnum):
@@ -173,6 +174,7 @@ class Errno(IntEnum):
     ENOMEM = 12
     EACCES = 13
     EFAULT = 14
+    EBUSY = 16
     EINVAL = 22
     EMFILE = 24
     EPIPE = 32
@@ -201,13 +203,16 @@ class Errno(IntEnum):
 
 
 class Feature(IntFlag):
-    """What HELLO offers; a guest uses only what it finds here."""
+    """What HELLO agrees on. An operation of a feature that was not agreed on is UNKNOWN_OP."""
 
     EVENTS = 0x1
     IPV6 = 0x2
     UDP = 0x4
     SENDFILE = 0x8
     SURVIVAL = 0x10
+
+
+OFFERED: Final = int(Feature.EVENTS | Feature.UDP | Feature.SENDFILE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -291,7 +296,7 @@ HELLO: Final = Structure(
     (
         Field("size", "u32", "in: bytes of this structure"),
         Field("version", "u32", "in: version wanted; out: version spoken"),
-        Field("features", "u64", "out: features"),
+        Field("features", "u64", "in: features wished for, 0: all; out: those agreed on"),
         Field("max_sockets", "u32", "out: sockets at once"),
         Field("max_iovec", "u32", "out: pieces of one iovec"),
         Field("max_transfer", "u32", "out: bytes of one SEND or RECV"),
@@ -354,14 +359,17 @@ class Operation:
     takes: str = ""  # beside ``handle``
     gives: str = ""  # beside ``status``, ``result`` and, for a socket, ``events``
     offered: bool = True  # False: answers UNKNOWN_OP in this version
+    feature: Feature | None = None  # that must have been agreed on
 
 
 OPERATIONS: Final = (
     Operation(
         Op.HELLO,
-        "Agrees on a version and tells limits and addresses. Everything else is refused before "
-        "it. A second HELLO closes every socket and the event ring: a guest that begins anew.",
-        "args[0]: address of a `hello` with ``size`` and ``version`` set",
+        "Agrees on a version and on features, and tells limits and addresses. Everything else is "
+        "refused before it. A second HELLO closes every socket and the event ring and releases "
+        "every buffer: a guest that begins anew.",
+        "args[0]: address of a `hello` with ``size``, ``version`` and ``features`` set; bits of "
+        "features nobody knows are ignored",
         "the `hello`, filled; BAD_VERSION fills ``version`` with what is spoken",
     ),
     Operation(
@@ -370,12 +378,14 @@ OPERATIONS: Final = (
         "entries there is no ring any more.",
         "args[0]: address of a `ring`, 8-byte aligned; args[1]: entries, a power of two up to "
         "``max_events``, or 0",
+        feature=Feature.EVENTS,
     ),
     Operation(
         Op.EVENTS_ACK,
         "The guest has drained the ring: what waited outside it is put in, and LEVEL "
         "subscriptions are looked at again. Needed when ``overflow`` is not zero or LEVEL is used.",
         gives="result: events put in",
+        feature=Feature.EVENTS,
     ),
     Operation(
         Op.TIME,
@@ -386,7 +396,8 @@ OPERATIONS: Final = (
     Operation(
         Op.SOCKET,
         "Makes a socket.",
-        "args[0]: family; args[1]: type; args[2]: protocol, 0 for the usual",
+        "args[0]: family; args[1]: type (DGRAM only with the feature UDP); args[2]: protocol, 0 "
+        "for the usual",
         "handle: the socket",
     ),
     Operation(
@@ -437,17 +448,19 @@ OPERATIONS: Final = (
     Operation(
         Op.SENDTO,
         "Sends one datagram, whole or not at all: -EMSGSIZE, -EAGAIN. A ``peer`` of all zeros "
-        "means the connected one. Feature UDP. On a stream it is SEND, and ``peer`` is ignored.",
+        "means the connected one. On a stream it is SEND, and ``peer`` is ignored.",
         "args[0], args[1], flags: as in SEND; peer: where to",
         "result: bytes sent; local: the address and port it is sent from, once there is one",
+        feature=Feature.UDP,
     ),
     Operation(
         Op.RECVFROM,
         "Takes one datagram; what does not fit is lost. -EAGAIN when there is none; -ECONNREFUSED "
-        "and the like tell a connected socket what became of an earlier one. Feature UDP. On a "
-        "stream it is RECV.",
+        "and the like tell a connected socket what became of an earlier one. On a stream it is "
+        "RECV.",
         "args[0], args[1]: as in RECV; flags: MSG_PEEK, MSG_DONTWAIT",
         "result: bytes written; args[0]: length of the whole datagram; peer: who sent it",
+        feature=Feature.UDP,
     ),
     Operation(Op.GETSOCKNAME, "The socket's own address.", gives="local"),
     Operation(Op.GETPEERNAME, "The other side's address, or -ENOTCONN.", gives="local, peer"),
@@ -474,10 +487,35 @@ OPERATIONS: Final = (
         "so nothing is lost between looking and sleeping. ERR, HUP and RDHUP count as wanted. A "
         "mask of 0 ends the subscription.",
         "events: wanted mask; cookie; flags: EDGE, LEVEL or ONESHOT",
+        feature=Feature.EVENTS,
     ),
-    Operation(Op.SENDFILE, "Sends a registered guest buffer.", offered=False),
-    Operation(Op.BUFFER_REGISTER, "Registers a guest buffer.", offered=False),
-    Operation(Op.BUFFER_RELEASE, "Releases a registered buffer.", offered=False),
+    Operation(
+        Op.SENDFILE,
+        "Queues a stretch of a registered buffer behind what was sent before, all of it at once: "
+        "the engine sends from guest memory as the peer takes it, without the guest. -EAGAIN when "
+        "the send buffer is full, -EINVAL beyond the buffer's end, -EBADF without such a buffer. "
+        "Once the last byte is acknowledged the socket's mask has SENT. Streams only.",
+        "args[0]: buffer; args[1]: offset; args[2]: length; flags: MSG_MORE, MSG_DONTWAIT, "
+        "MSG_NOSIGNAL",
+        "result: bytes queued: all, up to 0x7ffff000",
+        feature=Feature.SENDFILE,
+    ),
+    Operation(
+        Op.BUFFER_REGISTER,
+        "Makes a buffer of up to 4,096 pieces of RAM, none of them empty. The guest must not "
+        "change them until it has released the buffer: what it writes there meanwhile may or may "
+        "not be sent. -ENOBUFS past the machine's quota.",
+        "args[0], args[1]: address and length, or with IOVEC an `iovec` array and its count",
+        "handle: the buffer; buffers are not sockets, and have their own numbers",
+        feature=Feature.SENDFILE,
+    ),
+    Operation(
+        Op.BUFFER_RELEASE,
+        "Forgets a buffer. -EBUSY while a connection, be its socket closed or not, has to send "
+        "from it.",
+        "handle: the buffer",
+        feature=Feature.SENDFILE,
+    ),
     Operation(Op.LIST, "The sockets that outlived a guest.", offered=False),
     Operation(Op.ADOPT, "Takes over such a socket.", offered=False),
     Operation(Op.ORPHAN_POLICY, "What becomes of sockets without a guest.", offered=False),

@@ -83,7 +83,7 @@ class DataCalls:
         return entry.socket.recv_into(view, flags & _PEEK)
 
     def _send_pieces(self, socket: EngineSocket, flags: int, at: int, count: int) -> int:
-        ranges = self._ranges(at, count)
+        ranges = self._ranges(at, count, self._max_iovec)
         room = socket.send_room()
         wanted = sum(length for _, length in ranges)
         if room <= 0:
@@ -101,7 +101,7 @@ class DataCalls:
         return socket.send(b"".join(pieces), flags & _MORE != 0)
 
     def _recv_pieces(self, socket: EngineSocket, flags: int, at: int, count: int) -> int:
-        ranges = self._ranges(at, count)
+        ranges = self._ranges(at, count, self._max_iovec)
         if flags & (_PEEK | _WAITALL) or socket.is_datagram:
             return self._recv_looked_at(socket, flags, ranges)
         left = self._max_transfer
@@ -159,17 +159,18 @@ class DataCalls:
         value = socket.getsockopt(_SOL_SOCKET, _SO_RCVBUF)
         return int.from_bytes(value, "little") // 4 if isinstance(value, bytes) else 0
 
-    def pieces(self, flags: int, a0: int, a1: int) -> list[tuple[int, int]]:
-        """Address and length of each piece, all RAM. Raises BadAddress, Refused."""
+    def pieces(self, flags: int, a0: int, a1: int, most: int = 0) -> list[tuple[int, int]]:
+        """Address and length of each piece, all RAM; not more than ``most``, 0: than an iovec
+        of SEND may have. Raises BadAddress, Refused."""
         if flags & _IOVEC:
-            return self._ranges(a0, a1)
+            return self._ranges(a0, a1, most or self._max_iovec)
         if a0 + a1 > self._size:
             raise BadAddress
         return [(a0, a1)]
 
-    def _ranges(self, at: int, count: int) -> list[tuple[int, int]]:
+    def _ranges(self, at: int, count: int, most: int) -> list[tuple[int, int]]:
         """The pieces of an iovec, fetched once and each checked to be RAM."""
-        if count > self._max_iovec:
+        if count > most:
             raise Refused(_BAD_ARGUMENT)
         table = self._memory.read(at, count * _IOVEC_BYTES)
         ranges: list[tuple[int, int]] = []

@@ -13,6 +13,7 @@ from collections.abc import Callable
 
 from leulo.clock import Clock
 from leulo.hypercalls import abi
+from leulo.hypercalls.buffers import BufferCalls
 from leulo.hypercalls.data import DataCalls
 from leulo.hypercalls.datagrams import DatagramCalls
 from leulo.hypercalls.engine import Engine
@@ -100,17 +101,22 @@ class Hypercalls:
         self.calls = 0
         self.refusals = 0
         self.bad_descriptors = 0
-        nothing: list[SocketOp | None] = [None] * _OPS
-        others: list[OtherOp | None] = [None] * _OPS
-        self._socket_ops = nothing
-        self._other_ops = others
-        self._route(DataCalls(memory, limits), OptionCalls(memory, limits), memory)
+        self.features = 0  # of the session
+        data = DataCalls(memory, limits)
+        self.buffers = BufferCalls(stack, memory, data, limits)
+        self._socket_ops: list[SocketOp | None] = [None] * _OPS
+        self._other_ops: list[OtherOp | None] = [None] * _OPS
+        self._all_socket_ops: dict[int, SocketOp] = {}
+        self._all_other_ops: dict[int, OtherOp] = {}
+        self._route(data, OptionCalls(memory, limits), memory)
+        self._agree(abi.OFFERED)
 
     def _route(self, data: DataCalls, options: OptionCalls, memory: Memory) -> None:
-        """The two tables: operations on an open socket, and the rest."""
+        """The two tables of all there is: operations on an open socket, and the rest."""
         op = abi.Op
         sockets, readiness, lab = self.sockets, self.readiness, self.lab
         datagrams = DatagramCalls(memory, data, sockets)
+        buffers = self.buffers
         on_socket: list[tuple[int, SocketOp]] = [
             (op.BIND, sockets.op_bind),
             (op.LISTEN, sockets.op_listen),
@@ -125,6 +131,7 @@ class Hypercalls:
             (op.GETSOCKOPT, options.op_getsockopt),
             (op.SETSOCKOPT, options.op_setsockopt),
             (op.SUBSCRIBE, readiness.op_subscribe),
+            (op.SENDFILE, buffers.op_sendfile),
         ]
         others: list[tuple[int, OtherOp]] = [
             (op.HELLO, self._op_hello),
@@ -135,13 +142,25 @@ class Hypercalls:
             (op.ACCEPT, sockets.op_accept),
             (op.CLOSE, sockets.op_close),
             (op.POLL, readiness.op_poll),
+            (op.BUFFER_REGISTER, buffers.op_register),
+            (op.BUFFER_RELEASE, buffers.op_release),
             (op.TRACE_MARK, lab.op_trace_mark),
             (op.BREAK, lab.op_break),
         ]
-        for number, method in on_socket:
-            self._socket_ops[number] = method
-        for number, other in others:
-            self._other_ops[number] = other
+        self._all_socket_ops = dict(on_socket)
+        self._all_other_ops = dict(others)
+
+    def _agree(self, features: int) -> None:
+        """Have the operations of ``features``, and those that need none, and no others."""
+        self.features = features
+        for operation in abi.OPERATIONS:
+            number = int(operation.op)
+            needed = operation.feature
+            is_there = needed is None or features & needed != 0
+            self._socket_ops[number] = self._all_socket_ops.get(number) if is_there else None
+            self._other_ops[number] = self._all_other_ops.get(number) if is_there else None
+        self.readiness.is_offered = features & abi.Feature.EVENTS != 0
+        self.sockets.has_datagrams = features & abi.Feature.UDP != 0
 
     def call(self, address: int) -> None:
         """Carry out the descriptor at guest-physical ``address``. Never raises, never waits."""
@@ -230,6 +249,7 @@ class Hypercalls:
             "sockets": len(self._live),
             "marks": self.lab.marks,
             "breaks": self.lab.breaks,
+            **self.buffers.counters(),
             **self.ring.counters(),
         }
 
@@ -238,6 +258,7 @@ class Hypercalls:
         for entry in list(self._live.values()):
             entry.socket.setsockopt(_SOL_SOCKET, _SO_LINGER, _LINGER_NONE)
             self.sockets.close(entry)
+        self.buffers.forget_all()
         self.ring.set_up(0, 0)
         self.said_hello = False
 
@@ -246,6 +267,8 @@ class Hypercalls:
         return {
             "version": 1,
             "said_hello": self.said_hello,
+            "features": self.features,
+            "buffers": self.buffers.save(),
             "handles": self.handles.save(),
             "ring": self.ring.save(),
         }
@@ -260,6 +283,8 @@ class Hypercalls:
             raise ValueError(f"hypercalls: saved state has version {state.get('version')}, not 1")
         self.handles.load(state["handles"], self._stack.socket_of)
         self.ring.load(state["ring"], self._live)
+        self.buffers.load(state["buffers"])
+        self._agree(state["features"])
         self.readiness.loaded()
         self.said_hello = state["said_hello"]
 
@@ -269,7 +294,7 @@ class Hypercalls:
     ) -> tuple[int, int, int]:  # fmt: skip
         self.session.check_hello(a0)
         self.reset()
-        self.session.answer_hello(a0)
+        self._agree(self.session.answer_hello(a0))
         self.said_hello = True
         return handle, 0, 0
 

@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Protocol
 
+from leulo.tcp.account import Lent
+
 Address = tuple[bytes, int]
 
 
@@ -45,6 +47,8 @@ class EngineSocket(Protocol):
 
     def send(self, data: bytes, more: bool = False) -> int: ...
 
+    def send_lent(self, views: list[memoryview], lent: Lent, more: bool = False) -> int: ...
+
     def sendto(self, data: bytes, address: bytes, port: int) -> int: ...
 
     def recvfrom(self, limit: int, flags: int = 0) -> tuple[bytes, Address, int] | int: ...
@@ -64,6 +68,10 @@ class Engine(Protocol):
     """One machine's stack."""
 
     def socket(self, family: int, kind: int, protocol: int = 0) -> Any: ...
+
+    def recall_lent(self) -> None: ...
+
+    def lent_of(self, number: int) -> Lent | None: ...
 
     def take_ready(self) -> Sequence[Any]: ...
 

@@ -47,6 +47,7 @@ class Readiness:
         self._limits = limits
         self.level: dict[int, Entry] = {}
         self.must_look = False  # at every subscription, at the next `deliver`
+        self.is_offered = True  # the feature EVENTS was agreed on
 
     def deliver(self) -> None:
         """Put what has risen into the ring and interrupt, if the guest wants it."""
@@ -69,9 +70,10 @@ class Readiness:
             ring.raise_if_due()
 
     def mode(self, flags: int) -> int:
-        """How a subscription with these flags repeats itself. Raises `Refused` on two modes."""
+        """How a subscription with these flags repeats itself. Raises `Refused` on two modes, or
+        if there are no events in this session."""
         mode = _MODE_OF_FLAG.get(flags & _MODES, -1)
-        if mode < 0:
+        if mode < 0 or not self.is_offered:
             raise Refused(_BAD_ARGUMENT)
         return mode
 

@@ -15,7 +15,9 @@ from leulo.memory import Memory
 _HELLO = Struct("<IIQ6I24s24s24s8sQ16x")
 _HELLO_HEAD = Struct("<II")
 _U32 = Struct("<I")
+_U64 = Struct("<Q")
 _VERSION_OFFSET = abi.HELLO.offset("version")
+_FEATURES_OFFSET = abi.HELLO.offset("features")
 _BAD_SIZE = int(abi.Status.BAD_SIZE)
 _BAD_VERSION = int(abi.Status.BAD_VERSION)
 _BAD_ARGUMENT = int(abi.Status.BAD_ARGUMENT)
@@ -55,17 +57,21 @@ class SessionCalls:
             self._memory.write(address + _VERSION_OFFSET, _U32.pack(abi.VERSION))
             raise Refused(_BAD_VERSION)
 
-    def answer_hello(self, address: int) -> None:
-        """Fill the `hello`."""
+    def answer_hello(self, address: int) -> int:
+        """Fill the `hello`; returns the features of the session: those of the guest's wish that
+        there are, or all if it wished for none by name."""
+        wish = _U64.unpack(self._memory.read(address + _FEATURES_OFFSET, _U64.size))[0]
+        features = abi.OFFERED & wish if wish else abi.OFFERED
         limits, info = self._limits, self._info
         answer = _HELLO.pack(
-            abi.HELLO.size, abi.VERSION, int(abi.Feature.EVENTS | abi.Feature.UDP),
+            abi.HELLO.size, abi.VERSION, features,
             limits.max_sockets, limits.max_iovec, limits.max_transfer, limits.max_events,
             info.prefix_length, info.mtu,
             _endpoint(info.address), _endpoint(info.gateway), _endpoint(info.dns),
             info.mac, info.tsc_hz,
         )  # fmt: skip
         self._memory.write(address, answer)
+        return features
 
     def op_events_setup(
         self, call: int, handle: int, flags: int, events: int, cookie: int,

@@ -24,6 +24,8 @@ _EAFNOSUPPORT = int(abi.Errno.EAFNOSUPPORT)
 _EINVAL = int(abi.Errno.EINVAL)
 _EMFILE = int(abi.Errno.EMFILE)
 _ENOTCONN = int(abi.Errno.ENOTCONN)
+_ESOCKTNOSUPPORT = int(abi.Errno.ESOCKTNOSUPPORT)
+_DGRAM = int(abi.SockType.DGRAM)
 _NVAL = int(abi.Poll.NVAL)
 _ENDPOINT = abi.ENDPOINT_STRUCT
 _LOCAL = abi.LOCAL_OFFSET
@@ -46,6 +48,7 @@ class SocketCalls:
         self._handles = handles
         self._readiness = readiness
         self.listening: Callable[[bytes, int], None] = lambda address, port: None
+        self.has_datagrams = True  # the feature UDP was agreed on
 
     def op_socket(
         self, call: int, handle: int, flags: int, events: int, cookie: int,
@@ -55,6 +58,8 @@ class SocketCalls:
             return 0, -_EMFILE, 0
         if (a0 | a1 | a2) > 0xFFFFFFFF:
             return 0, -_EINVAL, 0
+        if a1 == _DGRAM and not self.has_datagrams:
+            return 0, -_ESOCKTNOSUPPORT, 0
         socket = self._engine.socket(a0, a1, a2)
         if isinstance(socket, int):
             return 0, socket, 0

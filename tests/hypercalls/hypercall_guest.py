@@ -13,6 +13,7 @@ from leulo.clock import Clock
 from leulo.hypercalls import Hypercalls, Limits, MachineInfo, abi
 from leulo.irq import Line
 from leulo.memory import Memory
+from leulo.tcp.account import Lent
 from leulo.trace import Trace
 
 CALL = 0x1000
@@ -71,6 +72,7 @@ class FakeSocket:
         self.incoming = bytearray()
         self.sent = bytearray()
         self.more: list[bool] = []
+        self.lent: list[Lent] = []
         self.room = 1 << 20
         self.rcvbuf = 65536
         self.queue: list[FakeSocket] = []
@@ -114,6 +116,15 @@ class FakeSocket:
         self.more.append(more)
         return len(data)
 
+    def send_lent(self, views: list[memoryview], lent: Lent, more: bool = False) -> int:
+        if not self.room:
+            return -EAGAIN
+        lent.in_flight += 1
+        self.lent.append(lent)
+        for view in views:
+            self.sent += view
+        return sum(len(view) for view in views)
+
     def recv_into(self, view: memoryview, flags: int = 0) -> int:
         if not self.incoming:
             return 0 if self.is_ended else -EAGAIN
@@ -130,6 +141,12 @@ class FakeSocket:
 
     def close(self) -> None:
         self.is_closed = True
+        self.give_back()
+
+    def give_back(self) -> None:
+        """Everything lent has been acknowledged."""
+        while self.lent:
+            self.lent.pop().give_back()
 
     def getsockopt(self, level: int, name: int) -> bytes | int:
         if (level, name) == (1, 8):
@@ -152,6 +169,13 @@ class FakeStack:
         socket = FakeSocket(self)
         self.made.append(socket)
         return socket
+
+    def recall_lent(self) -> None:
+        for socket in self.made:
+            socket.give_back()
+
+    def lent_of(self, number: int) -> Lent | None:
+        return None
 
     def take_ready(self) -> Sequence[FakeSocket]:
         ready, self.ready = self.ready, []

@@ -20,9 +20,7 @@ def test_hello_tells_limits_and_addresses() -> None:
         return int.from_bytes(hello[at : at + width], "little")
 
     assert word("version") == abi.VERSION
-    assert (
-        word("features", 8) == abi.Feature.EVENTS | abi.Feature.UDP
-    )  # nothing is offered that is not there
+    assert word("features", 8) == abi.OFFERED
     assert (word("max_sockets"), word("max_iovec")) == (Limits().max_sockets, Limits().max_iovec)
     assert word("max_transfer") == Limits().max_transfer
     assert word("max_events") == Limits().max_events

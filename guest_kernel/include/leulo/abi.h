@@ -69,6 +69,7 @@
 #define LEULO_POLL_HUP 0x10
 #define LEULO_POLL_NVAL 0x20
 #define LEULO_POLL_RDHUP 0x2000
+#define LEULO_POLL_SENT 0x10000
 
 /* Address families */
 #define LEULO_AF_INET 2
@@ -121,6 +122,7 @@
 #define LEULO_ENOMEM 12
 #define LEULO_EACCES 13
 #define LEULO_EFAULT 14
+#define LEULO_EBUSY 16
 #define LEULO_EINVAL 22
 #define LEULO_EMFILE 24
 #define LEULO_EPIPE 32
@@ -194,7 +196,7 @@ _Static_assert(sizeof(struct leulo_iovec) == 16, "iovec: size");
 struct leulo_hello {
     uint32_t size;                   /* in: bytes of this structure */
     uint32_t version;                /* in: version wanted; out: version spoken */
-    uint64_t features;               /* out: features */
+    uint64_t features;               /* in: features wished for, 0: all; out: those agreed on */
     uint32_t max_sockets;            /* out: sockets at once */
     uint32_t max_iovec;              /* out: pieces of one iovec */
     uint32_t max_transfer;           /* out: bytes of one SEND or RECV */
