@@ -255,7 +255,7 @@ def test_guest_reaches_the_hosts_loopback_only_if_allowed(worlds: list[World]) -
         world.until(lambda: closed.error)
         assert closed.error in (errno.ECONNRESET, errno.ECONNREFUSED)
         for address in (LOOPBACK, bytes((10, 0, 2, 99)), bytes((224, 0, 0, 1))):
-            assert world.link._host_address(address) is None
+            assert world.link._plan.host_address(address) is None
 
         world = make(worlds, host_loopback=True)
         server.setblocking(False)

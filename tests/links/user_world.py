@@ -38,6 +38,7 @@ class Port:
     guest_port: int
     host_port: int = 0
     host_address: bytes = LOOPBACK
+    protocol: str = "tcp"
 
 
 class GuestSocket:

@@ -3,31 +3,43 @@
 It is the other end of the guest's wire, in this process: frames go in and out as super-segments
 with checksums left undone, since nothing on the way can spoil them. A published port's connection
 becomes one of the gateway to the guest; one that the guest opens ends here and goes on from a
-socket of the host. No byte leaves but by such sockets, so no right is needed.
+socket of the host (`outbound`). What is not TCP is sorted by `datagrams`. No byte leaves but by
+sockets of the host, so no right is needed.
 
-Limits: TCP only, over IPv4. The gateway answers ping itself, for every address. A connection the
-guest opens is established before the host's one is: where that is refused, the guest sees a
-reset.
+Limits: IPv4 only. Published ports lead to the first machine.
 """
 
 from __future__ import annotations
 
-import errno
+import resource
 import socket
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Final
 
 from leulo.errors import ConfigError
 from leulo.links.base import Offload, TxFrame
 from leulo.links.context import LinkContext
+from leulo.links.user.datagrams import PROTOCOL_AT, TYPE_AT, TYPE_IPV4, Datagrams
+from leulo.links.user.dhcp import DhcpServer
+from leulo.links.user.dns import NameRelay
+from leulo.links.user.guests import GuestSide
+from leulo.links.user.outbound import Outbound
+from leulo.links.user.ping import PingRelay
+from leulo.links.user.plan import DNS_PORT, AddressPlan
 from leulo.links.user.publish import PublishedPort
+from leulo.links.user.resolver import Resolvers
 from leulo.links.user.splice import Splice
+from leulo.links.user.udp import UdpRelay
+from leulo.links.user.udp_publish import PublishedDatagrams, Senders
+from leulo.net.wire.ipv4 import PROTOCOL_TCP
 from leulo.stack import Stack, StackConfig
 from leulo.tcp.config import Config
 from leulo.tcp.socket import TcpSocket
 from leulo.units import NS_PER_S
 
 MAX_CONNECTIONS: Final = 4096
+DESCRIPTORS: Final = 8192  # asked of the host: every connection, every UDP flow, and room
 TURNS: Final = 64  # looks at what is ready, at one call; the rest waits for the next
 _STREAM: Final = 1
 _INET: Final = 2
@@ -36,27 +48,25 @@ _TCP_NODELAY: Final = 1
 _ONE: Final = b"\x01\0\0\0"
 _EINPROGRESS: Final = 115
 _SUPER: Final = 65_535
-_LOOPBACK: Final = 127
-_FIRST_MULTICAST: Final = 224
 _TIME_WAIT_NS: Final = NS_PER_S  # nothing wanders about on a wire inside the process
 
 
 class UserLink:
-    """``--net user``. ``published`` are the open ports of the host."""
+    """``--net user``. ``published`` are the open TCP ports of the host, ``published_udp`` the
+    others."""
 
-    def __init__(self, context: LinkContext) -> None:
+    def __init__(self, context: LinkContext, resolvers: Resolvers | None = None) -> None:
         """Raises EnvironmentProblem for a port that can't be had, ConfigError for addresses."""
         if context.gateway is None:
             raise ConfigError("--gateway none: --net user is a gateway: give it an address")
         self.name = "user"
         self.mtu = context.mtu
         self.offload = Offload(checksum=True, tso_bytes=_SUPER)
-        self._clock = context.clock
         self._poller = context.poller
-        self._guest_address = context.guest_address
-        self._gateway = context.gateway
-        self._prefix_length = context.prefix_length
-        self._host_loopback = context.host_loopback
+        self._plan = AddressPlan(
+            context.guest_address, context.gateway, context.prefix_length, context.dns,
+            context.host_loopback,
+        )  # fmt: skip
         self._stack = Stack(
             StackConfig(
                 name="gateway",
@@ -68,7 +78,7 @@ class UserLink:
                 checksum=True,
                 tso_bytes=_SUPER,
                 accept_any=True,
-                tcp=Config(time_wait_ns=_TIME_WAIT_NS),
+                tcp=Config(time_wait_ns=_TIME_WAIT_NS, half_open_limit=MAX_CONNECTIONS),
             ),
             context.random_bits,
             context.trace,
@@ -78,17 +88,47 @@ class UserLink:
         self._splices: dict[Splice, None] = {}
         self._counters = {
             "frames_in": 0, "frames_out": 0, "bytes_in": 0, "bytes_out": 0,
-            "connections_in": 0, "connections_out": 0, "resets": 0, "refused": 0,
+            "connections_in": 0, "resets": 0, "refused": 0,
             "bytes_to_guest": 0, "bytes_from_guest": 0,
         }  # fmt: skip
+        _raise_descriptor_limit()
+        self._listener = self._listen()
+        assert self._listener.listener is not None
+        resolvers = resolvers or Resolvers()
+        now_ns, wants = context.clock.now_ns, self._needs_output
+        plan, poller = self._plan, context.poller
+        self._guests = GuestSide(self._stack, context.mtu)
+        self._outbound = Outbound(
+            self._listener.listener, plan, resolvers, self._guests, poller, now_ns, wants,
+            self._has_room,
+        )  # fmt: skip
+        self._names = NameRelay(
+            (context.dns, DNS_PORT), self._guests, poller, resolvers, now_ns, wants
+        )
+        self._udp = UdpRelay(plan, self._guests, poller, now_ns, wants)
+        self._pings = PingRelay(plan, self._guests, poller, now_ns, wants)
+        self._senders = Senders()
+        self._datagrams = Datagrams(
+            self._stack.mac, plan, self._guests, DhcpServer(plan, context.mtu), self._names,
+            self._udp, self._senders, self._pings,
+        )  # fmt: skip
+        self._timed = (self._stack, self._names, self._udp, self._pings, self._senders,
+                       self._datagrams)  # fmt: skip
         self.published: list[PublishedPort] = []
+        self.published_udp: list[PublishedDatagrams] = []
         try:
-            for published in context.publish:
-                self.published.append(PublishedPort(published, self._poller, self._from_host))
+            for port in context.publish:
+                if port.protocol == "udp":
+                    self.published_udp.append(
+                        PublishedDatagrams(
+                            port, plan, self._senders, self._guests, poller, now_ns, wants
+                        )
+                    )
+                else:
+                    self.published.append(PublishedPort(port, poller, self._from_host))
         except BaseException:
             self.close()
             raise
-        self._listener = self._listen()
 
     # ------------------------------------------------------------ the link
 
@@ -97,32 +137,73 @@ class UserLink:
 
     def transmit(self, frames: Sequence[TxFrame], now_ns: int) -> None:
         counters = self._counters
-        whole = [frame[0] if len(frame) == 1 else b"".join(frame) for frame in frames]
-        counters["frames_in"] += len(whole)
-        counters["bytes_in"] += sum(map(len, whole))
-        self._stack.input([bytes(frame) for frame in whole], now_ns)
+        counters["frames_in"] += len(frames)
+        taken = self._datagrams.is_taken
+        tcp: list[bytes] = []
+        for parts in frames:
+            frame = bytes(parts[0]) if len(parts) == 1 else b"".join(parts)
+            counters["bytes_in"] += len(frame)
+            if (
+                len(frame) > PROTOCOL_AT
+                and frame[PROTOCOL_AT] == PROTOCOL_TCP
+                and frame[TYPE_AT : TYPE_AT + 2] == TYPE_IPV4
+            ) or not taken(frame, now_ns):
+                tcp.append(frame)
+        if tcp:
+            self._stack.input(tcp, now_ns)
         self._serve(now_ns)
 
     def next_deadline(self) -> int | None:
-        """At once, if a host's socket has brought something; else the stack's."""
-        return 0 if self._wants_output else self._stack.next_deadline()
+        """At once, if a host's socket has brought something; else the earliest of all parts."""
+        if self._wants_output:
+            return 0
+        earliest: int | None = None
+        for part in self._timed:
+            due = part.next_deadline()
+            if due is not None and (earliest is None or due < earliest):
+                earliest = due
+        return earliest
 
     def advance(self, now_ns: int) -> None:
-        due = self._stack.next_deadline()
-        if due is not None and due <= now_ns:
-            self._stack.advance(now_ns)
+        for part in self._timed:
+            due = part.next_deadline()
+            if due is not None and due <= now_ns:
+                part.advance(now_ns)
         self._serve(now_ns)
 
     def counters(self) -> dict[str, int]:
-        stack = {f"gateway.{name}": value for name, value in self._stack.counters().items()}
-        return {**self._counters, "connections": len(self._splices), **stack}
+        counters = dict(self._counters)
+        outbound = self._outbound.counts
+        counters["connections"] = len(self._splices)
+        counters["connections_opening"] = len(self._outbound)
+        counters["connections_out"] = outbound["opened"]
+        counters["refused"] += outbound["refused"]
+        for name in ("unreachable", "given_up", "no_room"):
+            counters[name] = outbound[name]
+        counters.update(self._udp.counts)
+        counters["udp_flows"] = len(self._udp)
+        counters["udp_senders"] = len(self._senders)
+        counters["udp_published_in"] = sum(port.datagrams_in for port in self.published_udp)
+        counters["udp_published_out"] = sum(port.datagrams_out for port in self.published_udp)
+        counters.update(self._names.counts)
+        counters.update(self._pings.counts)
+        for reason in sorted(self._datagrams.drops):
+            counters["drop_" + reason] = self._datagrams.drops[reason]
+        counters.update(
+            {f"gateway.{name}": value for name, value in self._stack.counters().items()}
+        )
+        return counters
 
     def close(self) -> None:
         for splice in list(self._splices):
             splice.reset()
-        for published in self.published:
-            published.close()
+        self._outbound.close()
+        for part in (self._names, self._udp, self._pings):
+            part.close()
+        for port in (*self.published, *self.published_udp):
+            port.close()
         self.published.clear()
+        self.published_udp.clear()
 
     # ------------------------------------------------------------ the gateway's stack
 
@@ -141,12 +222,14 @@ class UserLink:
                     owner.on_guest()
                 elif owner is self:
                     self._accept()
-            if not stack.has_output:
+            whole: list[bytes] = []
+            if stack.has_output:
+                whole = [b"".join(frame) for frame in stack.drain(now_ns)]
+            if self._guests.frames:
+                whole += self._guests.frames
+                self._guests.frames = []
+            if not whole:
                 return
-            frames = stack.drain(now_ns)
-            if not frames:
-                return
-            whole = [b"".join(frame) for frame in frames]
             counters["frames_out"] += len(whole)
             counters["bytes_out"] += sum(map(len, whole))
             self._deliver(whole)
@@ -161,85 +244,50 @@ class UserLink:
         assert isinstance(listener, TcpSocket)
         listener.owner = self
         listener.bind(bytes(4), 0)
-        listener.listen(1024)
+        listener.listen(MAX_CONNECTIONS)
         return listener
 
     # ------------------------------------------------------------ connections
 
+    def _has_room(self) -> bool:
+        return len(self._splices) + len(self._outbound) < MAX_CONNECTIONS
+
     def _from_host(self, connection: socket.socket, guest_port: int) -> None:
         """Somebody has connected to a published port."""
-        guest = self._new_guest_socket()
-        if guest is None:
+        guest = self._stack.socket(_INET, _STREAM) if self._has_room() else None
+        if not isinstance(guest, TcpSocket):
             self._refuse(connection)
             return
-        result = guest.connect(self._guest_address, guest_port)
+        result = guest.connect(self._plan.guest, guest_port)
         if result not in (0, -_EINPROGRESS):
             guest.close()
             self._refuse(connection)
             return
         self._counters["connections_in"] += 1
-        self._join(guest, connection, is_connecting=False)
+        self._join(guest, connection)
         self._wants_output = True
 
-    def _new_guest_socket(self) -> TcpSocket | None:
-        if len(self._splices) >= MAX_CONNECTIONS:
-            return None
-        guest = self._stack.socket(_INET, _STREAM)
-        return guest if isinstance(guest, TcpSocket) else None
-
     def _accept(self) -> None:
-        """The guest has opened connections."""
+        """Connections that the guest opened are complete."""
         while True:
             guest = self._listener.accept()
             if not isinstance(guest, TcpSocket):
                 return
-            host = self._open_towards(guest)
+            host = self._outbound.take(guest)
             if host is None:
-                self._counters["refused"] += 1
                 guest.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _ONE + bytes(4))
                 guest.close()
             else:
-                self._counters["connections_out"] += 1
-                self._join(guest, host, is_connecting=True)
+                self._join(guest, host)
 
-    def _open_towards(self, guest: TcpSocket) -> socket.socket | None:
-        """A socket of the host on its way to where the guest wants to go; None: not from here."""
-        local = guest.local
-        if local is None or len(self._splices) >= MAX_CONNECTIONS:
-            return None
-        target = self._host_address(local[0])
-        if target is None:
-            return None
-        try:
-            host = socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
-        except OSError:
-            return None
-        result = host.connect_ex((socket.inet_ntoa(target), local[1]))
-        if result not in (0, errno.EINPROGRESS):
-            host.close()
-            return None
-        return host
-
-    def _host_address(self, address: bytes) -> bytes | None:
-        """Where an address of the guest's world lies in the host's; None: nowhere."""
-        if address == self._gateway:
-            return bytes((_LOOPBACK, 0, 0, 1)) if self._host_loopback else None
-        shift = 32 - self._prefix_length
-        network = int.from_bytes(self._gateway, "big") >> shift
-        if int.from_bytes(address, "big") >> shift == network:
-            return None  # nobody else lives in the guest's network
-        if address[0] in (0, _LOOPBACK) or address[0] >= _FIRST_MULTICAST:
-            return None
-        return address
-
-    def _join(self, guest: TcpSocket, host: socket.socket, *, is_connecting: bool) -> None:
+    def _join(self, guest: TcpSocket, host: socket.socket) -> None:
         guest.setsockopt(_IPPROTO_TCP, _TCP_NODELAY, _ONE)
         host.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         splice = Splice(
-            guest, host, self._poller,
-            done=self._ended, wants_output=self._needs_output, is_connecting=is_connecting,
-        )  # fmt: skip
+            guest, host, self._poller, done=self._ended, wants_output=self._needs_output
+        )
         self._splices[splice] = None
+        splice.on_guest()
 
     def _refuse(self, connection: socket.socket) -> None:
         self._counters["refused"] += 1
@@ -255,3 +303,12 @@ class UserLink:
         counters["bytes_from_guest"] += splice.bytes_from_guest
         for published in self.published:
             published.resume()
+
+
+def _raise_descriptor_limit() -> None:
+    """Two thousand connections are two thousand descriptors; many hosts begin with 1024."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = DESCRIPTORS if hard == resource.RLIM_INFINITY else min(DESCRIPTORS, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        with suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))

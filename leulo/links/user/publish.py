@@ -1,4 +1,4 @@
-"""Published ports: listening sockets of the host whose connections go to the guest.
+"""Published TCP ports: listening sockets of the host whose connections go to the guest.
 
 It must not know how bytes are moved: an accepted socket is handed on. A port that can't be had is
 explained, with one that can.
@@ -33,8 +33,19 @@ def open_listener(published: Published) -> socket.socket:
         listener.listen(BACKLOG)
     except OSError as error:
         listener.close()
-        raise EnvironmentProblem(_explain(error, address, port, published.guest_port)) from error
+        raise EnvironmentProblem(_explain(error, published)) from error
     return listener
+
+
+def open_datagram_port(published: Published) -> socket.socket:
+    """A UDP socket for ``published``. Raises EnvironmentProblem naming the port."""
+    opened = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
+    try:
+        opened.bind((socket.inet_ntoa(published.host_address), published.host_port))
+    except OSError as error:
+        opened.close()
+        raise EnvironmentProblem(_explain(error, published)) from error
+    return opened
 
 
 class PublishedPort:
@@ -83,15 +94,18 @@ class PublishedPort:
             self._take(connection, self.guest_port)
 
 
-def _explain(error: OSError, address: str, port: int, guest_port: int) -> str:
-    key = f"--publish {address}:{port}:{guest_port}"
+def _explain(error: OSError, published: Published) -> str:
+    address, port = socket.inet_ntoa(published.host_address), published.host_port
+    protocol = "" if published.protocol == "tcp" else f"/{published.protocol}"
+    lead = f"{published.guest_port}{protocol}"
+    key = f"--publish {address}:{port}:{lead}"
     if error.errno == errno.EADDRINUSE:
-        free = _free_port(address, port)
-        instead = f"{free} is free: write --publish {_short(address)}{free}:{guest_port}"
+        free = _free_port(address, port, published.protocol)
+        instead = f"{free} is free: write --publish {_short(address)}{free}:{lead}"
         return f"{key}: port {port} of {address} is in use; {instead}"
     if error.errno == errno.EACCES:
-        free = _free_port(address, port + 8000)
-        instead = f"write --publish {_short(address)}{free}:{guest_port}"
+        free = _free_port(address, port + 8000, published.protocol)
+        instead = f"write --publish {_short(address)}{free}:{lead}"
         return f"{key}: ports below 1024 need a right that you do not have; {instead}"
     if error.errno == errno.EADDRNOTAVAIL:
         return (
@@ -105,13 +119,15 @@ def _short(address: str) -> str:
     return "" if address == "127.0.0.1" else f"{address}:"
 
 
-def _free_port(address: str, near: int) -> int:
+def _free_port(address: str, near: int, protocol: str) -> int:
     """A port that could be had a moment ago: the next one above, or one the host chooses."""
+    kind = socket.SOCK_STREAM if protocol == "tcp" else socket.SOCK_DGRAM
     for port in (*range(near + 1, min(near + 1 + _NEARBY, 65_536)), 0):
-        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        with socket.socket(socket.AF_INET, kind) as probe:
             try:
                 probe.bind((address, port))
-                probe.listen(1)
+                if kind == socket.SOCK_STREAM:
+                    probe.listen(1)
                 return int(probe.getsockname()[1])
             except OSError:
                 continue

@@ -40,8 +40,8 @@ class Splice:
     """
 
     __slots__ = (
-        "_done", "_guest", "_guest_ended", "_host", "_host_ended", "_is_closed", "_is_connecting",
-        "_is_joined", "_mask", "_pending", "_poller", "_wants_output", "bytes_from_guest",
+        "_done", "_guest", "_guest_ended", "_host", "_host_ended", "_is_closed", "_is_joined",
+        "_mask", "_pending", "_poller", "_wants_output", "bytes_from_guest",
         "bytes_to_guest", "was_reset",
     )  # fmt: skip
 
@@ -53,9 +53,8 @@ class Splice:
         *,
         done: Callable[[Splice], None],
         wants_output: Callable[[], None],
-        is_connecting: bool,
     ) -> None:
-        """``is_connecting``: the host's side is not connected yet, else the guest's is not."""
+        """The host's side is connected; the guest's may still be on its way."""
         self._guest = guest
         self._host = host
         self._poller = poller
@@ -65,17 +64,13 @@ class Splice:
         self._guest_ended = False
         self._host_ended = False
         self._is_closed = False
-        self._is_connecting = is_connecting
         self._is_joined = False
         self._mask = _UNREGISTERED
         self.bytes_from_guest = 0
         self.bytes_to_guest = 0
         self.was_reset = False
         guest.owner = self
-        if is_connecting:
-            self._watch(OUT)
-        else:
-            self._watch(0)
+        self._watch(0)
 
     def on_guest(self) -> None:
         """The guest's side may have changed."""
@@ -86,7 +81,7 @@ class Splice:
             if events & _POLL_ERR:
                 self.reset()
                 return
-            if self._is_connecting or not events & _POLL_OUT:
+            if not events & _POLL_OUT:
                 return
             self._is_joined = True
         self._from_guest()
@@ -109,9 +104,6 @@ class Splice:
     def _on_host(self, mask: int) -> None:
         if self._is_closed:
             return
-        if self._is_connecting:
-            self._connected()
-            return
         if mask & ERR:
             self.reset()
         else:
@@ -129,16 +121,6 @@ class Splice:
                 self._wants_output()
                 return
         self._settle()
-        self._wants_output()
-
-    def _connected(self) -> None:
-        """The host's side has connected, or failed to."""
-        if self._host.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
-            self.reset()
-            self._wants_output()
-            return
-        self._is_connecting = False
-        self.on_guest()
         self._wants_output()
 
     def _from_host(self) -> None:
