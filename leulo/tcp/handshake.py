@@ -47,8 +47,8 @@ def apply_settings(tcb: Tcb) -> None:
         tcb.rcv_limit = settings.rcv_bytes
     if settings.snd_bytes:
         tcb.snd_limit = settings.snd_bytes
-    if settings.congestion != tcb.congestion.name:
-        tcb.congestion = congestion.make(settings.congestion) or tcb.congestion
+    # Always its own: an algorithm with state must not be shared by two connections.
+    tcb.congestion = congestion.make(settings.congestion) or tcb.congestion
 
 
 def established(tcb: Tcb, rtt_ns: int, tsecr: int, now_ns: int) -> None:

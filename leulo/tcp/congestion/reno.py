@@ -16,19 +16,28 @@ class Reno(CongestionControl):
     name: str = "reno"
 
     def on_ack(self, tcb: Tcb, acked: int, now_ns: int) -> None:
-        room = tcb.ssthresh - tcb.cwnd
-        if room > 0:
-            # Deviation: slow start counts all bytes of an ACK, not at most 2 MSS of them,
-            # because receivers join segments and send one ACK for many; current Linux does the
-            # same. [RFC 5681 3.1 (2)] [RFC 3465 2.3]
-            if acked <= room:
-                tcb.cwnd += acked
+        if tcb.cwnd < tcb.ssthresh:
+            acked = slow_start(tcb, acked)
+            if not acked:
                 return
-            tcb.cwnd += room
-            acked -= room
         # One segment per window of acknowledged bytes. [RFC 3465 2.1]
         credit = tcb.cwnd_credit + acked
         if credit >= tcb.cwnd:
             credit -= tcb.cwnd
             tcb.cwnd += tcb.mss
         tcb.cwnd_credit = min(credit, tcb.cwnd)
+
+
+def slow_start(tcb: Tcb, acked: int) -> int:
+    """Grow cwnd towards ssthresh; returns the acknowledged bytes that are left over."""
+    room = tcb.ssthresh - tcb.cwnd
+    if room <= 0:
+        return acked
+    # Deviation: slow start counts all bytes of an ACK, not at most 2 MSS of them,
+    # because receivers join segments and send one ACK for many; current Linux does the
+    # same. [RFC 5681 3.1 (2)] [RFC 3465 2.3]
+    if acked <= room:
+        tcb.cwnd += acked
+        return 0
+    tcb.cwnd += room
+    return acked - room

@@ -1,0 +1,127 @@
+"""CUBIC: the window is a cubic function of the time since the last loss. [RFC 9438]
+
+Integers only: time in microseconds, windows in bytes, so that every machine computes the same.
+``C`` is 0.4 segments a second cubed, beta 0.7; the names are the RFC's.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from leulo.state import State as Saved
+from leulo.state import load_fields, save_fields
+from leulo.tcp.congestion.base import CongestionControl
+from leulo.tcp.congestion.reno import slow_start
+
+if TYPE_CHECKING:
+    from leulo.tcp.tcb import Tcb
+
+_NS_PER_US: Final = 1_000
+# mss * C * t^3 with t in microseconds is mss * 4 * t^3 / 10^19
+_CUBE_NUM: Final = 4
+_CUBE_DEN: Final = 10**19
+_BETA_NUM: Final = 7
+_BETA_DEN: Final = 10
+# alpha that makes the estimate as fast as Reno: 3 (1 - beta) / (1 + beta) [RFC 9438 4.3]
+_ALPHA_NUM: Final = 9
+_ALPHA_DEN: Final = 17
+_FIELDS: Final = (
+    "w_max", "cwnd_prior", "w_est", "w_est_credit", "k_us", "epoch_ns", "limited_at_ns",
+)  # fmt: skip
+
+
+class Cubic(CongestionControl):
+    """One object for each connection."""
+
+    name: str = "cubic"
+
+    def __init__(self) -> None:
+        self.w_max: int = 0  # the window before the last reduction, bytes; 0: none yet
+        self.cwnd_prior: int = 0  # cwnd when ssthresh was set last
+        self.w_est: int = 0  # what Reno would have, bytes
+        self.w_est_credit: int = 0  # acknowledged bytes times alpha not yet turned into w_est
+        self.k_us: int = 0  # time from the epoch to w_max
+        self.epoch_ns: int = 0  # when this congestion avoidance began; 0: not yet
+        self.limited_at_ns: int = 0  # the last time the window was what limited us
+
+    def on_ack(self, tcb: Tcb, acked: int, now_ns: int) -> None:
+        acked = slow_start(tcb, acked)
+        if not acked:
+            return
+        mss = tcb.mss
+        if not self.epoch_ns:
+            self._begin_epoch(tcb, now_ns)
+        elif now_ns - self.limited_at_ns > tcb.rto_ns:
+            # Time in which the application sent little must not let the window grow.
+            self.epoch_ns += now_ns - self.limited_at_ns  # [RFC 9438 5.8]
+        self.limited_at_ns = now_ns
+        cwnd = tcb.cwnd
+        # What Reno would do, which is the least we do. [RFC 9438 4.3]
+        if self.w_est >= self.cwnd_prior:
+            credit = self.w_est_credit + acked * _ALPHA_DEN
+        else:
+            credit = self.w_est_credit + acked * _ALPHA_NUM
+        step = cwnd * _ALPHA_DEN
+        self.w_est += credit // step * mss
+        self.w_est_credit = credit % step
+        elapsed_us = (now_ns - self.epoch_ns) // _NS_PER_US
+        if self._window(mss, elapsed_us) < self.w_est:
+            tcb.cwnd = max(cwnd, self.w_est)
+            tcb.cwnd_credit = 0
+            return
+        # Where the curve is one round trip from now; at most half as much again. [RFC 9438 4.2]
+        target = self._window(mss, elapsed_us + tcb.srtt_ns // _NS_PER_US)
+        target = min(max(target, cwnd), cwnd + (cwnd >> 1))
+        credit = tcb.cwnd_credit + (target - cwnd) * acked
+        tcb.cwnd = cwnd + credit // cwnd
+        tcb.cwnd_credit = credit % cwnd
+
+    def on_loss(self, tcb: Tcb, in_flight: int, now_ns: int) -> None:
+        """Fast convergence [RFC 9438 4.7], multiplicative decrease [RFC 9438 4.6]."""
+        cwnd = tcb.cwnd
+        if cwnd < self.w_max:
+            self.w_max = cwnd * (_BETA_DEN + _BETA_NUM) // (2 * _BETA_DEN)
+        else:
+            self.w_max = cwnd
+        self.cwnd_prior = cwnd
+        self.epoch_ns = 0
+        tcb.ssthresh = max(in_flight * _BETA_NUM // _BETA_DEN, 2 * tcb.mss)
+
+    def on_timeout(self, tcb: Tcb, in_flight: int, now_ns: int) -> None:
+        """As a loss; the curve begins anew after slow start. [RFC 9438 4.8]"""
+        self.on_loss(tcb, in_flight, now_ns)
+
+    def _begin_epoch(self, tcb: Tcb, now_ns: int) -> None:
+        cwnd = tcb.cwnd
+        self.epoch_ns = now_ns
+        self.w_est = cwnd
+        self.w_est_credit = 0
+        tcb.cwnd_credit = 0
+        if self.w_max <= cwnd:  # no loss yet, or slow start has passed the last one
+            self.w_max = cwnd
+            self.k_us = 0
+        else:
+            self.k_us = cube_root((self.w_max - cwnd) * _CUBE_DEN // (_CUBE_NUM * tcb.mss))
+
+    def _window(self, mss: int, elapsed_us: int) -> int:
+        """W_cubic(t) in bytes. [RFC 9438 4.2 figure 1]"""
+        t = elapsed_us - self.k_us
+        return self.w_max + mss * _CUBE_NUM * t * t * t // _CUBE_DEN
+
+    def save(self) -> Saved:
+        return {"name": self.name, **save_fields(self, 1, _FIELDS)}
+
+    def load(self, state: Saved) -> None:
+        load_fields(self, 1, _FIELDS, state)
+
+
+def cube_root(value: int) -> int:
+    """The largest integer whose cube is at most ``value`` (0 or more), by Newton's method."""
+    if value <= 0:
+        return 0
+    root = 1 << -(-value.bit_length() // 3)  # not below the answer
+    while True:
+        better = (2 * root + value // (root * root)) // 3
+        if better >= root:
+            return root
+        root = better

@@ -1,0 +1,107 @@
+"""Protects: CUBIC's curve, its Reno-friendly floor and its reductions, in integers. [RFC 9438]"""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from leulo.tcp.congestion import make
+from leulo.tcp.congestion.cubic import Cubic, cube_root
+from leulo.units import NS_PER_MS, NS_PER_S
+
+MSS = 1448
+
+
+def connection(segments: int, rtt_ms: int = 100) -> Any:
+    """What CUBIC reads and writes of a connection."""
+    return SimpleNamespace(
+        cwnd=segments * MSS, ssthresh=1 << 40, cwnd_credit=0, mss=MSS,
+        srtt_ns=rtt_ms * NS_PER_MS, rto_ns=NS_PER_S,
+    )  # fmt: skip
+
+
+def run(cubic: Cubic, tcb: Any, seconds: float, begin_ns: int = NS_PER_S) -> int:
+    """Acknowledge one window every round trip; returns the time at the end."""
+    now = begin_ns
+    end = begin_ns + int(seconds * NS_PER_S)
+    while now < end:
+        for _ in range(max(1, tcb.cwnd // (2 * MSS))):
+            cubic.on_ack(tcb, 2 * MSS, now)
+        now += tcb.srtt_ns
+    return now
+
+
+@given(st.integers(0, 1 << 200))
+def test_cube_root_is_exact(value: int) -> None:
+    root = cube_root(value)
+    assert root**3 <= value < (root + 1) ** 3
+
+
+def test_every_connection_has_its_own_state() -> None:
+    first, second = make("cubic"), make("cubic")
+    assert isinstance(first, Cubic) and first is not second
+    assert make("reno") is make("reno")
+    assert make("nonsense") is None
+
+
+def test_loss_reduces_to_seven_tenths() -> None:
+    cubic, tcb = Cubic(), connection(100)
+    cubic.on_loss(tcb, 100 * MSS, NS_PER_S)
+    assert tcb.ssthresh == 70 * MSS
+    assert cubic.w_max == 100 * MSS
+
+
+def test_a_second_loss_below_the_last_maximum_releases_bandwidth() -> None:
+    cubic, tcb = Cubic(), connection(100)
+    cubic.on_loss(tcb, 100 * MSS, NS_PER_S)
+    tcb.cwnd = 80 * MSS
+    cubic.on_loss(tcb, 80 * MSS, 2 * NS_PER_S)
+    assert cubic.w_max == 68 * MSS  # 80 * (1 + 0.7) / 2 [RFC 9438 4.7]
+
+
+def test_the_window_is_back_at_its_maximum_after_k_seconds() -> None:
+    cubic, tcb = Cubic(), connection(1000)
+    cubic.on_loss(tcb, 1000 * MSS, NS_PER_S)
+    tcb.cwnd = tcb.ssthresh
+    # K = cbrt(300 / 0.4) = 9.09 s
+    run(cubic, tcb, 9.1)
+    assert abs(cubic.k_us - 9_085_603) < 1000
+    assert 0.98 <= tcb.cwnd / (1000 * MSS) <= 1.02
+    # Concave before, convex after: eight seconds past K it is 0.4 * 8^3 = 205 segments more.
+    run(cubic, tcb, 8.0, begin_ns=cubic.epoch_ns + 9_085_603_000)
+    assert 1.17 <= tcb.cwnd / (1000 * MSS) <= 1.24
+
+
+def test_on_a_short_path_it_grows_as_reno_does() -> None:
+    cubic, tcb = Cubic(), connection(20, rtt_ms=10)
+    cubic.on_loss(tcb, 20 * MSS, NS_PER_S)
+    tcb.cwnd = tcb.ssthresh
+    began = tcb.cwnd
+    run(cubic, tcb, 1.0)  # 100 round trips: 9/17 segment each, then a segment each
+    grown = (tcb.cwnd - began) / MSS
+    assert 55 <= grown <= 110
+
+
+def test_an_idle_application_does_not_let_the_window_jump() -> None:
+    cubic, tcb = Cubic(), connection(100)
+    cubic.on_loss(tcb, 100 * MSS, NS_PER_S)
+    tcb.cwnd = tcb.ssthresh
+    end = run(cubic, tcb, 1.0)
+    before = tcb.cwnd
+    cubic.on_ack(tcb, 2 * MSS, end + 60 * NS_PER_S)
+    assert tcb.cwnd <= before + MSS
+
+
+def test_saved_state_goes_on_the_same() -> None:
+    cubic, tcb = Cubic(), connection(200)
+    cubic.on_loss(tcb, 200 * MSS, NS_PER_S)
+    tcb.cwnd = tcb.ssthresh
+    end = run(cubic, tcb, 2.0)
+    other, twin = Cubic(), SimpleNamespace(**vars(tcb))
+    other.load(cubic.save())
+    run(cubic, tcb, 2.0, end)
+    run(other, twin, 2.0, end)
+    assert twin.cwnd == tcb.cwnd
