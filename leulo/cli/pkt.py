@@ -39,6 +39,14 @@ _MAX_BYTES: Final = 1 << 21
     show_default=True,
     help="Whose defaults the engine has; auto looks at the script's sysctls.",
 )
+@click.option(
+    "-D",
+    "--define",
+    "definitions",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="Replace a word of the scripts, as packetdrill's -D.",
+)
 @click.option("--junit", metavar="FILE", help="Write a JUnit report ('-': standard output).")
 @click.option("--json", "json_file", metavar="FILE", help="Write results as JSON ('-' likewise).")
 @click.option("--quiet", "-q", is_flag=True, help="Show the last line only.")
@@ -46,6 +54,7 @@ def command(
     paths: tuple[str, ...],
     is_strict: bool,
     preset: str,
+    definitions: tuple[str, ...],
     junit: str | None,
     json_file: str | None,
     quiet: bool,
@@ -59,7 +68,11 @@ def command(
     from leulo.pkt.report import Result, as_json, as_junit, summary, text_of
     from leulo.pkt.runner import Mode, Outcome, Status, run_text
 
-    mode = Mode(is_relaxed=not is_strict, preset=preset)
+    for definition in definitions:
+        if not definition.partition("=")[0].isidentifier():
+            raise ConfigError(f"-D {definition}: write NAME=VALUE")
+    pairs = tuple((name, value) for name, _, value in (d.partition("=") for d in definitions))
+    mode = Mode(is_relaxed=not is_strict, preset=preset, definitions=pairs)
     # A report on standard output keeps it for itself.
     stream = sys.stderr if "-" in (junit, json_file) else sys.stdout
     results: list[Result] = []

@@ -77,7 +77,5 @@ _GROUPS: Final = {
 CONSTANTS: Final[dict[str, int]] = {
     name: value for group in _GROUPS.values() for name, value in group.items()
 }
-    name: value for group in _GROUPS.values() for name, value in group.items()
-}
 CONSTANTS.update(ERRNO)
 ERRNO_NAMES: Final = {value: name for name, value in reversed(list(ERRNO.items()))}

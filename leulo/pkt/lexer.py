@@ -8,6 +8,7 @@ by blanks first, so positions and line numbers stay those of the file.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 MAX_SCRIPT_CHARS: Final = 1 << 20
@@ -39,6 +40,45 @@ class Refused(Exception):
         super().__init__(f"line {line}: {what}")
         self.line: int = line
         self.what: str = what
+
+
+_CONDITIONAL = re.compile(r"^[ \t]*#[ \t]*(ifdef|ifndef|else|endif)\b[ \t]*(\w*).*$")
+
+
+def without_conditionals(text: str, symbols: Iterable[str]) -> str:
+    """``text`` without the lines that ``#ifdef`` and its kin leave out. Raises ScriptError."""
+    if "#" not in text or "#if" not in text:
+        return text
+    defined = list(symbols)
+    kept: list[str] = []
+    nesting: list[tuple[bool, bool]] = []  # does the text around count, does this part
+    for number, line in enumerate(text.split("\n"), 1):
+        match = _CONDITIONAL.match(line)
+        if match is None:
+            kept.append(line if not nesting or all(nesting[-1]) else "")
+            continue
+        kept.append("")
+        word = match[1]
+        if word in ("ifdef", "ifndef"):
+            around = not nesting or all(nesting[-1])
+            nesting.append((around, (match[2] in defined) == (word == "ifdef")))
+        elif not nesting:
+            raise ScriptError(number, f"#{word} without #ifdef")
+        elif word == "else":
+            nesting[-1] = (nesting[-1][0], not nesting[-1][1])
+        else:
+            nesting.pop()
+    if nesting:
+        raise ScriptError(text.count("\n") + 1, "#ifdef without #endif")
+    return "\n".join(kept)
+
+
+def with_definitions(text: str, definitions: Mapping[str, str]) -> str:
+    """``text`` with every word that is defined replaced by its definition."""
+    if not definitions:
+        return text
+    words = "|".join(re.escape(word) for word in sorted(definitions, key=len, reverse=True))
+    return re.sub(rf"(?<![\w.]){'(?:' + words + ')'}\b", lambda m: definitions[m[0]], text)
 
 
 def without_comments(text: str) -> str:

@@ -11,7 +11,7 @@ from leulo.pkt.lexer import Refused, ScriptError
 
 _IGNORED: Final = {
     "verbose", "dry_run", "persistent_tun_dev", "non_fatal", "speed", "v", "send_omit_free",
-    "tolerance_percent", "netmask_ip", "code_command", "code_format", "code_sockopt",
+    "tolerance_percent", "netmask_ip", "mss", "code_command", "code_format", "code_sockopt",
     "wire_client_dev", "wire_server_dev", "local_linklocal_ip", "gateway_linklocal_ip",
 }  # fmt: skip
 _US: Final = 1_000
@@ -34,7 +34,6 @@ class Options:
     tolerance_ns: int = 4_000 * _US
     tick_ns: int = 0  # of timestamps, 0: their values are not compared
     commands: list[str] = field(default_factory=list)  # --init_scripts
-    definitions: dict[str, str] = field(default_factory=dict)
 
 
 def read_options(pairs: list[tuple[str, str]]) -> Options:
@@ -83,9 +82,8 @@ def _read(options: Options, name: str, value: str) -> None:
     elif name in ("init_scripts", "init_script"):
         options.commands += [part for part in value.split(",") if part]
     elif name in ("define", "D"):
-        symbol, equals, text = value.partition("=")
+        symbol, equals, _ = value.partition("=")
         if not equals or not _NAME.match(symbol):
             raise ValueError("write NAME=value")
-        options.definitions[symbol] = text
     elif name not in _IGNORED:
         raise Refused(1, f"the option --{name}")

@@ -8,10 +8,18 @@ Packet lines are read by `packet_lines`, expressions by `expressions`.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 from leulo.pkt.expressions import parse_arguments, parse_expression
-from leulo.pkt.lexer import MAX_SCRIPT_CHARS, Scanner, ScriptError, without_comments
+from leulo.pkt.lexer import (
+    MAX_SCRIPT_CHARS,
+    Scanner,
+    ScriptError,
+    with_definitions,
+    without_comments,
+    without_conditionals,
+)
 from leulo.pkt.packet_lines import parse_packet
 from leulo.pkt.syntax import Action, Call, Code, Command, Event, Script, Time, When
 
@@ -34,12 +42,27 @@ _MAX_TIME_NS: Final = 10**17
 _MAX_EVENTS: Final = 50_000
 
 
-def parse(text: str) -> Script:
-    """The script, or ScriptError with the line, or Refused for what only this runner lacks."""
+def parse(
+    text: str, symbols: Iterable[str] = (), definitions: Mapping[str, str] | None = None
+) -> Script:
+    """The script, or ScriptError with the line, or Refused for what only this runner lacks.
+
+    ``symbols`` are what ``#ifdef`` finds; ``definitions`` replace words, as do the script's own
+    ``--define`` lines.
+    """
     if len(text) > MAX_SCRIPT_CHARS:
         raise ScriptError(1, f"the script is longer than {MAX_SCRIPT_CHARS} characters")
-    scanner = Scanner(without_comments(text))
+    scanner = Scanner(without_comments(without_conditionals(text, symbols)))
     options = _options(scanner)
+    known = dict(definitions or {})
+    for name, value in options:
+        symbol, equals, replacement = value.partition("=")
+        if name in ("define", "D") and equals:
+            known[symbol] = replacement
+    if known:
+        # Options stay as they are; the lines keep their numbers.
+        rest = with_definitions(scanner.text[scanner.at :], known)
+        scanner = Scanner("\n" * (scanner.line - 1) + rest)
     events: list[Event] = []
     while not scanner.is_at_end:
         if len(events) >= _MAX_EVENTS:

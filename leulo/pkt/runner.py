@@ -81,6 +81,23 @@ class Mode:
 
     is_relaxed: bool = False
     preset: str = AUTO
+    definitions: tuple[tuple[str, str], ...] = ()  # of words, as -D gives them
+
+    def preset_for(self, text: str) -> str:
+        """The preset's name for this script."""
+        if self.preset != AUTO:
+            return self.preset
+        return "freebsd" if looks_like_bsd(text) and "freebsd" in PRESETS else "linux"
+
+
+# What #ifdef finds with each preset.
+_SYMBOLS: Final = {
+    "linux": ("Linux", "linux", "STANDARD"),
+    "freebsd": ("FreeBSD", "__FreeBSD__"),
+    "rfc": ("STANDARD",),
+}
+# What suites give on the command line.
+_DEFINITIONS: Final = {"CMSG_LEVEL_IP": "SOL_IP", "CMSG_TYPE_RECVERR": "IP_RECVERR"}
 
 
 class Mismatch(Exception):
@@ -98,8 +115,10 @@ def run_text(text: str, mode: Mode | None = None) -> Outcome:
     mode = mode or Mode()
     run: Run | None = None
     try:
-        script = parse(text)
-        run = Run(script, read_options(script.options), mode)
+        preset = mode.preset_for(text)
+        definitions = {**_DEFINITIONS, **dict(mode.definitions)}
+        script = parse(text, _SYMBOLS.get(preset, ()), definitions)
+        run = Run(script, read_options(script.options), mode.is_relaxed, PRESETS[preset])
         run.play()
         return Outcome(Status.PASSED, duration_ns=run.elapsed_ns)
     except Mismatch as mismatch:
@@ -126,10 +145,11 @@ def run_text(text: str, mode: Mode | None = None) -> Outcome:
 class Run:
     """One script under way; it is the `Surroundings` of its calls."""
 
-    def __init__(self, script: Script, options: Options, mode: Mode) -> None:
+    def __init__(self, script: Script, options: Options, is_relaxed: bool, base: Config) -> None:
         self.script: Script = script
         self.options: Options = options
-        self.mode: Mode = mode
+        self.is_relaxed: bool = is_relaxed
+        self.base: Config = base
         self.local: bytes = options.local
         self.peer: bytes = options.peer
         self.bind_port: int = options.bind_port
@@ -149,14 +169,6 @@ class Run:
         self._anchor_ns: int = START_NS  # what relative times count from
         if options.is_ipv6 and not _has_ipv6():
             raise Refused(1, "IPv6")
-        self.base: Config = self._preset()
-
-    def _preset(self) -> Config:
-        name = self.mode.preset
-        if name == AUTO:
-            commands = [e.action.text for e in self.script.events if isinstance(e.action, Command)]
-            name = "freebsd" if looks_like_bsd(commands) and "freebsd" in PRESETS else "linux"
-        return PRESETS[name]
 
     # ------------------------------------------------------------ surroundings of calls
 
@@ -315,7 +327,7 @@ class Run:
         time = event.time
         base_ns = self.now_ns
         tolerance_ns = self.options.tolerance_ns
-        if self.mode.is_relaxed:
+        if self.is_relaxed:
             tolerance_ns = max(tolerance_ns, _RELAXED_TOLERANCE_NS)
         earliest_ns: int | None = None
         latest_ns: int | None = None
@@ -334,7 +346,7 @@ class Run:
             seen = self._whole(seen, line, connection, latest_ns)
         self._note(describe(seen, connection))
         tick_ns = self.options.tick_ns
-        difference = differs(line, seen, connection, self.mode.is_relaxed, tick_ns)
+        difference = differs(line, seen, connection, self.is_relaxed, tick_ns)
         if difference is not None:
             actual = f"{describe(seen, connection)}  [differs: {difference}]"
             raise Mismatch(event.line, line.text, actual)
@@ -389,7 +401,7 @@ class Run:
         """Consecutive segments as one, while the line's data goes on behind the first."""
         if not seen.length or seen.length >= line.length or seen.flags & (SYN | FIN):
             return seen
-        if not self.mode.is_relaxed and line.length <= self._segment_bytes(connection):
+        if not self.is_relaxed and line.length <= self._segment_bytes(connection):
             return seen  # fits into one segment: it has to be one
         whole = replace(seen)  # to be added to
         while whole.length < line.length:
@@ -488,7 +500,7 @@ class Run:
         else:
             expected_ns = START_NS + end_ns
         tolerance_ns = self.options.tolerance_ns
-        if self.mode.is_relaxed:
+        if self.is_relaxed:
             tolerance_ns = max(tolerance_ns, _RELAXED_TOLERANCE_NS)
         if abs(self.now_ns - expected_ns) > tolerance_ns:
             raise Mismatch(running.line, f"{call.text} returning at {_seconds(expected_ns)}",

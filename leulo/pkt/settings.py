@@ -284,8 +284,10 @@ class Setup:
             for word in words[1:]:
                 if not word.startswith("-"):
                     self._assignment(word, line)
-        elif words[:2] == ["ip", "tcp_metrics"] or program == "tc" or program == "ethtool":
+        elif words[:2] == ["ip", "tcp_metrics"] or program in ("tc", "ethtool"):
             return
+        elif words == ["nstat"]:
+            return  # begins to count; what looks at the counts is refused
         elif words[:4] == ["ip", "link", "set", "dev"] and "mtu" in words:
             self.mtu = self._mtu(words, line)
         else:
@@ -331,6 +333,6 @@ class Setup:
         self.changes.update(changes)
 
 
-def looks_like_bsd(commands: list[str]) -> bool:
-    """Do the commands set a BSD's variables?"""
-    return any("net.inet." in text or "kern.ipc." in text for text in commands)
+def looks_like_bsd(text: str) -> bool:
+    """Does the script set a BSD's variables?"""
+    return "net.inet." in text or "kern.ipc." in text
