@@ -166,8 +166,9 @@ class Stack:
                 )
             elif is_inside or self._is_for_us(frame):
                 stranger_arrives(
-                    self.engine, key, frame, end, seq, ack, control, window, is_inside, now_ns
-                )
+                    self.engine, key, frame[16:22] + frame[10:16] + _TYPE_IPV4,
+                    frame, end, seq, ack, control, window, is_inside, now_ns,
+                )  # fmt: skip
 
     def _is_for_us(self, frame: bytes) -> bool:
         """May a segment that opens or refuses something be answered? [RFC 1122 4.2.3.10]"""

@@ -7,9 +7,10 @@ three need no connection and are built whole here. [RFC 9293 3.10.7.1, 3.10.7.2,
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from leulo.tcp import header
+from leulo.tcp.addresses import ends_of
 from leulo.tcp.header import ACK, FIN, RST, SYN, TCP_AT
 from leulo.tcp.input import segment_arrives
 from leulo.tcp.listen import HalfOpen
@@ -20,12 +21,11 @@ from leulo.tcp.time_wait import TimeWait
 if TYPE_CHECKING:
     from leulo.tcp.engine import Engine
 
-_ETHERTYPE_IPV4: Final = b"\x08\x00"
-
 
 def stranger_arrives(
     engine: Engine,
     key: bytes,
+    link_header: bytes,
     frame: bytes,
     end: int,
     seq: int,
@@ -35,18 +35,18 @@ def stranger_arrives(
     is_loopback: bool,
     now_ns: int,
 ) -> None:
-    """A valid segment whose key no connection has. The header's length has been checked."""
+    """A valid segment whose key no connection has. The header's length has been checked;
+    ``link_header`` leads back to its sender."""
     start = TCP_AT + (control >> 12) * 4
     options = parse(frame, TCP_AT + 20, start)
     length = end - start
-    link_header = frame[16:22] + frame[10:16] + _ETHERTYPE_IPV4
     half = engine.half_open.get(key)
     if half is not None:
         _for_half_open(engine, half, frame, end, length, seq, ack, control, window, options, now_ns)
         return
     iss_after: int | None = None
     record = engine.time_wait.get(key)
-    listener = engine.find_listener(key[4:8], key[10] << 8 | key[11])
+    listener = engine.find_listener(*ends_of(key)[:2])
     if record is not None:
         if (
             control & (SYN | ACK | RST) != SYN
@@ -119,10 +119,16 @@ def _answer(
     options: bytes,
     is_loopback: bool,
 ) -> None:
-    addresses = (key[4:8], key[10] << 8 | key[11], key[:4], key[8] << 8 | key[9])
     engine.reply(
         header.plain(
-            link_header, addresses, seq, ack, flags, window, options, engine.has_checksum_offload
+            link_header,
+            ends_of(key),
+            seq,
+            ack,
+            flags,
+            window,
+            options,
+            engine.has_checksum_offload,
         ),
         is_loopback,
     )
@@ -236,6 +242,6 @@ def _for_time_wait(
     if record.has_timestamps:
         text = emit_timestamps((engine.now_ms + record.ts_offset) & MASK, record.ts_recent)
     _answer(
-        engine, record.key[:12], record.link_header, record.snd_nxt, record.rcv_nxt, ACK,
+        engine, record.key, record.link_header, record.snd_nxt, record.rcv_nxt, ACK,
         record.window, text, is_loopback,
     )  # fmt: skip

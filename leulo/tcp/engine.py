@@ -12,6 +12,7 @@ from typing import Protocol
 
 from leulo.tcp import congestion, header
 from leulo.tcp.account import Account, Lent
+from leulo.tcp.addresses import ANY, ANY_4, ANY_6
 from leulo.tcp.challenge import ChallengeLimit
 from leulo.tcp.config import Config
 from leulo.tcp.congestion.base import CongestionControl
@@ -41,7 +42,6 @@ from leulo.units import NS_PER_MS, NS_PER_S
 
 _MAX_REPLIES = 4096  # answers without a connection that wait for drain
 _TIME_WAIT_REUSE_NS = NS_PER_S  # the timestamp clock has surely moved on [RFC 6191 2]
-_WILDCARD = bytes(4)
 
 
 class Network(Protocol):
@@ -80,7 +80,8 @@ class Engine:
         self.config: Config = config
         self.mtu: int = mtu
         self.has_checksum_offload: bool = has_checksum_offload
-        self.tso_bytes: int = max(0, min(tso_bytes, 0xFFFF) - 60)
+        # Less than the headers of either family, which a super-segment has to leave room for.
+        self.tso_bytes: int = max(0, min(tso_bytes, 0xFFFF) - 80)
         self.random_bits: Callable[[int], int] = random_bits
         self.network: Network = network
         self.accepts_any: bool = accepts_any  # every address, and every port by one listener
@@ -241,8 +242,9 @@ class Engine:
         where = port.to_bytes(2, "big")
         return (
             listeners.get(address + where)
-            or listeners.get(_WILDCARD + where)
-            or listeners.get(_WILDCARD + b"\x00\x00")
+            or listeners.get((ANY_4 if len(address) == 4 else ANY_6) + where)
+            or listeners.get(ANY + where)
+            or listeners.get(ANY_4 + b"\x00\x00")
         )
 
     def may_use(self, key: bytes) -> bool:

@@ -16,21 +16,23 @@ if TYPE_CHECKING:
     from leulo.tcp.engine import Engine
 
 _TIMESTAMP_BYTES: Final = 12
+_KEY_6_BYTES: Final = 36  # of a connection over IPv6, at least
 _FALLBACK_RTO_NS: Final = 3 * NS_PER_S  # [RFC 6298 5.7]
 _SMALLEST_MSS: Final = 24  # left for payload whatever the options take
 
 
-def own_mss(engine: Engine, settings: Settings) -> int:
-    """What we announce: the largest segment, without options, that we can receive.
+def own_mss(engine: Engine, settings: Settings, key: bytes) -> int:
+    """What we announce: the largest segment, without options, that we can receive over the key's
+    family.
     [RFC 9293 3.7.1] [RFC 6691 2]"""
-    mss = engine.mtu - 40
+    mss = engine.mtu - (40 if len(key) < _KEY_6_BYTES else 60)
     return min(mss, settings.max_segment) if settings.max_segment else mss
 
 
 def negotiate(tcb: Tcb, peer_mss: int) -> None:
     """Fix the payload of a full segment and the initial window. [RFC 9293 3.7.1] [RFC 6928 2]"""
     engine = tcb.engine
-    mss = min(peer_mss, own_mss(engine, tcb.settings))
+    mss = min(peer_mss, own_mss(engine, tcb.settings, tcb.key))
     if tcb.has_timestamps:
         mss -= _TIMESTAMP_BYTES
     tcb.mss = max(mss, _SMALLEST_MSS)

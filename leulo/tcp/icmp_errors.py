@@ -33,6 +33,8 @@ _ERRORS: Final = {
 }
 _LEAST_MTU: Final = 576  # smaller reports are ignored: an attacker's way to tiny segments
 
+_LEAST_MTU_6: Final = 1280  # of every link that carries IPv6 [RFC 8200 5]
+
 
 def error_of_icmp(code: int) -> int:
     """The errno of an ICMP "destination unreachable" with this code."""
@@ -57,9 +59,10 @@ def icmp_error_arrives(
     if not tcb.snd_una <= unwrap(tcb.snd_una, sequence) < tcb.snd_max:
         return "icmp_sequence"
     if is_too_big:
-        if mtu < _LEAST_MTU:
+        is_v6 = len(local[0]) == 16
+        if mtu < (_LEAST_MTU_6 if is_v6 else _LEAST_MTU):
             return "icmp_mtu"
-        headers = 52 if tcb.has_timestamps else 40
+        headers = (52 if tcb.has_timestamps else 40) + (20 if is_v6 else 0)
         if tcb.mss and mtu - headers < tcb.mss:
             # The path is narrower: smaller segments, and what did not fit goes again.
             # [RFC 1191 6]

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 from leulo.state import State as Saved
 from leulo.state import load_fields, save_fields
 from leulo.tcp import handshake, header
+from leulo.tcp.addresses import ends_of
 from leulo.tcp.options import Options, emit_syn
 from leulo.tcp.seq import MASK, lt
 from leulo.tcp.settings import Settings
@@ -87,7 +88,8 @@ class HalfOpen(Timed):
 
 
 class Listener:
-    """A listening socket's queues. ``address`` is empty if it takes every local address."""
+    """A listening socket's queues. ``address`` is one of ours, or stands for every one: see
+    `leulo.tcp.addresses`."""
 
     __slots__ = ("accept_queue", "address", "backlog", "cookies_ns", "engine", "half_open", "port",
                  "screen", "settings", "socket")  # fmt: skip
@@ -191,7 +193,7 @@ class Listener:
             engine = self.engine
             engine.counts["tcp_refused"] += 1
             frame = header.plain(
-                half.link_header, _addresses(half.key), 0, half.irs + 1,
+                half.link_header, ends_of(half.key), 0, half.irs + 1,
                 header.RST | header.ACK, 0, b"", engine.has_checksum_offload,
             )  # fmt: skip
             engine.reply(frame, half.is_loopback)
@@ -298,11 +300,9 @@ class Listener:
     def _connect(self, half: HalfOpen, window: int, tsecr: int, now_ns: int) -> Tcb:
         engine = self.engine
         key = half.key
-        local = key[4:8]
-        peer = key[:4]
+        local, local_port, peer, peer_port = ends_of(key)
         tcb = Tcb(
-            engine, engine.new_serial(), key, local, key[10] << 8 | key[11],
-            peer, key[8] << 8 | key[9], self.settings,
+            engine, engine.new_serial(), key, local, local_port, peer, peer_port, self.settings,
         )  # fmt: skip
         tcb.is_loopback = half.is_loopback
         tcb.link_header = half.link_header
@@ -350,13 +350,16 @@ class Listener:
         engine.reply(
             header.plain(
                 half.link_header,
-                _addresses(half.key),
+                ends_of(half.key),
                 half.iss,
                 half.irs + 1,
                 header.SYN | header.ACK,
                 min(limit, 0xFFFF),
                 emit_syn(
-                    handshake.own_mss(engine, self.settings), wscale, half.has_sack, timestamps
+                    handshake.own_mss(engine, self.settings, half.key),
+                    wscale,
+                    half.has_sack,
+                    timestamps,
                 ),
                 engine.has_checksum_offload,
             ),
@@ -388,8 +391,3 @@ class Listener:
         if low > tsval:
             low -= 0x40
         return low & MASK
-
-
-def _addresses(key: bytes) -> tuple[bytes, int, bytes, int]:
-    """Our address and port, then the peer's."""
-    return key[4:8], key[10] << 8 | key[11], key[:4], key[8] << 8 | key[9]

@@ -382,7 +382,7 @@ def _emit_syn(tcb: Tcb, now_ns: int, out: list[Frame]) -> None:
             tcb.rcv_nxt if is_answer else 0,
             control,
             window,
-            emit_syn(own_mss(engine, tcb.settings), wscale, has_sack, timestamps),
+            emit_syn(own_mss(engine, tcb.settings, tcb.key), wscale, has_sack, timestamps),
             engine.has_checksum_offload,
         ),
     )

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from leulo.tcp.addresses import overlap
+
 if TYPE_CHECKING:
     from leulo.tcp.engine import Engine
     from leulo.tcp.socket import TcpSocket
 
 _TABLE: Final = 64  # counters of the double hash
 _MAX_HASHES: Final = 256
-_WILDCARD: Final = bytes(4)
 
 
 class Ports:
@@ -54,7 +55,7 @@ class Ports:
         """May a socket be bound? Two may share a port if both allow reuse and neither listens,
         or if they have different addresses; a connection or its TIME_WAIT counts too."""
         for other in self._bound.get(port, ()):
-            if _overlap(address, other.bound_address) and not (
+            if overlap(address, other.bound_address) and not (
                 is_reused and other.settings.is_address_reused and other.listener is None
             ):
                 return False
@@ -62,13 +63,13 @@ class Ports:
         for tcb in engine.connections.values():
             if (
                 tcb.local_port == port
-                and _overlap(address, tcb.local)
+                and overlap(address, tcb.local)
                 and not (is_reused and tcb.settings.is_address_reused)
             ):
                 return False
         return not any(
             record.local_port == port
-            and _overlap(address, record.key[4:8])
+            and overlap(address, record.local)
             and not (is_reused and record.is_address_reused)
             for record in engine.time_wait.values()
         )
@@ -78,7 +79,7 @@ class Ports:
         return any(
             other is not socket
             and other.listener is not None
-            and _overlap(socket.bound_address, other.bound_address)
+            and overlap(socket.bound_address, other.bound_address)
             for other in self._bound.get(socket.bound_port, ())
         )
 
@@ -130,7 +131,3 @@ class Ports:
 
     def __len__(self) -> int:
         return len(self._bound)
-
-
-def _overlap(a: bytes, b: bytes) -> bool:
-    return a in (b, b"", _WILDCARD) or b in (b"", _WILDCARD)

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
 _VERSION: Final = 1
 _SOCKET_FIELDS: Final = (
-    "serial", "bound_address", "bound_port", "error", "is_connecting", "is_read_shut",
+    "serial", "family", "is_v6only", "bound_address", "bound_port", "error", "is_connecting",
+    "is_read_shut",
     "is_write_shut", "is_ready",
 )  # fmt: skip
 
@@ -133,7 +134,7 @@ def _save_socket(socket: TcpSocket) -> Saved:
 
 
 def _load_socket(engine: Engine, state: Saved, tcbs: dict[int, Tcb]) -> TcpSocket:
-    socket = TcpSocket(engine, 0, Settings.loaded(state["settings"]))
+    socket = TcpSocket(engine, 0, Settings.loaded(state["settings"]), state["family"])
     load_fields(socket, _VERSION, _SOCKET_FIELDS, state)
     if socket.bound_port:
         engine.ports.take_back(socket)

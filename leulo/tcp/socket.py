@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Final
 
 from leulo.tcp import handshake, sockopt
 from leulo.tcp.account import Lent
+from leulo.tcp.addresses import ANY, ANY_4, ANY_6, inside, shown
 from leulo.tcp.errno import (
+    AF_INET,
     EADDRINUSE,
     EADDRNOTAVAIL,
     EAFNOSUPPORT,
@@ -58,27 +60,32 @@ from leulo.tcp.tcb import ACK_NOW, LOOPBACK_MARK, NO_FIN, Tcb
 if TYPE_CHECKING:
     from leulo.tcp.engine import Engine
 
-_WILDCARD: Final = bytes(4)
 _ROUND_NS: Final = 1_000_000  # shortest time over which reading is measured
 
 
 class TcpSocket:
     """One TCP socket. ``owner`` is whoever wants to hear of it by ``Stack.take_ready``."""
 
-    __slots__ = ("bound_address", "bound_port", "engine", "error", "is_connecting", "is_read_shut",
-                 "is_ready", "is_write_shut", "listener", "owner", "serial", "settings", "tcb",
-                 "wants_every_byte")  # fmt: skip
+    __slots__ = (
+        "bound_address", "bound_port", "engine", "error", "family", "is_connecting",
+        "is_read_shut", "is_ready", "is_v6only", "is_write_shut", "listener", "owner", "serial",
+        "settings", "tcb", "wants_every_byte",
+    )  # fmt: skip
 
     is_datagram: Final = False
 
-    def __init__(self, engine: Engine, serial: int, settings: Settings) -> None:
+    def __init__(
+        self, engine: Engine, serial: int, settings: Settings, family: int = AF_INET
+    ) -> None:
         self.engine: Engine = engine
         self.serial: int = serial
         self.settings: Settings = settings
         self.owner: object | None = None
         self.tcb: Tcb | None = None
         self.listener: Listener | None = None
-        self.bound_address: bytes = b""
+        self.family: int = family
+        self.is_v6only: bool = False
+        self.bound_address: bytes = ANY
         self.bound_port: int = 0
         self.error: int = 0
         self.is_ready: bool = False
@@ -100,9 +107,9 @@ class TcpSocket:
     def local(self) -> tuple[bytes, int] | None:
         """Address and port, None if not bound."""
         if self.tcb is not None:
-            return self.tcb.local, self.tcb.local_port
+            return shown(self.tcb.local, self.family), self.tcb.local_port
         if self.bound_port or self.listener is not None:
-            return self.bound_address or _WILDCARD, self.bound_port
+            return shown(self.bound_address, self.family), self.bound_port
         return None
 
     @property
@@ -111,7 +118,7 @@ class TcpSocket:
         tcb = self.tcb
         if tcb is None or tcb.state in (CLOSED, SYN_SENT, TIME_WAIT):
             return None
-        return tcb.peer, tcb.peer_port
+        return shown(tcb.peer, self.family), tcb.peer_port
 
     @property
     def events(self) -> int:
@@ -157,23 +164,26 @@ class TcpSocket:
         """Take a local address and port. Port 0 chooses one, except on a stack that accepts
         any address: there it stays open, and listening takes every port. 0, -EINVAL (bound
         already, bad port), -EADDRNOTAVAIL, -EADDRINUSE, -EAFNOSUPPORT."""
-        if len(address) != 4:
+        where = inside(address, self.family, self.is_v6only)
+        if where is None:
             return -EAFNOSUPPORT
         if self.bound_port or self.tcb is not None or self.listener is not None:
             return -EINVAL
         if not 0 <= port <= 0xFFFF:
             return -EINVAL
         engine = self.engine
-        if address != _WILDCARD and not engine.network.may_bind(address):
+        if any(where) and not engine.network.may_bind(where):
             return -EADDRNOTAVAIL
+        if where == ANY_6 and not self.is_v6only:
+            where = ANY
         if port:
-            if not engine.ports.bind(self, address, port):
+            if not engine.ports.bind(self, where, port):
                 return -EADDRINUSE
         elif not engine.accepts_any:
-            port = engine.ports.choose_to_bind(self, address)
+            port = engine.ports.choose_to_bind(self, where)
             if not port:
                 return -EADDRINUSE
-        self.bound_address = address
+        self.bound_address = where
         self.bound_port = port
         return 0
 
@@ -188,7 +198,7 @@ class TcpSocket:
             self.listener.backlog = backlog
             return 0
         if not self.bound_port and not engine.accepts_any:
-            status = self.bind(_WILDCARD, 0)
+            status = self.bind(ANY_4 if self.family == AF_INET else ANY_6, 0)
             if status < 0:
                 return status
         elif self.bound_port and engine.ports.has_listener_conflict(self):
@@ -197,7 +207,9 @@ class TcpSocket:
 
     def _listen(self, backlog: int) -> int:
         engine = self.engine
-        address = self.bound_address or _WILDCARD
+        address = self.bound_address
+        if not address and self.family == AF_INET:
+            address = ANY_4
         listener = Listener(engine, address, self.bound_port, backlog, self.settings)
         if listener.key in engine.listeners:
             return -EADDRINUSE
@@ -219,7 +231,7 @@ class TcpSocket:
         tcb = listener.accept_queue.pop(0)
         tcb.is_accepting = False
         engine = self.engine
-        socket = TcpSocket(engine, engine.new_serial(), tcb.settings)
+        socket = TcpSocket(engine, engine.new_serial(), tcb.settings, self.family)
         engine.sockets[socket.serial] = socket
         socket.tcb = tcb
         tcb.socket = socket
@@ -229,7 +241,8 @@ class TcpSocket:
         """Begin to open a connection: -EINPROGRESS. Asked again: -EALREADY, 0 once when it is
         open, then -EISCONN, or what it failed with. Also -EADDRNOTAVAIL, -ENETUNREACH,
         -EAFNOSUPPORT."""
-        if len(address) != 4:
+        to = inside(address, self.family, self.is_v6only)
+        if to is None:
             return -EAFNOSUPPORT
         if self.listener is not None:
             return -EISCONN
@@ -250,7 +263,7 @@ class TcpSocket:
                 return -EISCONN
             tcb.socket = self.tcb = None
             tcb.drop_received()
-        return self._connect(address, port)
+        return self._connect(to, port)
 
     def _connect(self, address: bytes, port: int) -> int:
         engine = self.engine
@@ -261,14 +274,16 @@ class TcpSocket:
             return -EADDRNOTAVAIL
         if len(engine.connections) >= engine.config.connections_max:
             return -ENOBUFS
-        if address == _WILDCARD:
+        if not any(address):
             address = network.source_for(address) or address
         local = self.bound_address
-        if not local or local == _WILDCARD:
+        if not any(local):
             source = network.source_for(address)
             if source is None:
                 return -ENETUNREACH
             local = source
+        if len(local) != len(address):
+            return -ENETUNREACH
         is_loopback = network.is_local(address)
         mark = LOOPBACK_MARK if is_loopback else b""
         local_port = self.bound_port
@@ -276,14 +291,13 @@ class TcpSocket:
             local_port = engine.ports.choose_to_connect(local, address, port, mark)
             if not local_port:
                 return -EADDRNOTAVAIL
-        key = b"".join(
-            (address, local, port.to_bytes(2, "big"), local_port.to_bytes(2, "big"), mark)
-        )
+        where = b"".join((address, local, port.to_bytes(2, "big"), local_port.to_bytes(2, "big")))
+        key = where + mark
         if self.bound_port and not engine.may_use(key):
             return -EADDRNOTAVAIL
         tcb = Tcb(engine, engine.new_serial(), key, local, local_port, address, port, self.settings)
         tcb.is_loopback = is_loopback
-        iss, tcb.ts_offset = engine.isn.make(key[:12], engine.now_ns)
+        iss, tcb.ts_offset = engine.isn.make(where, engine.now_ns)
         record = engine.time_wait.get(key)
         if record is not None:
             if not lt(record.snd_nxt, iss):

@@ -10,7 +10,7 @@ from struct import Struct
 from typing import TYPE_CHECKING, Final
 
 from leulo.tcp import congestion, info
-from leulo.tcp.errno import EINVAL, ENOENT, ENOPROTOOPT
+from leulo.tcp.errno import AF_INET6, EINVAL, ENOENT, ENOPROTOOPT
 from leulo.tcp.state import CLOSED, TIME_WAIT
 from leulo.tcp.tcb import ACK_NOW
 from leulo.units import NS_PER_MS, NS_PER_S
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 SOL_SOCKET: Final = 1
 IPPROTO_TCP: Final = 6
 
+IPPROTO_IPV6: Final = 41
+
 SO_REUSEADDR: Final = 2
 SO_TYPE: Final = 3
 SO_ERROR: Final = 4
@@ -29,6 +31,8 @@ SO_RCVBUF: Final = 8
 SO_KEEPALIVE: Final = 9
 SO_LINGER: Final = 13
 SO_ACCEPTCONN: Final = 30
+
+IPV6_V6ONLY: Final = 26
 
 TCP_NODELAY: Final = 1
 TCP_MAXSEG: Final = 2
@@ -67,7 +71,10 @@ def get(socket: TcpSocket, level: int, name: int) -> bytes | int:
     if level == IPPROTO_TCP and name == TCP_INFO:
         return info.tcp_info(socket)
     getter = _GETTERS.get((level, name))
-    return -ENOPROTOOPT if getter is None else _INT.pack(getter(socket))
+    if getter is None:
+        return -ENOPROTOOPT
+    number = getter(socket)
+    return number if number == -ENOPROTOOPT else _INT.pack(number)
 
 
 def set(socket: TcpSocket, level: int, name: int, value: bytes) -> int:
@@ -213,6 +220,20 @@ def _set_user_timeout(socket: TcpSocket, value: int) -> int:
     return 0
 
 
+def _get_v6only(socket: TcpSocket) -> int:
+    return int(socket.is_v6only) if socket.family == AF_INET6 else -ENOPROTOOPT
+
+
+def _set_v6only(socket: TcpSocket, value: int) -> int:
+    """Before the socket is bound only. [RFC 3493 5.3]"""
+    if socket.family != AF_INET6:
+        return -ENOPROTOOPT
+    if socket.bound_port or socket.tcb is not None:
+        return -EINVAL
+    socket.is_v6only = value != 0
+    return 0
+
+
 def _set_congestion(socket: TcpSocket, value: bytes) -> int:
     name = value[: _CONGESTION_BYTES - 1].split(b"\0")[0].decode("ascii", "replace")
     algorithm = congestion.make(name)
@@ -235,6 +256,7 @@ _GETTERS: Final[dict[tuple[int, int], Getter]] = {
     (SOL_SOCKET, SO_RCVBUF): _get_rcvbuf,
     (SOL_SOCKET, SO_KEEPALIVE): lambda s: int(s.settings.has_keepalive),
     (SOL_SOCKET, SO_ACCEPTCONN): lambda s: int(s.listener is not None),
+    (IPPROTO_IPV6, IPV6_V6ONLY): _get_v6only,
     (IPPROTO_TCP, TCP_NODELAY): lambda s: int(s.settings.has_nodelay),
     (IPPROTO_TCP, TCP_MAXSEG): _get_maxseg,
     (IPPROTO_TCP, TCP_CORK): lambda s: int(s.settings.is_corked),
@@ -249,6 +271,7 @@ _SETTERS: Final[dict[tuple[int, int], Setter]] = {
     (SOL_SOCKET, SO_SNDBUF): _set_sndbuf,
     (SOL_SOCKET, SO_RCVBUF): _set_rcvbuf,
     (SOL_SOCKET, SO_KEEPALIVE): _set_keepalive,
+    (IPPROTO_IPV6, IPV6_V6ONLY): _set_v6only,
     (IPPROTO_TCP, TCP_NODELAY): _set_nodelay,
     (IPPROTO_TCP, TCP_MAXSEG): _set_maxseg,
     (IPPROTO_TCP, TCP_CORK): _set_cork,

@@ -12,6 +12,7 @@ from typing import Final
 
 from leulo.state import State as Saved
 from leulo.state import load_fields, save_fields
+from leulo.tcp.addresses import ends_of
 from leulo.tcp.seq import MASK, lt
 from leulo.tcp.tcb import Tcb
 
@@ -66,7 +67,11 @@ class TimeWait:
 
     @property
     def local_port(self) -> int:
-        return self.key[10] << 8 | self.key[11]
+        return ends_of(self.key)[1]
+
+    @property
+    def local(self) -> bytes:
+        return ends_of(self.key)[0]
 
 
 class TimeWaitTable:
