@@ -16,11 +16,14 @@ from leulo.clock import Clock, VirtualClock
 from leulo.config import MachineConfig
 from leulo.costs import Costs
 from leulo.cpu import TSC_HZ, Cpu
+from leulo.devices.debug_console import DebugConsole
 from leulo.devices.debug_exit import DebugExit
 from leulo.devices.gate import Gate
 from leulo.devices.keyboard import Keyboard
+from leulo.devices.pci import ConfigPorts, PciBus, host_bridge
 from leulo.devices.pic import Pic
 from leulo.devices.pit import Pit
+from leulo.devices.power import ResetControl, SleepControl, SystemControlA
 from leulo.devices.rtc import Rtc
 from leulo.devices.uart import Uart
 from leulo.errors import LeuloBug
@@ -58,6 +61,15 @@ class Console(Event):
     """Bytes that left the serial port."""
 
     NAME: ClassVar[str] = "console.output"
+    machine: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class DebugText(Event):
+    """Text that the guest wrote to the debug console."""
+
+    NAME: ClassVar[str] = "console.debug"
     machine: str
     text: str
 
@@ -100,7 +112,7 @@ class _Ports:
 class Machine:
     """A guest with its hardware and its TCP engine.
 
-    ``console`` takes what the serial port sends. ``random_bits(n)`` gives n random bits: the
+    ``console`` takes what the serial port sends, ``debug`` what the debug console does. ``random_bits(n)`` gives n random bits: the
     engine's secrets come from nowhere else. ``stopwatch`` (host nanoseconds), if given, is read
     around every hypercall for the accounting.
     """
@@ -113,6 +125,7 @@ class Machine:
         *,
         offload: Offload,
         console: Callable[[bytes], None],
+        debug: Callable[[bytes], None] | None = None,
         random_bits: Callable[[int], int],
         epoch_s: int,
         costs: Costs | None = None,
@@ -126,6 +139,8 @@ class Machine:
         self._clock = clock
         self._console = console
         self._console_events = trace.channel(Console)
+        self._debug = debug
+        self._debug_events = trace.channel(DebugText)
         self._stopwatch = stopwatch
         self._image: tuple[bytes, str] | None = None
         self._wants_reset = False
@@ -137,13 +152,20 @@ class Machine:
         virtual = isinstance(clock, VirtualClock)
         watched = virtual or trace.channel(PortExit).active
         target = _Ports(self, self.ports, clock, trace, costs or Costs()) if watched else self.ports
-        self.cpu = Cpu(self.memory, target, Bus("mmio"), clock=clock)
+        self.mmio = Bus("mmio")
+        self.cpu = Cpu(self.memory, target, self.mmio, clock=clock)
         self.stack = Stack(_stack_config(config, offload), random_bits, trace)
 
         self.pic = Pic(self.cpu)
         self.pit = Pit(clock, self.pic.line(PIT_IRQ))
         self.uart = Uart(clock, self.pic.line(UART_IRQ), self._print)
         self.rtc = Rtc(clock, epoch_s, self.pic.line(RTC_IRQ))
+        self.pci = PciBus()
+        self.pci.attach(0, host_bridge())
+        self.reset_control = ResetControl(self._reset)
+        self.pci_config = ConfigPorts(self.pci, self.reset_control)
+        self.system_control = SystemControlA(self._reset)
+        self.debug_console = DebugConsole(self._print_debug)
         self.hypercalls = Hypercalls(
             self.stack, self.memory, self.pic.line(EVENT_IRQ), clock, trace, Limits(),
             _machine_info(config, epoch_s),
@@ -156,9 +178,14 @@ class Machine:
         self.ports.attach(0x4D0, 2, "PIC edge/level", self.pic.elcr)
         self.ports.attach(0x64, 1, "keyboard", Keyboard(self._reset))
         self.ports.attach(0x70, 2, "RTC", self.rtc)
+        self.ports.attach(0x92, 1, "system control A", self.system_control)
+        self.ports.attach(0xE9, 1, "debug console", self.debug_console)
         self.ports.attach(0xF4, 1, "debug exit", DebugExit(self._power_off))
         self.ports.attach(0x3F8, 8, "UART COM1", self.uart)
         self.ports.attach(GATE_PORT, 1, "hypercall gate", Gate(GATE_MAGIC, call))
+        self.ports.attach(0x604, 2, "power off (QEMU)", SleepControl(lambda: self._power_off(0)))
+        self.ports.attach(0xB004, 2, "power off (Bochs)", SleepControl(lambda: self._power_off(0)))
+        self.ports.attach(0xCF8, 8, "PCI configuration", self.pci_config)
 
     # ------------------------------------------------------------ life
 
@@ -186,7 +213,10 @@ class Machine:
         """Chips, CPU and RAM as at power-on; every connection is aborted. Raises ImageError."""
         self._wants_reset = False
         self.hypercalls.reset()
-        for chip in (self.pit, self.uart, self.rtc, self.pic):
+        for chip in (
+            self.pit, self.uart, self.rtc, self.pic, self.pci_config, self.reset_control,
+            self.system_control, self.debug_console,
+        ):  # fmt: skip
             chip.reset()
         self.memory.clear()
         self._begin()
@@ -251,13 +281,21 @@ class Machine:
             self._console_events.emit(Console(self._clock.now_ns(), self.config.name, text))
         self._console(data)
 
+    def _print_debug(self, data: bytes) -> None:
+        if self._debug_events.active:
+            text = data.decode("latin-1")
+            self._debug_events.emit(DebugText(self._clock.now_ns(), self.config.name, text))
+        if self._debug is not None:
+            self._debug(data)
+
     def console_input(self, data: bytes) -> int:
         """Give typed bytes to the serial port; returns how many it took."""
         return self.uart.receive(data)
 
     def flush_console(self) -> None:
-        """Let out what the serial port still holds."""
+        """Let out what the serial port and the debug console still hold."""
         self.uart.flush()
+        self.debug_console.flush()
 
     # ------------------------------------------------------------ reports
 

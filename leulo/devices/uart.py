@@ -6,8 +6,9 @@ time-out of four character times is over at once, so fewer bytes than the trigge
 indicated as a time-out. Nothing is lost: `receive` takes only what there is room for.
 Sent bytes are collected and reach the sink at a newline, at 256 bytes, or 1 ms after the first of
 them, so that a terminal costs no system call for every byte.
-The PC gates the interrupt with MCR bit 3 (OUT2); here, as on other virtual machines, it is not
-gated. Break and parity are not modelled: nothing at the other end makes them.
+As on a PC, OUT2 (MCR bit 3) lets the interrupt through to the line, and the loopback mode, which
+takes the pin back, does not [IBM AT]. Break and parity are not modelled: nothing at the other end
+makes them.
 """
 
 from __future__ import annotations
@@ -280,4 +281,5 @@ class Uart(BytePorts):
         return IIR_NONE
 
     def _update(self) -> None:
-        self._line.set(self._indication() != IIR_NONE)
+        is_gated = self.mcr & (MCR_OUT2 | MCR_LOOP) != MCR_OUT2
+        self._line.set(not is_gated and self._indication() != IIR_NONE)

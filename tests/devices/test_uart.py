@@ -26,6 +26,7 @@ class Bench:
         self.edges = 0
         self.line = Line(self._changed)
         self.uart = Uart(self.clock, self.line, self.sent.append)
+        self.uart.write(reg.MCR, 1, reg.MCR_OUT2)
 
     def _changed(self, level: bool) -> None:
         self.edges += level
@@ -123,6 +124,20 @@ def test_thre_interrupt_comes_when_enabled_and_after_each_byte() -> None:
     assert not bench.line.level
 
 
+def test_out2_gates_the_line_but_not_the_register() -> None:
+    """A driver that polls leaves OUT2 off and must get no interrupt; loopback takes the pin."""
+    bench = Bench()
+    bench.write(reg.MCR, 0x03)
+    bench.write(reg.IER, 0x01)
+    bench.uart.receive(b"k")
+    assert bench.read(reg.IIR) == 0x04
+    assert not bench.line.level
+    bench.write(reg.MCR, 0x0B)
+    assert bench.line.level
+    bench.write(reg.MCR, 0x1B)
+    assert not bench.line.level
+
+
 def test_higher_indication_hides_thre_without_losing_it() -> None:
     bench = Bench()
     bench.write(reg.IER, 0x03)
@@ -205,7 +220,8 @@ def test_any_access_is_survived(script: list[tuple[str, int, int, int]]) -> None
             bench.uart.advance(bench.clock.ns)
             due = bench.uart.next_deadline()
             assert due is None or due > bench.clock.ns
-        assert bench.line.level == (not bench.uart.peek(reg.IIR, 1) & 1)
+        is_through = bench.uart.peek(reg.MCR, 1) & 0x18 == 0x08
+        assert bench.line.level == (is_through and not bench.uart.peek(reg.IIR, 1) & 1)
         state = bench.uart.save()
         assert len(state["received"]) <= 16
         assert len(state["sent"]) < 256

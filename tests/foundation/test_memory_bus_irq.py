@@ -72,6 +72,39 @@ def test_two_devices_cannot_share_an_address() -> None:
         bus.attach(0x43, 1, "other", Register())
 
 
+def test_a_device_that_leaves_is_nobody_s_again_and_large_ones_go_by_pages() -> None:
+    bus, chip = Bus("mmio"), Register()
+    bus.attach(0xFEB00000, 0x3000, "card", chip)
+    bus.attach(0xFEB03000, 16, "small", chip)
+    assert bus.read(0xFEB02FFC, 4) == 0x2FFC
+    assert bus.peek(0xFEB03004, 4) == 4
+    with pytest.raises(ValueError, match="card overlaps") as caught:
+        bus.attach(0xFEB01800, 4, "card", chip)
+    assert "0xfeb01800" in str(caught.value)
+    bus.detach(0xFEB00000)
+    assert bus.read(0xFEB00000, 4) == 0xFFFFFFFF
+    assert bus.ranges() == [(0xFEB03000, 16, "small")]
+    with pytest.raises(KeyError):
+        bus.detach(0xFEB00000)
+
+
+def test_accesses_are_counted_by_device_once_that_is_asked_for() -> None:
+    bus, chip = Bus("port"), Register()
+    bus.attach(0x20, 2, "PIC 1", chip)
+    bus.read(0x20, 1)
+    assert bus.counters() == {"unclaimed": 0}
+    bus.count_accesses()
+    bus.attach(0x1000, 4096, "late", chip)
+    bus.read(0x20, 1)
+    bus.write(0x21, 1, 5)
+    bus.peek(0x20, 1)
+    bus.write(0x1FFF, 1, 5)
+    bus.read(0x80, 1)
+    bus.write(0x80, 1, 1)
+    assert bus.counters() == {"pic_1": 2, "late": 1, "unclaimed": 2}
+    assert chip.seen[-2:] == [(1, 1, 5), (0xFFF, 1, 5)]
+
+
 def test_a_line_tells_only_changes() -> None:
     levels: list[bool] = []
     line = Line(levels.append)
