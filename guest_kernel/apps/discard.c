@@ -14,7 +14,7 @@ static void ready(struct connection *c, short events) {
 
 int main(int argc, char **argv) {
     static const struct service discard = {"discard", 9, sizeof(struct connection), POLLIN, ready,
-                                           NULL};
+                                           NULL, 0};
 
     return serve(&discard, argc, argv);
 }

@@ -64,7 +64,7 @@ static void ready(struct connection *c, short events) {
 }
 
 int main(int argc, char **argv) {
-    static const struct service echo = {"echo", 7, sizeof(struct client), POLLIN, ready, closed};
+    static const struct service echo = {"echo", 7, sizeof(struct client), POLLIN, ready, closed, 0};
 
     return serve(&echo, argc, argv);
 }

@@ -8,60 +8,59 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 #define ACCEPTS_AT_ONCE 256 /* then the connections get their turn */
+#define EVENTS_AT_ONCE 64
 
 static const struct service *service;
 
-/* The poll table and, beside it, whose entry it is. Entry 0 is the listener. Entries are dense:
- * the last one moves into a gap. */
-static struct pollfd *polled;
-static struct connection **connections;
-static int used, size;
+static int epoll, listener, is_full; /* is_full: no connection is accepted until one closes */
+static struct connection *connections;
 
-static int grow(void) {
-    int bigger = size ? 2 * size : 64;
-    struct pollfd *p = realloc(polled, (size_t)bigger * sizeof *p);
+static int watch(int operation, int fd, int events, struct connection *c) {
+    struct epoll_event event = {.events = (uint32_t)events, .data.ptr = c};
 
-    if (!p)
-        return -1;
-    polled = p;
-    struct connection **c = realloc(connections, (size_t)bigger * sizeof *c);
-    if (!c)
-        return -1;
-    connections = c;
-    size = bigger;
-    return 0;
+    return epoll_ctl(epoll, operation, fd, &event);
 }
 
 static struct connection *connection_open(int fd) {
-    struct connection *c;
+    struct connection *c = calloc(1, service->connection_bytes);
 
-    if ((used == size && grow() < 0) || !(c = calloc(1, service->connection_bytes)))
+    if (!c || watch(EPOLL_CTL_ADD, fd, service->wanted, c) < 0) {
+        free(c);
         return NULL;
+    }
     c->fd = fd;
-    c->slot = used;
-    connections[used] = c;
-    polled[used] = (struct pollfd){.fd = fd, .events = service->wanted};
-    used++;
+    c->wanted = service->wanted;
+    c->is_active = 1;
+    c->next = connections;
+    c->link = &connections;
+    if (c->next)
+        c->next->link = &c->next;
+    connections = c;
     return c;
 }
 
 void connection_want(struct connection *c, short events) {
-    polled[c->slot].events = events;
+    if (c->wanted != events)
+        watch(EPOLL_CTL_MOD, c->fd, events, c);
+    c->wanted = events;
 }
 
 void connection_close(struct connection *c) {
     if (service->closed)
         service->closed(c);
-    close(c->fd);
-    used--;
-    polled[c->slot] = polled[used];
-    connections[c->slot] = connections[used];
-    connections[c->slot]->slot = c->slot;
-    polled[0].events = POLLIN; /* there is room for one more */
+    close(c->fd); /* epoll forgets it */
+    *c->link = c->next;
+    if (c->next)
+        c->next->link = c->link;
+    if (is_full)
+        watch(EPOLL_CTL_MOD, listener, POLLIN, NULL);
+    is_full = 0;
     free(c);
 }
 
@@ -71,7 +70,7 @@ int is_would_block(void) {
 
 static void accept_all(void) {
     for (int i = 0; i < ACCEPTS_AT_ONCE; i++) {
-        int fd = accept4(polled[0].fd, NULL, NULL, SOCK_NONBLOCK);
+        int fd = accept4(listener, NULL, NULL, SOCK_NONBLOCK);
         if (fd >= 0 && connection_open(fd))
             continue;
         if (fd >= 0) { /* no memory: the client learns it at once */
@@ -80,9 +79,22 @@ static void accept_all(void) {
         }
         if (errno == ECONNABORTED || errno == EINTR) /* this one is gone; there may be others */
             continue;
-        if (!is_would_block() && used > 1) /* out of files or buffers: wait until one closes */
-            polled[0].events = 0;
+        if (!is_would_block() && connections) { /* out of files or buffers: wait until one closes */
+            watch(EPOLL_CTL_MOD, listener, 0, NULL);
+            is_full = 1;
+        }
         return;
+    }
+}
+
+/* Closes those on which nothing has happened since the last look. */
+static void close_idle(void) {
+    for (struct connection *c = connections, *next; c; c = next) {
+        next = c->next;
+        if (c->is_active)
+            c->is_active = 0;
+        else
+            connection_close(c);
     }
 }
 
@@ -105,29 +117,30 @@ static int open_listener(unsigned short port) {
 int serve(const struct service *what, int argc, char **argv) {
     service = what;
     unsigned short port = argc > 1 ? (unsigned short)atoi(argv[1]) : service->port;
-    int listener = open_listener(port);
+    int idle_ms = service->idle_s ? service->idle_s * 1000 : -1;
+    time_t looked = time(NULL);
 
-    if (listener < 0 || grow() < 0) {
+    listener = open_listener(port);
+    epoll = epoll_create1(0);
+    if (listener < 0 || epoll < 0 || watch(EPOLL_CTL_ADD, listener, POLLIN, NULL) < 0) {
         dprintf(STDERR_FILENO, "%s: port %d: %s\n", service->name, port, strerror(errno));
         return 1;
     }
-    polled[0] = (struct pollfd){.fd = listener, .events = POLLIN};
-    connections[0] = NULL;
-    used = 1;
-
     for (;;) {
-        int ready = poll(polled, (nfds_t)used, -1);
-        /* Downwards: closing moves the last entry into the gap, and that one had its turn; a new
-         * connection is put behind those that are looked at. The listener comes last. */
-        for (int i = used - 1; i >= 0 && ready > 0; i--) {
-            short events = polled[i].revents;
-            if (!events)
-                continue;
-            ready--;
-            if (i)
-                service->ready(connections[i], events);
-            else
+        struct epoll_event ready[EVENTS_AT_ONCE];
+        int count = epoll_wait(epoll, ready, EVENTS_AT_ONCE, connections ? idle_ms : -1);
+        for (int i = 0; i < count; i++) { /* each is there once, and closes nobody but itself */
+            struct connection *c = ready[i].data.ptr;
+            if (c) {
+                c->is_active = 1;
+                service->ready(c, (short)ready[i].events);
+            } else {
                 accept_all();
+            }
+        }
+        if (service->idle_s && time(NULL) - looked >= service->idle_s) {
+            looked = time(NULL);
+            close_idle();
         }
     }
 }

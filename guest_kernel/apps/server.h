@@ -1,14 +1,17 @@
-/* What the servers have in common: one process, one listening socket, many connections, and poll()
- * to learn which of them can go on. Nothing here ever blocks but poll() itself. */
+/* What the servers have in common: one process, one listening socket, many connections, and epoll
+ * to learn which of them can go on, so that those with nothing to do cost nothing. Nothing here
+ * ever blocks but epoll_wait() itself. */
 #pragma once
 
-#include <poll.h>
+#include <poll.h> /* the bits are those of epoll */
 #include <stddef.h>
 
 /* One client. A service puts this first in its own structure, which begins zeroed. */
 struct connection {
     int fd;
-    int slot; /* its place in the poll table */
+    short wanted;   /* what it waits for */
+    char is_active; /* something has happened since the last look for idle ones */
+    struct connection *next, **link;
 };
 
 struct service {
@@ -19,6 +22,8 @@ struct service {
     /* Called when something wanted, an error or a hang-up is there. It must not block. */
     void (*ready)(struct connection *c, short events);
     void (*closed)(struct connection *c); /* frees what hangs on it; may be NULL */
+    int idle_s; /* a connection on which nothing happens for so long, or twice so long, is closed;
+                   0: never */
 };
 
 /* Serves for ever; returns only when it could not begin. A port number in argv[1] replaces the

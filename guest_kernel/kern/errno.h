@@ -2,6 +2,7 @@
  * can fail returns the negative number. Shared with libc. */
 #pragma once
 
+#define EPERM 1
 #define ENOENT 2
 #define ESRCH 3
 #define EINTR 4
@@ -13,6 +14,7 @@
 #define EAGAIN 11
 #define ENOMEM 12
 #define EFAULT 14
+#define EEXIST 17
 #define ENOTDIR 20
 #define EISDIR 21
 #define EINVAL 22

@@ -10,7 +10,9 @@
 #include "kern/initrd.h"
 #include "kern/mem.h"
 #include "kern/process.h"
+#include "kern/time.h"
 #include "kern/trap.h"
+#include "kern/uapi.h"
 
 #define ELF_MAGIC 0x464C457Fu
 #define ELF_32_LITTLE 0x0101
@@ -155,6 +157,8 @@ int exec_load(const char *path, struct arguments *arguments, struct process *pro
     int result = load_file(&space, file, bytes, &entry, &end);
     if (result == 0)
         result = space_map(&space, USER_TOP - STACK_BYTES, USER_TOP);
+    if (result == 0)
+        result = space_share(&space, TIME_PAGE, TIME_PAGE + 1, time_page(), false);
     if (result < 0) {
         space_destroy(&space);
         return result;

@@ -19,6 +19,7 @@ void file_get(struct file *file) {
 void file_put(struct file *file) {
     if (--file->references)
         return;
+    poll_forget(file);
     if (file->ops->close)
         file->ops->close(file);
     kfree(file);

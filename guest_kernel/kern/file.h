@@ -28,7 +28,8 @@ struct file {
     uint32_t offset;
     uint32_t flags; /* O_... */
     int references;
-    uint32_t pollers; /* who looked at it in poll(2), a bit each: whom to wake */
+    uint32_t pollers;      /* who looked at it in poll(2), a bit each: whom to wake */
+    struct watch *watches; /* which epolls are told of it */
 };
 
 /* A new file with one reference, which file_put() gives back; NULL: no memory. */
@@ -44,3 +45,5 @@ int file_close(int descriptor); /* 0, or -EBADF */
 
 /* Call whenever the file's poll mask may have risen: who polls it looks again. */
 void poll_wake(struct file *file);
+/* The file is closed: no epoll watches it any more. */
+void poll_forget(struct file *file);

@@ -24,7 +24,10 @@
 #define SYS_poll 168
 #define SYS_sendfile 187
 #define SYS_getdents64 220
+#define SYS_epoll_ctl 255
+#define SYS_epoll_wait 256
 #define SYS_clock_gettime 265
+#define SYS_epoll_create1 329
 #define SYS_socket 359
 #define SYS_bind 361
 #define SYS_connect 362

@@ -78,9 +78,9 @@ static int sys_nanosleep(struct trap_frame *frame) {
 }
 
 static int sys_clock_gettime(struct trap_frame *frame) {
-    if (frame->ebx != CLOCK_MONOTONIC) /* nobody has told this kernel the time of day */
-        return -EINVAL;
-    uint64_t now = time_now_ns();
+    uint64_t now = frame->ebx == CLOCK_MONOTONIC ? time_now_ns() : time_calendar_ns();
+    if (frame->ebx > CLOCK_MONOTONIC || (!now && frame->ebx == CLOCK_REALTIME))
+        return -EINVAL; /* nobody has told the time of day */
     struct timespec time = {(time_t)(now / NS_PER_S), (int)(now % NS_PER_S)};
     return copyout(frame->ecx, &time, sizeof time);
 }
@@ -95,6 +95,8 @@ static system_call *const table[] = {
     [SYS_close] = sys_close, [SYS_lseek] = sys_lseek, [SYS_ioctl] = sys_ioctl,
     [SYS_fcntl] = sys_fcntl, [SYS_fstat] = sys_fstat, [SYS_getdents64] = sys_getdents64,
     [SYS_sendfile] = sys_sendfile, [SYS_poll] = sys_poll,
+    [SYS_epoll_create1] = sys_epoll_create1, [SYS_epoll_ctl] = sys_epoll_ctl,
+    [SYS_epoll_wait] = sys_epoll_wait,
 
     [SYS_socket] = sys_socket, [SYS_bind] = sys_bind, [SYS_connect] = sys_connect,
     [SYS_listen] = sys_listen, [SYS_accept4] = sys_accept4, [SYS_shutdown] = sys_shutdown,

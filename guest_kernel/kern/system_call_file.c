@@ -8,13 +8,6 @@
 
 #define MAX_PATH 256
 #define MAX_COUNT 0x7FFFF000u
-#define POLL_CHUNK 64u
-
-/* Sleepers in poll(2), by process id modulo their number. A file knows in which of these queues
- * somebody looked at it, so that an event does not wake every server; that two processes may share
- * a queue, or look at other files by now, costs a needless look and nothing else. */
-#define POLL_QUEUES 32u
-static struct wait_queue pollers[POLL_QUEUES];
 
 int sys_read(struct trap_frame *frame) {
     struct file *file = file_of((int)frame->ebx);
@@ -137,56 +130,4 @@ int sys_sendfile(struct trap_frame *frame) {
     else if (copyout(frame->edx, &offset, sizeof offset) < 0)
         return -EFAULT;
     return sent;
-}
-
-void poll_wake(struct file *file) {
-    for (unsigned i = 0; file->pollers; i++, file->pollers >>= 1)
-        if (file->pollers & 1)
-            wake_all(&pollers[i]);
-}
-
-/* Look at every descriptor once and write the answers: how many are ready, or -EFAULT. */
-static int poll_once(uintptr_t user, uint32_t count, unsigned queue) {
-    struct pollfd chunk[POLL_CHUNK];
-    int ready = 0;
-
-    for (uint32_t done = 0; done < count; done += POLL_CHUNK) {
-        uint32_t n = count - done < POLL_CHUNK ? count - done : POLL_CHUNK;
-        uintptr_t at = user + done * sizeof *chunk;
-        if (copyin(chunk, at, n * sizeof *chunk) < 0)
-            return -EFAULT;
-        for (struct pollfd *entry = chunk; entry < chunk + n; entry++) {
-            struct file *file = entry->fd < 0 ? NULL : file_of(entry->fd);
-            uint32_t mask = entry->fd < 0 ? 0 : POLLNVAL;
-            if (file && file->ops->poll) {
-                mask = file->ops->poll(file) & (entry->events | POLLERR | POLLHUP);
-                file->pollers |= 1u << queue;
-            }
-            entry->revents = (short)mask;
-            ready += mask != 0;
-        }
-        if (copyout(at, chunk, n * sizeof *chunk) < 0)
-            return -EFAULT;
-    }
-    return ready;
-}
-
-int sys_poll(struct trap_frame *frame) {
-    int timeout_ms = (int)frame->edx;
-    unsigned queue = (unsigned)process_current()->pid % POLL_QUEUES;
-    uint64_t now = timeout_ms > 0 ? time_now_ns() : 0;
-    uint64_t end = timeout_ms < 0 ? FOREVER : now + (uint64_t)timeout_ms * 1000000u;
-
-    if (frame->ecx > MAX_FILES)
-        return -EINVAL;
-    for (;;) {
-        int ready = poll_once(frame->ebx, frame->ecx, queue);
-        if (ready || !timeout_ms)
-            return ready;
-        now = end == FOREVER ? 0 : time_now_ns();
-        if (now >= end)
-            return 0;
-        if (sleep_on(&pollers[queue], end == FOREVER ? FOREVER : end - now) == -EINTR)
-            return -EINTR;
-    }
 }

@@ -3,15 +3,38 @@
 #include "drv/pit.h"
 #include "kern/power.h"
 #include "kern/thread.h"
+#include "kern/uapi.h"
 
 /* ns = base_ns + (counter - base_tsc) * scale >> shift; scale 0: the rate is not known. */
 static uint64_t ticks, base_ns, base_tsc;
 static uint32_t scale;
 static unsigned shift;
 
+/* Every process has this page, read-only: reading the time costs it no system call. */
+static union {
+    volatile time_t seconds;
+    char page[4096];
+} calendar __attribute__((aligned(4096)));
+static uint64_t epoch_ns;
+
 static void tick(void) {
+    uint64_t now = time_now_ns();
+
     ticks++;
-    thread_tick(time_now_ns());
+    calendar.seconds = (time_t)((epoch_ns + now) / 1000000000u);
+    thread_tick(now);
+}
+
+void time_set_calendar(uint64_t unix_ns) {
+    epoch_ns = unix_ns - time_now_ns();
+}
+
+uint64_t time_calendar_ns(void) {
+    return epoch_ns ? epoch_ns + time_now_ns() : 0;
+}
+
+const void *time_page(void) {
+    return calendar.page;
 }
 
 void time_init(void) {

@@ -49,7 +49,9 @@ struct dirent {
 };
 
 /* time */
+#define CLOCK_REALTIME 0
 #define CLOCK_MONOTONIC 1
+#define TIME_PAGE 0xBFFE0000u /* there the kernel keeps a time_t: see time() */
 struct timespec {
     time_t tv_sec;
     int tv_nsec;
@@ -77,6 +79,28 @@ struct pollfd {
     int fd;
     short events, revents;
 };
+
+/* epoll: the bits are poll's; EPOLLET: once for each time they rise */
+#define EPOLLIN 0x001u
+#define EPOLLOUT 0x004u
+#define EPOLLERR 0x008u
+#define EPOLLHUP 0x010u
+#define EPOLLRDHUP 0x2000u
+#define EPOLLET (1u << 31)
+#define EPOLL_CLOEXEC 02000000
+#define EPOLL_CTL_ADD 1
+#define EPOLL_CTL_DEL 2
+#define EPOLL_CTL_MOD 3
+typedef union epoll_data {
+    void *ptr;
+    int fd;
+    uint32_t u32;
+    uint64_t u64;
+} epoll_data_t;
+struct epoll_event {
+    uint32_t events;
+    epoll_data_t data;
+} __attribute__((packed, aligned(4)));
 
 /* reboot(2): with POWER_OFF the fourth argument is the exit status of the machine */
 #define REBOOT_MAGIC1 0xFEE1DEAD

@@ -39,6 +39,9 @@ failed: negl    %eax
         CALL    clock_gettime, SYS_clock_gettime
         CALL    close, SYS_close
         CALL    connect, SYS_connect
+        CALL    epoll_create1, SYS_epoll_create1
+        CALL    epoll_ctl, SYS_epoll_ctl
+        CALL    epoll_wait, SYS_epoll_wait
         CALL    execve, SYS_execve
         CALL    fcntl, SYS_fcntl
         CALL    fork, SYS_fork

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#define IDLE_S 30 /* a client that says and takes nothing for so long loses its connection */
 #define LINGER_BYTES (1 << 20) /* thrown away after a refusal, at most */
 
 const char *document_root = "/www";
@@ -123,7 +124,8 @@ static void ready(struct connection *c, short events) {
 }
 
 int main(int argc, char **argv) {
-    static const struct service httpd = {"httpd", 80, sizeof(struct client), POLLIN, ready, closed};
+    static const struct service httpd = {"httpd", 80,     sizeof(struct client), POLLIN, ready,
+                                         closed,  IDLE_S};
 
     if (argc > 2)
         document_root = argv[2];

@@ -1,9 +1,11 @@
 /* The head of an answer, and sending it with its body [RFC 9112 4]. */
 #include "httpd.h"
 
+#include <stdio.h>
 #include <string.h>
 #include <sys/sendfile.h>
 #include <sys/socket.h>
+#include <time.h>
 
 #define FILE_PART_BYTES (1 << 20) /* of one sendfile: then the others get their turn */
 
@@ -27,6 +29,30 @@ static char *append_number(char *to, uint64_t n) {
     return append_bytes(to, p, (size_t)(digits + sizeof digits - p));
 }
 
+#define DATE_BYTES 37 /* "\r\nDate: Thu, 01 Jan 1970 00:00:00 GMT" */
+#define KNOWN_TIME 1000000000 /* less is no time of day, but seconds since boot */
+
+/* The field Date, made anew each second [RFC 9110 5.6.7, 6.6.1]; the calendar from days by the rule
+ * of 400 years of 146,097 days, counted from March so that leap days come last. */
+static const char *date_field(time_t now) {
+    static char field[64]; /* more than it needs: compilers do not know how long a year is */
+    static time_t made;
+
+    if (now != made) {
+        unsigned days = (unsigned)now / 86400, second = (unsigned)now % 86400;
+        unsigned day = days + 719468, era = day / 146097, of_era = day % 146097;
+        unsigned year = (of_era - of_era / 1460 + of_era / 36524 - of_era / 146096) / 365;
+        unsigned of_year = of_era - (365 * year + year / 4 - year / 100);
+        unsigned month = (5 * of_year + 2) / 153; /* 0: March */
+        snprintf(field, sizeof field, "\r\nDate: %.3s, %02u %.3s %04u %02u:%02u:%02u GMT",
+                 &"ThuFriSatSunMonTueWed"[days % 7 * 3], of_year - (153 * month + 2) / 5 + 1,
+                 &"MarAprMayJunJulAugSepOctNovDecJanFeb"[month * 3],
+                 year + era * 400 + (month >= 10), second / 3600, second / 60 % 60, second % 60);
+        made = now;
+    }
+    return field;
+}
+
 void response_start(struct response *r, int status, const struct request *request) {
     if (status != 200)
         body_error(&r->body, status);
@@ -40,6 +66,9 @@ void response_start(struct response *r, int status, const struct request *reques
         p = APPEND(p, "200 OK");
     else /* the error page says it in the same words, and a line feed */
         p = append_bytes(p, r->body.data, (size_t)r->body.size - 1);
+    time_t now = time(NULL);
+    if (now >= KNOWN_TIME)
+        p = append_bytes(p, date_field(now), DATE_BYTES);
     p = APPEND(p, "\r\nServer: leulo\r\nContent-Type: ");
     p = append_bytes(p, r->body.type, strlen(r->body.type));
     p = APPEND(p, "\r\nContent-Length: ");

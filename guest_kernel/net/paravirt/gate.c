@@ -37,6 +37,8 @@ const struct provider *paravirt_probe(void) {
         return NULL;
     if (hello.tsc_hz)
         time_set_tsc_hz(hello.tsc_hz);
+    if (hypercall(LEULO_OP_TIME) == 0 && call.args[1])
+        time_set_calendar(call.args[1]);
     if (events_init(hello.max_sockets, hello.max_events) < 0) {
         kprintf("net: no memory for %u sockets\n", hello.max_sockets);
         return NULL;
