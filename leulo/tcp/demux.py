@@ -82,6 +82,9 @@ def stranger_arrives(
                 _complete(engine, cookie, frame, end, length, seq, ack, control, window, options,
                           now_ns)  # fmt: skip
                 return
+        if not control & (SYN | ACK):
+            engine.count_drop("tcp_listen_neither")  # [RFC 9293 3.10.7.2 fourth]
+            return
     if control & RST:
         engine.count_drop("tcp_rst_unknown")
         return
