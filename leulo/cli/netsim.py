@@ -1,0 +1,157 @@
+"""``leulo netsim``: the behaviour table, or one flow to look at, in simulated time."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path as FilePath
+
+import click
+
+from leulo.errors import EXIT_FAILED, EXIT_OK, ConfigError
+from leulo.units import NS_PER_MS, NS_PER_S, parse_duration, parse_rate
+
+_EXAMPLES = """\b
+Examples:
+  leulo netsim                                   the table, some two minutes
+  leulo netsim --quick                           fewer seeds, shorter runs
+  leulo netsim 'reno*' 'two*'                    the rows so named
+  leulo netsim --flow cubic --loss 0.001 --plot cubic.png
+  leulo netsim --flow reno --flow cubic --rate 20mbit --queue 66 --plot both.png
+
+\b
+Exit codes: 0 all bounds are held; 1 one is not; 2 a flag is wrong.
+"""
+
+
+@click.command("netsim", epilog=_EXAMPLES, short_help="Flows in simulated time: table and plots.")
+@click.argument("rows", nargs=-1, metavar="[ROW]...")
+@click.option("--quick", is_flag=True, help="Fewer seeds and shorter runs.")
+@click.option("--long", "with_long", is_flag=True, help="Also the rows that take minutes.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+@click.option(
+    "--flow", "flows", multiple=True, metavar="NAME",
+    help="Simulate one flow with this congestion control, instead of the table; may be repeated.",
+)  # fmt: skip
+@click.option("--rate", default="100mbit", show_default=True, help="Bottleneck, with --flow.")
+@click.option("--rtt", default="40ms", show_default=True, help="Round trip, with --flow.")
+@click.option("--queue", default=2000, show_default=True, type=click.IntRange(1), help="Packets.")
+@click.option("--loss", default=0.0, show_default=True, type=click.FloatRange(0, 0.5), help="Rate.")
+@click.option("--seconds", default=30, show_default=True, type=click.IntRange(1, 3600))
+@click.option("--seed", default=1, show_default=True, type=click.IntRange(0))
+@click.option(
+    "--plot", type=click.Path(path_type=FilePath, dir_okay=False), metavar="FILE",
+    help="Draw window, RTT and sequence numbers of the flows (PNG or SVG).",
+)  # fmt: skip
+def command(  # one parameter a flag
+    rows: tuple[str, ...],
+    quick: bool,
+    with_long: bool,
+    as_json: bool,
+    flows: tuple[str, ...],
+    rate: str,
+    rtt: str,
+    queue: int,
+    loss: float,
+    seconds: int,
+    seed: int,
+    plot: FilePath | None,
+) -> int:
+    """Simulate bulk flows between two of our stacks, and hold them to a table of bounds.
+
+    ROW selects rows of the table by name or glob.
+    """
+    if flows:
+        return _one(flows, rate, rtt, queue, loss, seconds, seed, plot, as_json)
+    if plot is not None:
+        raise ConfigError("--plot: draws what --flow simulates: add --flow NAME")
+    return _table(rows, quick, with_long, as_json)
+
+
+def _table(rows: tuple[str, ...], quick: bool, with_long: bool, as_json: bool) -> int:
+    from fnmatch import fnmatchcase
+
+    from leulo.netsim.behaviour import CASES, check
+
+    chosen = [
+        case
+        for case in CASES
+        if (not rows and (with_long or not case.is_long))
+        or any(fnmatchcase(case.name, row) for row in rows)
+    ]
+    if not chosen:
+        names = ", ".join(case.name for case in CASES)
+        raise ConfigError(f"netsim {' '.join(rows)}: no row is called so; there are: {names}")
+    results = []
+    for case in chosen:
+        verdict = check(case, quick)
+        results.append(
+            {
+                "name": case.name, "what": case.what, "value": verdict.value / 1000,
+                "least": case.least / 1000,
+                "most": None if case.most is None else case.most / 1000,
+                "held": verdict.is_held,
+            }
+        )  # fmt: skip
+        if not as_json:
+            most = "" if case.most is None else f" to {case.most / 1000:g}"
+            mark = "ok" if verdict.is_held else "NOT HELD"
+            click.echo(
+                f"{case.name:22} {verdict.value / 1000:7.3f}  {case.what:24} "
+                f"wanted {case.least / 1000:g}{most:9} {mark}"
+            )
+    if as_json:
+        click.echo(json.dumps({"results": results}, indent=1))
+    return EXIT_OK if all(result["held"] for result in results) else EXIT_FAILED
+
+
+def _one(
+    names: tuple[str, ...],
+    rate: str,
+    rtt: str,
+    queue: int,
+    loss: float,
+    seconds: int,
+    seed: int,
+    plot: FilePath | None,
+    as_json: bool,
+) -> int:
+    from leulo.netsim.simulation import Flow, Path, Simulation
+    from leulo.tcp import congestion
+
+    for name in names:
+        if congestion.make(name) is None:
+            raise ConfigError(f"--flow {name}: there is no such congestion control")
+    try:
+        path = Path(
+            rate=parse_rate(rate), rtt_ns=parse_duration(rtt), queue=queue, loss=round(loss * 10**9)
+        )
+    except ValueError as error:
+        raise ConfigError(f"netsim: {error}") from None
+    flows = [Flow(name) for name in names]
+    step = max(NS_PER_MS, seconds * NS_PER_S // 2000)
+    result = Simulation(path, flows, seed, sample_ns=step).run(seconds * NS_PER_S)
+    rates = [result.rate(number) for number in range(len(flows))]
+    if as_json:
+        click.echo(
+            json.dumps(
+                {
+                    "flows": [
+                        {"congestion": f.congestion, "bit_s": r, "retransmits": f.retransmits}
+                        for f, r in zip(flows, rates, strict=True)
+                    ],
+                    "lost": result.lost, "dropped": result.dropped, "hops": result.hops,
+                }
+            )
+        )  # fmt: skip
+    else:
+        for flow, got in zip(flows, rates, strict=True):
+            click.echo(f"{flow.congestion}: {got / 1e6:.2f} Mbit/s, "
+                       f"{flow.retransmits} retransmissions")  # fmt: skip
+        click.echo(f"the wire lost {result.lost} and its queue dropped {result.dropped} segments")
+    if plot is not None:
+        from leulo.netsim.plots import draw
+
+        draw(flows, f"{rate}, {rtt}, queue {queue}, loss {loss:g}", plot)
+        if not as_json:
+            click.echo(f"wrote {plot}")
+    return EXIT_OK

@@ -1,0 +1,186 @@
+"""The behaviour table: what a flow must achieve, case by case, with its bounds.
+
+Each case runs its own simulations and gives one number, a ratio wherever there is something to
+compare with. ``quick`` uses fewer seeds and shorter runs, for the tests. Sources of the bounds
+stand beside them. The cases of ``long`` take minutes and are left out unless asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from math import isqrt
+from typing import Final
+
+from leulo.netsim.simulation import Flow, Path, Result, Simulation
+from leulo.units import NS_PER_MS, NS_PER_S
+
+MSS: Final = 1448
+_FRAME_BYTES: Final = 1514
+_PER_BILLION: Final = 10**9
+_THOUSANDTHS: Final = 1000
+_CLEAN_RATE: Final = 20_000_000
+_RTT_NS: Final = 40 * NS_PER_MS
+_BDP_PACKETS: Final = _CLEAN_RATE * _RTT_NS // NS_PER_S // 8 // _FRAME_BYTES
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One row. ``measure(seeds, seconds)`` gives thousandths; they must lie in the bounds."""
+
+    name: str
+    what: str
+    least: int
+    most: int | None
+    measure: Callable[[int, int], int]
+    seeds: int = 5
+    seconds: int = 60
+    is_long: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What a case measured, in thousandths."""
+
+    case: Case
+    value: int
+
+    @property
+    def is_held(self) -> bool:
+        case = self.case
+        return self.value >= case.least and (case.most is None or self.value <= case.most)
+
+
+def check(case: Case, quick: bool = False) -> Verdict:
+    """Run one case."""
+    if quick:
+        return Verdict(case, case.measure(min(2, case.seeds), min(30, case.seconds)))
+    return Verdict(case, case.measure(case.seeds, case.seconds))
+
+
+def mathis(loss: int, rtt_ns: int = _RTT_NS) -> int:
+    """Payload bit/s of Reno at a loss rate (parts per billion): MSS/RTT sqrt(3/2p).
+
+    From Mathis, Semke, Mahdavi and Ott, "The macroscopic behavior of the TCP congestion avoidance
+    algorithm", 1997, with an ACK for every segment.
+    """
+    root = isqrt(3 * _PER_BILLION * 10**12 // (2 * loss))  # times 10^6
+    return MSS * 8 * NS_PER_S // rtt_ns * root // 10**6
+
+
+def mean_rate(congestion: str, path: Path, seeds: int, seconds: int) -> int:
+    """Payload bit/s of one flow, the mean over seeds."""
+    total = 0
+    for seed in range(seeds):
+        total += Simulation(path, [Flow(congestion)], seed).run(seconds * NS_PER_S).rate()
+    return total // seeds
+
+
+def _lossy(congestion: str, loss: int) -> Callable[[int, int], int]:
+    def measure(seeds: int, seconds: int) -> int:
+        rate = mean_rate(congestion, Path(loss=loss), seeds, seconds)
+        if congestion == "reno":
+            return rate * _THOUSANDTHS // mathis(loss)
+        return rate * _THOUSANDTHS // mean_rate("reno", Path(loss=loss), seeds, seconds)
+
+    return measure
+
+
+def _window_at(loss: int, segments: int) -> Callable[[int, int], int]:
+    """CUBIC's mean window in segments beside that of RFC 9438's table, at RTT 100 ms."""
+
+    def measure(seeds: int, seconds: int) -> int:
+        total = 0
+        for seed in range(seeds):
+            path = Path(rate=10**9, rtt_ns=100 * NS_PER_MS, queue=100_000, loss=loss)
+            simulation = Simulation(path, [Flow("cubic")], seed, sample_ns=100 * NS_PER_MS)
+            samples = simulation.run(seconds * NS_PER_S).flows[0].samples
+            late = [s.cwnd // MSS for s in samples if s.time_ns >= 20 * NS_PER_S]
+            total += sum(late) // len(late)
+        return total * _THOUSANDTHS // (seeds * segments)
+
+    return measure
+
+
+def _clean(congestion: str) -> Callable[[int, int], int]:
+    def measure(seeds: int, seconds: int) -> int:
+        path = Path(rate=_CLEAN_RATE, queue=_BDP_PACKETS)
+        payload = _CLEAN_RATE * MSS // _FRAME_BYTES
+        return mean_rate(congestion, path, 1, seconds) * _THOUSANDTHS // payload
+
+    return measure
+
+
+def _fair(congestion: str) -> Callable[[int, int], int]:
+    def measure(seeds: int, seconds: int) -> int:
+        path = Path(rate=_CLEAN_RATE, queue=_BDP_PACKETS)
+        flows = [Flow(congestion), Flow(congestion, start_ns=2 * NS_PER_S)]
+        result = Simulation(path, flows, 1).run((10 + seconds) * NS_PER_S, 10 * NS_PER_S)
+        rates = [result.rate(0), result.rate(1)]
+        return sum(rates) ** 2 * _THOUSANDTHS // (2 * sum(rate * rate for rate in rates))
+
+    return measure
+
+
+def slow_start_flights(congestion: str = "reno", rounds: int = 5) -> list[int]:
+    """Segments sent in each of the first round trips of a connection on a wide path."""
+    path = Path(rate=10**9, queue=100_000)
+    # Looked at half way between the bursts of acknowledgements.
+    simulation = Simulation(path, [Flow(congestion)], 1, sample_ns=_RTT_NS // 2)
+    samples = simulation.run((rounds + 4) * _RTT_NS).flows[0].samples
+    return [sample.cwnd // MSS for sample in samples[1 : 2 * rounds : 2]]
+
+
+def _slow_start(seeds: int, seconds: int) -> int:
+    flights = slow_start_flights()
+    wanted = [10 << n for n in range(len(flights))]
+    return min(got * _THOUSANDTHS // want for got, want in zip(flights, wanted, strict=True))
+
+
+def run_tail_loss() -> Result:
+    """30 segments, the last of which is lost once."""
+    path = Path(loss_plan=lambda number: number == 29)
+    flow = Flow("reno", bytes_limit=30 * MSS)
+    return Simulation(path, [flow], 1).run(10 * NS_PER_S)
+
+
+def _tail_loss(seeds: int, seconds: int) -> int:
+    """Round trips from the first SYN to the last byte, less the three that it takes anyway."""
+    result = run_tail_loss()
+    end = result.flows[0].finished_ns
+    return (end - 4 * _RTT_NS) * _THOUSANDTHS // _RTT_NS
+
+
+def loss_and_buffer(seconds: int = 20) -> list[tuple[str, int, int, int]]:
+    """(algorithm, loss in ppm, queue in packets, kbit/s): the table kept as a snapshot."""
+    rows = []
+    for congestion in ("reno", "cubic"):
+        for loss in (0, 100_000, 1_000_000, 10_000_000):
+            for queue in (_BDP_PACKETS // 4, _BDP_PACKETS, _BDP_PACKETS * 4):
+                path = Path(rate=_CLEAN_RATE, queue=queue, loss=loss)
+                rate = mean_rate(congestion, path, 1, seconds)
+                rows.append((congestion, loss // 1000, queue, rate // 1000))
+    return rows
+
+
+CASES: Final = (
+    Case("reno 0.1 %", "of Mathis' formula", 700, 1150, _lossy("reno", 1_000_000)),
+    Case("reno 0.3 %", "of Mathis' formula", 700, 1150, _lossy("reno", 3_000_000)),
+    Case("reno 1 %", "of Mathis' formula", 700, 1150, _lossy("reno", 10_000_000)),
+    Case("cubic 0.1 %", "of our Reno", 800, 1300, _lossy("cubic", 1_000_000)),
+    Case("cubic 0.3 %", "of our Reno", 800, 1300, _lossy("cubic", 3_000_000)),
+    Case("cubic 1 %", "of our Reno", 800, 1300, _lossy("cubic", 10_000_000)),
+    Case(
+        "cubic window 0.01 %", "of 187 segments", 800, 1300, _window_at(100_000, 187), 5, 300, True
+    ),
+    Case(
+        "cubic window 0.001 %", "of 1,054 segments", 800, 1300, _window_at(10_000, 1054), 2, 300,
+        True,
+    ),
+    Case("reno clean link", "of 20 Mbit/s payload", 930, 1001, _clean("reno"), 1),
+    Case("cubic clean link", "of 20 Mbit/s payload", 930, 1001, _clean("cubic"), 1),
+    Case("two reno flows", "Jain's index", 950, None, _fair("reno"), 1),
+    Case("two cubic flows", "Jain's index", 950, None, _fair("cubic"), 1),
+    Case("slow start", "of 10, 20, 40 ... segments", 950, None, _slow_start, 1),
+    Case("tail loss", "round trips to repair", 0, 3000, _tail_loss, 1),
+)  # fmt: skip

@@ -1,0 +1,296 @@
+"""Bulk flows from one stack to another over two wires, in virtual time.
+
+The path there has a rate, a queue, a delay and losses; the way back only the delay. Senders
+always have something to send and receivers read at once, so what is seen is the engine's doing.
+Everything is integers and seeded: the same arguments give the same result on every machine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from random import Random
+from typing import Final
+
+from leulo.errors import LeuloBug
+from leulo.links.sim.chance import Chance
+from leulo.links.sim.wire import Wire
+from leulo.stack import Stack, StackConfig
+from leulo.tcp.config import Config
+from leulo.tcp.errno import AF_INET, SOCK_STREAM
+from leulo.tcp.socket import TcpSocket
+from leulo.tcp.tcb import Tcb
+from leulo.trace import Trace
+from leulo.units import NS_PER_S
+
+_PORT: Final = 5001
+_CHUNK: Final = bytes(65_536)
+_ROOM: Final = 1 << 18
+_DRAIN_FRAMES: Final = 1 << 20
+_IPPROTO_TCP: Final = 6
+_TCP_CONGESTION: Final = 13
+_NEVER: Final = 1 << 62
+_BUFFER_BYTES: Final = 16 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Path:
+    """The wire. ``loss`` is in parts per billion, ``rtt_ns`` is without queueing."""
+
+    rate: int = 100_000_000  # bit/s
+    rtt_ns: int = 40_000_000
+    queue: int = 2_000  # packets
+    loss: int = 0
+    loss_plan: Callable[[int], bool] | None = None  # by number of the data segment, from 0
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """The sender's state at one moment; sequence numbers count from the first byte."""
+
+    time_ns: int
+    cwnd: int
+    ssthresh: int
+    srtt_ns: int
+    una: int
+    nxt: int
+
+
+@dataclass(slots=True)
+class Flow:
+    """One connection: what it was told, and what became of it."""
+
+    congestion: str
+    start_ns: int = 0
+    bytes_limit: int = 0  # 0: without end
+    delivered: int = 0
+    mark: int = 0  # delivered at the moment measuring began
+    retransmits: int = 0
+    timeouts: int = 0
+    finished_ns: int = 0
+    samples: list[Sample] = field(default_factory=list)
+    sender: TcpSocket | None = None
+    receiver: TcpSocket | None = None
+    given: int = 0
+    tcb: Tcb | None = None
+
+
+@dataclass(slots=True)
+class Result:
+    """What a simulation gave. ``hops`` counts frames that went over either wire."""
+
+    flows: list[Flow]
+    duration_ns: int
+    measured_ns: int
+    hops: int
+    dropped: int  # found the queue full
+    lost: int
+    segments_sent: int
+
+    def rate(self, flow: int = 0) -> int:
+        """Payload bit/s that the receiver got while it was measured."""
+        got = self.flows[flow].delivered - self.flows[flow].mark
+        return got * 8 * NS_PER_S // max(1, self.measured_ns)
+
+
+class Simulation:
+    """Run flows over a path. ``sample_ns`` 0 takes no samples."""
+
+    def __init__(
+        self,
+        path: Path,
+        flows: list[Flow],
+        seed: int,
+        *,
+        sample_ns: int = 0,
+        config: Config | None = None,
+    ) -> None:
+        self.flows = flows
+        self._path = path
+        self._sample_ns = sample_ns
+        tcp = config or Config(rcv_max=_BUFFER_BYTES, snd_max=_BUFFER_BYTES)
+        self._a = _stack("sender", 1, tcp, seed)
+        self._b = _stack("receiver", 2, tcp, seed)
+        there = Wire(path.rate, path.rtt_ns // 2, path.queue, 0, Chance(seed, 1))
+        self._there = there
+        self._back = Wire(0, path.rtt_ns - path.rtt_ns // 2, 1 << 20, 0, Chance(seed, 2))
+        self._chance = Chance(seed, 3)
+        self._lost = 0
+        self._data_segments = 0
+        self._hops = 0
+        self._view = memoryview(bytearray(1 << 20))
+        listener = _open(self._b)
+        if listener.bind(bytes(4), _PORT) or listener.listen(64):
+            raise LeuloBug("the receiver cannot listen")
+        self._listener = listener
+        self._by_port: dict[int, Flow] = {}
+
+    def run(self, duration_ns: int, measure_from_ns: int = 0) -> Result:
+        """Until ``duration_ns``, or until every limited flow has delivered its bytes."""
+        now = 0
+        next_sample = 0
+        is_marked = not measure_from_ns
+        waiting = sorted(self.flows, key=lambda flow: flow.start_ns)
+        while now < duration_ns:
+            while waiting and waiting[0].start_ns <= now:
+                self._begin(waiting.pop(0))
+            if not is_marked and now >= measure_from_ns:
+                is_marked = True
+                for flow in self.flows:
+                    flow.mark = flow.delivered
+            if self._sample_ns and now >= next_sample:
+                self._take_samples(now)
+                next_sample = now + self._sample_ns
+            self._turn(now)
+            if all(f.finished_ns for f in self.flows):
+                break
+            due = self._next(now)
+            if waiting:
+                due = min(due, waiting[0].start_ns)
+            if self._sample_ns:
+                due = min(due, next_sample)
+            if not is_marked:
+                due = min(due, measure_from_ns)
+            now = min(due, duration_ns)
+        for flow in self.flows:
+            if flow.tcb is not None:
+                flow.retransmits = flow.tcb.retransmits
+        counts = self._a.counters()
+        return Result(
+            self.flows,
+            now,
+            now - measure_from_ns,
+            self._hops,
+            self._there.overflowed,
+            self._lost,
+            counts["segments_out"],
+        )
+
+    # -- inside
+
+    def _begin(self, flow: Flow) -> None:
+        socket = _open(self._a)
+        name = flow.congestion.encode()
+        if socket.setsockopt(_IPPROTO_TCP, _TCP_CONGESTION, name):
+            raise ValueError(f"there is no congestion control {flow.congestion!r}")
+        socket.connect(self._b.address, _PORT)
+        socket.owner = flow
+        flow.sender = socket
+        local = socket.local
+        if local is not None:
+            self._by_port[local[1]] = flow
+
+    def _next(self, now: int) -> int:
+        due = _NEVER
+        for when in (
+            self._a.next_deadline(),
+            self._b.next_deadline(),
+            self._there.next_arrival(),
+            self._back.next_arrival(),
+        ):
+            if when is not None and when < due:
+                due = when
+        return max(due, now + 1) if due <= now else due
+
+    def _turn(self, now: int) -> None:
+        a, b = self._a, self._b
+        frames = self._there.arrived(now)
+        if frames:
+            b.input(frames, now)
+            self._accept()
+            self._read(now)
+        frames = self._back.arrived(now)
+        if frames:
+            a.input(frames, now)
+        for stack in (a, b):
+            due = stack.next_deadline()
+            if due is not None and due <= now:
+                stack.advance(now)
+        self._write()
+        if a.has_output:
+            for parts in a.drain(now, _DRAIN_FRAMES):
+                self._hops += 1
+                frame = b"".join(parts)
+                if len(parts) > 1 and self._is_lost():
+                    self._lost += 1
+                else:
+                    self._there.send(frame, now)
+        if b.has_output:
+            for parts in b.drain(now, _DRAIN_FRAMES):
+                self._hops += 1
+                self._back.send(parts[0] if len(parts) == 1 else b"".join(parts), now)  # type: ignore[arg-type]
+
+    def _is_lost(self) -> bool:
+        number = self._data_segments
+        self._data_segments += 1
+        plan = self._path.loss_plan
+        if plan is not None:
+            return plan(number)
+        return self._chance.happens(self._path.loss)
+
+    def _accept(self) -> None:
+        while True:
+            accepted = self._listener.accept()
+            if not isinstance(accepted, TcpSocket):
+                return
+            peer = accepted.peer
+            if peer is not None:
+                self._by_port[peer[1]].receiver = accepted
+
+    def _read(self, now: int) -> None:
+        for flow in self.flows:
+            receiver = flow.receiver
+            if receiver is None or flow.finished_ns:
+                continue
+            while (got := receiver.recv_into(self._view)) > 0:
+                flow.delivered += got
+            if flow.bytes_limit and flow.delivered >= flow.bytes_limit:
+                flow.finished_ns = now
+
+    def _write(self) -> None:
+        for flow in self.flows:
+            sender = flow.sender
+            if sender is None or (flow.bytes_limit and flow.given >= flow.bytes_limit):
+                continue
+            while (room := sender.send_room()) >= len(_CHUNK) or (
+                room > 0 and flow.bytes_limit and flow.bytes_limit - flow.given <= room
+            ):
+                count = len(_CHUNK)
+                if flow.bytes_limit:
+                    count = min(count, flow.bytes_limit - flow.given)
+                if count <= 0:
+                    break
+                flow.given += sender.send(_CHUNK[:count])
+            if flow.tcb is None:
+                flow.tcb = sender.tcb
+
+    def _take_samples(self, now: int) -> None:
+        for flow in self.flows:
+            tcb = flow.tcb
+            if tcb is not None and tcb.srtt_ns:
+                first = tcb.iss + 1
+                flow.samples.append(
+                    Sample(
+                        now, tcb.cwnd, tcb.ssthresh, tcb.srtt_ns,
+                        tcb.snd_una - first, tcb.snd_nxt - first,
+                    )
+                )  # fmt: skip
+
+
+def _stack(name: str, number: int, tcp: Config, seed: int) -> Stack:
+    config = StackConfig(
+        name=name,
+        mac=bytes((2, 0, 0, 0, 0, number)),
+        address=bytes((10, 0, 0, number)),
+        prefix_length=24,
+        checksum=True,
+        tcp=tcp,
+    )
+    return Stack(config, Random(seed * 2 + number).getrandbits, Trace())
+
+
+def _open(stack: Stack) -> TcpSocket:
+    socket = stack.socket(AF_INET, SOCK_STREAM)
+    if not isinstance(socket, TcpSocket):
+        raise LeuloBug("a fresh stack has no socket to give")
+    return socket

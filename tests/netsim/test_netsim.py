@@ -1,0 +1,79 @@
+"""Protects: how flows behave in simulated time, and that the same seed gives the same flow."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path as FilePath
+
+import pytest
+from click.testing import CliRunner
+
+from leulo.cli.netsim import command
+from leulo.errors import ConfigError
+from leulo.netsim.behaviour import CASES, MSS, check, mathis
+from leulo.netsim.simulation import Flow, Path, Simulation
+from leulo.units import NS_PER_MS, NS_PER_S
+
+
+def test_mathis_formula_is_that_of_the_paper() -> None:
+    # 1448 bytes, 40 ms, 1 %: 1448 * 8 / 0.04 * sqrt(150) = 3.547 Mbit/s
+    assert abs(mathis(10_000_000) - 3_546_924) < 2_000
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["reno 1 %", "cubic 1 %", "reno clean link", "cubic clean link", "two reno flows",
+     "two cubic flows"],
+)  # fmt: skip
+def test_the_behaviour_table_is_held(name: str) -> None:
+    case = next(case for case in CASES if case.name == name)
+    verdict = check(case, quick=True)
+    assert verdict.is_held, f"{name}: {verdict.value / 1000} {case.what}"
+
+
+def test_the_same_seed_is_the_same_flow_and_another_is_not() -> None:
+    def samples(seed: int) -> list[object]:
+        simulation = Simulation(
+            Path(loss=10_000_000), [Flow("cubic")], seed, sample_ns=50 * NS_PER_MS
+        )
+        return list(simulation.run(5 * NS_PER_S).flows[0].samples)
+
+    assert samples(3) == samples(3)
+    assert samples(3) != samples(4)
+
+
+def test_a_limited_flow_arrives_whole_and_ends() -> None:
+    path = Path(loss_plan=lambda number: number in (3, 4, 17))
+    flow = Flow("reno", bytes_limit=100 * MSS + 7)
+    result = Simulation(path, [flow], 1).run(60 * NS_PER_S)
+    assert flow.delivered == 100 * MSS + 7
+    assert 0 < flow.finished_ns < 5 * NS_PER_S
+    assert result.lost == 3
+    assert flow.retransmits >= 3
+
+
+def test_the_command_prints_json_and_draws(tmp_path: FilePath) -> None:
+    pytest.importorskip("matplotlib")
+    picture = tmp_path / "flow.png"
+    done = CliRunner().invoke(
+        command,
+        ["--flow", "reno", "--loss", "0.01", "--seconds", "3", "--json", "--plot", str(picture)],
+        standalone_mode=False,
+    )
+    assert done.exception is None, done.output
+    assert json.loads(done.output)["flows"][0]["bit_s"] > 0
+    assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--flow", "nonsense"],
+        ["no such row"],
+        ["--plot", "x.png"],
+        ["--flow", "reno", "--rate", "x"],
+    ],
+)
+def test_what_makes_no_sense_is_a_sentence(words: list[str]) -> None:
+    done = CliRunner().invoke(command, words, standalone_mode=False)
+    assert isinstance(done.exception, ConfigError)
