@@ -129,8 +129,10 @@ class Stack:
 
     def input(self, frames: Sequence[bytes], now_ns: int) -> None:
         """Received frames, each a 10-byte virtio_net_hdr and Ethernet. Anything is allowed."""
-        self.engine.set_time(now_ns)
-        self.engine.counts["segments_in"] += len(frames)
+        engine = self.engine
+        if now_ns != engine.now_ns:
+            engine.set_time(now_ns)
+        engine.counts["segments_in"] += len(frames)
         self._input(frames, False, now_ns)
 
     def _input(self, frames: Sequence[bytes], is_inside: bool, now_ns: int) -> None:
@@ -167,7 +169,7 @@ class Stack:
             elif is_inside or self._is_for_us(frame):
                 stranger_arrives(
                     self.engine, key, frame[16:22] + frame[10:16] + _TYPE_IPV4,
-                    frame, end, seq, ack, control, window, is_inside, now_ns,
+                    frame, end, seq, ack, control, window, option, tsval, tsecr, is_inside, now_ns,
                 )  # fmt: skip
 
     def _is_for_us(self, frame: bytes) -> bool:
@@ -180,7 +182,9 @@ class Stack:
         if destination != self.address and not (self.config.accept_any and is_unicast(destination)):
             self._drop("ipv4_destination")
             return False
-        if source == self.address or not self.route.is_valid_source(source):
+        if source not in self._hops and (
+            source == self.address or not self.route.is_valid_source(source)
+        ):
             self._drop("ipv4_source")
             return False
         return True

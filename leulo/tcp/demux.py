@@ -14,7 +14,7 @@ from leulo.tcp.addresses import ends_of
 from leulo.tcp.header import ACK, FIN, RST, SYN, TCP_AT
 from leulo.tcp.input import segment_arrives
 from leulo.tcp.listen import HalfOpen
-from leulo.tcp.options import Options, emit_timestamps, parse
+from leulo.tcp.options import TIMESTAMPS_ONLY, Options, emit_timestamps, parse
 from leulo.tcp.seq import MASK, lt
 from leulo.tcp.time_wait import TimeWait
 
@@ -32,13 +32,22 @@ def stranger_arrives(
     ack: int,
     control: int,
     window: int,
+    option: int,
+    tsval: int,
+    tsecr: int,
     is_loopback: bool,
     now_ns: int,
 ) -> None:
     """A valid segment whose key no connection has. The header's length has been checked;
-    ``link_header`` leads back to its sender."""
+    ``link_header`` leads back to its sender, the rest is as for `input.segment_arrives`."""
     start = TCP_AT + (control >> 12) * 4
-    options = parse(frame, TCP_AT + 20, start)
+    if control >> 12 == 8 and option == TIMESTAMPS_ONLY:
+        options = Options()
+        options.has_timestamps = True
+        options.tsval = tsval
+        options.tsecr = tsecr
+    else:
+        options = parse(frame, TCP_AT + 20, start)
     length = end - start
     half = engine.half_open.get(key)
     if half is not None:
@@ -200,7 +209,11 @@ def _complete(
         engine.count_drop("accept_queue_full")
         return
     if length or control & FIN:
-        segment_arrives(tcb, frame, end, seq, ack, control, window, 0, 0, 0, now_ns)
+        # Of eight words with timestamps nothing else matters; other options are read again.
+        option = TIMESTAMPS_ONLY if control >> 12 == 8 and options.has_timestamps else 0
+        segment_arrives(
+            tcb, frame, end, seq, ack, control, window, option, options.tsval, options.tsecr, now_ns
+        )
 
 
 def _acknowledge(engine: Engine, half: HalfOpen) -> None:

@@ -125,13 +125,13 @@ class Engine:
 
     def set_time(self, now_ns: int) -> None:
         """The time of everything that follows."""
-        if now_ns != self.now_ns:
-            self.now_ns = now_ns
-            self.now_ms = now_ns // NS_PER_MS
+        self.now_ns = now_ns
+        self.now_ms = now_ns // NS_PER_MS
 
     def advance(self, now_ns: int) -> None:
         """Every timer that is due."""
-        self.set_time(now_ns)
+        if now_ns != self.now_ns:
+            self.set_time(now_ns)
         timers = self.timers
         while True:
             thing = timers.due(now_ns)
@@ -153,7 +153,8 @@ class Engine:
 
     def drain(self, now_ns: int, out: list[Frame], limit: int) -> None:
         """Put what is to be sent into ``out``, at most ``limit`` frames in all."""
-        self.set_time(now_ns)
+        if now_ns != self.now_ns:
+            self.set_time(now_ns)
         if self.replies:
             room = limit - len(out)
             out += self.replies[:room]

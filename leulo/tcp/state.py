@@ -110,6 +110,14 @@ TRANSITIONS: Final[dict[State, dict[Event, State]]] = {
     },
 }
 
+# The same table as a list, for one look-up a change: ``NEXT[state << 4 | event]``.
+NEXT: Final[list[State | None]] = [
+    TRANSITIONS[State(at >> 4)].get(Event(at & 15))
+    if at >> 4 and 0 < at & 15 <= len(Event)
+    else None
+    for at in range((len(State) + 1) << 4)
+]
+
 # States in which the user may still put data into the stream.
 MAY_SEND: Final = (1 << ESTABLISHED) | (1 << CLOSE_WAIT)
 # States in which the connection has data or a FIN to move towards the peer.

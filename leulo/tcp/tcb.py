@@ -20,7 +20,7 @@ from leulo.tcp.recv_buffer import RecvBuffer
 from leulo.tcp.scoreboard import Scoreboard
 from leulo.tcp.send_buffer import SendBuffer
 from leulo.tcp.settings import Settings
-from leulo.tcp.state import ESTABLISHED, PREDICTABLE, TRANSITIONS, Event, State
+from leulo.tcp.state import ESTABLISHED, NEXT, PREDICTABLE, Event, State
 from leulo.tcp.timers import Timed
 
 if TYPE_CHECKING:
@@ -188,7 +188,7 @@ class Tcb(Timed):
     def change_state(self, event: Event) -> None:
         """Go where the transition table says. Raises LeuloBug if it does not say."""
         old = self.state
-        new = TRANSITIONS[old].get(event)
+        new = NEXT[old << 4 | event]
         if new is None:
             raise LeuloBug(f"a connection in {old.name} was told of {event.name}")
         self.state = new
@@ -209,7 +209,7 @@ class Tcb(Timed):
             and self.scoreboard is None
             and self.recovery == RECOVERY_NONE
             and self.dupacks == 0
-            and self.fin_at == NO_FIN
+            and (self.fin_at == NO_FIN or self.rcv_nxt > self.fin_at)
         )
 
     def received(self) -> int:

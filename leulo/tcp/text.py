@@ -114,5 +114,6 @@ def take_fin(tcb: Tcb) -> None:
     elif state is FIN_WAIT_2:
         tcb.change_state(Event.FIN)
         engine.enter_time_wait(tcb, engine.now_ns)
+    tcb.refresh_ordinary()
     if tcb.socket is not None:
         engine.notify(tcb.socket)
