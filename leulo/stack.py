@@ -14,7 +14,8 @@ from typing import Final, Literal, overload
 
 from leulo.net.arp import ArpCache
 from leulo.net.icmp import IcmpError, IcmpHost
-from leulo.net.ipv4 import Reassembler, Route, cut, receive
+from leulo.net.ipv4 import Route, cut, receive
+from leulo.net.reassembly import Reassembler
 from leulo.net.wire import Buffer, ParseError
 from leulo.net.wire.checksum import sum_words
 from leulo.net.wire.ethernet import BROADCAST

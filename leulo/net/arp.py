@@ -1,18 +1,14 @@
-"""The neighbour cache of one interface: IPv4 addresses to MAC addresses, sans-IO.
+"""ARP of one interface: the questions and answers of its neighbour cache, sans-IO.
 
-Frames, the time and the wish to send come in; frames to send, failed addresses and the next
-deadline come out. An entry goes INCOMPLETE -> REACHABLE -> STALE -> PROBE -> (REACHABLE or gone)
-as in neighbour unreachability detection; a failed address stays FAILED for a while, so that a
-sender cannot make one request per packet. What an attacker on the link can do is bounded: replies
-nobody asked for make no entry, a fresh entry is not replaced at once, the table, the waiting
-frames and the requests per address are limited. [RFC 826] [RFC 1122 2.3.2] [RFC 4861 7.3]
-[RFC 5227]
+Replies nobody asked for make no entry, a fresh entry is not replaced at once. What it shares with
+IPv6's neighbour discovery is in `neighbours`. [RFC 826] [RFC 1122 2.3.2] [RFC 5227]
 """
 
 from __future__ import annotations
 
 from typing import Final
 
+from leulo.net.neighbours import FAILED, INCOMPLETE, PROBE, Neighbour, NeighbourCache
 from leulo.net.wire import Buffer, ParseError, vnet
 from leulo.net.wire.arp import REPLY, REQUEST, ArpRepr
 from leulo.net.wire.ethernet import BROADCAST, TYPE_ARP, UNSPECIFIED, EthernetRepr
@@ -20,46 +16,10 @@ from leulo.net.wire.ipv4 import is_unicast
 from leulo.state import State
 from leulo.units import NS_PER_S
 
-TxFrame = tuple[Buffer, ...]
-
-INCOMPLETE: Final = 0  # asked for, no answer yet: frames wait
-REACHABLE: Final = 1  # answered or confirmed lately
-STALE: Final = 2  # known, old: used, and asked again on the first use
-PROBE: Final = 3  # known, old, asked again
-FAILED: Final = 4  # no answer: senders are told so until the entry is forgotten
-
-STATE_NAMES: Final = ("INCOMPLETE", "REACHABLE", "STALE", "PROBE", "FAILED")
-
-RETRANSMIT_NS: Final = NS_PER_S  # at most one request per second and address [RFC 1122 2.3.2.1]
-REQUESTS: Final = 3
-REACHABLE_NS: Final = 30 * NS_PER_S
-FAILED_NS: Final = 5 * NS_PER_S
-LOCK_NS: Final = NS_PER_S  # a fresh entry is not replaced by another MAC for so long
 DEFEND_NS: Final = 10 * NS_PER_S  # [RFC 5227 1.1 DEFEND_INTERVAL]
 
-MAX_ENTRIES: Final = 1024
-MAX_WAITING_FRAMES: Final = 64  # per address; the oldest are dropped [RFC 1122 2.3.2.2]
-MAX_WAITING_BYTES: Final = 1 << 20  # of all addresses together
 
-_FRAME_DESTINATION: Final = vnet.HEADER_BYTES
-_FRAME_SOURCE: Final = vnet.HEADER_BYTES + 6
-
-
-class Neighbour:
-    """One entry. ``deadline_ns`` is when its state times out, 0 for never."""
-
-    __slots__ = ("deadline_ns", "mac", "requests", "state", "updated_ns", "waiting")
-
-    def __init__(self, state: int) -> None:
-        self.state: int = state
-        self.mac: bytes = UNSPECIFIED
-        self.deadline_ns: int = 0
-        self.requests: int = 0
-        self.updated_ns: int = 0
-        self.waiting: list[TxFrame] | None = None
-
-
-class ArpCache:
+class ArpCache(NeighbourCache):
     """Resolver and responder of one interface.
 
     ``accept_any`` answers requests for every unicast address (the user gateway is everybody),
@@ -67,101 +27,14 @@ class ArpCache:
     """
 
     def __init__(self, mac: bytes, address: bytes, accept_any: bool = False) -> None:
-        self.mac: bytes = mac
+        super().__init__(mac, "arp_", 0)
         self.address: bytes = address
         self.accept_any: bool = accept_any
-        self._entries: dict[bytes, Neighbour] = {}  # least recently changed first
-        self._output: list[TxFrame] = []
-        self._failed: list[bytes] = []
-        self._waiting_bytes: int = 0
-        self._next_ns: int | None = None  # never later than the earliest deadline
         self._defended_ns: int = -DEFEND_NS
-        self._counters: dict[str, int] = {
-            "arp_in": 0,
-            "arp_out": 0,
-            "arp_conflicts": 0,
-            "arp_evicted": 0,
-            "arp_waiting_dropped": 0,
-            "arp_failed": 0,
-        }
-
-    # -- for senders
-
-    def lookup(self, address: bytes, now_ns: int) -> bytes | None:
-        """The MAC of ``address``, or None if it is not known; asks nobody except about a stale
-        entry. One dictionary access in the usual case."""
-        entry = self._entries.get(address)
-        if entry is None or entry.state == INCOMPLETE or entry.state == FAILED:
-            return None
-        if entry.state == STALE:
-            entry.state = PROBE
-            entry.requests = 0
-            self._request(address, entry, now_ns)
-        return entry.mac
-
-    def resolve(self, address: bytes, now_ns: int) -> bool:
-        """Begin to ask for ``address`` unless it is known or asked for already.
-
-        Returns False if it has failed lately: the sender reports the host as unreachable.
-        """
-        entry = self._entries.get(address)
-        if entry is None:
-            entry = self._insert(address, INCOMPLETE)
-            self._request(address, entry, now_ns)
-        return entry.state != FAILED
-
-    def send(self, address: bytes, frame: TxFrame, now_ns: int) -> bool:
-        """Send ``frame`` (virtio_net_hdr, Ethernet header and more in the first buffer) with
-        its destination MAC filled, now or when ``address`` is resolved.
-
-        The buffers are kept until then. Returns False if the address has failed lately.
-        """
-        mac = self.lookup(address, now_ns)
-        if mac is not None:
-            self._output.append(_addressed(frame, mac))
-            return True
-        if not self.resolve(address, now_ns):
-            return False
-        entry = self._entries[address]
-        if entry.waiting is None:
-            entry.waiting = []
-        entry.waiting.append(frame)
-        self._waiting_bytes += _length(frame)
-        while entry.waiting and (
-            len(entry.waiting) > MAX_WAITING_FRAMES or self._waiting_bytes > MAX_WAITING_BYTES
-        ):
-            self._waiting_bytes -= _length(entry.waiting.pop(0))
-            self._counters["arp_waiting_dropped"] += 1
-        return True
-
-    def confirm(self, address: bytes, now_ns: int) -> None:
-        """An upper layer has seen progress from ``address``: it is reachable, no need to ask.
-        [RFC 1122 2.3.2.1] [RFC 4861 7.3.1]"""
-        entry = self._entries.get(address)
-        if entry is not None and entry.state in (REACHABLE, STALE, PROBE):
-            entry.state = REACHABLE
-            entry.deadline_ns = now_ns + REACHABLE_NS
-            self._wake_by(entry.deadline_ns)
 
     def announce(self) -> None:
         """Tell the link who has our address: an ARP announcement. [RFC 5227 2.3]"""
         self._emit(REQUEST, BROADCAST, self.address, UNSPECIFIED, self.address)
-
-    # -- for the interface
-
-    @property
-    def has_output(self) -> bool:
-        return bool(self._output)
-
-    def take_output(self) -> list[TxFrame]:
-        """Frames to be sent now, each once: requests, replies, and frames whose wait is over."""
-        output, self._output = self._output, []
-        return output
-
-    def take_failed(self) -> list[bytes]:
-        """Addresses that turned out not to answer since the last call."""
-        failed, self._failed = self._failed, []
-        return failed
 
     def input(self, packet: Buffer, now_ns: int) -> str | None:
         """A received ARP packet (without its Ethernet header).
@@ -201,140 +74,31 @@ class ArpCache:
             self._emit(REPLY, arp.sender_mac, arp.target_address, arp.sender_mac, sender)
         return None
 
-    def next_deadline(self) -> int | None:
-        """When `advance` is next needed, in nanoseconds; may be too early, never too late."""
-        return self._next_ns
-
-    def advance(self, now_ns: int) -> None:
-        """Ask again, give up, grow stale, forget: whatever is due."""
-        if self._next_ns is None or now_ns < self._next_ns:
-            return
-        gone: list[bytes] = []
-        for address, entry in self._entries.items():
-            if not entry.deadline_ns or now_ns < entry.deadline_ns:
-                continue
-            if entry.state == REACHABLE:
-                entry.state = STALE
-                entry.deadline_ns = 0
-            elif entry.state == INCOMPLETE or entry.state == PROBE:
-                if entry.requests < REQUESTS:
-                    self._request(address, entry, now_ns)
-                else:
-                    self._fail(address, entry, now_ns)
-            elif entry.state == FAILED:
-                gone.append(address)
-        for address in gone:
-            del self._entries[address]
-        deadlines = [e.deadline_ns for e in self._entries.values() if e.deadline_ns]
-        self._next_ns = min(deadlines) if deadlines else None
-
-    def entries(self) -> list[tuple[bytes, bytes, str]]:
-        """Address, MAC and state of every entry, for people."""
-        return [(a, e.mac, STATE_NAMES[e.state]) for a, e in self._entries.items()]
-
-    def counters(self) -> dict[str, int]:
-        return {**self._counters, "arp_entries": len(self._entries)}
-
     def save(self) -> State:
         return {
-            "version": 1,
-            "mac": self.mac,
+            **super().save(),
             "address": self.address,
             "accept_any": self.accept_any,
             "defended_ns": self._defended_ns,
-            "counters": dict(self._counters),
-            "failed": list(self._failed),
-            "output": [b"".join(frame) for frame in self._output],
-            "entries": [
-                {
-                    "address": address,
-                    "state": entry.state,
-                    "mac": entry.mac,
-                    "deadline_ns": entry.deadline_ns,
-                    "requests": entry.requests,
-                    "updated_ns": entry.updated_ns,
-                    "waiting": [b"".join(frame) for frame in entry.waiting or ()],
-                }
-                for address, entry in self._entries.items()
-            ],
         }
 
     def load(self, state: State) -> None:
         """Raises ValueError on another version."""
-        if state.get("version") != 1:
-            raise ValueError(f"ArpCache: saved state has version {state.get('version')}, not 1")
-        self.mac = state["mac"]
+        super().load(state)
         self.address = state["address"]
         self.accept_any = state["accept_any"]
         self._defended_ns = state["defended_ns"]
-        self._counters = dict(state["counters"])
-        self._failed = list(state["failed"])
-        self._output = [(frame,) for frame in state["output"]]
-        self._entries = {}
-        self._waiting_bytes = 0
-        self._next_ns = None
-        for saved in state["entries"]:
-            entry = Neighbour(saved["state"])
-            entry.mac = saved["mac"]
-            entry.deadline_ns = saved["deadline_ns"]
-            entry.requests = saved["requests"]
-            entry.updated_ns = saved["updated_ns"]
-            if saved["waiting"]:
-                entry.waiting = [(frame,) for frame in saved["waiting"]]
-                self._waiting_bytes += sum(len(frame) for frame in saved["waiting"])
-            self._entries[saved["address"]] = entry
-            if entry.deadline_ns:
-                self._wake_by(entry.deadline_ns)
 
     # -- inside
 
-    def _insert(self, address: bytes, state: int) -> Neighbour:
-        if len(self._entries) >= MAX_ENTRIES:
-            self._evict()
-        entry = self._entries[address] = Neighbour(state)
-        return entry
-
-    def _evict(self) -> None:
-        """Make room: the oldest entry nobody waits for, or else the oldest."""
-        victim = next(
-            (a for a, e in self._entries.items() if e.waiting is None),
-            next(iter(self._entries)),
-        )
-        self._drop_waiting(self._entries.pop(victim))
-        self._counters["arp_evicted"] += 1
-
-    def _learn(self, address: bytes, entry: Neighbour, mac: bytes, now_ns: int) -> None:
-        if entry.state == REACHABLE and entry.mac != mac and now_ns - entry.updated_ns < LOCK_NS:
-            return  # of two answers the first counts, so that they do not take turns
-        entry.state = REACHABLE
-        entry.mac = mac
-        entry.updated_ns = now_ns
-        entry.deadline_ns = now_ns + REACHABLE_NS
-        entry.requests = 0
-        self._wake_by(entry.deadline_ns)
-        self._entries[address] = self._entries.pop(address)
-        if entry.waiting is not None:
-            for frame in entry.waiting:
-                self._waiting_bytes -= _length(frame)
-                self._output.append(_addressed(frame, mac))
-            entry.waiting = None
+    def _ask(self, address: bytes, entry: Neighbour) -> None:
+        # A known neighbour is asked himself before everybody is. [RFC 1122 2.3.2.1]
+        to = entry.mac if entry.state == PROBE else BROADCAST
+        self._emit(REQUEST, to, self.address, UNSPECIFIED, address)
 
     def _is_nobody(self, address: bytes) -> bool:
         entry = self._entries.get(address)
         return entry is None or entry.state == INCOMPLETE or entry.state == FAILED
-
-    def _fail(self, address: bytes, entry: Neighbour, now_ns: int) -> None:
-        entry.state = FAILED
-        entry.deadline_ns = now_ns + FAILED_NS
-        self._drop_waiting(entry)
-        self._failed.append(address)
-        self._counters["arp_failed"] += 1
-
-    def _drop_waiting(self, entry: Neighbour) -> None:
-        if entry.waiting is not None:
-            self._waiting_bytes -= sum(_length(frame) for frame in entry.waiting)
-            self._counters["arp_waiting_dropped"] += len(entry.waiting)
-            entry.waiting = None
 
     def _conflict(self, now_ns: int) -> str:
         """Somebody else uses our address: claim it, rarely. [RFC 5227 2.4 b]"""
@@ -344,14 +108,6 @@ class ArpCache:
             self.announce()
         return "arp_conflict"
 
-    def _request(self, address: bytes, entry: Neighbour, now_ns: int) -> None:
-        entry.requests += 1
-        entry.deadline_ns = now_ns + RETRANSMIT_NS
-        self._wake_by(entry.deadline_ns)
-        # A known neighbour is asked himself before everybody is. [RFC 1122 2.3.2.1]
-        to = entry.mac if entry.state == PROBE else BROADCAST
-        self._emit(REQUEST, to, self.address, UNSPECIFIED, address)
-
     def _emit(
         self, operation: int, to: bytes, sender: bytes, target_mac: bytes, target: bytes
     ) -> None:
@@ -359,17 +115,3 @@ class ArpCache:
         arp = ArpRepr(operation, self.mac, sender, target_mac, target)
         self._output.append((vnet.PLAIN + ethernet.emit() + arp.emit(),))
         self._counters["arp_out"] += 1
-
-    def _wake_by(self, deadline_ns: int) -> None:
-        if self._next_ns is None or deadline_ns < self._next_ns:
-            self._next_ns = deadline_ns
-
-
-def _addressed(frame: TxFrame, mac: bytes) -> TxFrame:
-    first = frame[0]
-    head = b"".join((first[:_FRAME_DESTINATION], mac, first[_FRAME_SOURCE:]))
-    return (head, *frame[1:])
-
-
-def _length(frame: TxFrame) -> int:
-    return sum(len(part) for part in frame)

@@ -14,7 +14,8 @@ from leulo.links.context import LinkContext
 from leulo.links.poller import Poller
 from leulo.links.user.gateway import UserLink
 from leulo.links.user.resolver import Resolvers
-from leulo.net.ipv4 import Reassembler, cut
+from leulo.net.ipv4 import cut
+from leulo.net.reassembly import Reassembler
 from leulo.net.wire import vnet
 from leulo.net.wire.arp import REPLY, REQUEST, ArpRepr
 from leulo.net.wire.ethernet import BROADCAST, TYPE_ARP, TYPE_IPV4, EthernetRepr

@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from leulo.net import arp as cache_module
-from leulo.net.arp import (
+from leulo.net import neighbours as cache_module
+from leulo.net.arp import ArpCache
+from leulo.net.neighbours import (
     FAILED_NS,
     LOCK_NS,
     MAX_ENTRIES,
@@ -15,7 +16,6 @@ from leulo.net.arp import (
     REACHABLE_NS,
     REQUESTS,
     RETRANSMIT_NS,
-    ArpCache,
 )
 from leulo.net.wire.arp import REPLY, REQUEST, ArpRepr
 from leulo.net.wire.ethernet import BROADCAST, EthernetRepr

@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scapy.layers.inet import IP, UDP, IPOption_LSRR, defragment, fragment
 
-from leulo.net import ipv4
-from leulo.net.ipv4 import MAX_DATAGRAMS, REASSEMBLY_NS, Reassembler, Route, cut, receive
+from leulo.net import reassembly
+from leulo.net.ipv4 import Route, cut, receive
+from leulo.net.reassembly import MAX_DATAGRAMS, REASSEMBLY_NS, Reassembler
 from leulo.net.wire import ParseError
 from leulo.net.wire.ipv4 import Ipv4Repr, parse_ipv4
 
@@ -203,8 +204,8 @@ def test_flood_of_fragments_is_bounded() -> None:
     reassembler = Reassembler()
     for offset in range(0, 65000, 8):
         feed(reassembler, piece(offset, bytes(8), True))
-    assert reassembler._cost <= ipv4.MAX_REASSEMBLY_BYTES
-    assert all(len(d.offsets) <= ipv4.MAX_FRAGMENTS for d in reassembler._datagrams.values())
+    assert reassembler._cost <= reassembly.MAX_REASSEMBLY_BYTES
+    assert all(len(d.offsets) <= reassembly.MAX_FRAGMENTS for d in reassembler._datagrams.values())
 
 
 def test_restored_reassembler_goes_on() -> None:

@@ -18,7 +18,8 @@ from leulo.links.poller import Poller
 from leulo.links.tap import TapLink
 from leulo.net.arp import ArpCache
 from leulo.net.icmp import IcmpHost
-from leulo.net.ipv4 import Reassembler, Route, receive
+from leulo.net.ipv4 import Route, receive
+from leulo.net.reassembly import Reassembler
 from leulo.net.wire import vnet
 from leulo.net.wire.ethernet import TYPE_ARP, TYPE_IPV4, EthernetPacket, EthernetRepr
 from leulo.net.wire.icmp import ECHO_REQUEST, IcmpRepr

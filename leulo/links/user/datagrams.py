@@ -16,7 +16,8 @@ from leulo.links.user.ping import PingRelay
 from leulo.links.user.plan import DNS_PORT, AddressPlan
 from leulo.links.user.udp import UdpRelay
 from leulo.links.user.udp_publish import Senders
-from leulo.net.ipv4 import Reassembler, receive
+from leulo.net.ipv4 import receive
+from leulo.net.reassembly import Reassembler
 from leulo.net.wire import Buffer, ParseError, dhcp, vnet
 from leulo.net.wire.arp import REQUEST, ArpRepr
 from leulo.net.wire.ethernet import BROADCAST, HEADER_BYTES
