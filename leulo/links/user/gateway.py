@@ -243,6 +243,7 @@ class UserLink:
         listener = self._stack.socket(_INET, _STREAM)
         assert isinstance(listener, TcpSocket)
         listener.owner = self
+        listener.setsockopt(_IPPROTO_TCP, _TCP_NODELAY, _ONE)  # what it accepts has it
         listener.bind(bytes(4), 0)
         listener.listen(MAX_CONNECTIONS)
         return listener
@@ -258,6 +259,7 @@ class UserLink:
         if not isinstance(guest, TcpSocket):
             self._refuse(connection)
             return
+        guest.settings = self._listener.settings  # TCP_NODELAY
         result = guest.connect(self._plan.guest, guest_port)
         if result not in (0, -_EINPROGRESS):
             guest.close()
@@ -278,16 +280,15 @@ class UserLink:
                 guest.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _ONE + bytes(4))
                 guest.close()
             else:
-                self._join(guest, host)
+                host.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                self._join(guest, host).on_guest()
 
-    def _join(self, guest: TcpSocket, host: socket.socket) -> None:
-        guest.setsockopt(_IPPROTO_TCP, _TCP_NODELAY, _ONE)
-        host.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    def _join(self, guest: TcpSocket, host: socket.socket) -> Splice:
         splice = Splice(
             guest, host, self._poller, done=self._ended, wants_output=self._needs_output
         )
         self._splices[splice] = None
-        splice.on_guest()
+        return splice
 
     def _refuse(self, connection: socket.socket) -> None:
         self._counters["refused"] += 1

@@ -54,7 +54,8 @@ class Splice:
         done: Callable[[Splice], None],
         wants_output: Callable[[], None],
     ) -> None:
-        """The host's side is connected; the guest's may still be on its way."""
+        """The host's side is connected; the guest's may still be on its way. Until it has
+        arrived nothing is asked of the host's: what it sends waits in the host's kernel."""
         self._guest = guest
         self._host = host
         self._poller = poller
@@ -70,7 +71,6 @@ class Splice:
         self.bytes_to_guest = 0
         self.was_reset = False
         guest.owner = self
-        self._watch(0)
 
     def on_guest(self) -> None:
         """The guest's side may have changed."""
@@ -84,6 +84,9 @@ class Splice:
             if not events & _POLL_OUT:
                 return
             self._is_joined = True
+            self._from_host()  # what was sent with the connection is there already
+            if self._is_closed:
+                return
         self._from_guest()
         if not self._is_closed and events & _POLL_ERR:
             self.reset()
