@@ -133,7 +133,8 @@ class Level(IntEnum):
 
 
 class SocketOption(IntEnum):
-    """Option names at SOL_SOCKET, Linux's values."""
+    """Option names at SOL_SOCKET, Linux's values. SO_RCVTIMEO and SO_SNDTIMEO are the guest
+    kernel's own business: no hypercall waits."""
 
     SO_REUSEADDR = 2
     SO_TYPE = 3
@@ -143,8 +144,11 @@ class SocketOption(IntEnum):
     SO_RCVBUF = 8
     SO_KEEPALIVE = 9
     SO_LINGER = 13
-    SO_REUSEPORT = 15
+    SO_RCVLOWAT = 18
+    SO_SNDLOWAT = 19
     SO_ACCEPTCONN = 30
+    SO_PROTOCOL = 38
+    SO_DOMAIN = 39
 
 
 class TcpOption(IntEnum):
@@ -156,11 +160,15 @@ class TcpOption(IntEnum):
     TCP_KEEPIDLE = 4
     TCP_KEEPINTVL = 5
     TCP_KEEPCNT = 6
+    TCP_SYNCNT = 7
+    TCP_LINGER2 = 8
     TCP_DEFER_ACCEPT = 9
+    TCP_WINDOW_CLAMP = 10
     TCP_INFO = 11
     TCP_QUICKACK = 12
     TCP_CONGESTION = 13
     TCP_USER_TIMEOUT = 18
+    TCP_NOTSENT_LOWAT = 25
 
 
 class Errno(IntEnum):

@@ -6,6 +6,7 @@ Shared by the fast path (`input`) and the careful one (`examine`).
 from __future__ import annotations
 
 from leulo.tcp import recovery
+from leulo.tcp.deadlines import await_fin
 from leulo.tcp.rtt import sample, sample_echo
 from leulo.tcp.state import CLOSING, FIN_WAIT_1, LAST_ACK, Event
 from leulo.tcp.tcb import RECOVERY_FAST, RECOVERY_NONE, Tcb
@@ -79,9 +80,8 @@ def fin_acknowledged(tcb: Tcb, now_ns: int) -> bool:
     if state is FIN_WAIT_1:
         tcb.change_state(Event.ACK_OF_FIN)
         if tcb.is_orphan:
-            tcb.life_at = now_ns + engine.config.fin_timeout_ns
-            engine.timers.arm(tcb, tcb.life_at)
-        elif tcb.socket is not None:
+            return await_fin(tcb, now_ns)
+        if tcb.socket is not None:
             engine.notify(tcb.socket)
     elif state is CLOSING:
         tcb.change_state(Event.ACK_OF_FIN)

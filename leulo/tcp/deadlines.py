@@ -49,6 +49,18 @@ def arm_next(tcb: Tcb) -> None:
         tcb.engine.timers.arm(tcb, earliest)
 
 
+def await_fin(tcb: Tcb, now_ns: int) -> bool:
+    """The user has closed and the peer knows: wait for its FIN, but not for ever. False: the
+    user would not wait at all (TCP_LINGER2), and the connection is reset. [Linux tcp(7)]"""
+    linger2_ns = tcb.settings.linger2_ns
+    if linger2_ns < 0:
+        tcb.engine.abort(tcb)
+        return False
+    tcb.life_at = now_ns + (linger2_ns or tcb.engine.config.fin_timeout_ns)
+    tcb.engine.timers.arm(tcb, tcb.life_at)
+    return True
+
+
 def _is_over(tcb: Tcb, now_ns: int) -> bool:
     """Has the user's own timeout passed? [RFC 9293 3.9.1.8] [RFC 5482]"""
     limit_ns = tcb.settings.user_timeout_ns
@@ -63,7 +75,9 @@ def _retransmit(tcb: Tcb, now_ns: int) -> None:
         tcb.first_timeout_at = tcb.last_send_ns or now_ns
     is_opening = tcb.state is SYN_SENT or tcb.state is SYN_RCVD
     if is_opening:
-        most = config.syn_retries if tcb.state is SYN_SENT else config.synack_retries
+        most = config.synack_retries
+        if tcb.state is SYN_SENT:
+            most = tcb.settings.syn_retries or config.syn_retries
     elif tcb.is_orphan:
         most = config.orphan_retries
     else:

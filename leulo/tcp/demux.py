@@ -204,6 +204,15 @@ def _complete(
     now_ns: int,
 ) -> None:
     """The handshake is complete; what else the segment brings is the connection's."""
+    if (
+        half.retries < half.listener.settings.defer_retries
+        and half.due_at
+        and not length
+        and not control & FIN
+    ):
+        half.is_acked = True  # the listener wants to hear of it when there is data
+        engine.count_drop("tcp_deferred_accept")
+        return
     tcb = half.listener.ack_arrives(half, window, options.tsecr, now_ns)
     if tcb is None:
         engine.count_drop("accept_queue_full")

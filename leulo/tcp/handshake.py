@@ -47,6 +47,8 @@ def apply_settings(tcb: Tcb) -> None:
     settings = tcb.settings
     if settings.rcv_bytes:
         tcb.rcv_limit = settings.rcv_bytes
+    if settings.window_clamp:
+        tcb.rcv_limit = min(tcb.rcv_limit, settings.window_clamp)
     if settings.snd_bytes:
         tcb.snd_limit = settings.snd_bytes
     # Always its own: an algorithm with state must not be shared by two connections.

@@ -37,7 +37,7 @@ _NO_WSCALE: Final = 15
 _HALF_FIELDS: Final = (
     "serial", "key", "link_header", "irs", "iss", "mss", "snd_wnd", "snd_wscale",
     "has_timestamps", "has_sack", "ts_offset", "ts_recent", "retries", "sent_at", "is_loopback",
-    "due_at", "is_held",
+    "due_at", "is_acked", "is_held",
 )  # fmt: skip
 
 
@@ -54,9 +54,9 @@ class Screen(Protocol):
 class HalfOpen(Timed):
     """A SYN that was answered: state SYN_RCVD of a passive open. Numbers are 32 bits wide."""
 
-    __slots__ = ("due_at", "has_sack", "has_timestamps", "irs", "is_held", "is_loopback", "iss",
-                 "key", "link_header", "listener", "mss", "retries", "sent_at", "snd_wnd",
-                 "snd_wscale", "ts_offset", "ts_recent")  # fmt: skip
+    __slots__ = ("due_at", "has_sack", "has_timestamps", "irs", "is_acked", "is_held",
+                 "is_loopback", "iss", "key", "link_header", "listener", "mss", "retries",
+                 "sent_at", "snd_wnd", "snd_wscale", "ts_offset", "ts_recent")  # fmt: skip
 
     def __init__(self, serial: int, key: bytes, listener: Listener) -> None:
         self.serial: int = serial
@@ -77,6 +77,7 @@ class HalfOpen(Timed):
         self.sent_at: int = 0  # 0 once anything was sent again: no measurement then
         self.due_at: int = 0
         self.is_loopback: bool = False
+        self.is_acked: bool = False  # all but the first data is here: TCP_DEFER_ACCEPT
         self.is_held: bool = False  # not answered until the listener's screen says so
 
     def save(self) -> Saved:
@@ -214,12 +215,14 @@ class Listener:
         if now_ns < half.due_at:
             engine.timers.arm(half, half.due_at)
             return
-        if half.retries >= config.synack_retries:
+        defer = self.settings.defer_retries
+        if half.retries >= config.synack_retries and (not half.is_acked or half.retries >= defer):
             self.lose(half)
             engine.counts["syn_timeouts"] += 1
             return
         half.retries += 1
-        self.answer_again(half)
+        if not half.is_acked or half.retries >= defer:
+            self.answer_again(half)
         half.due_at = now_ns + min(config.rto_initial_ns << half.retries, config.rto_max_ns)
         engine.timers.arm(half, half.due_at)
 
@@ -347,6 +350,7 @@ class Listener:
         timestamps = (tsval, half.ts_recent) if half.has_timestamps else None
         wscale = engine.rcv_wscale if half.snd_wscale >= 0 else -1
         limit = self.settings.rcv_bytes or engine.config.rcv_default
+        limit = min(limit, self.settings.window_clamp or limit)
         engine.reply(
             header.plain(
                 half.link_header,

@@ -50,6 +50,8 @@ def output(tcb: Tcb, now_ns: int, out: list[Frame], limit: int) -> None:
             _send_in_recovery(tcb, now_ns, out, limit)
         elif tcb.snd_nxt < tcb.snd_top:
             _send(tcb, now_ns, out, limit)
+        if tcb.is_write_blocked and tcb.settings.notsent_lowat and tcb.socket is not None:
+            engine.notify(tcb.socket)
         if len(out) >= limit:
             engine.want_output(tcb)
     elif tcb.probe_due:

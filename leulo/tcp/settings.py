@@ -29,6 +29,12 @@ class Settings:
     is_corked: bool = False
     max_segment: int = 0  # TCP_MAXSEG, 0: from the MTU
     user_timeout_ns: int = 0
+    rcv_lowat: int = 1  # bytes that make a socket readable
+    syn_retries: int = 0  # TCP_SYNCNT, 0: the stack's
+    linger2_ns: int = 0  # TCP_LINGER2, 0: the stack's; -1: no FIN_WAIT_2 without a user
+    defer_retries: int = 0  # TCP_DEFER_ACCEPT, as so many SYN-ACKs
+    window_clamp: int = 0  # bytes, 0: none
+    notsent_lowat: int = 0  # unsent bytes from which the socket is not writable, 0: none
 
     @classmethod
     def of(cls, config: Config) -> Settings:

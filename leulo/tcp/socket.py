@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 from leulo.tcp import handshake, sockopt
 from leulo.tcp.account import Lent
 from leulo.tcp.addresses import ANY, ANY_4, ANY_6, inside, shown
+from leulo.tcp.deadlines import await_fin
 from leulo.tcp.errno import (
     AF_INET,
     EADDRINUSE,
@@ -140,15 +141,31 @@ class TcpSocket:
             mask |= POLL_IN | POLL_RDHUP
             if is_write_shut:
                 mask |= POLL_HUP
-        elif tcb.receive_buffer is not None and tcb.receive_buffer.length:
+        elif (
+            (buffer := tcb.receive_buffer) is not None
+            and buffer.length
+            and (self.settings.rcv_lowat == 1 or self._has_enough(tcb, buffer.length))
+        ):
             mask |= POLL_IN
-        if is_write_shut or (tcb.snd_limit - tcb.snd_end + tcb.snd_una) * 3 >= tcb.snd_limit:
+        if is_write_shut or (
+            (tcb.snd_limit - tcb.snd_end + tcb.snd_una) * 3 >= tcb.snd_limit
+            and not (self.settings.notsent_lowat and self._has_enough_unsent(tcb))
+        ):
             mask |= POLL_OUT
         else:
             tcb.is_write_blocked = True
         if tcb.lent_end and (is_over or tcb.snd_una >= tcb.lent_end):
             mask |= POLL_SENT
         return mask
+
+    def _has_enough(self, tcb: Tcb, length: int) -> bool:
+        """Is ``length`` what SO_RCVLOWAT asks for, or as much as can surely come?"""
+        return length >= self.settings.rcv_lowat or length >= tcb.rcv_limit >> 1
+
+    def _has_enough_unsent(self, tcb: Tcb) -> bool:
+        """Does TCP_NOTSENT_LOWAT keep the user from writing?"""
+        lowat = self.settings.notsent_lowat
+        return tcb.snd_end - tcb.snd_nxt >= lowat > 0
 
     def take_error(self) -> int:
         """The pending error as a positive errno, once. [POSIX SO_ERROR]"""
@@ -333,7 +350,7 @@ class TcpSocket:
                 return -EAGAIN
             return -EPIPE
         room = tcb.snd_limit - tcb.snd_end + tcb.snd_una
-        if room <= 0:
+        if room <= 0 or (self.settings.notsent_lowat and self._has_enough_unsent(tcb)):
             return 0
         account = self.engine.account
         spare = account.limit - account.used
@@ -466,7 +483,8 @@ class TcpSocket:
             and account.used <= account.pressure
         ):
             # At most double at once: slow start does no more either.
-            tcb.rcv_limit = min(wanted, 2 * tcb.rcv_limit, self.engine.config.rcv_max)
+            most = self.settings.window_clamp or self.engine.config.rcv_max
+            tcb.rcv_limit = min(wanted, 2 * tcb.rcv_limit, most)
 
     # ------------------------------------------------------------ closing
 
@@ -527,8 +545,7 @@ class TcpSocket:
             self._finish(tcb)
             tcb.keep_at = 0
             if tcb.state is State.FIN_WAIT_2:
-                tcb.life_at = engine.now_ns + engine.config.fin_timeout_ns
-                engine.timers.arm(tcb, tcb.life_at)
+                await_fin(tcb, engine.now_ns)
         return 0
 
     def _finish(self, tcb: Tcb) -> None:

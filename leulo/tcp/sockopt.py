@@ -30,7 +30,11 @@ SO_SNDBUF: Final = 7
 SO_RCVBUF: Final = 8
 SO_KEEPALIVE: Final = 9
 SO_LINGER: Final = 13
+SO_RCVLOWAT: Final = 18
+SO_SNDLOWAT: Final = 19
 SO_ACCEPTCONN: Final = 30
+SO_PROTOCOL: Final = 38
+SO_DOMAIN: Final = 39
 
 IPV6_V6ONLY: Final = 26
 
@@ -40,12 +44,18 @@ TCP_CORK: Final = 3
 TCP_KEEPIDLE: Final = 4
 TCP_KEEPINTVL: Final = 5
 TCP_KEEPCNT: Final = 6
+TCP_SYNCNT: Final = 7
+TCP_LINGER2: Final = 8
+TCP_DEFER_ACCEPT: Final = 9
+TCP_WINDOW_CLAMP: Final = 10
 TCP_INFO: Final = 11
 TCP_QUICKACK: Final = 12
 TCP_CONGESTION: Final = 13
 TCP_USER_TIMEOUT: Final = 18
+TCP_NOTSENT_LOWAT: Final = 25
 
 _INT: Final = Struct("<i")
+_WORD: Final = Struct("<I")
 _LINGER: Final = Struct("<ii")
 _CONGESTION_BYTES: Final = 16
 _MOST_KEEP_S: Final = 32_767
@@ -54,6 +64,10 @@ _LEAST_MSS: Final = 88
 _MOST_MSS: Final = 32_767
 _MOST_LINGER_S: Final = 0x7FFFFFFF
 _QUICK_ACKS: Final = 16
+_MOST_SYN_RETRIES: Final = 127
+_MOST_LINGER2_S: Final = 120
+_MOST_DEFER_RETRIES: Final = 255
+_LEAST_CLAMP: Final = 1_152
 
 Getter = Callable[["TcpSocket"], int]
 Setter = Callable[["TcpSocket", int], int]
@@ -74,7 +88,7 @@ def get(socket: TcpSocket, level: int, name: int) -> bytes | int:
     if getter is None:
         return -ENOPROTOOPT
     number = getter(socket)
-    return number if number == -ENOPROTOOPT else _INT.pack(number)
+    return number if number == -ENOPROTOOPT else _WORD.pack(number & 0xFFFFFFFF)
 
 
 def set(socket: TcpSocket, level: int, name: int, value: bytes) -> int:
@@ -167,7 +181,7 @@ def _set_rcvbuf(socket: TcpSocket, value: int) -> int:
     size = max(config.rcv_min, min(value if value >= 0 else config.rcv_max, config.rcv_max))
     socket.change_settings(rcv_bytes=size)
     if socket.tcb is not None:
-        socket.tcb.rcv_limit = size
+        socket.tcb.rcv_limit = min(size, socket.settings.window_clamp or size)
     return 0
 
 
@@ -234,7 +248,81 @@ def _set_v6only(socket: TcpSocket, value: int) -> int:
     return 0
 
 
+def _set_rcvlowat(socket: TcpSocket, value: int) -> int:
+    most = socket.engine.config.rcv_max  # more could never be there
+    socket.change_settings(rcv_lowat=most if value < 0 else max(1, min(value, most)))
+    socket.engine.notify(socket)  # what is there may be enough now
+    return 0
+
+
+def _set_syncnt(socket: TcpSocket, value: int) -> int:
+    if not 1 <= value <= _MOST_SYN_RETRIES:
+        return -EINVAL
+    socket.change_settings(syn_retries=value)
+    return 0
+
+
+def _get_linger2(socket: TcpSocket) -> int:
+    linger2_ns = socket.settings.linger2_ns
+    if linger2_ns < 0:
+        return -1
+    return (linger2_ns or socket.engine.config.fin_timeout_ns) // NS_PER_S
+
+
+def _set_linger2(socket: TcpSocket, value: int) -> int:
+    linger2_ns = -1 if value < 0 else min(value, _MOST_LINGER2_S) * NS_PER_S
+    socket.change_settings(linger2_ns=linger2_ns)
+    return 0
+
+
+def _get_defer_accept(socket: TcpSocket) -> int:
+    config = socket.engine.config
+    wait_ns = 0
+    for count in range(socket.settings.defer_retries):
+        wait_ns += min(config.rto_initial_ns << count, config.rto_max_ns)
+    return wait_ns // NS_PER_S
+
+
+def _set_defer_accept(socket: TcpSocket, value: int) -> int:
+    """Seconds become a number of SYN-ACKs, whose intervals double; read back, they are what
+    those intervals add up to."""
+    config = socket.engine.config
+    wait_ns = count = 0
+    while wait_ns < value * NS_PER_S and count < _MOST_DEFER_RETRIES:
+        wait_ns += min(config.rto_initial_ns << count, config.rto_max_ns)
+        count += 1
+    socket.change_settings(defer_retries=count)
+    return 0
+
+
+def _get_window_clamp(socket: TcpSocket) -> int:
+    tcb = socket.tcb
+    return socket.settings.window_clamp or (0 if tcb is None else tcb.rcv_limit)
+
+
+def _set_window_clamp(socket: TcpSocket, value: int) -> int:
+    tcb = socket.tcb
+    if not value:
+        if tcb is not None or socket.listener is not None:
+            return -EINVAL
+        socket.change_settings(window_clamp=0)
+        return 0
+    clamp = max(value, _LEAST_CLAMP)
+    socket.change_settings(window_clamp=clamp)
+    if tcb is not None:
+        tcb.rcv_limit = min(tcb.rcv_limit, clamp)
+    return 0
+
+
+def _set_notsent_lowat(socket: TcpSocket, value: int) -> int:
+    socket.change_settings(notsent_lowat=value & 0xFFFFFFFF)
+    socket.engine.notify(socket)
+    return 0
+
+
 def _set_congestion(socket: TcpSocket, value: bytes) -> int:
+    if not value:
+        return -EINVAL
     name = value[: _CONGESTION_BYTES - 1].split(b"\0")[0].decode("ascii", "replace")
     algorithm = congestion.make(name)
     if algorithm is None:
@@ -256,6 +344,10 @@ _GETTERS: Final[dict[tuple[int, int], Getter]] = {
     (SOL_SOCKET, SO_RCVBUF): _get_rcvbuf,
     (SOL_SOCKET, SO_KEEPALIVE): lambda s: int(s.settings.has_keepalive),
     (SOL_SOCKET, SO_ACCEPTCONN): lambda s: int(s.listener is not None),
+    (SOL_SOCKET, SO_RCVLOWAT): lambda s: s.settings.rcv_lowat,
+    (SOL_SOCKET, SO_SNDLOWAT): lambda s: 1,
+    (SOL_SOCKET, SO_PROTOCOL): lambda s: IPPROTO_TCP,
+    (SOL_SOCKET, SO_DOMAIN): lambda s: s.family,
     (IPPROTO_IPV6, IPV6_V6ONLY): _get_v6only,
     (IPPROTO_TCP, TCP_NODELAY): lambda s: int(s.settings.has_nodelay),
     (IPPROTO_TCP, TCP_MAXSEG): _get_maxseg,
@@ -263,6 +355,11 @@ _GETTERS: Final[dict[tuple[int, int], Getter]] = {
     (IPPROTO_TCP, TCP_KEEPIDLE): lambda s: s.settings.keep_idle_ns // NS_PER_S,
     (IPPROTO_TCP, TCP_KEEPINTVL): lambda s: s.settings.keep_interval_ns // NS_PER_S,
     (IPPROTO_TCP, TCP_KEEPCNT): lambda s: s.settings.keep_count,
+    (IPPROTO_TCP, TCP_SYNCNT): lambda s: s.settings.syn_retries or s.engine.config.syn_retries,
+    (IPPROTO_TCP, TCP_LINGER2): _get_linger2,
+    (IPPROTO_TCP, TCP_DEFER_ACCEPT): _get_defer_accept,
+    (IPPROTO_TCP, TCP_WINDOW_CLAMP): _get_window_clamp,
+    (IPPROTO_TCP, TCP_NOTSENT_LOWAT): lambda s: s.settings.notsent_lowat,
     (IPPROTO_TCP, TCP_QUICKACK): _get_quickack,
     (IPPROTO_TCP, TCP_USER_TIMEOUT): lambda s: s.settings.user_timeout_ns // NS_PER_MS,
 }
@@ -278,6 +375,12 @@ _SETTERS: Final[dict[tuple[int, int], Setter]] = {
     (IPPROTO_TCP, TCP_KEEPIDLE): _set_keepidle,
     (IPPROTO_TCP, TCP_KEEPINTVL): _set_keepintvl,
     (IPPROTO_TCP, TCP_KEEPCNT): _set_keepcnt,
+    (SOL_SOCKET, SO_RCVLOWAT): _set_rcvlowat,
+    (IPPROTO_TCP, TCP_SYNCNT): _set_syncnt,
+    (IPPROTO_TCP, TCP_LINGER2): _set_linger2,
+    (IPPROTO_TCP, TCP_DEFER_ACCEPT): _set_defer_accept,
+    (IPPROTO_TCP, TCP_WINDOW_CLAMP): _set_window_clamp,
+    (IPPROTO_TCP, TCP_NOTSENT_LOWAT): _set_notsent_lowat,
     (IPPROTO_TCP, TCP_QUICKACK): _set_quickack,
     (IPPROTO_TCP, TCP_USER_TIMEOUT): _set_user_timeout,
 }

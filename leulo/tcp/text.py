@@ -23,7 +23,9 @@ def deliver(tcb: Tcb, piece: bytes | memoryview, length: int) -> None:
     if buffer is None:
         buffer = tcb.receive_buffer = RecvBuffer(tcb.engine.account)
     socket = tcb.socket
-    if socket is not None and (not buffer.length or socket.wants_every_byte):
+    if socket is not None and (
+        not buffer.length or socket.wants_every_byte or socket.settings.rcv_lowat > 1
+    ):
         tcb.engine.notify(socket)
     buffer.append(piece)
     if length > tcb.rcv_mss:

@@ -285,7 +285,7 @@ def test_option_is_kept_and_inherited(level: int, name: int, value: int, wanted:
         (6, 2, 10, -22),
         (6, 18, -1, -22),
         (1, 15, 1, -92),
-        (6, 9, 1, -92),
+        (6, 23, 1, -92),
         (6, 99, 1, -92),
         (99, 1, 1, -92),
         (1, 3, 1, -92),

@@ -1,0 +1,147 @@
+"""Socket options answer what Linux answers on its loopback; where not, the reason is here.
+
+The same setsockopt and getsockopt go to the host's kernel and, by hypercall, to the engine, on a
+new socket, a listener and a connection.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import closing
+from struct import pack
+
+import pytest
+from linux_options import STATES, GuestSockets, LinuxSockets
+
+from leulo.hypercalls import abi
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="compares with Linux")
+
+SO, TCP = abi.SocketOption, abi.TcpOption
+VALUES = (-1, 0, 1, 2, 5, 88, 127, 128, 1000, 5000, 40_000, 1 << 20, 0x7FFFFFFF, -5)
+LINGERS = [pack("<ii", on, seconds) for on in (0, 1, 5) for seconds in (0, 1, 70_000)]
+
+# What differs, by option: the states it differs in and the values after which it does ("default":
+# before any), and why.
+ANY = frozenset([*VALUES, "default"])
+SMALL = frozenset([0, 1, 2, 5, 88, 127, 128, 1000, "default"])
+HUGE = frozenset([-1, -5, 0x7FFFFFFF])
+DIFFERENCES: dict[int, tuple[str, frozenset[int | str], str]] = {
+    SO.SO_SNDBUF: ("*", SMALL | HUGE, "floor, ceiling and default are the stack's own bytes of "
+                   "payload, where Linux counts its bookkeeping too"),
+    SO.SO_RCVBUF: ("*", SMALL | HUGE, "as SO_SNDBUF"),
+    SO.SO_RCVLOWAT: ("*", HUGE, "the most is the largest receive buffer, which is another"),
+    TCP.TCP_MAXSEG: ("connected", ANY, "read, it is the segment of the path: of a loopback "
+                     "there, of Ethernet here"),
+    TCP.TCP_WINDOW_CLAMP: ("connected", frozenset(["default"]), "as SO_RCVBUF"),
+    TCP.TCP_QUICKACK: ("*", ANY, "it is a state of a connection, not a wish kept for later, and "
+                       "acknowledgements are delayed from the beginning on"),
+}  # fmt: skip
+# Not offered on a stream: -ENOPROTOOPT, although Linux takes it and does nothing with it.
+NOT_OFFERED = {SO.SO_BROADCAST} if hasattr(SO, "SO_BROADCAST") else set()
+# Of their own kind: tested below.
+APART = {TCP.TCP_INFO, TCP.TCP_CONGESTION, SO.SO_LINGER}
+OPTIONS = [(1, int(o)) for o in SO if o not in APART | NOT_OFFERED]
+OPTIONS += [(6, int(o)) for o in TCP if o not in APART]
+
+
+def name_of(level: int, name: int) -> str:
+    return SO(name).name if level == 1 else TCP(name).name
+
+
+def is_excused(level: int, name: int, state: str, value: int | str) -> bool:
+    option = SO(name) if level == 1 else TCP(name)
+    for excused, (states, values, _) in DIFFERENCES.items():
+        if type(excused) is type(option) and excused == option:
+            return states in ("*", state) and value in values
+    return False
+
+
+@pytest.fixture
+def judges() -> Iterator[tuple[LinuxSockets, GuestSockets]]:
+    with closing(LinuxSockets()) as linux:
+        yield linux, GuestSockets()
+
+
+@pytest.mark.parametrize(("level", "name"), OPTIONS, ids=[name_of(*o) for o in OPTIONS])
+@pytest.mark.parametrize("state", STATES)
+def test_option_is_as_on_linux(
+    judges: tuple[LinuxSockets, GuestSockets], state: str, level: int, name: int
+) -> None:
+    found = []
+    linux, guest = judges
+    if linux.get(state, level, name, 4) != guest.get(state, level, name, 4):
+        found.append("default")
+    differing: list[int | str] = [*found]
+    for value in VALUES:
+        answers = [
+            (j.set(state, level, name, pack("<i", value)), j.get(state, level, name, 4))
+            for j in (linux, guest)
+        ]
+        if answers[0] != answers[1]:
+            differing.append(value)
+            assert answers[0][0] == answers[1][0], f"{value}: {answers}"  # the call itself agrees
+    unexcused = [v for v in differing if not is_excused(level, name, state, v)]
+    assert not unexcused, f"{name_of(level, name)} {state} differs after {unexcused}"
+
+
+@pytest.mark.parametrize("state", STATES)
+def test_linger_is_as_on_linux(judges: tuple[LinuxSockets, GuestSockets], state: str) -> None:
+    for value in LINGERS:
+        answers = [
+            (j.set(state, 1, SO.SO_LINGER, value), j.get(state, 1, SO.SO_LINGER, 8)) for j in judges
+        ]
+        assert answers[0][0] == answers[1][0] == 0
+        assert isinstance(answers[0][1], bytes) and isinstance(answers[1][1], bytes)
+        assert answers[0][1][:4] == answers[1][1][:4]
+        if answers[0][1][0]:  # Linux remembers the time of a linger that is off, too
+            assert answers[0] == answers[1]
+
+
+def test_lengths_are_treated_as_on_linux(judges: tuple[LinuxSockets, GuestSockets]) -> None:
+    """Values longer or shorter than the option; results cut at the length given."""
+    linux, guest = judges
+    for level, name in ((1, int(SO.SO_KEEPALIVE)), (6, int(TCP.TCP_NODELAY)), (1, 13)):
+        for value in (b"", b"\1", b"\1\0\0", b"\1\0\0\0", b"\1\0\0\0\2\0\0\0", bytes(64)):
+            assert linux.set("new", level, name, value) == guest.set("new", level, name, value)
+        for length in (1, 2, 4, 8, 64):
+            ours, theirs = (j.get("new", level, name, length) for j in (guest, linux))
+            if name == SO.SO_LINGER and isinstance(ours, bytes) and isinstance(theirs, bytes):
+                assert len(ours) == len(theirs)
+                ours, theirs = ours[:4], theirs[:4]  # off: the time is not compared
+            assert ours == theirs, (level, name, length)
+
+
+@pytest.mark.parametrize("what", ["get", "set"])
+def test_unknown_options_are_refused(judges: tuple[LinuxSockets, GuestSockets], what: str) -> None:
+    for level, name in ((1, 9999), (6, 9999), (6, 0)):
+        answers = [
+            j.set("new", level, name, b"\1\0\0\0")
+            if what == "set"
+            else j.get("new", level, name, 4)
+            for j in judges
+        ]
+        assert answers == [-abi.Errno.ENOPROTOOPT] * 2, (level, name)
+    for name in (SO.SO_ERROR, SO.SO_TYPE, SO.SO_ACCEPTCONN, SO.SO_DOMAIN, SO.SO_PROTOCOL):
+        if what == "set":
+            assert [j.set("new", 1, name, b"\1\0\0\0") for j in judges] == [-92, -92]
+
+
+def test_timeouts_are_the_guest_kernels_own() -> None:
+    """No call waits, so there is nothing to time: the hypervisor says so instead of yes."""
+    guest = GuestSockets()
+    for name in (20, 21, 66, 67):  # SO_RCVTIMEO, SO_SNDTIMEO, old and new
+        assert guest.set("new", 1, name, bytes(16)) == -abi.Errno.ENOPROTOOPT
+
+
+def test_congestion_is_named_as_on_linux(judges: tuple[LinuxSockets, GuestSockets]) -> None:
+    linux, guest = judges
+    number = int(TCP.TCP_CONGESTION)
+    assert linux.set("new", 6, number, b"reno") == guest.set("new", 6, number, b"reno") == 0
+    for length in (4, 16):
+        assert linux.get("new", 6, number, length) == guest.get("new", 6, number, length)
+    assert guest.set("connected", 6, number, b"reno\0rest") == 0
+    for wrong in (b"nobody", b"\xff\xfe", b"x" * 64):
+        assert linux.set("new", 6, number, wrong) == guest.set("new", 6, number, wrong) == -2
+    assert linux.set("new", 6, number, b"") == guest.set("new", 6, number, b"") == -22
