@@ -38,6 +38,7 @@ CHAIN_WORDS: Final = 4
 
 FLAG_STOP: Final = 1
 FLAG_ERROR: Final = 2
+FLAG_OFFER: Final = 0x100  # no reason: a deliverer that has to look at every block
 AT_ONCE: Final = -1  # as LIMIT: no number of ticks is below it
 
 

@@ -23,6 +23,7 @@ from leulo.cpu.control import (
     AT_ONCE,
     DEPTH,
     FLAG_ERROR,
+    FLAG_OFFER,
     FLAG_STOP,
     FLAGS,
     GRANT,
@@ -32,7 +33,7 @@ from leulo.cpu.control import (
     TSC_NUM,
     TSC_OFFSET,
 )
-from leulo.cpu.delivery import Native, hook_tsc
+from leulo.cpu.delivery import Deliverer, hook_blocks, hook_tsc, open_delivery
 from leulo.cpu.disasm import Instruction, disassemble
 from leulo.cpu.engine import Engine
 from leulo.cpu.exits import Exits, ExitTarget
@@ -49,7 +50,6 @@ _EIP: Final = (layout.CPU_ENV + layout.ENV_EIP) // 8
 _EFLAGS: Final = (layout.CPU_ENV + layout.ENV_EFLAGS) // 8
 _HALTED: Final = layout.CPU_HALTED // 4
 _REQUEST: Final = layout.CPU_INTERRUPT_REQUEST // 4
-_VIRQ: Final = layout.INTERRUPT_VIRQ
 _MOST_TICKS: Final = 1 << 53
 _CLOCK_MONOTONIC: Final = 1
 
@@ -68,6 +68,8 @@ class Cpu:
 
     ``clock`` decides what RDTSC reads: a virtual clock's own time (by this CPU's ticks), or the
     host's monotonic clock shifted to agree with a real one; without a clock a tick is 1 ns.
+    ``deliverer``: "portable" delivers exceptions and interrupts in Python, 50 times slower and with
+    the same results.
     Raises `EnvironmentProblem` where the emulator cannot be used or fails its self-test.
     """
 
@@ -78,10 +80,11 @@ class Cpu:
         mmio: ExitTarget,
         *,
         clock: Clock | None = None,
+        deliverer: Deliverer = "native",
     ) -> None:
         from leulo.cpu import selftest  # it makes CPUs itself
 
-        selftest.ensure()
+        selftest.ensure(deliverer)
         self._engine: Engine | None = None
         self._memory = memory
         self._control = control.Control()
@@ -91,7 +94,9 @@ class Cpu:
         engine.map_hole(memory.size, self._exits.load_address, self._exits.store_address)
         words[control.OUT] = self._exits.out_address
         words[control.IN] = self._exits.in_address
-        self._delivery = Native(engine, self._control)
+        hook_blocks(engine, self._control)
+        self._delivery = open_delivery(deliverer, engine, self._control, memory, self._exits.fail)
+        self._offer_bit = self._delivery.request_bit
         self._state32 = engine.state32
         self._state64 = engine.state64
         self._start = library.load().uc_emu_start
@@ -137,29 +142,39 @@ class Cpu:
         words[LIMIT] = grant
         # A flag set from now on is followed by a write to LIMIT, after ours.
         requested: int = words[FLAGS]
-        if requested:
+        if requested and requested != FLAG_OFFER:
             return self._flagged()
         state32, state64 = self._state32, self._state64
         if self.shutdown is not None:
             return Exit.SHUTDOWN
         if state32[_HALTED] and not self.will_wake():
             return Exit.HALT
+        settle = None if self._offer_bit == layout.INTERRUPT_VIRQ else self._delivery.settle
         while True:
+            if settle is not None:
+                settle()
+                if words[DEPTH]:
+                    return self._shut_down(0)
             try:
                 exits.is_running = True
                 status = start(self._handle, state64[_EIP], 0, 0, 0)
             finally:
                 exits.is_running = False
+            if settle is not None and not state32[_HALTED]:
+                settle()
             if status or words[DEPTH]:
                 return self._shut_down(status)
-            if words[FLAGS]:
+            requested = words[FLAGS]
+            if requested and requested != FLAG_OFFER:
                 return self._flagged()
             spent = words[TICKS] >= words[GRANT]
             if not state32[_HALTED]:
                 if spent:
                     return Exit.BUDGET
+                if settle is not None:
+                    continue
                 raise LeuloBug("the engine returned without a reason")
-            if not (state32[_REQUEST] & _VIRQ and state64[_EFLAGS] & FLAG_IF):
+            if not (state32[_REQUEST] & self._offer_bit and state64[_EFLAGS] & FLAG_IF):
                 return Exit.HALT
             if spent:
                 return Exit.BUDGET
@@ -221,7 +236,7 @@ class Cpu:
         return taken
 
     def _notice(self) -> None:
-        if self._offered and not self._state32[_REQUEST] & _VIRQ:
+        if self._offered and not self._state32[_REQUEST] & self._offer_bit:
             self._offered = False
             self._taken = True
 
@@ -232,7 +247,7 @@ class Cpu:
 
     def will_wake(self) -> bool:
         """Whether an interrupt is offered and IF=1, so that `run` gets past HLT."""
-        return bool(self._state32[_REQUEST] & _VIRQ and self._state64[_EFLAGS] & FLAG_IF)
+        return bool(self._state32[_REQUEST] & self._offer_bit and self._state64[_EFLAGS] & FLAG_IF)
 
     # ------------------------------------------------------------ time
 
@@ -284,7 +299,7 @@ class Cpu:
             "tsc_offset_ns": int(self._words[TSC_OFFSET]),
             "halted": self.halted,
             "is_shut_down": self.shutdown is not None,
-            "offered": int(self._require().vector[0]) if pending else None,
+            "offered": self._delivery.vector if pending else None,
             "taken": self._taken or (self._offered and not pending),
         }
 

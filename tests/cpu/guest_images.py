@@ -9,6 +9,7 @@ from pathlib import Path
 
 from leulo.clock import Clock
 from leulo.cpu import Cpu
+from leulo.cpu.delivery import Deliverer
 from leulo.memory import Memory
 
 BASE = 0x100000
@@ -47,14 +48,19 @@ class Guest:
     """A CPU with ``code`` at 1 MiB and about to execute it, its stack below."""
 
     def __init__(
-        self, code: bytes | str, *, ram_bytes: int = 8 * MIB, clock: Clock | None = None
+        self,
+        code: bytes | str,
+        *,
+        ram_bytes: int = 8 * MIB,
+        clock: Clock | None = None,
+        deliverer: Deliverer = "native",
     ) -> None:
         self.code = bytes.fromhex(code) if isinstance(code, str) else code
         self.memory = Memory(ram_bytes)
         self.memory.write(BASE, self.code)
         self.ports = Recorder()
         self.mmio = Recorder()
-        self.cpu = Cpu(self.memory, self.ports, self.mmio, clock=clock)
+        self.cpu = Cpu(self.memory, self.ports, self.mmio, clock=clock, deliverer=deliverer)
         self.cpu.reset(BASE, 0, 0)
         self.cpu.registers.esp = BASE
 

@@ -13,6 +13,7 @@ import pytest
 from guest_images import Guest, Image
 
 from leulo.cpu import Exit
+from leulo.cpu.delivery import Deliverer
 
 LOG = 0x300000
 ABSENT = 0x333000
@@ -72,9 +73,9 @@ RING3: list[tuple[str, int, int, object, int]] = [
 ]
 
 
-def run(quantum: int) -> tuple[Guest, list[tuple[int, int, int]]]:
+def run(quantum: int, deliverer: Deliverer = "native") -> tuple[Guest, list[tuple[int, int, int]]]:
     """The guest at its end, and (ticks, EIP, value) at each of its writes to a port."""
-    guest = Guest(IMAGE.code)
+    guest = Guest(IMAGE.code, deliverer=deliverer)
     seen = []
 
     def posts(_port: int, _width: int, value: int) -> None:
@@ -127,20 +128,21 @@ def test_debug_register_breakpoint_sets_dr6() -> None:
     assert guest.word(LOG + 8) & 1
 
 
-@pytest.mark.parametrize("quantum", [1, 2, 7, 100, 1000])
-def test_quantum_changes_nothing(quantum: int) -> None:
+@pytest.mark.parametrize("deliverer", ["native", "portable"])
+@pytest.mark.parametrize("quantum", [1, 2, 7, 100, 1000, 1 << 40])
+def test_neither_quantum_nor_deliverer_changes_anything(quantum: int, deliverer: Deliverer) -> None:
     whole, whole_seen = run(1 << 40)
-    cut, cut_seen = run(quantum)
+    cut, cut_seen = run(quantum, deliverer)
     assert cut_seen == whole_seen
     assert entries(cut) == entries(whole)
     assert cut.cpu.ticks == whole.cpu.ticks
     assert cut.cpu.save() == whole.cpu.save()
 
 
-def timer_run(quantum: int, period: int) -> tuple[Any, ...]:
+def timer_run(quantum: int, period: int, deliverer: Deliverer = "native") -> tuple[Any, ...]:
     """System calls under a timer of exact ticks; the host stops at deadlines and quanta."""
     image = Image("timer")
-    guest = Guest(image.code)
+    guest = Guest(image.code, deliverer=deliverer)
     cpu = guest.cpu
     trace: list[tuple[int, int]] = []
     finished = []
@@ -167,9 +169,12 @@ def timer_run(quantum: int, period: int) -> tuple[Any, ...]:
     return trace, words, cpu.ticks, cpu.exceptions
 
 
+@pytest.mark.parametrize("deliverer", ["native", "portable"])
 @pytest.mark.parametrize("quantum", [50, 777, 10_000])
-def test_timer_interrupts_fall_on_the_same_tick_whatever_the_quantum(quantum: int) -> None:
+def test_timer_interrupts_fall_on_the_same_tick_whatever_the_quantum(
+    quantum: int, deliverer: Deliverer
+) -> None:
     expected = timer_run(1 << 40, 5000)
     assert expected[1][0] == 3000, "system calls"
     assert expected[1][1] > 100, "timer interrupts"
-    assert timer_run(quantum, 5000) == expected
+    assert timer_run(quantum, 5000, deliverer) == expected

@@ -123,7 +123,7 @@ def test_self_test_passes_and_says_so() -> None:
 
 
 def test_self_test_that_fails_forbids_every_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(selftest, "_passed", False)
+    monkeypatch.setattr(selftest, "_passed", set())
     code = selftest._PROGRAM.replace(bytes.fromhex("cd80"), bytes.fromhex("9090"))
     monkeypatch.setattr(selftest, "_PROGRAM", code)
     assert selftest.self_test().text() == (
