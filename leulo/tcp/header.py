@@ -64,31 +64,6 @@ TIMESTAMPED: Final = Struct("!IIHHHHIII")  # the same with NOP NOP TS
 TIMESTAMPED_WORDS: Final = 0x8000  # data offset of that form
 
 
-def prefix(
-    link_header: bytes,
-    local: bytes,
-    peer: bytes,
-    local_port: int,
-    peer_port: int,
-    tcp_bytes: int,
-    vnet: bytes,
-) -> tuple[bytes, int]:
-    """Everything up to the ports for a segment of ``tcp_bytes`` (header and payload), and the
-    sum of its pseudo header."""
-    addresses = int.from_bytes(local + peer, "big")
-    if len(local) == 16:
-        text = _PREFIX_6.pack(
-            vnet, link_header, _VERSION_6, tcp_bytes, _TCP, _TTL, local, peer, local_port, peer_port
-        )
-        return text, (addresses + _TCP + tcp_bytes) % 0xFFFF
-    total = 20 + tcp_bytes
-    text = _PREFIX.pack(
-        vnet, link_header, 0x45, 0, total, 0, _DONT_FRAGMENT, _TTL, _TCP,
-        0xFFFF - (addresses + _IP_SUM + total) % 0xFFFF, local, peer, local_port, peer_port,
-    )  # fmt: skip
-    return text, (addresses + _TCP + tcp_bytes) % 0xFFFF
-
-
 def gso_vnet(tcp_header_bytes: int, mss: int, is_v6: bool) -> bytes:
     """The virtio_net_hdr of a super-segment that the link cuts into pieces of ``mss``."""
     kind, start = (_GSO_TCPV6, LINK_BYTES + 40) if is_v6 else (_GSO_TCPV4, LINK_BYTES + 20)
@@ -96,23 +71,33 @@ def gso_vnet(tcp_header_bytes: int, mss: int, is_v6: bool) -> bytes:
 
 
 def of_tcb(tcb: Tcb, header_bytes: int, length: int) -> tuple[bytes, int]:
-    """The template for a segment of this connection; ``tcb.link_header`` must be known."""
-    engine = tcb.engine
-    if not engine.has_checksum_offload:
+    """Everything up to the ports for a segment of this connection, and the sum of its pseudo
+    header. ``tcb.link_header`` must be known."""
+    local = tcb.local
+    peer = tcb.peer
+    is_v6 = len(local) == 16
+    if not tcb.engine.has_checksum_offload:
         vnet = VNET_PLAIN
     elif length > tcb.mss:
-        vnet = gso_vnet(header_bytes, tcb.mss, len(tcb.local) == 16)
+        vnet = gso_vnet(header_bytes, tcb.mss, is_v6)
     else:
-        vnet = VNET_CHECKSUM if len(tcb.local) == 4 else VNET_CHECKSUM_6
-    return prefix(
-        tcb.link_header or bytes(LINK_BYTES),
-        tcb.local,
-        tcb.peer,
-        tcb.local_port,
-        tcb.peer_port,
-        header_bytes + length,
-        vnet,
-    )
+        vnet = VNET_CHECKSUM_6 if is_v6 else VNET_CHECKSUM
+    addresses = int.from_bytes(local + peer, "big")
+    tcp_bytes = header_bytes + length
+    link_header = tcb.link_header or bytes(LINK_BYTES)
+    if is_v6:
+        text = _PREFIX_6.pack(
+            vnet, link_header, _VERSION_6, tcp_bytes, _TCP, _TTL,
+            local, peer, tcb.local_port, tcb.peer_port,
+        )  # fmt: skip
+    else:
+        total = 20 + tcp_bytes
+        text = _PREFIX.pack(
+            vnet, link_header, 0x45, 0, total, 0, _DONT_FRAGMENT, _TTL, _TCP,
+            0xFFFF - (addresses + _IP_SUM + total) % 0xFFFF,
+            local, peer, tcb.local_port, tcb.peer_port,
+        )  # fmt: skip
+    return text, (addresses + _TCP + tcp_bytes) % 0xFFFF
 
 
 def fixed(seq: int, ack: int, control: int, window: int, partial: int) -> bytes:

@@ -314,8 +314,9 @@ class Listener:
         tcb.recover = tcb.snd_small = half.iss
         tcb.irs = half.irs
         tcb.rcv_nxt = tcb.last_ack_sent = half.irs + 1
-        tcb.snd_wscale = max(half.snd_wscale, 0)
-        tcb.rcv_wscale = engine.rcv_wscale if half.snd_wscale >= 0 else 0
+        if half.snd_wscale >= 0:
+            tcb.snd_wscale = half.snd_wscale
+            tcb.rcv_wscale = engine.rcv_wscale
         tcb.has_sack = half.has_sack
         if half.has_timestamps:
             tcb.has_timestamps = True

@@ -70,10 +70,24 @@ def output(tcb: Tcb, now_ns: int, out: list[Frame], limit: int) -> None:
 
 def _send(tcb: Tcb, now_ns: int, out: list[Frame], limit: int) -> None:
     """New data, and after a timeout old data again, as both windows allow."""
-    engine = tcb.engine
     mss = tcb.mss
     una = tcb.snd_una
+    nxt = tcb.snd_nxt
     cwnd = tcb.cwnd
+    length = tcb.snd_end - nxt
+    if (
+        nxt == una == tcb.snd_max
+        and 0 < length <= mss
+        and length <= tcb.snd_wnd
+        and now_ns - tcb.last_send_ns <= tcb.rto_ns
+        and (tcb.is_fin_queued or not (tcb.is_more or tcb.settings.is_corked))
+    ):
+        # One segment that nothing holds back: a request, an answer.
+        tcb.is_pushing = False
+        tcb.is_cwnd_limited = length + mss > cwnd
+        _emit_data(tcb, nxt, length, now_ns, out)
+        return
+    engine = tcb.engine
     if tcb.snd_nxt == una and engine.config.restarts_after_idle and tcb.last_send_ns:
         cwnd = _restart(tcb, now_ns)
     if tcb.dupacks:
