@@ -11,7 +11,7 @@ PORT ?= 8080
 MAKEFLAGS += --no-print-directory
 
 .DEFAULT_GOAL := help
-.PHONY: help boot boot-check test check format bench image doctor generate wheel clean distclean
+.PHONY: help boot boot-check test check format bench image doctor docs generate wheel clean distclean
 
 help: ## this list
 	@echo "make boot         boot the guest, fetch its page, stay on its console (Ctrl-A x ends)"
@@ -22,6 +22,7 @@ help: ## this list
 	@echo "make image        build the guest image, if its sources changed"
 	@echo "make doctor       what this computer offers and lacks"
 	@echo "make generate     what is generated from the code: ABI header, reference pages"
+	@echo "make docs         the documentation as HTML pages, in build/docs"
 	@echo "make format       let ruff format the sources"
 	@echo "make wheel        an installable wheel in dist/, with the guest image inside"
 	@echo "make clean        remove what was built; make distclean the environment too"
@@ -53,6 +54,7 @@ check: $(STAMP) $(IMAGE)
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-cache
 	@$(BIN)/python tools/check_project.py
+	@$(BIN)/sphinx-build -q -W --keep-going -b html docs build/docs
 
 bench: $(STAMP) $(IMAGE)
 	@$(BIN)/python tools/environment.py --tools bench
@@ -68,6 +70,11 @@ format: $(STAMP)
 generate: $(STAMP)
 	@$(BIN)/python tools/generate_abi.py
 	@$(BIN)/python tools/collect_deviations.py
+	@$(BIN)/python tools/generate_reference.py
+
+docs: $(STAMP) $(IMAGE) ## the documentation as pages, in build/docs
+	@$(BIN)/sphinx-build -q -W --keep-going -b html docs build/docs
+	@echo "build/docs/index.html"
 
 wheel: $(STAMP)
 	@$(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist .

@@ -1,0 +1,167 @@
+"""Make the reference pages that follow from the code: command line, events, chips, exit codes.
+
+``python tools/generate_reference.py`` writes them, ``--check`` only says which would change.
+Nobody edits these pages: change the code they come from.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import pkgutil
+import sys
+from collections.abc import Iterator
+from dataclasses import fields
+from pathlib import Path
+
+import click
+
+import leulo
+from leulo import errors
+from leulo.cli import VERBS, group
+from leulo.trace import Event
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGES = ROOT / "docs" / "reference"
+_NOTE = "<!-- Made by tools/generate_reference.py from the code: edit that instead. -->\n"
+_WIDTH = 96
+
+
+def command_line() -> str:
+    """Every verb's ``--help``, as it is printed."""
+    page = [_NOTE, "# Command line\n"]
+    page += _help(group, ("leulo",))
+    for verb, (module, _) in VERBS.items():
+        command = importlib.import_module(module).command
+        page += _help(command, ("leulo", verb))
+    return "\n".join(page)
+
+
+def _help(command: click.Command, words: tuple[str, ...]) -> Iterator[str]:
+    context: click.Context | None = None
+    for word in words[:-1]:
+        context = click.Context(group, info_name=word, parent=context)
+    context = click.Context(
+        command, info_name=words[-1], parent=context, terminal_width=_WIDTH,
+        max_content_width=_WIDTH,
+    )  # fmt: skip
+    yield f"## {' '.join(words)}\n"
+    yield f"```text\n{command.get_help(context).rstrip()}\n```\n"
+    if isinstance(command, click.Group) and len(words) > 1:
+        for name in command.list_commands(context):
+            inner = command.get_command(context, name)
+            if inner is not None:
+                yield from _help(inner, (*words, name))
+
+
+def events() -> str:
+    """Every event type, by name, with its fields."""
+    for module in pkgutil.walk_packages(leulo.__path__, "leulo."):
+        if not module.name.endswith("__main__"):
+            importlib.import_module(module.name)
+    page = [
+        _NOTE,
+        "# Events\n",
+        "Everything that happens is one of these, with `time_ns`, nanoseconds of the host's clock. "
+        "`leulo boot --log GLOB` shows them by name, `--trace FILE` writes all of them, a JSON "
+        "object a line.\n",
+    ]
+    for kind in sorted(_kinds(Event), key=lambda kind: kind.NAME):
+        page.append(f"## {kind.NAME}\n")
+        page.append(f"{inspect.cleandoc(kind.__doc__ or '').strip()}\n")
+        own = [field for field in fields(kind) if field.name != "time_ns"]
+        if own:
+            page.append("| field | type |\n| --- | --- |")
+            page += [f"| `{field.name}` | {_type(field.type)} |" for field in own]
+            page.append("")
+    return "\n".join(page)
+
+
+def _kinds(base: type[Event]) -> Iterator[type[Event]]:
+    for kind in base.__subclasses__():
+        if kind.__module__.startswith("leulo.") and kind.NAME:
+            yield kind
+        yield from _kinds(kind)
+
+
+def _type(kind: object) -> str:
+    return f"`{kind if isinstance(kind, str) else getattr(kind, '__name__', kind)}`"
+
+
+def exit_codes() -> str:
+    """The codes of errors.py."""
+    page = [_NOTE, "# Exit codes\n", "| code | name |\n| --- | --- |"]
+    found = {
+        name: value
+        for name, value in vars(errors).items()
+        if name.startswith("EXIT_") and isinstance(value, int)
+    }
+    meaning = {
+        "EXIT_OK": "the guest switched itself off, or what was asked for is done",
+        "EXIT_FAILED": "the guest ended with an error, or a check failed",
+        "EXIT_USAGE": "a flag, a configuration file or an image is wrong",
+        "EXIT_GUEST_FAULT": "the guest stopped on a fault",
+        "EXIT_BUDGET": "`--timeout` or `--max-ticks` is over",
+        "EXIT_ENVIRONMENT": "this computer lacks something",
+        "EXIT_BUG": "a bug in Leulo",
+        "EXIT_INTERRUPTED": "interrupted",
+    }
+    for name, value in sorted(found.items(), key=lambda item: item[1]):
+        page.append(f"| {value} | {meaning[name]} (`{name}`) |")
+    return "\n".join(page) + "\n"
+
+
+def chips() -> str:
+    """The port map of a machine, and what each chip's file says of itself."""
+    from leulo.clock import VirtualClock
+    from leulo.config import MachineConfig
+    from leulo.links.base import Offload
+    from leulo.machine import Machine
+    from leulo.trace import Trace
+
+    machine = Machine(
+        MachineConfig(), VirtualClock(), Trace(), offload=Offload(True, 0),
+        console=lambda data: None, random_bits=lambda bits: 0, epoch_s=0,
+    )  # fmt: skip
+    page = [_NOTE, "# Chips and ports\n", "| ports | chip |\n| --- | --- |"]
+    for base, length, name in machine.ports.ranges():
+        last = f" to {base + length - 1:#x}" if length > 1 else ""
+        page.append(f"| {base:#x}{last} | {name} |")
+    machine.close()
+    page.append("")
+    package = importlib.import_module("leulo.devices")
+    for module in sorted(pkgutil.iter_modules(package.__path__), key=lambda found: found.name):
+        text = inspect.getdoc(importlib.import_module(f"leulo.devices.{module.name}")) or ""
+        page.append(f"## leulo/devices/{module.name}.py\n")
+        page.append(f"{text.strip()}\n")
+    return "\n".join(page)
+
+
+MAKERS = {
+    "command-line.md": command_line,
+    "events.md": events,
+    "exit-codes.md": exit_codes,
+    "chips.md": chips,
+}
+
+
+def main() -> int:
+    check = sys.argv[1:] == ["--check"]
+    if sys.argv[1:] and not check:
+        print(__doc__)
+        return 2
+    stale = []
+    for name, make in MAKERS.items():
+        path, text = PAGES / name, make().rstrip() + "\n"
+        old = path.read_text(encoding="utf-8") if path.exists() else ""
+        if old != text:
+            stale.append(name)
+            if not check:
+                path.write_text(text, encoding="utf-8")
+    if check and stale:
+        print(f"docs/reference: {', '.join(stale)} are not what the code says: make generate")
+    return 1 if check and stale else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
