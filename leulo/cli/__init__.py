@@ -24,6 +24,8 @@ VERBS: Final = {
     "boot": ("leulo.cli.boot", "Boot a guest and give it a network."),
     "doctor": ("leulo.cli.doctor", "Say what this computer offers and lacks."),
     "image": ("leulo.cli.image", "Build the guest image."),
+    "machine": ("leulo.cli.machine", "Show what a machine would be."),
+    "completion": ("leulo.cli.completion", "Print a shell's completion script."),
     "netsim": ("leulo.cli.netsim", "Flows in simulated time: the behaviour table, and plots."),
     "pkt": ("leulo.cli.pkt", "Run packetdrill scripts against the TCP engine."),
 }

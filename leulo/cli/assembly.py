@@ -11,16 +11,16 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
-from pathlib import Path
 from typing import Final
 
 from leulo.cli import messages
 from leulo.cli.events import JsonLines, LogLines, write_counters
+from leulo.cli.images import read_image
 from leulo.cli.terminal import Terminal
 from leulo.clock import Clock, RealClock, VirtualClock
 from leulo.config import MachineConfig, RunConfig
 from leulo.costs import Costs
-from leulo.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, ImageError
+from leulo.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK
 from leulo.host import Ending, Host, Outcome
 from leulo.links import LinkContext, open_link
 from leulo.links.base import Offload
@@ -29,7 +29,6 @@ from leulo.machine import Machine
 from leulo.trace import Trace
 
 VIRTUAL_EPOCH_S: Final = 946_684_800  # 2000-01-01: what the guest's calendar shows at tick 0
-_IMAGE_BYTES_MOST: Final = 64 << 20
 # What the engine may leave to the switch, whose links do themselves what theirs cannot.
 _ENGINE_OFFLOAD: Final = Offload(checksum=True, tso_bytes=65_535)
 
@@ -63,7 +62,7 @@ class _Session:
     def __init__(self, machine: MachineConfig, run: RunConfig, cleanup: ExitStack) -> None:
         self._run_config = run
         ready = messages.Ready(machine, run.ready_fd)
-        image, image_name = _read_image(machine.image)
+        image, image_name = read_image(machine.image)
         clock, costs, epoch_s = _clock_of(run)
         # CPU time: neither sleep nor what other programs take is in the account.
         stopwatch = time.thread_time_ns if run.counters is not None else None
@@ -182,22 +181,6 @@ class _Session:
 def _tell(terminal: Terminal, line: str) -> None:
     messages.say(sys.stderr, line, at_line_start=terminal.at_line_start or not terminal.is_tty)
     terminal.at_line_start = True
-
-
-def _read_image(path: Path | None) -> tuple[bytes, str]:
-    """The image's bytes, and its name for messages. Raises ImageError."""
-    if path is None:
-        from leulo import image
-
-        path = image.packaged()
-    try:
-        with path.open("rb") as file:
-            data = file.read(_IMAGE_BYTES_MOST + 1)
-    except OSError as error:
-        raise ImageError(f"{path}: cannot be read: {error.strerror}") from None
-    if len(data) > _IMAGE_BYTES_MOST:
-        raise ImageError(f"{path}: is larger than {_IMAGE_BYTES_MOST >> 20} MiB: it is no guest")
-    return data, str(path)
 
 
 def _clock_of(run: RunConfig) -> tuple[Clock, Costs, int]:

@@ -1,33 +1,35 @@
-"""Configuration: what a person wrote, checked once, as frozen dataclasses.
+"""One value each: text that a person wrote to a checked value.
 
-A `MachineConfig` is one virtual machine, a `RunConfig` is how the host runs it. Every parser here
-raises `ConfigError` whose message begins with the key (``--publish``) and the value it got and
-says what would be right; what comes out needs no further check. Nothing here opens a file or
-touches the network.
+Every parser raises `ConfigError` whose message begins with the key (``--publish``) and the value
+it got and says what would be right; what comes out needs no further check. Nothing here opens a
+file or touches the network.
 """
 
 from __future__ import annotations
 
-import hashlib
 import ipaddress
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Literal, get_args
+from typing import Final, get_args
 
+from leulo.config.model import (
+    DEFAULT_PUBLISH,
+    LEAST_MEMORY_BYTES,
+    MOST_MEMORY_BYTES,
+    ClockKind,
+    MachineConfig,
+    Mode,
+    NetKind,
+    NetSpec,
+    Protocol,
+    Publish,
+    RunConfig,
+    SerialSpec,
+)
 from leulo.errors import ConfigError
-from leulo.units import GIB, MIB, NS_PER_US, parse_duration, parse_size
+from leulo.units import parse_duration, parse_size
 
-Mode = Literal["paravirt", "emulated", "native"]
-ClockKind = Literal["real", "virtual"]
-NetKind = Literal["user", "tap", "sim", "none"]
-Protocol = Literal["tcp", "udp"]
-
-DEFAULT_MEMORY_BYTES: Final = 16 * MIB
-LEAST_MEMORY_BYTES: Final = 4 * MIB
-MOST_MEMORY_BYTES: Final = 1 * GIB  # the guest kernel maps RAM below its user space at 1 GiB
-DEFAULT_QUANTUM_NS: Final = 200 * NS_PER_US
 MOST_APPEND_BYTES: Final = 1024
 IFNAME_BYTES: Final = 15  # IFNAMSIZ less the final zero [Linux netdevice(7)]
 PAGE_BYTES: Final = 4096
@@ -39,84 +41,6 @@ _NETWORKS: Final[dict[NetKind, tuple[str, str]]] = {
     "sim": ("10.0.2.15/24", "10.0.2.2"),
     "none": ("10.0.2.15/24", "10.0.2.2"),
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Publish:
-    """A port of the host that leads to a port of the guest."""
-
-    host_address: bytes
-    host_port: int
-    guest_port: int
-    protocol: Protocol = "tcp"
-
-    def __str__(self) -> str:
-        suffix = "" if self.protocol == "tcp" else f"/{self.protocol}"
-        return f"{format_address(self.host_address)}:{self.host_port}{suffix}"
-
-
-DEFAULT_PUBLISH: Final = (Publish(bytes((127, 0, 0, 1)), 8080, 80),)
-
-
-@dataclass(frozen=True, slots=True)
-class NetSpec:
-    """The link a machine hangs on. ``argument`` is a TAP's name or a wire's options."""
-
-    kind: NetKind
-    argument: str = ""
-
-    def __str__(self) -> str:
-        return f"{self.kind}:{self.argument}" if self.argument else self.kind
-
-
-@dataclass(frozen=True, slots=True)
-class MachineConfig:
-    """One virtual machine. Addresses are 4 bytes; ``seed`` None takes the host's randomness."""
-
-    name: str = "leulo"
-    mode: Mode = "paravirt"
-    image: Path | None = None  # None: the packaged one
-    memory_bytes: int = DEFAULT_MEMORY_BYTES
-    append: str = ""
-    seed: int | None = None
-    net: NetSpec = NetSpec("user")
-    address: bytes = bytes((10, 0, 2, 15))
-    prefix_length: int = 24
-    gateway: bytes | None = bytes((10, 0, 2, 2))
-    dns: bytes = bytes((10, 0, 2, 3))
-    mtu: int = 1500
-    publish: tuple[Publish, ...] = DEFAULT_PUBLISH
-    host_loopback: bool = False
-
-    @property
-    def mac(self) -> bytes:
-        """The machine's Ethernet address, from its name."""
-        return mac_of(self.name)
-
-
-@dataclass(frozen=True, slots=True)
-class RunConfig:
-    """How a host runs: its clock, its budgets and what it writes down."""
-
-    clock: ClockKind = "real"
-    quantum_ns: int = DEFAULT_QUANTUM_NS
-    pcap: Path | None = None
-    trace: Path | None = None
-    log: tuple[str, ...] = ()
-    timeout_ns: int | None = None
-    max_ticks: int | None = None
-    ready_fd: int | None = None
-    counters: Path | None = None
-
-
-def mac_of(name: str) -> bytes:
-    """52:54:00 and three bytes of the name's SHA-256: the same name, the same address."""
-    return b"\x52\x54\x00" + hashlib.sha256(name.encode()).digest()[:3]
-
-
-def format_address(address: bytes) -> str:
-    """``10.0.2.15`` from its 4 bytes, or an IPv6 address from its 16."""
-    return str(ipaddress.ip_address(address))
 
 
 def parse_mode(text: str) -> Mode:
@@ -295,6 +219,22 @@ def parse_time(key: str, text: str) -> int:
     return value
 
 
+def parse_serial(text: str) -> SerialSpec:
+    """``stdio``, ``pty``, ``tcp:PORT`` or the name of a file. Raises ConfigError."""
+    match text.partition(":"):
+        case ("stdio" | "pty" as kind, "", ""):
+            return SerialSpec("stdio" if kind == "stdio" else "pty")
+        case ("tcp", ":", port):
+            if port == "0":  # whichever is free; the run says which
+                return SerialSpec("tcp")
+            return SerialSpec("tcp", port=_parse_port(f"--serial {text}", port))
+        case ("", _, _):
+            raise ConfigError(f"--serial {text!r}: write stdio, pty, tcp:PORT or a file's name")
+    if "\0" in text or text == "tcp":
+        raise ConfigError(f"--serial {text!r}: write stdio, pty, tcp:PORT or a file's name")
+    return SerialSpec("file", path=Path(text))
+
+
 def parse_name(text: str) -> str:
     """A machine's name: letters, digits, ``-`` and ``_``, at most 32. Raises ConfigError."""
     if not re.fullmatch(r"[A-Za-z0-9_-]{1,32}", text):
@@ -310,8 +250,18 @@ def check_together(machine: MachineConfig, run: RunConfig) -> None:
             f"--clock virtual: cannot be kept with --net {machine.net}, whose packets come in "
             "real time: write --net sim:OPTIONS or --net none"
         )
-    if run.pcap is not None and run.pcap == run.trace:
-        raise ConfigError(f"--trace {run.trace}: is the file of --pcap too: choose another")
+    if run.clock == "virtual" and run.serial.kind in ("tcp", "pty"):
+        raise ConfigError(
+            f"--serial {run.serial}: cannot be kept with the virtual clock, since what is typed "
+            "comes in real time: write --serial stdio or a file's name"
+        )
+    written: dict[Path, str] = {}
+    for key, path in (("pcap", run.pcap), ("trace", run.trace), ("counters", run.counters),
+                      ("serial", run.serial.path)):  # fmt: skip
+        if path is not None:
+            other = written.setdefault(path, key)
+            if other != key:
+                raise ConfigError(f"--{key} {path}: is the file of --{other} too: choose another")
 
 
 def _check_interface(text: str, name: str) -> None:

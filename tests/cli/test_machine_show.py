@@ -1,0 +1,92 @@
+"""``leulo machine show`` and ``leulo completion``, as a person and a program use them."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from leulo import cli
+from leulo.cli.machine_options import gather
+from leulo.config.settings import configure
+
+
+def test_what_is_shown_can_be_fed_back(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    flags = ["--mem", "32M", "--set", "name=lab", "--publish", "9000:80", "--no-host-loopback"]
+    assert cli.run(["machine", "show", *flags]) == 0
+    text = capsys.readouterr().out
+    file = tmp_path / "lab.toml"
+    file.write_text(text)
+    machine, _ = configure(gather(file, {"machine": None, "sets": ()}))
+    assert (machine.memory_bytes, machine.name, machine.publish[0].host_port) == (
+        32 << 20, "lab", 9000,
+    )  # fmt: skip
+    assert cli.run(["machine", "show", str(file)]) == 0
+    assert capsys.readouterr().out == text
+
+
+def test_the_maps_are_those_of_the_machine(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["machine", "show", "--json", "--mem", "8M"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["machine"]["mem"] == "8M"
+    assert found["memory"][0] == {"base": 0, "length": 8 << 20, "name": "RAM"}
+    assert any(row["base"] == 0x100000 for row in found["memory"]), "the image, at 1 MiB"
+    ports = {row["name"]: row["base"] for row in found["ports"]}
+    assert ports["UART COM1"] == 0x3F8
+    assert ports["PCI configuration"] == 0xCF8
+    assert found["mac"].startswith("52:54:00:")
+
+
+def test_a_wrong_machine_file_is_one_sentence_with_its_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "lab.toml"
+    file.write_text('name = "lab"\nmemm = "32M"\n')
+    for arguments in (["machine", "show", str(file)], ["boot", "--machine", str(file)]):
+        assert cli.run(arguments) == 2
+        out, err = capsys.readouterr()
+        assert (out, err) == (
+            "", f"leulo: {file}:2: memm: is no key of a machine: did you mean mem?\n",
+        )  # fmt: skip
+
+
+def complete(*words: str) -> list[str]:
+    """What bash would be offered after ``words``, the last of them begun."""
+    result = subprocess.run(
+        [sys.executable, "-c", "from leulo.cli import main; main()"],
+        env={"_LEULO_COMPLETE": "bash_complete", "COMP_WORDS": " ".join(("leulo", *words)),
+             "COMP_CWORD": str(len(words))},
+        capture_output=True, text=True, timeout=30,
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    return [line.partition(",")[2] for line in result.stdout.splitlines()]
+
+
+def test_verbs_flags_and_values_are_completed() -> None:
+    assert complete("mach") == ["machine"]
+    assert "--host-loopback" in complete("boot", "--ho")
+    assert complete("boot", "--clock", "v") == ["virtual"]
+    assert complete("boot", "--set", "me") == ["mem="]
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_the_script_is_one_that_its_shell_takes(
+    shell: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.run(["completion", shell]) == 0
+    script = capsys.readouterr().out
+    assert "_LEULO_COMPLETE" in script
+    program = shutil.which(shell)
+    if program is None:
+        pytest.skip(f"{shell} is not here to judge its script")
+    checked = subprocess.run([program, "-n"], input=script, capture_output=True, text=True)
+    assert checked.returncode == 0, checked.stderr
+
+
+def test_an_unknown_shell_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["completion", "csh"]) == 2
+    assert "csh" in capsys.readouterr().err
