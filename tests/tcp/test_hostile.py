@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 from random import Random
 
 import pytest
-from script_peer import HERE_MAC, MS, PEER_ISN, S, THERE_MAC, Script
+from script_peer import HERE_MAC, MS, PEER_ISN, THERE_MAC, S, Script
 from tcp_world import Wire, connect, make_stack, tables
 
 from leulo.net.wire.ipv4 import Ipv4Repr
@@ -26,7 +27,7 @@ def check_invariants(stack) -> None:  # type: ignore[no-untyped-def]
             ranges = tcb.scoreboard.ranges()
             assert ranges and tcb.snd_una < ranges[0][1] and ranges[-1][1] <= tcb.snd_max
             assert sum(b - a for a, b in ranges) == tcb.scoreboard.sacked
-            assert all(x[1] < y[0] for x, y in zip(ranges, ranges[1:], strict=False))
+            assert all(x[1] < y[0] for x, y in itertools.pairwise(ranges))
         if tcb.reassembly is not None:
             assert not tcb.reassembly.is_empty and tcb.reassembly.first > tcb.rcv_nxt
         if tcb.snd_una < tcb.snd_max:

@@ -10,8 +10,8 @@ import pytest
 from tcp_world import (
     ANY,
     MS,
-    S,
     Receiver,
+    S,
     Sender,
     Wire,
     close_all,
