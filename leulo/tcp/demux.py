@@ -213,6 +213,12 @@ def _complete(
         half.is_acked = True  # the listener wants to hear of it when there is data
         engine.count_drop("tcp_deferred_accept")
         return
+    if (
+        options.has_timestamps
+        and seq == half.irs + 1 & MASK
+        and not lt(options.tsval, half.ts_recent)
+    ):
+        half.ts_recent = options.tsval  # [RFC 7323 4.3 (2)]
     tcb = half.listener.ack_arrives(half, window, options.tsecr, now_ns)
     if tcb is None:
         engine.count_drop("accept_queue_full")
