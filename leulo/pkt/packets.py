@@ -138,7 +138,7 @@ def tcp_frame(macs: bytes, line: TcpLine, connection: Connection) -> bytes:
         line.urgent,
     )
     # The first byte of the stream is the one behind the SYN.
-    offset = (line.seq or 0) - connection.script_irs - (0 if line.flags & SYN else 1)
+    offset = (line.seq or 0) - connection.script_irs - (0 if line.flags & SYN else 1) & 0xFFFFFFFF
     segment = header + options + payload_at(offset, line.length)
     ip = _ip(line.ip, connection.peer, connection.local, PROTOCOL_TCP, len(segment))
     return frame_of(macs, ip, segment)

@@ -272,8 +272,9 @@ class Run:
             raise Stuck("the stack's timers never come to rest")
         self.world.move_to(next_ns)
 
-    def _note(self, text: str) -> None:
-        self.history.append(f"{self.elapsed_ns / 1e9:10.6f} {text}")
+    def _note(self, text: str, at_ns: int | None = None) -> None:
+        elapsed_ns = self.elapsed_ns if at_ns is None else at_ns - START_NS
+        self.history.append(f"{elapsed_ns / 1e9:10.6f} {text}")
 
     # ------------------------------------------------------------ packets of the peer
 
@@ -344,7 +345,7 @@ class Run:
             raise Mismatch(event.line, line.text, f"nothing{self._until(latest_ns)}")
         if isinstance(line, TcpLine):
             seen = self._whole(seen, line, connection, latest_ns)
-        self._note(describe(seen, connection))
+        self._note(describe(seen, connection), seen.at_ns)
         tick_ns = self.options.tick_ns
         difference = differs(line, seen, connection, self.is_relaxed, tick_ns)
         if difference is not None:

@@ -1,0 +1,44 @@
+"""Every script of tests/pkt passes: the engine does what the RFCs say, state by event."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from leulo.pkt.report import Result, text_of
+from leulo.pkt.runner import Mode, Status, run_text
+
+SCRIPTS = Path(__file__).resolve().parents[1] / "pkt"
+FOUND = sorted(SCRIPTS.rglob("*.pkt"))
+STATES = (
+    "closed", "listen", "syn-sent", "syn-received", "established", "fin-wait-1", "fin-wait-2",
+    "closing", "time-wait", "close-wait", "last-ack",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("path", FOUND, ids=lambda path: f"{path.parent.name}/{path.stem}")
+def test_script(path: Path) -> None:
+    outcome = run_text(path.read_text(), Mode())
+    name = str(path.relative_to(SCRIPTS))
+    assert outcome.status is Status.PASSED, "\n" + text_of(Result(name, outcome))
+
+
+def test_the_grid_has_no_empty_state() -> None:
+    counts = Counter(path.parent.name for path in FOUND)
+    assert all(counts[state] >= 10 for state in STATES), counts
+    assert len(FOUND) >= 250
+
+
+def test_every_script_says_what_it_shows() -> None:
+    """The first line is a comment, so that a failure can be understood from the script alone."""
+    silent = [str(path) for path in FOUND if not path.read_text().startswith("// ")]
+    assert silent == []
+
+
+def test_scripts_can_fail() -> None:
+    """A script with a wrong expectation fails, whatever line is changed to another number."""
+    text = (SCRIPTS / "established" / "call-send.pkt").read_text()
+    assert run_text(text.replace("P. 1:101(100)", "P. 1:100(99)")).status is Status.FAILED
+    assert run_text(text.replace("ack 1\n", "ack 2\n")).status is Status.FAILED
