@@ -44,6 +44,11 @@ class Chance:
             value = value << 32 | self.word()
         return value >> (-count % 32)
 
+    def below(self, limit: int) -> int:
+        """An integer from 0 to ``limit`` less one; the bias is under one in 2**32."""
+        words = 2 + limit.bit_length() // 32
+        return self.bits(32 * words) * limit >> 32 * words
+
     def happens(self, per_billion: int) -> bool:
         """True with this probability; no number is drawn for "never"."""
         return per_billion > 0 and self.word() * PER_BILLION >> 32 < per_billion

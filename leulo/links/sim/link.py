@@ -2,8 +2,8 @@
 
 The far end lives in exact event time: what is due at t happens at t even if the host looks later,
 so nothing there depends on how often it looks. Deliveries to the host happen when it looks.
-Frames may come with their checksum still to be filled: the wire is trusted and never damages a
-frame, so nobody computes one. The far end sends plain frames of at most one MTU.
+Frames may come with their checksum still to be filled: nobody computes one but for a frame that
+the wire damages. The far end sends plain frames of at most one MTU.
 """
 
 from __future__ import annotations
@@ -41,8 +41,13 @@ class SimLink:
         self.offload = Offload(checksum=True, tso_bytes=0)
         self._deliver: Callable[[Sequence[bytes]], None] = _nowhere
         seed = context.random_bits(64) if spec.seed is None else spec.seed
-        self._to_far = Wire(spec.rate, spec.delay, spec.queue, spec.loss, Chance(seed, _TO_FAR))
-        self._to_host = Wire(spec.rate, spec.delay, spec.queue, spec.loss, Chance(seed, _TO_HOST))
+        changes = spec.changes
+        self._to_far = Wire.of(
+            spec.up, Chance(seed, _TO_FAR), [(change.at_ns, change.up) for change in changes]
+        )
+        self._to_host = Wire.of(
+            spec.down, Chance(seed, _TO_HOST), [(change.at_ns, change.down) for change in changes]
+        )
         self._secrets = Chance(seed, _SECRETS)
         self._stack = Stack(
             StackConfig(
@@ -113,8 +118,8 @@ class SimLink:
             "connects_refused": client.refused,
         }
         for way, wire in (("in", self._to_host), ("out", self._to_far)):
-            counters[f"lost_{way}"] = wire.lost
-            counters[f"dropped_queue_{way}"] = wire.overflowed
+            counters.update({f"{name}_{way}": value for name, value in wire.counters().items()})
+        counters["far_checksum_drops"] = self._stack.counters().get("drop_checksum", 0)
         return counters
 
     def close(self) -> None:

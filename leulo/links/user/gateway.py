@@ -198,10 +198,13 @@ class UserLink:
         for splice in list(self._splices):
             splice.reset()
         self._outbound.close()
-        for part in (self._names, self._udp, self._pings):
-            part.close()
-        for port in (*self.published, *self.published_udp):
+        self._names.close()
+        self._udp.close()
+        self._pings.close()
+        for port in self.published:
             port.close()
+        for other in self.published_udp:
+            other.close()
         self.published.clear()
         self.published_udp.clear()
 

@@ -85,8 +85,6 @@ class Splice:
                 return
             self._is_joined = True
             self._from_host()  # what was sent with the connection is there already
-            if self._is_closed:
-                return
         self._from_guest()
         if not self._is_closed and events & _POLL_ERR:
             self.reset()
