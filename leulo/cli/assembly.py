@@ -11,7 +11,7 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from leulo.cli import messages
 from leulo.cli.events import JsonLines, LogLines, write_counters
@@ -27,6 +27,9 @@ from leulo.links.base import Offload
 from leulo.links.poller import Poller
 from leulo.machine import Machine
 from leulo.trace import Trace
+
+if TYPE_CHECKING:
+    from leulo.links.serial import SerialEnd
 
 VIRTUAL_EPOCH_S: Final = 946_684_800  # 2000-01-01: what the guest's calendar shows at tick 0
 # What the engine may leave to the switch, whose links do themselves what theirs cannot.
@@ -61,6 +64,7 @@ class _Session:
 
     def __init__(self, machine: MachineConfig, run: RunConfig, cleanup: ExitStack) -> None:
         self._run_config = run
+        self._serial: SerialEnd | None = None
         ready = messages.Ready(machine, run.ready_fd)
         image, image_name = read_image(machine.image)
         clock, costs, epoch_s = _clock_of(run)
@@ -109,6 +113,7 @@ class _Session:
             trace,
             offload=_ENGINE_OFFLOAD,
             console=self._print,
+            debug=self._print_debug,
             random_bits=random_bits,
             epoch_s=epoch_s,
             costs=costs,
@@ -135,7 +140,19 @@ class _Session:
             self.machine.console_input,
             interrupt=self.host.interrupt,
             quit_run=self.host.interrupt,
+            reads=run.serial.kind == "stdio",
         )
+        self._write = self.terminal.write
+        self.host.attend = self.terminal.pump
+        if run.serial.kind != "stdio":
+            from leulo.links.serial import open_serial
+
+            serial = open_serial(run.serial, poller, self.machine.console_input)
+            cleanup.callback(serial.close)
+            self._serial = serial
+            self._write = serial.write
+            self.host.attend = serial.pump
+            messages.say(sys.stderr, f"leulo: the serial port is on {serial.where}")
 
         def listening(address: bytes, port: int) -> None:
             line = ready.on_listening(address, port)
@@ -143,7 +160,6 @@ class _Session:
                 _tell(self.terminal, line)
 
         self.machine.hypercalls.listening = listening
-        self.host.attend = self.terminal.pump
 
     def run(self) -> Outcome:
         with self.terminal:
@@ -164,6 +180,8 @@ class _Session:
             "link": self._link.counters(),
             "switch": self.host.switch.counters(),
         }
+        if self._serial is not None:
+            groups["serial"] = self._serial.counters()
         if self._run_config.counters is not None:
             account = self.host.account
             groups["account"] = {
@@ -175,7 +193,11 @@ class _Session:
         return counters
 
     def _print(self, data: bytes) -> None:
-        self.terminal.write(data)
+        self._write(data)
+
+    def _print_debug(self, data: bytes) -> None:
+        text = "".join(c if c.isprintable() else "?" for c in data.decode("latin-1").rstrip("\n"))
+        _tell(self.terminal, f"debug: {text}")
 
 
 def _tell(terminal: Terminal, line: str) -> None:

@@ -33,6 +33,7 @@ HELP: Final = (
     b"\r\n"
     b"Ctrl-A h       this help\r\n"
     b"Ctrl-A x       end the run\r\n"
+    b"Ctrl-A c       show counters\r\n"
     b"Ctrl-A Ctrl-A  send Ctrl-A to the guest\r\n"
 )
 
@@ -50,9 +51,15 @@ class Waiter(Protocol):
 class Keys:
     """The escape key's state machine: typed bytes to bytes for the guest, and commands."""
 
-    def __init__(self, quit_run: Callable[[], None], show: Callable[[bytes], None]) -> None:
+    def __init__(
+        self,
+        quit_run: Callable[[], None],
+        show: Callable[[bytes], None],
+        counters: Callable[[], str] = str,
+    ) -> None:
         self._commands: dict[int, Callable[[], None]] = {
             ord("x"): quit_run,
+            ord("c"): lambda: show(b"\r\n" + counters().replace("\n", "\r\n").encode()),
             ord("h"): lambda: show(HELP),
             ord("?"): lambda: show(HELP),
         }
@@ -83,7 +90,9 @@ class Terminal:
     """Joins two descriptors to a guest's serial port.
 
     ``type_in(data)`` offers bytes to the port and returns how many it took. ``interrupt()`` asks
-    for the end of the run from a signal handler; ``quit_run()`` is the escape key's way.
+    for the end of the run from a signal handler; ``quit_run()`` is the escape key's way, and
+    ``counters()`` gives the text that Ctrl-A c shows. Without ``reads`` the serial port is
+    elsewhere: nothing is read and the terminal stays as it is, so Ctrl-C is a signal.
     """
 
     def __init__(
@@ -93,6 +102,8 @@ class Terminal:
         *,
         interrupt: Callable[[], None],
         quit_run: Callable[[], None],
+        counters: Callable[[], str] = str,
+        reads: bool = True,
         stdin: int = 0,
         stdout: int = 1,
     ) -> None:
@@ -105,10 +116,11 @@ class Terminal:
         self._quit_run = quit_run
         self._stdin = stdin
         self._stdout = stdout
-        self._keys = Keys(self._quit, self.show)
+        self._keys = Keys(self._quit, self.show, counters)
         self._saved: list[Any] | None = None
         self._reading = False  # stdin is in the poller
-        self._input_open = True
+        self._reads = reads
+        self._input_open = reads
         self._waiting_in = b""
         self._waiting_out: deque[bytes] = deque()
         self._waiting_out_bytes = 0
@@ -130,7 +142,7 @@ class Terminal:
                 handler = self._on_continue
             self._handlers[number] = signal.signal(number, handler)
         try:
-            self._input_open = self._may_read()
+            self._input_open = self._reads and self._may_read()
             if self._input_open:
                 self._go_raw()
                 self._resume_reading()

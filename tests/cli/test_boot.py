@@ -7,6 +7,7 @@ import os
 import pty
 import select
 import signal
+import socket
 import subprocess
 import sys
 import termios
@@ -166,6 +167,39 @@ def test_on_a_terminal_ctrl_c_is_the_guest_s_and_the_escape_key_ends_it() -> Non
             os.kill(pid, signal.SIGKILL)
             os.waitpid(pid, 0)
         os.close(outer)
+
+
+def test_the_serial_port_on_tcp_is_a_console_of_its_own() -> None:
+    """Protects: the guest's bytes go there and not to stdout, and what is typed there arrives."""
+    process = subprocess.Popen(
+        [*BOOT, "--serial", "tcp:0", "--timeout", "30"],
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    try:
+        assert process.stderr is not None
+        said = read_until(process.stderr.fileno(), b"the serial port is on 127.0.0.1:")
+        said += read_until(process.stderr.fileno(), b"\n") if not said.endswith(b"\n") else b""
+        port = int(said.partition(b"port is on 127.0.0.1:")[2].split()[0])
+        with socket.create_connection(("127.0.0.1", port), 10) as client:
+            read_until(client.fileno(), PROMPT)
+            client.sendall(b"poweroff\n")
+            out, _ = process.communicate(timeout=20)
+        assert (process.returncode, out) == (0, b"")
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.communicate()
+
+
+def test_the_serial_port_on_a_file_and_a_machine_file_that_says_so(tmp_path: Path) -> None:
+    machine = tmp_path / "lab.toml"
+    machine.write_text('serial = "console.txt"\nnet = "none"\ntimeout = "1s"\nname = "lab"\n')
+    result = subprocess.run(
+        [sys.executable, "-m", "leulo", "boot", str(machine)],
+        stdin=subprocess.DEVNULL, capture_output=True, timeout=60,
+    )  # fmt: skip
+    assert (result.returncode, result.stdout) == (4, b""), result.stderr
+    assert PROMPT in (tmp_path / "console.txt").read_bytes()
 
 
 def test_a_reader_of_the_console_that_goes_away_ends_the_run() -> None:
