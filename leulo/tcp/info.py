@@ -1,6 +1,7 @@
 """TCP_INFO: struct tcp_info as Linux lays it out. [Linux tcp(7)]
 
-Every field that the engine knows is filled; what it does not measure is zero.
+Every field that the engine knows is filled. What it does not measure has Linux's value for that:
+zero, and all ones in ``tcpi_min_rtt``. Nothing is paced, so the pacing rates are all ones.
 """
 
 from __future__ import annotations
@@ -25,18 +26,31 @@ _CA_LOSS: Final = 4
 _OPT_TIMESTAMPS: Final = 1
 _OPT_SACK: Final = 2
 _OPT_WSCALE: Final = 4
+_UNKNOWN_RTT: Final = 0xFFFFFFFF
+_UNPACED: Final = 0xFFFFFFFFFFFFFFFF
+_INFINITE: Final = 0x7FFFFFFF
 _US: Final = 1_000
 _MS: Final = 1_000_000
 
 
 def tcp_info(socket: TcpSocket) -> bytes:
-    """The structure for ``socket``; of one without a connection only the state is set."""
+    """The structure for ``socket``; one without a connection tells what a new one begins with."""
     tcb = socket.tcb
     if tcb is None:
         values = [0] * 54
+        config = socket.engine.config
         values[0] = int(socket.state)
+        values[8] = config.rto_initial_ns // _US
+        values[10] = config.default_mss
+        values[25] = _INFINITE
+        values[26] = config.initial_window_segments
+        values[28] = config.duplicate_threshold
+        values[32] = values[33] = _UNPACED
+        values[39] = _UNKNOWN_RTT
         listener = socket.listener
         if listener is not None:
+            values[8] = values[10] = values[25] = 0
+            values[39] = 0
             values[12] = len(listener.accept_queue)  # as Linux: unacked and sacked of a listener
             values[13] = listener.backlog
         return _LAYOUT.pack(*values)
@@ -71,7 +85,7 @@ def _of(tcb: Tcb) -> tuple[int, ...]:
     now_ns = engine.now_ns
     is_open = tcb.state not in (State.SYN_SENT, State.SYN_RCVD)
     received = max(0, tcb.rcv_nxt - tcb.irs - 1) if is_open else 0
-    acked = max(0, tcb.snd_una - tcb.iss - 1) if is_open else 0
+    acked = max(0, tcb.snd_una - tcb.iss) if is_open else 0  # the SYN is one, as on Linux
     sent = max(0, tcb.snd_max - tcb.iss - 1)
     since_send = _bounded((now_ns - tcb.last_send_ns) // _MS)
     since_recv = _bounded((now_ns - tcb.last_recv_ns) // _MS)
@@ -83,11 +97,11 @@ def _of(tcb: Tcb) -> tuple[int, ...]:
         unacked, -(-sacked // mss), lost, int(outstanding > 0 and tcb.recovery != 0), 0,
         since_send, 0, since_recv, since_recv,
         engine.mtu, _bounded(tcb.rcv_limit), tcb.srtt_ns // _US, tcb.rttvar_ns // _US,
-        _bounded(tcb.ssthresh // mss) if tcb.ssthresh < 1 << 40 else 0x7FFFFFFF,
+        _bounded(tcb.ssthresh // mss) if tcb.ssthresh < 1 << 40 else _INFINITE,
         tcb.cwnd // mss, engine.mtu - 40, engine.config.duplicate_threshold,
         tcb.srtt_ns // _US, _bounded(tcb.rcv_limit), tcb.retransmits,
-        0, 0xFFFFFFFFFFFFFFFF, acked, received,
-        0, 0, _bounded(max(0, tcb.snd_end - tcb.snd_max)), 0, 0, 0,
+        _UNPACED, _UNPACED, acked, received,
+        0, 0, _bounded(max(0, tcb.snd_end - tcb.snd_max)), _UNKNOWN_RTT, 0, 0,
         0, 0, 0, 0,
         0, 0,
         sent + tcb.retransmitted_bytes, tcb.retransmitted_bytes,
