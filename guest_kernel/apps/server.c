@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -120,6 +121,7 @@ int serve(const struct service *what, int argc, char **argv) {
     int idle_ms = service->idle_s ? service->idle_s * 1000 : -1;
     time_t looked = time(NULL);
 
+    signal(SIGPIPE, SIG_IGN); /* a client that is gone is an error number, here */
     listener = open_listener(port);
     epoll = epoll_create1(0);
     if (listener < 0 || epoll < 0 || watch(EPOLL_CTL_ADD, listener, POLLIN, NULL) < 0) {

@@ -2,10 +2,14 @@
  *
  *     name argument "one argument" ...      waits until the program ends; ^C ends it
  *     name argument ... &                   goes on at once
+ *     name ... | name ...                   the first one's output is the second one's input
+ *     name ... < FILE > FILE                input from, output to a file; >> writes at its end
  */
 #include "sh.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -35,9 +39,41 @@ static int split(char *line, char **words) {
     return count;
 }
 
-static void execute(char **argv) {
+/* Makes `path` the descriptor `fd`. */
+static void redirect(int fd, const char *path, int flags) {
+    int file = open(path, flags);
+
+    if (file < 0) {
+        perror(path);
+        _exit(1);
+    }
+    dup2(file, fd);
+    close(file);
+}
+
+/* Takes the redirections out of the words and carries them out: the words that are left. */
+static int redirect_words(int argc, char **argv) {
+    int kept = 0;
+
+    for (int i = 0; i < argc; i++)
+        if (i + 1 < argc && !strcmp(argv[i], "<"))
+            redirect(STDIN_FILENO, argv[++i], O_RDONLY);
+        else if (i + 1 < argc && !strcmp(argv[i], ">"))
+            redirect(STDOUT_FILENO, argv[++i], O_WRONLY | O_CREAT | O_TRUNC);
+        else if (i + 1 < argc && !strcmp(argv[i], ">>"))
+            redirect(STDOUT_FILENO, argv[++i], O_WRONLY | O_CREAT | O_APPEND);
+        else
+            argv[kept++] = argv[i];
+    argv[kept] = NULL;
+    return kept;
+}
+
+static void execute(int argc, char **argv) {
     char path[LINE_BYTES + 8];
 
+    argc = redirect_words(argc, argv);
+    if (!argc || builtin(argc, argv))
+        _exit(0);
     snprintf(path, sizeof path, strchr(argv[0], '/') ? "%s" : "/bin/%s", argv[0]);
     execv(path, argv);
     dprintf(STDERR_FILENO, "%s: %s\n", argv[0],
@@ -52,36 +88,66 @@ static void say_end(pid_t pid, int status) {
         printf("[%d] ended with status %d\n", pid, WEXITSTATUS(status));
 }
 
-static void run(char **argv, int background) {
-    int status;
-    pid_t pid = fork();
+/* Runs the words up to the end or a "|", and what follows that with this one's output as input.
+ * All of them are one group, which ^C ends: its number, or -1. */
+static pid_t start(int argc, char **argv, int input, pid_t group) {
+    int words = 0, ends[2] = {-1, -1};
 
-    if (pid == 0)
-        execute(argv);
-    if (pid < 0) {
+    while (words < argc && strcmp(argv[words], "|"))
+        words++;
+    if (words < argc && pipe2(ends, 0) < 0)
+        perror("pipe");
+    pid_t pid = fork();
+    if (pid == 0) {
+        setpgid(0, group);
+        if (input >= 0)
+            dup2(input, STDIN_FILENO);
+        if (ends[1] >= 0)
+            dup2(ends[1], STDOUT_FILENO);
+        for (int fd = STDERR_FILENO + 1; fd < 16; fd++)
+            close(fd);
+        execute(words, argv);
+    }
+    if (pid < 0)
         perror("fork");
-        return;
-    }
-    if (background) {
-        printf("[%d]\n", pid);
-        return;
-    }
-    tcsetpgrp(STDIN_FILENO, pid);
-    if (waitpid(pid, &status, 0) == pid)
-        say_end(pid, status);
-    tcsetpgrp(STDIN_FILENO, 0);
+    else
+        setpgid(pid, group); /* both do it: nobody knows who comes first */
+    if (input >= 0)
+        close(input);
+    if (ends[1] < 0)
+        return group ? group : pid;
+    close(ends[1]);
+    return start(argc - words - 1, argv + words + 1, ends[0], group ? group : pid);
+}
+
+static int is_plain(int argc, char **argv) {
+    for (int i = 0; i < argc; i++)
+        if (strchr("|<>", argv[i][0]) && argv[i][0])
+            return 0;
+    return 1;
 }
 
 static void command(char *line) {
     char *argv[WORDS_MOST];
-    int argc = split(line, argv), background = 0;
+    int argc = split(line, argv), background = 0, status;
 
     if (argc && !strcmp(argv[argc - 1], "&")) {
         argv[--argc] = NULL;
         background = 1;
     }
-    if (argc && !builtin(argc, argv))
-        run(argv, background);
+    if (!argc || (is_plain(argc, argv) && builtin(argc, argv)))
+        return;
+    pid_t group = start(argc, argv, -1, 0), pid;
+    if (group < 0)
+        return;
+    if (background) {
+        printf("[%d]\n", group);
+        return;
+    }
+    tcsetpgrp(STDIN_FILENO, group);
+    while ((pid = waitpid(-group, &status, 0)) > 0)
+        say_end(pid, status);
+    tcsetpgrp(STDIN_FILENO, 0);
 }
 
 int main(void) {

@@ -1,5 +1,5 @@
 /* The terminal: input is handed over line by line, with echo and backspace; ^C kills the foreground
- * process, ^D at the beginning of a line is the end of the file. */
+ * group of processes, ^D at the beginning of a line is the end of the file. */
 #include "kern/console.h"
 #include "drv/uart.h"
 #include "kern/errno.h"
@@ -40,7 +40,7 @@ void console_input(char c) {
         kprintf("^C\n");
         end_count = ready_count;
         if (foreground)
-            process_kill(foreground, SIGINT);
+            process_kill(-foreground, SIGINT);
     } else if (c == '\b' || c == DELETE) {
         if (end_count != ready_count) {
             end_count--;

@@ -31,26 +31,47 @@ struct file *file_of(int descriptor) {
     return (unsigned)descriptor < (unsigned)process->files_size ? process->files[descriptor] : NULL;
 }
 
+/* Room for that descriptor in the process's table: 0, or -EMFILE. */
+static int grow(struct process *process, int descriptor) {
+    int size = process->files_size;
+
+    while (size <= descriptor)
+        size *= 2;
+    if (size == process->files_size)
+        return 0;
+    struct file **larger = size <= MAX_FILES ? kmalloc((size_t)size * sizeof *larger) : NULL;
+    if (!larger)
+        return -EMFILE;
+    memcpy(larger, process->files, (size_t)process->files_size * sizeof *larger);
+    kfree(process->files);
+    process->files = larger;
+    process->files_size = size;
+    return 0;
+}
+
 int file_install(struct file *file) {
     struct process *process = process_current();
-    int size = process->files_size, n = process->files_low;
+    int n = process->files_low;
 
-    while (n < size && process->files[n])
+    while (n < process->files_size && process->files[n])
         n++;
-    if (n == size) {
-        struct file **larger = size < MAX_FILES ? kmalloc(2u * size * sizeof *larger) : NULL;
-        if (!larger) {
-            file_put(file);
-            return -EMFILE;
-        }
-        memcpy(larger, process->files, size * sizeof *larger);
-        kfree(process->files);
-        process->files = larger;
-        process->files_size = 2 * size;
+    if (grow(process, n) < 0) {
+        file_put(file);
+        return -EMFILE;
     }
     process->files[n] = file;
     process->files_low = n + 1;
     return n;
+}
+
+int file_install_at(struct file *file, int descriptor) {
+    if (descriptor < 0 || descriptor >= MAX_FILES || grow(process_current(), descriptor) < 0) {
+        file_put(file);
+        return -EBADF;
+    }
+    file_close(descriptor);
+    process_current()->files[descriptor] = file;
+    return descriptor;
 }
 
 int file_close(int descriptor) {

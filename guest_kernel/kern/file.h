@@ -15,8 +15,12 @@ struct file_ops {
     uint16_t mode; /* S_IF... */
     ssize_t (*read)(struct file *file, uintptr_t user, size_t bytes);
     ssize_t (*write)(struct file *file, uintptr_t user, size_t bytes);
-    /* For sendfile: send kernel memory that stays as it is for ever (the initrd). */
+    /* For sendfile. From: the content at `offset`, as much as lies in one piece of kernel memory: its
+     * bytes, 0 at the end. To: send kernel memory, which may change afterwards. */
+    uint32_t (*content)(struct file *file, uint32_t offset, const char **data);
     ssize_t (*send_kernel)(struct file *file, const void *data, size_t bytes);
+    uint32_t (*size)(struct file *file);                               /* NULL: no lseek */
+    int (*entries)(struct file *file, uintptr_t user, size_t bytes); /* of a directory: getdents64 */
     uint32_t (*poll)(struct file *file); /* POLL... bits that are up now */
     int (*ioctl)(struct file *file, uint32_t request, uintptr_t user);
     void (*close)(struct file *file); /* the last descriptor is gone; `file` is freed after it */
@@ -42,6 +46,8 @@ void file_put(struct file *file);
 int file_install(struct file *file);
 struct file *file_of(int descriptor);
 int file_close(int descriptor); /* 0, or -EBADF */
+/* The file gets this descriptor; what had it is closed. The descriptor, or -EBADF. */
+int file_install_at(struct file *file, int descriptor);
 
 /* Call whenever the file's poll mask may have risen: who polls it looks again. */
 void poll_wake(struct file *file);

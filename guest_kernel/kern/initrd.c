@@ -4,6 +4,7 @@
 #include "boot/multiboot.h"
 #include "kern/errno.h"
 #include "kern/file.h"
+#include "kern/filesystem.h"
 #include "kern/layout.h"
 #include "kern/mem.h"
 #include "kern/panic.h"
@@ -21,6 +22,9 @@ struct entry {
 static struct entry *entries;
 static uint32_t entry_count;
 static struct entry root = {.name = "", .mode = S_IFDIR};
+
+#define MADE_HERE 4
+static const char *const made_here[MADE_HERE] = {"tmp", "proc", "proc/processes", "proc/sockets"};
 
 static uint32_t field(const char *header, unsigned n) {
     uint32_t value = 0;
@@ -54,6 +58,18 @@ static uint32_t scan(const char *at, const char *end, struct entry *table) {
     panic("the initrd is damaged after %u files", count);
 }
 
+/* `name` as name_of_path() gives it. */
+static struct entry *find(const char *name) {
+    uint32_t length = strlen(name);
+
+    if (!length)
+        return &root;
+    for (struct entry *entry = entries; entry < entries + entry_count; entry++)
+        if (entry->name_length == length && memcmp(entry->name, name, length) == 0)
+            return entry;
+    return NULL;
+}
+
 void initrd_init(void) {
     const char *start = initrd_start, *end = initrd_end;
 
@@ -62,31 +78,23 @@ void initrd_init(void) {
         end = (const char *)boot_info.module_end;
     }
     uint32_t count = scan(start, end, NULL);
-    entries = kmalloc((count + 1) * sizeof *entries);
+    entries = kmalloc((count + MADE_HERE) * sizeof *entries);
     if (!entries)
         panic("no memory for the table of %u files", count);
     entry_count = scan(start, end, entries);
-}
-
-static struct entry *find(const char *path) {
-    uint32_t length;
-
-    while (*path == '/' || (*path == '.' && (path[1] == '/' || !path[1])))
-        path++;
-    length = strlen(path);
-    while (length && path[length - 1] == '/')
-        length--;
-    if (!length)
-        return &root;
-    for (struct entry *entry = entries; entry < entries + entry_count; entry++)
-        if (entry->name_length == length && memcmp(entry->name, path, length) == 0)
-            return entry;
-    return NULL;
+    for (unsigned i = 0; i < MADE_HERE; i++) /* so that ls shows them; filesystem_open does the rest */
+        if (!find(made_here[i]))
+            entries[entry_count++] = (struct entry){made_here[i], NULL, strlen(made_here[i]), 0,
+                                                    i < 2 ? S_IFDIR : S_IFREG};
 }
 
 const char *initrd_pages(const char *path, size_t *bytes) {
-    struct entry *entry = find(path);
+    char name[MAX_PATH];
 
+    if (strlen(path) >= sizeof name)
+        return NULL;
+    name_of_path(name, path);
+    struct entry *entry = find(name);
     if (!entry || (entry->mode & S_IFMT) != S_IFREG || !entry->bytes)
         return NULL;
     if ((uintptr_t)entry->data % PAGE_BYTES) { /* cpio aligns to four: move it, once */
@@ -117,14 +125,44 @@ static uint32_t initrd_poll(struct file *file) {
     return POLLIN;
 }
 
-static const struct file_ops file_ops = {.mode = S_IFREG, .read = initrd_read, .poll = initrd_poll};
-static const struct file_ops directory_ops = {.mode = S_IFDIR};
+static uint32_t initrd_size(struct file *file) {
+    return ((const struct entry *)file->data)->bytes;
+}
 
-int initrd_open(const char *path, uint32_t flags, struct file **made) {
-    struct entry *entry = find(path);
+static uint32_t initrd_content(struct file *file, uint32_t offset, const char **data) {
+    const struct entry *entry = file->data;
+
+    *data = entry->data + offset;
+    return offset < entry->bytes ? entry->bytes - offset : 0;
+}
+
+static int initrd_entries(struct file *file, uintptr_t user, size_t bytes) {
+    const struct entry *directory = file->data;
+    size_t done = 0;
+
+    for (; file->offset < entry_count; file->offset++) {
+        const struct entry *entry = &entries[file->offset];
+        const char *name = name_inside(directory->name, entry->name);
+        int result = !name ? 0
+                           : put_entry(user + done, bytes - done, name, file->offset,
+                                       (entry->mode & S_IFMT) == S_IFDIR);
+        if (result < 0)
+            return done ? (int)done : result;
+        done += (size_t)result;
+    }
+    return (int)done;
+}
+
+static const struct file_ops file_ops = {.mode = S_IFREG, .read = initrd_read,
+                                         .content = initrd_content, .size = initrd_size,
+                                         .poll = initrd_poll};
+static const struct file_ops directory_ops = {.mode = S_IFDIR, .entries = initrd_entries};
+
+int initrd_open(const char *name, uint32_t flags, struct file **made) {
+    struct entry *entry = find(name);
 
     if (!entry)
-        return -ENOENT;
+        return flags & O_CREAT ? -EROFS : -ENOENT;
     bool is_directory = (entry->mode & S_IFMT) == S_IFDIR;
     if (flags & O_ACCMODE)
         return is_directory ? -EISDIR : -EROFS;
@@ -132,48 +170,4 @@ int initrd_open(const char *path, uint32_t flags, struct file **made) {
         return -ENOTDIR;
     *made = file_new(is_directory ? &directory_ops : &file_ops, entry, flags & O_NONBLOCK);
     return *made ? 0 : -ENOMEM;
-}
-
-int initrd_content(const struct file *file, const char **data, uint32_t *bytes) {
-    const struct entry *entry = file->data;
-
-    if (file->ops != &file_ops && file->ops != &directory_ops)
-        return 0;
-    *data = file->ops == &file_ops ? entry->data : NULL;
-    *bytes = entry->bytes;
-    return 1;
-}
-
-int initrd_entries(struct file *file, uintptr_t user, size_t bytes) {
-    const struct entry *directory = file->data;
-    uint32_t length = directory->name_length;
-    size_t done = 0;
-
-    if (file->ops != &directory_ops)
-        return -ENOTDIR;
-    for (; file->offset < entry_count; file->offset++) {
-        const struct entry *entry = &entries[file->offset];
-        const char *name = entry->name + (length ? length + 1 : 0);
-        if (entry->name_length <= length || memcmp(entry->name, directory->name, length) != 0
-            || (length && entry->name[length] != '/'))
-            continue;
-        size_t name_bytes = strlen(name) + 1, slash = 0;
-        while (name[slash] && name[slash] != '/')
-            slash++;
-        if (name[slash] || name_bytes > 256) /* deeper down */
-            continue;
-        char buffer[offsetof(struct dirent, d_name) + 256 + 8];
-        struct dirent *out = (struct dirent *)buffer;
-        *out = (struct dirent){
-            .d_ino = file->offset + 1, .d_off = file->offset + 1,
-            .d_reclen = (offsetof(struct dirent, d_name) + name_bytes + 7) & ~7u,
-            .d_type = (entry->mode & S_IFMT) == S_IFDIR ? DT_DIR : DT_REG};
-        memcpy(out->d_name, name, name_bytes);
-        if (done + out->d_reclen > bytes)
-            return done ? (int)done : -EINVAL;
-        if (copyout(user + done, out, out->d_reclen) < 0)
-            return -EFAULT;
-        done += out->d_reclen;
-    }
-    return (int)done;
 }

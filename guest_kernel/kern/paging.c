@@ -230,6 +230,19 @@ int space_copy(struct address_space *to, const struct address_space *from) {
     return 0;
 }
 
+unsigned space_pages(const struct address_space *space) {
+    unsigned count = 0;
+
+    for (uintptr_t user = USER_BASE; user < USER_TOP; user += PAGE_BYTES) {
+        const uint64_t *entry = entry_of(space, user);
+        if (!entry)
+            user = (user | (LARGE_BYTES - 1)) - (PAGE_BYTES - 1);
+        else
+            count += (*entry & (PRESENT | SHARED)) == PRESENT;
+    }
+    return count;
+}
+
 void *space_find(const struct address_space *space, uintptr_t user, bool write) {
     const uint64_t *entry = entry_of(space, user);
 

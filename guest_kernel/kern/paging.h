@@ -29,6 +29,8 @@ int space_share(struct address_space *space, uintptr_t start, uintptr_t end, con
                 bool is_executable);
 /* Forget the pages that begin inside [start, end). */
 void space_unmap(struct address_space *space, uintptr_t start, uintptr_t end);
+/* Pages that belong to this space alone. */
+unsigned space_pages(const struct address_space *space);
 /* Where user address `user` lies in physical memory, or NULL: not mapped, or `write` and not
  * writable. Good up to the end of its page. */
 void *space_find(const struct address_space *space, uintptr_t user, bool write);

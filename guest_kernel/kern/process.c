@@ -26,6 +26,8 @@ static struct process *new_process(struct process *parent) {
             if (!process->files)
                 return NULL;
             process->pid = ++last_pid;
+            process->group = parent ? parent->group : process->pid;
+            process->ignored = parent ? parent->ignored : 0;
             return process;
         }
     return NULL;
@@ -136,7 +138,8 @@ int process_wait(int pid, bool is_waiting, int *status) {
     for (;;) {
         bool has_child = false;
         for (struct process *child = processes; child < processes + MAX_PROCESSES; child++) {
-            if (!child->pid || child->parent != parent || (pid > 0 && child->pid != pid))
+            if (!child->pid || child->parent != parent || (pid > 0 && child->pid != pid)
+                || (pid < -1 && child->group != -pid))
                 continue;
             has_child = true;
             if (child->is_zombie) {
@@ -156,16 +159,41 @@ int process_wait(int pid, bool is_waiting, int *status) {
     }
 }
 
+/* Signals that end nobody: SIGCHLD, SIGCONT, SIGURG, SIGWINCH; and those that would stop a process,
+ * which this kernel can't. */
+#define HARMLESS (1u << 17 | 1u << 18 | 1u << 23 | 1u << 28)
+#define STOPPING (1u << 19 | 1u << 20 | 1u << 21 | 1u << 22)
+
 int process_kill(int pid, int signal) {
+    int result = -ESRCH, group = pid < 0 ? -pid : pid ? 0 : process_current()->group;
+
+    if ((unsigned)signal >= 32 || 1u << signal & STOPPING)
+        return -EINVAL;
+    for (struct process *process = processes; process < processes + MAX_PROCESSES; process++) {
+        if (!process->pid || process->is_zombie
+            || (group ? process->group != group : process->pid != pid))
+            continue;
+        result = 0;
+        if (signal && process != init && !(1u << signal & (process->ignored | HARMLESS))) {
+            process->kill_signal = signal;
+            thread_interrupt(process->thread);
+        }
+    }
+    return result;
+}
+
+int process_set_group(int pid, int group) {
     for (struct process *process = processes; process < processes + MAX_PROCESSES; process++)
-        if (pid > 0 && process->pid == pid && !process->is_zombie) {
-            if (signal) { /* 0 only asks whether the process is there */
-                process->kill_signal = signal;
-                thread_interrupt(process->thread);
-            }
+        if (process->pid && process->pid == (pid ? pid : process_current()->pid)
+            && (process == process_current() || process->parent == process_current())) {
+            process->group = group ? group : process->pid;
             return 0;
         }
     return -ESRCH;
+}
+
+const struct process *process_in_slot(unsigned n) {
+    return n < MAX_PROCESSES ? &processes[n] : NULL;
 }
 
 uintptr_t process_brk(uintptr_t end) {

@@ -10,13 +10,19 @@
 #define SYS_open 5
 #define SYS_close 6
 #define SYS_waitpid 7
+#define SYS_unlink 10
 #define SYS_execve 11
 #define SYS_lseek 19
 #define SYS_getpid 20
 #define SYS_kill 37
+#define SYS_mkdir 39
+#define SYS_rmdir 40
 #define SYS_brk 45
+#define SYS_signal 48
 #define SYS_ioctl 54
 #define SYS_fcntl 55
+#define SYS_setpgid 57
+#define SYS_dup2 63
 #define SYS_reboot 88
 #define SYS_fstat 108
 #define SYS_sched_yield 158
@@ -28,6 +34,7 @@
 #define SYS_epoll_wait 256
 #define SYS_clock_gettime 265
 #define SYS_epoll_create1 329
+#define SYS_pipe2 331
 #define SYS_socket 359
 #define SYS_bind 361
 #define SYS_connect 362

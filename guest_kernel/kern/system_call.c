@@ -7,7 +7,6 @@
 #include "kern/syscall.h"
 #include "kern/uapi.h"
 
-#define MAX_PATH 256
 #define NS_PER_S 1000000000u
 
 static int sys_exit(struct trap_frame *frame) {
@@ -43,6 +42,21 @@ static int sys_getpid(struct trap_frame *frame) {
 
 static int sys_kill(struct trap_frame *frame) {
     return process_kill((int)frame->ebx, (int)frame->ecx);
+}
+
+/* signal(number, SIG_DFL or SIG_IGN): there are no handlers. */
+static int sys_signal(struct trap_frame *frame) {
+    uint32_t *ignored = &process_current()->ignored, bit = 1u << frame->ebx % 32;
+
+    if (!frame->ebx || frame->ebx >= 32 || frame->ebx == SIGKILL || frame->ecx > SIG_IGN_VALUE)
+        return -EINVAL;
+    int before = *ignored & bit ? SIG_IGN_VALUE : 0;
+    *ignored = frame->ecx ? *ignored | bit : *ignored & ~bit;
+    return before;
+}
+
+static int sys_setpgid(struct trap_frame *frame) {
+    return process_set_group((int)frame->ebx, (int)frame->ecx);
 }
 
 static int sys_brk(struct trap_frame *frame) {
@@ -88,13 +102,16 @@ static int sys_clock_gettime(struct trap_frame *frame) {
 static system_call *const table[] = {
     [SYS_exit] = sys_exit, [SYS_fork] = sys_fork, [SYS_execve] = sys_execve,
     [SYS_waitpid] = sys_waitpid, [SYS_getpid] = sys_getpid, [SYS_kill] = sys_kill,
-    [SYS_brk] = sys_brk, [SYS_reboot] = sys_reboot, [SYS_sched_yield] = sys_sched_yield,
+    [SYS_brk] = sys_brk, [SYS_signal] = sys_signal, [SYS_setpgid] = sys_setpgid,
+    [SYS_reboot] = sys_reboot, [SYS_sched_yield] = sys_sched_yield,
     [SYS_nanosleep] = sys_nanosleep, [SYS_clock_gettime] = sys_clock_gettime,
 
     [SYS_open] = sys_open, [SYS_read] = sys_read, [SYS_write] = sys_write,
     [SYS_close] = sys_close, [SYS_lseek] = sys_lseek, [SYS_ioctl] = sys_ioctl,
     [SYS_fcntl] = sys_fcntl, [SYS_fstat] = sys_fstat, [SYS_getdents64] = sys_getdents64,
-    [SYS_sendfile] = sys_sendfile, [SYS_poll] = sys_poll,
+    [SYS_sendfile] = sys_sendfile, [SYS_dup2] = sys_dup2, [SYS_pipe2] = sys_pipe2,
+    [SYS_unlink] = sys_unlink, [SYS_mkdir] = sys_mkdir, [SYS_rmdir] = sys_rmdir,
+    [SYS_poll] = sys_poll,
     [SYS_epoll_create1] = sys_epoll_create1, [SYS_epoll_ctl] = sys_epoll_ctl,
     [SYS_epoll_wait] = sys_epoll_wait,
 

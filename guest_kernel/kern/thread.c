@@ -126,6 +126,8 @@ void thread_interrupt(struct thread *thread) {
 
 void thread_tick(uint64_t now_ns) {
     attention = 1;
+    if (current->process)
+        current->process->ticks++;
     for (struct thread *thread = threads; thread < threads + MAX_THREADS; thread++)
         if (thread->state == THREAD_SLEEPING && thread->wake_ns <= now_ns)
             end_sleep(thread, -ETIMEDOUT);

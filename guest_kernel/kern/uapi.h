@@ -15,8 +15,13 @@ typedef int time_t;
 
 /* open, fcntl, lseek, fstat, getdents64 */
 #define O_RDONLY 0
+#define O_WRONLY 1
 #define O_RDWR 2
 #define O_ACCMODE 3
+#define O_CREAT 0100
+#define O_EXCL 0200
+#define O_TRUNC 01000
+#define O_APPEND 02000
 #define O_NONBLOCK 04000
 #define O_DIRECTORY 0200000
 #define F_GETFL 3
@@ -25,6 +30,8 @@ typedef int time_t;
 #define SEEK_CUR 1
 #define SEEK_END 2
 #define S_IFMT 0170000
+#define MAX_PATH 256 /* with its zero byte */
+#define S_IFIFO 0010000
 #define S_IFCHR 0020000
 #define S_IFDIR 0040000
 #define S_IFREG 0100000
@@ -63,9 +70,13 @@ struct timespec {
 #define SIGILL 4
 #define SIGTRAP 5
 #define SIGFPE 8
+#define SIGKILL 9
 #define SIGSEGV 11
+#define SIGPIPE 13
+#define SIGTERM 15
+#define SIG_IGN_VALUE 1 /* signal(2) takes this, or 0 for the default */
 
-/* the console: TIOCSPGRP names the process that ^C kills; 0: none */
+/* the console: TIOCSPGRP names the group of processes that ^C kills; 0: none */
 #define TIOCSPGRP 0x5410
 
 /* poll */
@@ -129,6 +140,7 @@ struct epoll_event {
 #define SO_LINGER 13
 #define IPPROTO_TCP 6
 #define TCP_NODELAY 1
+#define TCP_INFO 11
 
 struct sockaddr {
     sa_family_t sa_family;

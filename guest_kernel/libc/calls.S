@@ -39,6 +39,7 @@ failed: negl    %eax
         CALL    clock_gettime, SYS_clock_gettime
         CALL    close, SYS_close
         CALL    connect, SYS_connect
+        CALL    dup2, SYS_dup2
         CALL    epoll_create1, SYS_epoll_create1
         CALL    epoll_ctl, SYS_epoll_ctl
         CALL    epoll_wait, SYS_epoll_wait
@@ -53,18 +54,25 @@ failed: negl    %eax
         CALL    getsockopt, SYS_getsockopt
         CALL    ioctl, SYS_ioctl
         CALL    listen, SYS_listen
+        CALL    kill, SYS_kill
         CALL    lseek, SYS_lseek
+        CALL    mkdir, SYS_mkdir
         CALL    nanosleep, SYS_nanosleep
         CALL    open, SYS_open
+        CALL    pipe2, SYS_pipe2
         CALL    poll, SYS_poll
         CALL    read, SYS_read
         CALL    reboot4, SYS_reboot
         CALL    recvfrom, SYS_recvfrom
+        CALL    rmdir, SYS_rmdir
         CALL    sendfile, SYS_sendfile
         CALL    sendto, SYS_sendto
+        CALL    setpgid, SYS_setpgid
         CALL    setsockopt, SYS_setsockopt
         CALL    shutdown, SYS_shutdown
+        CALL    signal, SYS_signal
         CALL    socket, SYS_socket
+        CALL    unlink, SYS_unlink
         CALL    waitpid, SYS_waitpid
         CALL    write, SYS_write
 

@@ -7,7 +7,9 @@ static const struct {
     short number;
     const char *words;
 } errors[] = {
+    {EPERM, "Operation not permitted"},
     {ENOENT, "No such file or directory"},
+    {ESRCH, "No such process"},
     {EINTR, "Interrupted system call"},
     {EIO, "Input/output error"},
     {ENOEXEC, "Exec format error"},
@@ -15,10 +17,15 @@ static const struct {
     {EAGAIN, "Resource temporarily unavailable"},
     {ENOMEM, "Cannot allocate memory"},
     {EFAULT, "Bad address"},
+    {EEXIST, "File exists"},
+    {ENOTDIR, "Not a directory"},
     {EISDIR, "Is a directory"},
     {EINVAL, "Invalid argument"},
     {EMFILE, "Too many open files"},
+    {ENOSPC, "No space left on device"},
+    {EROFS, "Read-only file system"},
     {EPIPE, "Broken pipe"},
+    {ENOTEMPTY, "Directory not empty"},
     {ENOSYS, "Function not implemented"},
     {ENOTSOCK, "Socket operation on non-socket"},
     {ENOPROTOOPT, "Protocol not available"},

@@ -7,6 +7,7 @@
 
 #include "kern/console.h"
 #include "kern/errno.h"
+#include "kern/process.h"
 #include "net/provider.h"
 
 #define TYPE_MASK 0xf
@@ -212,6 +213,8 @@ static ssize_t send(struct file *file, uintptr_t from, bool is_user, size_t byte
             if (sent == bytes || s->is_datagram || file->flags & O_NONBLOCK || flags & MSG_DONTWAIT)
                 return (ssize_t)sent;
         } else if (result != -EAGAIN || (result = wait(file, flags)) < 0) {
+            if (result == -EPIPE && !(flags & MSG_NOSIGNAL))
+                process_kill(process_current()->pid, SIGPIPE);
             return sent ? (ssize_t)sent : result;
         }
     }

@@ -103,14 +103,15 @@ def run(
     cpu.flush()
     cpu.reset(boot.entry, boot.eax, boot.ebx)
     waiting = typed.splitlines(keepends=True)
-    prompts = 0
+    prompts, typing = 0, b""
     while not ended and clock.now_ns() < seconds * NS_PER_S:
         now = clock.now_ns()
         pit.advance(now)
         uart.advance(now)
         if waiting and console.count(b"leulo$ ") > prompts:
             prompts += 1
-            uart.receive(waiting.pop(0).encode())
+            typing += waiting.pop(0).encode()
+        typing = typing[uart.receive(typing) :] if typing else b""
         due = min(when for when in (pit.next_deadline(), uart.next_deadline(), NEVER) if when)
         left = cpu.run(max(1, min(clock.ticks_until(due), _MOST_TICKS_AT_ONCE)))
         if left is Exit.HALT:

@@ -4,10 +4,13 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -18,23 +21,6 @@
 #define UNMAPPED ((void *)0x80000000)
 
 static int failures;
-
-/* System calls that libc has no name for. */
-static long raw(long number, long a, long b, long c)
-{
-    long result;
-
-    __asm__ volatile("int $0x80" : "=a"(result) : "0"(number), "b"(a), "c"(b), "d"(c) : "memory");
-    if (result >= 0 || result < -4095)
-        return result;
-    errno = (int)-result;
-    return -1;
-}
-
-static int kill(pid_t pid, int signal)
-{
-    return (int)raw(SYS_kill, pid, signal, 0);
-}
 
 static void check(int good, const char *name, long got)
 {
@@ -181,7 +167,7 @@ static void files(void)
     fails(lseek(1, 0, SEEK_SET), ESPIPE, "lseek-console");
     while ((entry = readdir(folder)))
         found += !strcmp(entry->d_name, "bin") + !strcmp(entry->d_name, "www") * 2 + 8;
-    check(found == 19, "directory", found);
+    check(found == 35, "directory", found); /* these two, and tmp and proc */
     closedir(folder);
     for (last = first = file; (next = open("/www/hello.txt", O_RDONLY)) >= 0; last = next)
         ;
@@ -289,6 +275,231 @@ static void times(void)
     fails(nanosleep(&(struct timespec){0, 1000000000}, NULL), EINVAL, "sleep-bad-time");
 }
 
+/* A pipe: order, its end, its fullness, a writer without a reader, and who waits for it. */
+static void write_into_nothing(void)
+{
+    int ends[2];
+
+    pipe2(ends, 0);
+    close(ends[0]);
+    write(ends[1], "x", 1);
+}
+
+static void write_into_nothing_ignoring(void)
+{
+    signal(SIGPIPE, SIG_IGN);
+    write_into_nothing();
+    _exit(errno);
+}
+
+static void pipes(void)
+{
+    static char block[20000], back[20000];
+    int ends[2], status;
+
+    for (unsigned i = 0; i < sizeof block; i++)
+        block[i] = (char)(i * 7 + i / 251);
+    check(pipe2(ends, 0) == 0, "pipe", ends[0]);
+    pid_t writer = fork();
+    if (writer == 0) {
+        close(ends[0]);
+        for (int i = 0; i < 10; i++)
+            write(ends[1], block, sizeof block);
+        _exit(5);
+    }
+    close(ends[1]);
+    size_t got = 0, at;
+    int same = 1;
+    for (ssize_t n; (n = read(ends[0], back, 777)) > 0; got += (size_t)n)
+        for (at = 0; at < (size_t)n; at++)
+            same &= back[at] == block[(got + at) % sizeof block];
+    check(same && got == 10 * sizeof block, "pipe-stream", (long)got);
+    check(waitpid(writer, &status, 0) == writer && status == 5 << 8, "pipe-writer", status);
+    fails(write(ends[0], "x", 1), EBADF, "pipe-write-to-reader");
+    close(ends[0]);
+
+    pipe2(ends, O_NONBLOCK);
+    fails(read(ends[0], back, 1), EAGAIN, "pipe-empty");
+    check(write(ends[1], block, sizeof block) == 16384, "pipe-full", 0);
+    fails(write(ends[1], block, 1), EAGAIN, "pipe-more-than-full");
+    read(ends[0], back, 4000);
+    fails(write(ends[1], block, 4096), EAGAIN, "pipe-all-or-nothing");
+    struct pollfd wanted[2] = {{ends[0], POLLIN, 0}, {ends[1], POLLOUT, 0}};
+    check(poll(wanted, 2, -1) == 1 && wanted[0].revents == POLLIN, "pipe-poll", wanted[1].revents);
+    close(ends[1]);
+    check(poll(wanted, 1, -1) == 1 && wanted[0].revents == (POLLIN | POLLHUP), "pipe-hang-up",
+          wanted[0].revents);
+    close(ends[0]);
+    check(child(write_into_nothing) == SIGPIPE, "sigpipe", 0);
+    check(child(write_into_nothing_ignoring) == EPIPE << 8, "sigpipe-ignored", 0);
+    fails(pipe2(UNMAPPED, 0), EFAULT, "pipe-unmapped");
+    fails(pipe2(ends, 1), EINVAL, "pipe-flags");
+}
+
+static int watch(int epoll, int operation, int fd, unsigned events, unsigned data)
+{
+    struct epoll_event event = {events, {.u32 = data}};
+
+    return epoll_ctl(epoll, operation, fd, &event);
+}
+
+static void epolls(void)
+{
+    struct epoll_event got[4];
+    int a[2], b[2], epoll = epoll_create1(0), count;
+
+    pipe2(a, 0);
+    pipe2(b, 0);
+    check(watch(epoll, EPOLL_CTL_ADD, a[0], EPOLLIN, 11) == 0, "epoll-add", epoll);
+    watch(epoll, EPOLL_CTL_ADD, b[0], EPOLLIN | EPOLLET, 22);
+    fails(watch(epoll, EPOLL_CTL_ADD, a[0], EPOLLIN, 1), EEXIST, "epoll-twice");
+    fails(watch(epoll, EPOLL_CTL_MOD, a[1], EPOLLIN, 1), ENOENT, "epoll-unknown");
+    fails(watch(epoll, EPOLL_CTL_ADD, 99, EPOLLIN, 1), EBADF, "epoll-bad-fd");
+    fails(watch(epoll, EPOLL_CTL_ADD, epoll, EPOLLIN, 1), EPERM, "epoll-itself");
+    fails(watch(epoll, 9, a[0], EPOLLIN, 1), EINVAL, "epoll-operation");
+    fails(watch(a[0], EPOLL_CTL_ADD, b[0], EPOLLIN, 1), EINVAL, "epoll-of-pipe");
+    fails(epoll_ctl(epoll, EPOLL_CTL_MOD, a[0], UNMAPPED), EFAULT, "epoll-unmapped");
+    fails(epoll_wait(epoll, got, 0, 0), EINVAL, "epoll-no-room");
+    check(epoll_wait(epoll, got, 4, 0) == 0, "epoll-nothing", 0);
+    check(epoll_wait(epoll, got, 4, 30) == 0, "epoll-timeout", 0);
+    write(a[1], "x", 1);
+    write(b[1], "x", 1);
+    fails(epoll_wait(epoll, UNMAPPED, 4, 0), EFAULT, "epoll-wait-unmapped");
+    write(b[1], "y", 1);
+    count = epoll_wait(epoll, got, 4, -1);
+    check(count == 2 && got[0].data.u32 + got[1].data.u32 == 33 && got[0].events == EPOLLIN,
+          "epoll-both", count);
+    count = epoll_wait(epoll, got, 4, -1);
+    check(count == 1 && got[0].data.u32 == 11, "epoll-edge-and-level", count);
+    check(epoll_wait(epoll, got, 1, -1) == 1, "epoll-again", 0);
+    write(b[1], "x", 1);
+    count = epoll_wait(epoll, got, 1, -1) + epoll_wait(epoll, got + 1, 1, -1);
+    check(got[0].data.u32 + got[1].data.u32 == 33, "epoll-in-turn", count);
+    pid_t pid = fork();
+    if (pid == 0) { /* what the parent sleeps on rises from another process */
+        nanosleep(&(struct timespec){0, 30000000}, NULL);
+        write(b[1], "x", 1);
+        _exit(0);
+    }
+    watch(epoll, EPOLL_CTL_MOD, a[0], 0, 11);
+    check(epoll_wait(epoll, got, 4, -1) == 1 && got[0].data.u32 == 22, "epoll-sleep", 0);
+    waitpid(pid, NULL, 0);
+    watch(epoll, EPOLL_CTL_MOD, a[0], EPOLLIN, 44);
+    check(epoll_wait(epoll, got, 4, 0) == 1 && got[0].data.u32 == 44, "epoll-changed", 0);
+    check(epoll_ctl(epoll, EPOLL_CTL_DEL, a[0], NULL) == 0, "epoll-delete", 0);
+    close(b[0]); /* forgotten, although it is ready */
+    check(epoll_wait(epoll, got, 4, 0) == 0, "epoll-closed", 0);
+    watch(epoll, EPOLL_CTL_ADD, a[0], EPOLLIN, 1);
+    close(epoll); /* with a watch on its list */
+    write(a[1], "z", 1);
+    int fds[3] = {a[0], a[1], b[1]};
+    for (int i = 0; i < 3; i++)
+        close(fds[i]);
+}
+
+static void temporary(void)
+{
+    static char block[9000], back[9000];
+    struct stat about;
+
+    memset(block, 'q', sizeof block);
+    fails(open("/tmp/none", O_RDONLY), ENOENT, "tmp-none");
+    fails(open("/tmp/no/where", O_RDWR | O_CREAT), ENOENT, "tmp-no-folder");
+    fails(open("/tmp", O_RDWR), EISDIR, "tmp-folder-to-write");
+    int fd = open("/tmp/a", O_RDWR | O_CREAT | O_EXCL, 0644);
+    check(write(fd, block, sizeof block) == sizeof block, "tmp-write", fd);
+    fails(open("/tmp/a", O_RDWR | O_CREAT | O_EXCL), EEXIST, "tmp-exclusive");
+    fails(open("/tmp/a/b", O_RDWR | O_CREAT), ENOTDIR, "tmp-in-file");
+    check(lseek(fd, 20000, SEEK_SET) == 20000 && write(fd, "end", 3) == 3, "tmp-hole", 0);
+    check(fstat(fd, &about) == 0 && S_ISREG(about.st_mode) && about.st_size == 20003, "tmp-size",
+          about.st_size);
+    lseek(fd, 8998, SEEK_SET);
+    check(read(fd, back, 6) == 6 && !memcmp(back, "qq\0\0\0\0", 6), "tmp-zeros", 0);
+    check(unlink("/tmp/a") == 0 && lseek(fd, -3, SEEK_END) == 20000 && read(fd, back, 9) == 3
+          && !memcmp(back, "end", 3), "tmp-unlinked-lives", 0);
+    close(fd);
+    fails(unlink("/tmp/a"), ENOENT, "tmp-unlink-twice");
+    check(mkdir("/tmp/d", 0755) == 0, "mkdir", 0);
+    fails(mkdir("/tmp/d", 0755), EEXIST, "mkdir-twice");
+    fails(unlink("/tmp/d"), EISDIR, "unlink-folder");
+    fd = open("/tmp/d/f", O_WRONLY | O_CREAT | O_APPEND);
+    fails(read(fd, back, 1), EBADF, "tmp-read-write-only");
+    write(fd, "ab", 2);
+    lseek(fd, 0, SEEK_SET);
+    write(fd, "cd", 2);
+    close(fd);
+    fd = open("/tmp/d/f", O_RDONLY);
+    check(read(fd, back, 9) == 4 && !memcmp(back, "abcd", 4), "tmp-append", 0);
+    fails(write(fd, "x", 1), EBADF, "tmp-write-read-only");
+    close(fd);
+    close(open("/tmp/d/f", O_WRONLY | O_TRUNC));
+    fd = open("/tmp/d/f", O_RDONLY);
+    check(read(fd, back, 9) == 0, "tmp-truncate", 0);
+    close(fd);
+    fails(rmdir("/tmp/d"), ENOTEMPTY, "rmdir-full");
+    check(unlink("/tmp/d/f") == 0 && rmdir("/tmp/d") == 0, "rmdir", 0);
+    fails(rmdir("/tmp"), EBUSY, "rmdir-tmp");
+    fails(unlink("/www/hello.txt"), EROFS, "unlink-initrd");
+    fails(mkdir("/d", 0755), EROFS, "mkdir-initrd");
+    /* Until memory is out: an error, and everything comes back. */
+    static char large[65536];
+    fd = open("/tmp/big", O_WRONLY | O_CREAT);
+    ssize_t n;
+    long total = 0;
+    while ((n = write(fd, large, sizeof large)) == sizeof large)
+        total += n;
+    check(total > 1000000 && (n > 0 || errno == ENOSPC), "tmp-full", total);
+    close(fd);
+    pid_t pid = fork(); /* the kernel has kept enough for this */
+    if (pid == 0)
+        _exit(3);
+    int status;
+    waitpid(pid, &status, 0);
+    check(status == 3 << 8, "tmp-full-fork", status);
+    unlink("/tmp/big");
+    fd = open("/tmp/big", O_WRONLY | O_CREAT);
+    check(write(fd, large, sizeof large) == sizeof large, "tmp-room-again", 0);
+    close(fd);
+    unlink("/tmp/big");
+    fd = open("/proc/processes", O_RDONLY);
+    n = read(fd, back, sizeof back);
+    check(n > 40 && back[n - 1] == '\n', "proc", n);
+    close(fd);
+}
+
+static void groups(void)
+{
+    int status, ends[2];
+    pid_t first = fork();
+
+    if (first == 0) {
+        setpgid(0, 0);
+        if (fork() == 0)
+            sleep(1000);
+        sleep(1000);
+    }
+    setpgid(first, first);
+    nanosleep(&(struct timespec){0, 30000000}, NULL);
+    check(kill(-first, SIGTERM) == 0, "kill-group", 0);
+    check(waitpid(-first, &status, 0) == first && status == SIGTERM, "group-ended", status);
+    check(waitpid(-1, &status, 0) > 0 && status == SIGTERM, "group-child-ended", status);
+    fails(kill(-first, SIGTERM), ESRCH, "kill-group-none");
+    fails(kill(1, 19), EINVAL, "kill-stop");
+    fails(kill(1, 77), EINVAL, "kill-number");
+    check(kill(1, SIGTERM) == 0, "kill-init-is-harmless", 0);
+    pipe2(ends, 0);
+    check(dup2(ends[1], 40) == 40 && write(40, "x", 1) == 1, "dup2", 0);
+    fails(dup2(99, 3), EBADF, "dup2-bad");
+    fails(dup2(ends[0], 5000), EBADF, "dup2-too-high");
+    fails(dup2(ends[0], -1), EBADF, "dup2-negative");
+    close(40);
+    close(ends[0]);
+    close(ends[1]);
+    time_t now = time(NULL);
+    check(now >= 0 && now < 1000, "time-without-calendar", now);
+    fails(clock_gettime(CLOCK_REALTIME, &(struct timespec){0}), EINVAL, "no-calendar");
+}
+
 int main(int argc, char **argv)
 {
     if (argc == 3) /* executed by itself, below */
@@ -299,6 +510,10 @@ int main(int argc, char **argv)
     files();
     forks();
     times();
+    pipes();
+    epolls();
+    temporary();
+    groups();
     pid_t pid = fork();
     int status;
     if (pid == 0)

@@ -32,7 +32,7 @@ def checks(built: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def assert_good(outcome: Outcome) -> None:
     failed = [line for line in outcome.lines if line.startswith("FAILED")]
     assert failed == []
-    assert sum(line.startswith("ok ") for line in outcome.lines) >= 75
+    assert sum(line.startswith("ok ") for line in outcome.lines) >= 150
     assert outcome.status == GOOD_STATUS, outcome.lines[-5:]
 
 
