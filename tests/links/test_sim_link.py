@@ -197,6 +197,64 @@ def test_every_request_is_right_under_loss(more: str) -> None:
     assert counters["bytes_out"] > 500_000
 
 
+EVERYTHING = (
+    "rate=20mbit,delay=10ms,queue=50,loss=0.01,jitter=2ms,reorder=0.02,reorder-by=4ms,"
+    "duplicate=0.02,corrupt=0.02,ecn=20,down.delay=30ms,seed=3,requests=40,path=/bytes/20000,"
+    "at=1s,up.loss=0.05,at=2s,up.loss=0.01,down.rate=5mbit"
+)
+
+
+@pytest.mark.parametrize("more", ["", "connections=6,keepalive=0,"])
+def test_every_request_is_right_whatever_the_wire_does(more: str) -> None:
+    """Lost, doubled, overtaken and damaged frames: TCP's checks and repairs hold each byte."""
+    world = run(more + EVERYTHING, length=20_000)
+    counters = world.link.counters()
+    assert (counters["requests_ok"], counters["requests_failed"]) == (40, 0)
+    for name in ("lost", "reordered", "duplicated", "corrupted"):
+        assert counters[f"{name}_in"] + counters[f"{name}_out"] > 0, name
+    dropped = world.stack.counters()["drop_checksum"]
+    assert dropped + counters["far_checksum_drops"] > 0
+
+
+def test_damage_alone_is_found_every_time() -> None:
+    """Each damaged packet is dropped by one end or the other, and by nothing but its checks."""
+    world = run("delay=5ms,corrupt=0.05,seed=5,requests=60,path=/bytes/20000", length=20_000)
+    counters = world.link.counters()
+    assert counters["requests_ok"] == 60
+    damaged = counters["corrupted_in"] + counters["corrupted_out"]
+    drops = sum(v for k, v in world.stack.counters().items() if k.startswith("drop_"))
+    drops += sum(v for k, v in world.link._stack.counters().items() if k.startswith("drop_"))
+    assert damaged > 20
+    assert drops >= damaged - 2  # one may be on its way at the end
+
+
+def test_directions_have_wires_of_their_own() -> None:
+    """40 ms one way and 10 ms the other are a round trip of 50 ms, whichever is which."""
+    for options in ("up.delay=40ms,down.delay=10ms", "up.delay=10ms,down.delay=40ms"):
+        world = run(f"rate=0,{options},seed=1", length=10)
+        (request,) = [e for e in world.events if e["event"] == "sim.request"]
+        assert request["total_ns"] == 150_000_000  # ARP, handshake, request
+    world = run("down.loss=0.05,seed=1,requests=20", length=10_000)
+    counters = world.link.counters()
+    assert counters["lost_in"] > 0 == counters["lost_out"]
+
+
+def test_outage_in_the_script_is_survived() -> None:
+    """Nothing passes for two seconds; the requests before are quick, the rest come after."""
+    world = run("delay=5ms,seed=2,requests=400,at=0.5s,loss=1,at=2.5s,loss=0", length=1000)
+    counters = world.link.counters()
+    assert (counters["requests_ok"], counters["requests_failed"]) == (400, 0)
+    times = [e["time_ns"] for e in world.events if e["event"] == "sim.request"]
+    assert not [t for t in times if 520_000_000 < t < 2_500_000_000]
+    assert min(times) < 500_000_000 and max(times) > 2_500_000_000
+
+
+def test_impaired_wire_is_the_same_every_time_and_after_load() -> None:
+    first = run(EVERYTHING, length=20_000).frames.hexdigest()
+    assert first == run(EVERYTHING, length=20_000, step_ns=1_000_003).frames.hexdigest()
+    assert first != run(EVERYTHING.replace("seed=3", "seed=4"), length=20_000).frames.hexdigest()
+
+
 def test_same_seed_same_frames_however_often_the_host_looks() -> None:
     reference = run(LOSSY).frames.hexdigest()
     assert run(LOSSY).frames.hexdigest() == reference
@@ -244,15 +302,18 @@ def test_wrong_bytes_are_a_failed_request() -> None:
     assert "Content-Length 10000, not 9999" in world.events[-1]["first_error"]
 
 
-def test_a_saved_link_goes_on_as_if_nothing_had_happened() -> None:
+@pytest.mark.parametrize("options", [LOSSY, EVERYTHING.replace("at=1s", "at=500ms")])
+def test_a_saved_link_goes_on_as_if_nothing_had_happened(options: str) -> None:
     """Connections open, requests half answered, frames on the wire: all of it moves over."""
-    reference = run(LOSSY + ",connections=3").link.counters()
-    world = World(LOSSY + ",connections=3")
+    options = "connections=3," + options
+    length = int(options.rpartition("path=/bytes/")[2].partition(",")[0])
+    reference = run(options, length=length).link.counters()
+    world = World(options, length=length)
     world.listen()
     world.run(limit_ns=700_000_000)
     assert 0 < world.link.counters()["requests_ok"] < 50
     state = world.link.save()
-    moved = World(LOSSY + ",connections=3", seed=999).link
+    moved = World(options, seed=999).link
     moved.load(state)
     assert moved.save() == state
     world.link = moved
