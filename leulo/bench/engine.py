@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import gc
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
 
@@ -223,7 +224,7 @@ def _median(costs: list[Cost], key: str) -> float:
 def main(rounds: int = 5) -> None:
     """Print the table."""
     mss = 1448
-    rows = (
+    rows: tuple[tuple[str, str, Callable[[], Cost]], ...] = (
         ("MSS segments, offload", "us_per_frame", lambda: bulk(mss * 20_000)),
         ("MSS segments, software checksum", "us_per_frame", lambda: bulk(mss * 20_000, False)),
         ("64 KiB super-segments", "us_per_frame", lambda: bulk(65_536 * 4_000, True, 65_535)),
