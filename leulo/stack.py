@@ -15,6 +15,7 @@ from typing import Final, Literal, overload
 from leulo.net.arp import ArpCache
 from leulo.net.icmp import IcmpError, IcmpHost
 from leulo.net.ipv4 import Route, cut, receive
+from leulo.net.ipv6 import Ipv6Config, Ipv6Host
 from leulo.net.reassembly import Reassembler
 from leulo.net.wire import Buffer, ParseError
 from leulo.net.wire.checksum import sum_words
@@ -35,6 +36,7 @@ from leulo.net.wire.ipv4 import (
     is_loopback,
     is_unicast,
 )
+from leulo.stack_ipv6 import StackIpv6
 from leulo.state import State
 from leulo.tcp.account import Lent
 from leulo.tcp.config import Config
@@ -42,6 +44,7 @@ from leulo.tcp.demux import stranger_arrives
 from leulo.tcp.engine import Engine
 from leulo.tcp.errno import (
     AF_INET,
+    AF_INET6,
     EAFNOSUPPORT,
     ECONNREFUSED,
     EPROTONOSUPPORT,
@@ -62,6 +65,7 @@ from leulo.udp.table import Outgoing, UdpTable
 
 _TYPE_ARP: Final = b"\x08\x06"
 _TYPE_IPV4: Final = b"\x08\x00"
+_TYPE_IPV6: Final = b"\x86\xdd"
 # vnet flags; type, version and length of the header, TOS; total length; fragment, TTL, protocol;
 # seq, ack, offset and flags, window; the first three words of the options
 _HEADERS: Final = Struct("!B21xIH2xI10x4xIIHH4xIII")
@@ -87,6 +91,10 @@ class StackConfig:
     checksum: bool = False
     tso_bytes: int = 0
     accept_any: bool = False
+    has_ipv6: bool = False
+    address6: bytes | None = None  # beside the link-local one
+    prefix_length6: int = 64
+    gateway6: bytes | None = None
     tcp: Config = field(default_factory=Config)
 
 
@@ -121,6 +129,11 @@ class Stack:
             (config.tcp.first_ephemeral, config.tcp.last_ephemeral),
             config.accept_any,
         )
+        self.ipv6: StackIpv6 | None = None
+        if config.has_ipv6:
+            six = Ipv6Config(config.address6, config.prefix_length6, config.gateway6)
+            host = Ipv6Host(config.mac, config.mtu, six, random_bits)
+            self.ipv6 = StackIpv6(host, self.engine, self.udp, config.checksum)
         self._output: list[Frame] = []
         self._drops: dict[str, int] = {}
         self._hops: dict[bytes, bytes] = {}  # next hops lately asked for
@@ -151,7 +164,7 @@ class Stack:
             )
             end = IP_AT + total
             if kind >> 8 != _KIND or plain & _NOT_PLAIN != PROTOCOL_TCP or end > size:
-                self._other(frame[:size], now_ns)
+                self._other(frame[:size], is_inside, now_ns)
                 continue
             if not flags & _CHECKED and not _is_intact(frame, end):
                 self._drop("checksum")
@@ -190,7 +203,7 @@ class Stack:
             return False
         return True
 
-    def _other(self, frame: bytes, now_ns: int) -> None:
+    def _other(self, frame: bytes, is_inside: bool, now_ns: int) -> None:
         """Everything but plain TCP over plain IPv4."""
         kind = frame[22:24]
         if kind == _TYPE_IPV4:
@@ -204,6 +217,14 @@ class Stack:
                 self._drop(reason)
             if self.engine.unresolved:
                 self.engine.retry_links()
+        elif kind == _TYPE_IPV6 and self.ipv6 is not None:
+            try:
+                report = self.ipv6.input(frame, is_inside, now_ns)
+            except ParseError as refused:
+                self._drop(refused.reason)
+            else:
+                if report is not None:
+                    self._icmp_error(report, now_ns)
         else:
             self._drop("ethernet_type")
 
@@ -277,6 +298,8 @@ class Stack:
         self.arp.advance(now_ns)
         if self.arp.take_failed():
             self.engine.retry_links()
+        if self.ipv6 is not None:
+            self.ipv6.advance(now_ns)
         self.reassembler.advance(now_ns)
         for packet in self.reassembler.take_expired():
             message = self.icmp.error(TIME_EXCEEDED, REASSEMBLY_EXCEEDED, packet, False, now_ns)
@@ -290,6 +313,7 @@ class Stack:
             self.engine.next_deadline(),
             self.arp.next_deadline(),
             self.reassembler.next_deadline(),
+            None if self.ipv6 is None else self.ipv6.host.next_deadline(),
         )
         return min((at for at in deadlines if at is not None), default=None)
 
@@ -306,6 +330,7 @@ class Stack:
             or self._output
             or self.udp.output
             or self.arp.has_output
+            or (self.ipv6 is not None and self.ipv6.host.has_output)
         )
 
     def drain(self, now_ns: int, budget: int = 256) -> list[Frame]:
@@ -324,6 +349,8 @@ class Stack:
             self._send_datagram(self.udp.take_output(), out, now_ns)
         if self.arp.has_output:
             out += self.arp.take_output()
+        if self.ipv6 is not None and self.ipv6.host.has_output:
+            out += self.ipv6.host.take_output()
         if self._output:
             out += self._output
             self._output = []
@@ -350,6 +377,11 @@ class Stack:
     def _send_datagram(self, outgoing: Outgoing, out: list[Frame], now_ns: int) -> None:
         """To the link, to the neighbour cache, or round to a socket of this stack."""
         source, destination, data = outgoing.source, outgoing.destination, outgoing.data
+        if len(destination[0]) == 16:
+            reason = self.ipv6.send_datagram(outgoing, now_ns) if self.ipv6 else "no_route"
+            if reason is not None:
+                self._drop(reason)
+            return
         if self.is_local(destination[0]):
             if not self.udp.input(source, destination, data):
                 self.udp.error_arrives(source, destination, ECONNREFUSED)
@@ -374,6 +406,8 @@ class Stack:
 
     def link_header(self, peer: bytes, now_ns: int) -> bytes | None:
         """See `leulo.tcp.engine.Network`."""
+        if len(peer) == 16:
+            return b"" if self.ipv6 is None else self.ipv6.link_header(peer, now_ns)
         if self.is_local(peer):
             return self.mac + self.mac + _TYPE_IPV4
         hop = self._hops.get(peer)
@@ -391,10 +425,14 @@ class Stack:
 
     def is_local(self, address: bytes) -> bool:
         """See `leulo.tcp.engine.Network`."""
+        if len(address) == 16:
+            return self.ipv6 is not None and self.ipv6.host.is_local(address)
         return address == self.address or is_loopback(address)
 
     def source_for(self, peer: bytes) -> bytes | None:
         """See `leulo.tcp.engine.Network`."""
+        if len(peer) == 16:
+            return None if self.ipv6 is None else self.ipv6.host.source_for(peer)
         if is_loopback(peer):
             return peer
         if peer == self.address or not any(peer) or self.route.next_hop(peer) is not None:
@@ -403,6 +441,8 @@ class Stack:
 
     def may_bind(self, address: bytes) -> bool:
         """See `leulo.tcp.engine.Network`."""
+        if len(address) == 16:
+            return self.ipv6 is not None and self.ipv6.may_bind(address)
         return self.is_local(address) or (self.config.accept_any and is_unicast(address))
 
     def is_broadcast(self, address: bytes) -> bool:
@@ -419,7 +459,7 @@ class Stack:
 
     def socket(self, family: int, kind: int, protocol: int = 0) -> TcpSocket | UdpSocket | int:
         """A new TCP or UDP socket, or -EAFNOSUPPORT, -ESOCKTNOSUPPORT, -EPROTONOSUPPORT."""
-        if family != AF_INET:
+        if family != AF_INET and (family != AF_INET6 or self.ipv6 is None):
             return -EAFNOSUPPORT
         if kind == SOCK_DGRAM:
             if protocol not in (0, PROTOCOL_UDP):
@@ -430,7 +470,7 @@ class Stack:
         if protocol not in (0, PROTOCOL_TCP):
             return -EPROTONOSUPPORT
         engine = self.engine
-        socket = TcpSocket(engine, engine.new_serial(), engine.settings)
+        socket = TcpSocket(engine, engine.new_serial(), engine.settings, family)
         engine.sockets[socket.serial] = socket
         return socket
 
@@ -458,6 +498,7 @@ class Stack:
             **self.arp.counters(),
             **self.icmp.counters(),
             **self.reassembler.counters(),
+            **({} if self.ipv6 is None else self.ipv6.host.counters()),
         }
         for reason in sorted(self._drops):
             name = "drop_" + reason
@@ -476,6 +517,7 @@ class Stack:
             "engine": save_engine(self.engine),
             "udp": self.udp.save(),
             "arp": self.arp.save(),
+            "ipv6": None if self.ipv6 is None else self.ipv6.save(),
             "icmp": self.icmp.save(),
             "reassembler": self.reassembler.save(),
             "output": [b"".join(frame) for frame in self._output],
@@ -491,6 +533,8 @@ class Stack:
         load_engine(self.engine, state["engine"])
         self.udp.load(state["udp"])
         self.arp.load(state["arp"])
+        if self.ipv6 is not None and state["ipv6"] is not None:
+            self.ipv6.load(state["ipv6"])
         self.icmp.load(state["icmp"])
         self.reassembler.load(state["reassembler"])
         self._output = [(frame,) for frame in state["output"]]

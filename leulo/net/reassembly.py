@@ -52,6 +52,7 @@ class Reassembler:
     def __init__(self, prefix: str = "ipv4_") -> None:
         self._prefix: str = prefix  # of the counters' names
         self._datagrams: dict[bytes, _Datagram] = {}  # oldest first, so also by deadline
+        self.first: bytes = b""  # the ``quote`` of the datagram that was last whole
         self._cost: int = 0
         self._expired: list[bytes] = []
         self._counters: dict[str, int] = dict.fromkeys((prefix + name for name in _COUNTS), 0)
@@ -94,6 +95,7 @@ class Reassembler:
             datagram.is_poisoned = True
         if datagram.received == datagram.total:
             del self._datagrams[key]
+            self.first = datagram.quote
             payload = b"".join(datagram.pieces)
             self._release(datagram)
             self._count("reassembled")

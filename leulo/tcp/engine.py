@@ -79,6 +79,7 @@ class Engine:
         self.name: str = name
         self.config: Config = config
         self.mtu: int = mtu
+        self.mtu6: int = mtu  # a router may want smaller packets of IPv6
         self.has_checksum_offload: bool = has_checksum_offload
         # Less than the headers of either family, which a super-segment has to leave room for.
         self.tso_bytes: int = max(0, min(tso_bytes, 0xFFFF) - 80)

@@ -25,7 +25,7 @@ def own_mss(engine: Engine, settings: Settings, key: bytes) -> int:
     """What we announce: the largest segment, without options, that we can receive over the key's
     family.
     [RFC 9293 3.7.1] [RFC 6691 2]"""
-    mss = engine.mtu - (40 if len(key) < _KEY_6_BYTES else 60)
+    mss = engine.mtu - 40 if len(key) < _KEY_6_BYTES else engine.mtu6 - 60
     return min(mss, settings.max_segment) if settings.max_segment else mss
 
 

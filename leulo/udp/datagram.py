@@ -10,12 +10,15 @@ from __future__ import annotations
 from struct import Struct
 from typing import Final
 
+from leulo.net import ipv6
 from leulo.net.ipv4 import cut
 from leulo.net.wire import Buffer, vnet
 from leulo.net.wire.checksum import pseudo_header
 from leulo.net.wire.ethernet import HEADER_BYTES as LINK_BYTES
 from leulo.net.wire.ipv4 import HEADER_BYTES as IPV4_BYTES
 from leulo.net.wire.ipv4 import PROTOCOL_UDP, Ipv4Repr
+from leulo.net.wire.ipv6 import HEADER_BYTES as IPV6_BYTES
+from leulo.net.wire.ipv6 import Ipv6Repr
 from leulo.net.wire.udp import CHECKSUM_OFFSET, HEADER_BYTES, UdpRepr
 from leulo.udp.socket import Endpoint
 from leulo.udp.table import UdpTable
@@ -27,6 +30,11 @@ _VNET_CHECKSUM: Final = vnet.VnetRepr(
 ).emit()
 
 Frame = tuple[Buffer, ...]
+
+
+_VNET_CHECKSUM_V6: Final = vnet.VnetRepr(
+    flags=vnet.F_NEEDS_CSUM, csum_start=LINK_BYTES + IPV6_BYTES, csum_offset=CHECKSUM_OFFSET
+).emit()
 
 
 def datagram_arrives(
@@ -70,3 +78,25 @@ def emit_datagram(
         return [(head, data) if data else (head,)]
     whole = UdpRepr(source[1], destination[1], len(data)).emit(source[0], destination[0], data)
     return [(b"".join((vnet.PLAIN, link_header, packet)),) for packet in cut(ip, whole, mtu)]
+
+
+def emit_datagram_v6(
+    link_header: bytes,
+    source: Endpoint,
+    destination: Endpoint,
+    data: bytes,
+    mtu: int,
+    has_checksum_offload: bool,
+    identification: int,
+) -> list[Frame]:
+    """The same over IPv6."""
+    length = HEADER_BYTES + len(data)
+    ip = Ipv6Repr(source[0], destination[0], PROTOCOL_UDP, length, TTL)
+    if has_checksum_offload and IPV6_BYTES + length <= mtu:
+        partial = pseudo_header(source[0], destination[0], PROTOCOL_UDP, length)
+        udp = _HEADER.pack(source[1], destination[1], length, partial)
+        head = b"".join((_VNET_CHECKSUM_V6, link_header, ip.emit(), udp))
+        return [(head, data) if data else (head,)]
+    whole = UdpRepr(source[1], destination[1], len(data)).emit(source[0], destination[0], data)
+    packets = ipv6.cut(ip, whole, mtu, identification)
+    return [(b"".join((vnet.PLAIN, link_header, packet)),) for packet in packets]
