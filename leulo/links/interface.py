@@ -8,7 +8,6 @@ from __future__ import annotations
 import errno
 import fcntl
 import socket
-from contextlib import suppress
 from pathlib import Path
 from struct import Struct
 from typing import Final
@@ -43,12 +42,9 @@ class Interface:
         self._key = name.encode()
 
     def set_up_new(self, mtu: int) -> None:
-        """What only a device of ours needs. Nobody speaks IPv6 behind it yet, so the kernel
-        does not look for routers there."""
+        """What only a device of ours needs."""
         self._ioctl(SIOCSIFMTU, _NUMBER_REQUEST.pack(self._key, mtu))
         self._ioctl(SIOCSIFTXQLEN, _NUMBER_REQUEST.pack(self._key, QUEUE_FRAMES))
-        with suppress(OSError):
-            Path(f"/proc/sys/net/ipv6/conf/{self._name}/disable_ipv6").write_text("1")
 
     def mtu(self) -> int:
         """Bytes of an IP packet."""

@@ -1,8 +1,9 @@
 """The TCP engine serving over a TAP without any guest, for tools that judge TCP alone.
 
 ``python engine_server.py NAME ADDRESS/LENGTH GATEWAY`` opens the TAP ``NAME`` in the namespace it
-is started in, listens on 7 (echo), 9 (discard), 19 (chargen) and 80 (HTTP: ``/`` is 100 bytes,
-``/bytes/N`` is N), prints ``ready`` and serves until SIGTERM; then it prints its counters as JSON.
+is started in, listens on 7 (echo, of datagrams too), 9 (discard), 19 (chargen) and 80 (HTTP: ``/``
+is 100 bytes, ``/bytes/N`` is N), over both versions of IP (`ADDRESS_6`), prints ``ready`` and
+serves until SIGTERM; then it prints its counters as JSON.
 """
 
 from __future__ import annotations
@@ -28,13 +29,15 @@ from leulo.links.tap import TapLink
 from leulo.net.wire.ipv4 import parse_ipv4
 from leulo.stack import Stack, StackConfig, TcpSocket
 from leulo.trace import Trace
+from leulo.udp.socket import UdpSocket
 from leulo.units import NS_PER_MS
 
-AF_INET, SOCK_STREAM, SHUT_WR = 2, 1, 1
+AF_INET6, SOCK_STREAM, SOCK_DGRAM, SHUT_WR = 10, 1, 2, 1
 EAGAIN = 11
 POLLIN, POLLOUT, POLLERR, POLLHUP = 1, 4, 8, 16
 MAC = bytes.fromhex("5254000000e2")
-ANY = bytes(4)
+ANY = bytes(16)  # of both versions
+ADDRESS_6 = bytes.fromhex("fd000077") + bytes(11) + b"\x02"  # fd00:77::2
 PIECE = 1 << 16
 _IDLE_NS = 100 * NS_PER_MS
 
@@ -180,7 +183,7 @@ class Listener:
     """Accepts and hands each connection to a conversation."""
 
     def __init__(self, stack: Stack, port: int, kind: Callable[[TcpSocket], Conversation]) -> None:
-        socket = stack.socket(AF_INET, SOCK_STREAM)
+        socket = stack.socket(AF_INET6, SOCK_STREAM)
         assert not isinstance(socket, int), socket
         self.socket = socket
         self.kind = kind
@@ -199,6 +202,21 @@ class Listener:
             self.kind(socket).ready()
 
 
+class Datagrams:
+    """Sends every datagram back."""
+
+    def __init__(self, stack: Stack, port: int) -> None:
+        socket = stack.socket(AF_INET6, SOCK_DGRAM)
+        assert isinstance(socket, UdpSocket), socket
+        self.socket = socket
+        socket.owner = self
+        assert socket.bind(ANY, port) == 0
+
+    def ready(self) -> None:
+        while not isinstance(got := self.socket.recvfrom(PIECE), int):
+            self.socket.sendto(got[0], *got[1])
+
+
 class Server:
     """A stack, a switch, a TAP and the loop that joins them."""
 
@@ -213,7 +231,7 @@ class Server:
         config = StackConfig(
             name="engine", mac=MAC, address=address, prefix_length=prefix_length,
             gateway=gateway, mtu=self.link.mtu, checksum=self.offload.checksum,
-            tso_bytes=self.offload.tso_bytes,
+            tso_bytes=self.offload.tso_bytes, has_ipv6=True, address6=ADDRESS_6,
         )  # fmt: skip
         self.stack = Stack(config, random.Random(seed).getrandbits, Trace())
         self.switch = Switch()
@@ -227,6 +245,7 @@ class Server:
             Listener(self.stack, port, kind)
             for port, kind in ((7, Echo), (9, Discard), (19, Chargen), (80, Http))
         ]
+        self.datagrams = Datagrams(self.stack, 7)
         self.is_stopped = False
 
     def receive(self, frames: Sequence[bytes]) -> None:
