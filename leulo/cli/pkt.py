@@ -47,6 +47,13 @@ _MAX_BYTES: Final = 1 << 21
     metavar="NAME=VALUE",
     help="Replace a word of the scripts, as packetdrill's -D.",
 )
+@click.option(
+    "--init-script",
+    "init_scripts",
+    multiple=True,
+    metavar="COMMAND",
+    help="A set-up command before each script, as packetdrill's --init_scripts (defaults.sh).",
+)
 @click.option("--junit", metavar="FILE", help="Write a JUnit report ('-': standard output).")
 @click.option("--json", "json_file", metavar="FILE", help="Write results as JSON ('-' likewise).")
 @click.option("--quiet", "-q", is_flag=True, help="Show the last line only.")
@@ -55,6 +62,7 @@ def command(
     is_strict: bool,
     preset: str,
     definitions: tuple[str, ...],
+    init_scripts: tuple[str, ...],
     junit: str | None,
     json_file: str | None,
     quiet: bool,
@@ -72,7 +80,7 @@ def command(
         if not definition.partition("=")[0].isidentifier():
             raise ConfigError(f"-D {definition}: write NAME=VALUE")
     pairs = tuple((name, value) for name, _, value in (d.partition("=") for d in definitions))
-    mode = Mode(is_relaxed=not is_strict, preset=preset, definitions=pairs)
+    mode = Mode(is_relaxed=not is_strict, preset=preset, definitions=pairs, commands=init_scripts)
     # A report on standard output keeps it for itself.
     stream = sys.stderr if "-" in (junit, json_file) else sys.stdout
     results: list[Result] = []

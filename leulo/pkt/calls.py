@@ -32,6 +32,7 @@ from leulo.pkt.syntax import (
 from leulo.stack import Stack
 from leulo.tcp.socket import TcpSocket
 from leulo.tcp.state import State
+from leulo.udp.socket import UdpSocket
 
 MSG_PEEK: Final = 0x2
 MSG_TRUNC: Final = 0x20
@@ -53,7 +54,7 @@ _EINPROGRESS: Final = -ERRNO["EINPROGRESS"]
 class Descriptor:
     """An open file of the script's process."""
 
-    socket: TcpSocket
+    socket: TcpSocket | UdpSocket
     connection: Connection
     is_nonblocking: bool = False
     written: int = 0  # bytes of the stream so far
@@ -214,13 +215,10 @@ class Calls:
         if protocol in (132, 136, 262):
             raise Refused(line, {132: "SCTP", 136: "UDP-Lite", 262: "MPTCP"}[protocol] + " sockets")
         socket = self.world.stack.socket(family, kind & _SOCK_TYPE, protocol)
-        if not isinstance(socket, TcpSocket):
+        if isinstance(socket, int):
             if running.call.errno_name:
-                return socket if isinstance(socket, int) else _EINVAL
-            raise Refused(
-                line,
-                {2: "UDP sockets", 3: "raw sockets"}.get(kind & _SOCK_TYPE, "sockets of this type"),
-            )
+                return socket
+            raise Refused(line, {3: "raw sockets"}.get(kind & _SOCK_TYPE, "sockets of this type"))
         connection = self.world.new_connection(Stage.BEGUN)
         descriptor = Descriptor(socket, connection, bool(kind & _SOCK_NONBLOCK))
         return self._open(descriptor, running)
@@ -251,10 +249,11 @@ class Calls:
         descriptor = self.descriptor_for(running)
         if descriptor is None:
             return _EBADF
-        was_listening = descriptor.socket.listener is not None
-        result = descriptor.socket.listen(self.number(running, 1))
+        socket = descriptor.socket
+        was_listening = isinstance(socket, TcpSocket) and socket.listener is not None
+        result = socket.listen(self.number(running, 1))
         if not result and not was_listening:
-            local = descriptor.socket.local
+            local = socket.local
             if descriptor.connection.is_iss_known or local is None:
                 return result
             descriptor.connection.stage = Stage.LISTENING
@@ -286,12 +285,19 @@ class Calls:
             return _EBADF
         socket = descriptor.socket
         world = self.world
+        default = (world.peer, world.connect_port)
+        if isinstance(socket, UdpSocket):
+            address, port = self._address(running.call.arguments[1], default, running.line)
+            result = socket.connect(address, port)
+            if not result and socket.local is not None:
+                descriptor.connection.local_port = socket.local[1]
+                descriptor.connection.peer, descriptor.connection.peer_port = address, port
+            return result
         if running.has_begun:
             if socket.state in (State.SYN_SENT, State.SYN_RCVD):
                 return None
             socket.is_connecting = False
             return -socket.take_error()
-        default = (world.peer, world.connect_port)
         address, port = self._address(running.call.arguments[1], default, running.line)
         result = socket.connect(address, port)
         if result == _EINPROGRESS and socket.local is not None:
@@ -334,9 +340,14 @@ class Calls:
             return _EBADF
         unknown = flags & ~(MSG_PEEK | MSG_DONTWAIT | MSG_WAITALL | MSG_NOSIGNAL | MSG_TRUNC)
         if unknown:
-            raise Refused(running.line, f"{running.call.name} with the flags {unknown:#x}")
+            raise Refused(running.line, f"{running.call.name} with {_flags_text(unknown)}")
         is_nonblocking = descriptor.is_nonblocking or bool(flags & MSG_DONTWAIT)
         limit = min(max(limit, 0), MAX_BYTES)
+        if isinstance(descriptor.socket, UdpSocket):
+            datagram = descriptor.socket.recv(limit, flags & MSG_PEEK)
+            if isinstance(datagram, int):
+                return None if datagram == _EAGAIN and not is_nonblocking else datagram
+            return len(datagram)
         while True:
             data = descriptor.socket.recv(limit - running.progress, flags & MSG_PEEK)
             if isinstance(data, int):
@@ -390,9 +401,11 @@ class Calls:
             return _EBADF
         unknown = flags & ~(MSG_DONTWAIT | MSG_NOSIGNAL | MSG_MORE)
         if unknown:
-            raise Refused(running.line, f"{running.call.name} with the flags {unknown:#x}")
+            raise Refused(running.line, f"{running.call.name} with {_flags_text(unknown)}")
         is_nonblocking = descriptor.is_nonblocking or bool(flags & MSG_DONTWAIT)
         length = min(max(length, 0), MAX_BYTES)
+        if isinstance(descriptor.socket, UdpSocket):
+            return self._send_datagram(running, descriptor.socket, descriptor, length)
         if text is not None:
             descriptor.connection.sent_strings = True
         while True:
@@ -410,6 +423,22 @@ class Calls:
             descriptor.written += count
             if running.progress >= length or is_nonblocking:
                 return running.progress
+
+    def _send_datagram(
+        self, running: Running, socket: UdpSocket, descriptor: Descriptor, length: int
+    ) -> int:
+        """To the address of sendto, or where the socket is connected to."""
+        arguments = running.call.arguments
+        data = payload_at(0, length)
+        if len(arguments) <= 4 or (socket.remote and isinstance(arguments[4], Ellipsis_)):
+            return socket.send(data)
+        connection = descriptor.connection
+        default = (connection.peer, connection.peer_port)
+        address, port = self._address(arguments[4], default, running.line)
+        count = socket.sendto(data, address, port)
+        if socket.local is not None:
+            connection.local_port = socket.local[1]
+        return count
 
     def _message(self, running: Running) -> tuple[int, int]:
         """Bytes and flags of a msghdr."""
@@ -459,3 +488,9 @@ def result_text(result: int) -> str:
     if result >= 0:
         return str(result)
     return f"-1 {ERRNO_NAMES.get(-result, str(-result))}"
+
+
+def _flags_text(flags: int) -> str:
+    """The message flags by their names."""
+    names = [name for name, bit in CONSTANTS.items() if name.startswith("MSG_") and flags & bit]
+    return "|".join(names) or f"the flags {flags:#x}"

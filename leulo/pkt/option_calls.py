@@ -14,6 +14,7 @@ from leulo.pkt.differences import CallDiffers
 from leulo.pkt.lexer import Refused, ScriptError
 from leulo.pkt.snippets import decode_info
 from leulo.pkt.syntax import Array, Ellipsis_, Struct, Text
+from leulo.tcp.socket import TcpSocket
 
 if TYPE_CHECKING:
     from leulo.pkt.calls import Calls, Running
@@ -125,7 +126,8 @@ def ioctl(calls: Calls, running: Running) -> int:
     if command == CONSTANTS["FIONBIO"]:
         descriptor.is_nonblocking = calls.number(running, 2) != 0
         return 0
-    tcb = descriptor.socket.tcb
+    socket = descriptor.socket
+    tcb = socket.tcb if isinstance(socket, TcpSocket) else None
     if command == CONSTANTS["SIOCINQ"]:
         actual = 0
         if tcb is not None and tcb.receive_buffer is not None:

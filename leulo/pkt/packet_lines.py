@@ -37,7 +37,7 @@ _ENCAPSULATED = re.compile(r"(PSP|ENCAP|encap)\b")
 _OTHER = re.compile(r"(sctp|udplite)\b")
 _UDP = re.compile(r"udp\b\s*(?:(\d+)\s*>\s*(\d+)\s*)?\(\s*(\d+)\s*\)")
 _ICMP = re.compile(
-    r"icmp\s+(?P<type>\w+)(?:\s+(?!mtu\b|id\b)(?P<code>[A-Za-z_]\w*))?\s*"
+    r"(?P<quote0>\[[^\]]*\])?\s*icmp\s+(?P<type>\w+)(?:\s+(?!mtu\b|id\b)(?P<code>[A-Za-z_]\w*))?\s*"
     r"(?P<quote1>\[[^\]]*\])?\s*(?:mtu\s+(?P<mtu>\d+))?\s*(?:id\s+(?P<id>\d+))?\s*"
     r"(?P<quote2>\[[^\]]*\])?"
 )
@@ -182,7 +182,7 @@ def _icmp(
     scanner: Scanner, begin: int, line: int, direction: Direction, info: IpInfo,
     match: re.Match[str],
 ) -> IcmpLine:  # fmt: skip
-    quote = match["quote1"] or match["quote2"]
+    quote = match["quote0"] or match["quote1"] or match["quote2"]
     quoted, seq, length = "tcp", 0, 0
     if quote:
         other = _QUOTE_OTHER.fullmatch(quote)

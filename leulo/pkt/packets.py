@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from struct import Struct
 from typing import Final
 
-from leulo.net.wire.icmp import IcmpRepr
+from leulo.net.wire.icmp import ERRORS, IcmpRepr
 from leulo.net.wire.ipv4 import PROTOCOL_ICMP, PROTOCOL_TCP, PROTOCOL_UDP, Ipv4Repr
 from leulo.net.wire.tcp import (
     ACK,
@@ -46,7 +46,10 @@ _FLAG_LETTERS: Final = (
 
 ICMP_TYPES: Final = {
     "echo_reply": 0, "unreachable": 3, "source_quench": 4, "redirect": 5, "echo_request": 8,
-    "time_exceeded": 11, "parameter_problem": 12,
+    "time_exceeded": 11, "parameter_problem": 12, "router_advertisement": 9,
+    "router_solicitation": 10, "timestamp_request": 13, "timestamp_reply": 14,
+    "information_request": 15, "information_reply": 16, "address_mask_request": 17,
+    "address_mask_reply": 18,
 }  # fmt: skip
 ICMP_CODES: Final = {
     3: {
@@ -171,15 +174,25 @@ def udp_frame(macs: bytes, line: UdpLine, connection: Connection) -> bytes:
 def icmp_frame(macs: bytes, line: IcmpLine, connection: Connection) -> bytes:
     """A message from a router or the peer; an error quotes what the stack is said to have sent.
     Raises KeyError with the name of a type or code that is not known."""
-    kind = ICMP_TYPES[line.type_name]
-    code = ICMP_CODES.get(kind, {})[line.code_name] if line.code_name else 0
-    if kind in (0, 8):
+    kind = _number_in(line.type_name, "type_", ICMP_TYPES)
+    code = 0
+    if line.code_name:
+        code = _number_in(line.code_name, "code_", ICMP_CODES.get(kind, {}))
+    if kind not in ERRORS:
         message = IcmpRepr(kind, code, line.identifier << 16, payload_at(0, line.length))
     else:
         message = IcmpRepr(kind, code, line.mtu or 0, _quoted(line, connection))
     data = message.emit()
     ip = _ip(line.ip, connection.peer, connection.local, PROTOCOL_ICMP, len(data))
     return frame_of(macs, ip, data)
+
+
+def _number_in(name: str, prefix: str, names: dict[str, int]) -> int:
+    """The number of a name, or of ``type_3``. Raises KeyError."""
+    digits = name.removeprefix(prefix)
+    if digits != name and digits.isdigit() and int(digits) < 256:
+        return int(digits)
+    return names[name]
 
 
 def _quoted(line: IcmpLine, connection: Connection) -> bytes:

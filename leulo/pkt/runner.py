@@ -44,6 +44,7 @@ from leulo.pkt.syntax import (
 from leulo.pkt.world import MACS, START_NS, Stuck, World
 from leulo.stack import Stack, StackConfig
 from leulo.tcp.config import PRESETS, Config
+from leulo.tcp.socket import TcpSocket
 
 AUTO: Final = "auto"  # the preset that the script's own set-up suggests
 _AF_INET6: Final = 10
@@ -82,6 +83,7 @@ class Mode:
     is_relaxed: bool = False
     preset: str = AUTO
     definitions: tuple[tuple[str, str], ...] = ()  # of words, as -D gives them
+    commands: tuple[str, ...] = ()  # set-up before the script's own
 
     def preset_for(self, text: str) -> str:
         """The preset's name for this script."""
@@ -118,7 +120,9 @@ def run_text(text: str, mode: Mode | None = None) -> Outcome:
         preset = mode.preset_for(text)
         definitions = {**_DEFINITIONS, **dict(mode.definitions)}
         script = parse(text, _SYMBOLS.get(preset, ()), definitions)
-        run = Run(script, read_options(script.options), mode.is_relaxed, PRESETS[preset])
+        options = read_options(script.options)
+        options.commands[:0] = mode.commands
+        run = Run(script, options, mode.is_relaxed, PRESETS[preset])
         run.play()
         return Outcome(Status.PASSED, duration_ns=run.elapsed_ns)
     except Mismatch as mismatch:
@@ -291,7 +295,7 @@ class Run:
             try:
                 frame = icmp_frame(MACS, line, connection)
             except KeyError as error:
-                raise Refused(event.line, f"ICMP {error.args[0]}") from error
+                raise Refused(event.line, f"the ICMP name {error.args[0]}") from error
         self._note(line.text)
         self.world.give(frame)
         self._retry()
@@ -426,8 +430,9 @@ class Run:
     def _segment_bytes(self, connection: Connection) -> int:
         """What one segment of the connection can carry."""
         descriptor = self.calls.descriptor_of(connection)
-        if descriptor is not None and descriptor.socket.tcb is not None:
-            return max(1, descriptor.socket.tcb.mss)
+        socket = descriptor.socket if descriptor is not None else None
+        if isinstance(socket, TcpSocket) and socket.tcb is not None:
+            return max(1, socket.tcb.mss)
         key = b"".join((connection.peer, connection.local, connection.peer_port.to_bytes(2, "big"),
                         connection.local_port.to_bytes(2, "big")))  # fmt: skip
         tcb = self.stack.engine.connections.get(key)

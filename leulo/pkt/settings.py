@@ -25,6 +25,7 @@ Setting = Callable[[str], Changes | None]  # None: refused
 _FIELDS: Final = {field.name for field in fields(Config)}
 _SEPARATORS = re.compile(r"\n|;|&&|\|\|")
 _REDIRECTION = re.compile(r"\s*(?:[12&]?>{1,2}\s*&?\s*[\w/.]+|2>&1|<\s*\S+)")
+_BSD_SYN = re.compile(r">\s*S[.EW]*\s+[^<\n]*<mss \d+,\s*nop,\s*wscale \d+,\s*sackOK")
 _DONE_NOTHING: Final = {"true", ":", "sleep", "echo", "kldload", "kldunload", "modprobe", "sync",
                         "rm", "exit", "fi", "done", "set", "#"}  # fmt: skip
 _RESTORE = re.compile(r"(?:^|/)sysctl_restore[\w${}.]*|restore\w*\.sh$")
@@ -334,5 +335,5 @@ class Setup:
 
 
 def looks_like_bsd(text: str) -> bool:
-    """Does the script set a BSD's variables?"""
-    return "net.inet." in text or "kern.ipc." in text
+    """Does the script set a BSD's variables, or expect a BSD's SYN?"""
+    return "net.inet." in text or "kern.ipc." in text or _BSD_SYN.search(text) is not None

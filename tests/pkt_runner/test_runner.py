@@ -1,0 +1,249 @@
+"""The runner's rules: what passes, what fails and how it says so."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+from leulo.cli import run as leulo
+from leulo.pkt.report import Result, as_json, as_junit, summary, text_of
+from leulo.pkt.runner import Mode, Outcome, Status, run_text
+
+SERVER = """\
+0 socket(..., SOCK_STREAM, IPPROTO_TCP) = 3
++0 bind(3, ..., ...) = 0
++0 listen(3, 1) = 0
++0 < S 0:0(0) win 32768 <mss 1000>
++0 > S. 0:0(0) ack 1 <mss 1460>
++.1 < . 1:1(0) ack 1 win 32768
++0 accept(3, ..., ...) = 4
+"""
+
+
+def run(rest: str, **mode: object) -> Outcome:
+    return run_text(SERVER + rest, Mode(**mode))  # type: ignore[arg-type]
+
+
+def test_a_script_passes() -> None:
+    outcome = run("+0 write(4, ..., 100) = 100\n+0 > P. 1:101(100) ack 1\n")
+    assert (outcome.status, outcome.line) == (Status.PASSED, None)
+    assert outcome.duration_ns == 100_000_000
+
+
+@pytest.mark.parametrize(
+    ("line", "difference"),
+    [
+        ("+0 > . 1:101(100) ack 1", "flags"),
+        ("+0 > P. 1:100(99) ack 1", "length"),
+        ("+0 > P. 2:102(100) ack 1", "sequence number"),
+        ("+0 > P. 1:101(100) ack 2", "acknowledgement number"),
+        ("+0 > P. 1:101(100) ack 1 win 5", "window"),
+        ("+0 > P. 1:101(100) ack 1 <nop,nop,sackOK>", "options"),
+        ("+0 > [ce] P. 1:101(100) ack 1", "ECN"),
+        ("+0 > [ttl 3] P. 1:101(100) ack 1", "TTL"),
+        ("+0 > udp (100)", "protocol"),
+    ],
+)
+def test_a_packet_that_differs_is_shown(line: str, difference: str) -> None:
+    outcome = run(f"+0 write(4, ..., 100) = 100\n{line}\n")
+    assert outcome.status is Status.FAILED
+    assert outcome.line == 9
+    assert difference in outcome.actual
+    assert "P. 1:101(100) ack 1" in outcome.actual
+    assert any("write() = 100" in event for event in outcome.history)
+
+
+def test_a_packet_that_does_not_come() -> None:
+    outcome = run("+0 > . 1:1(0) ack 1\n")
+    assert outcome.status is Status.FAILED
+    assert "nothing until" in outcome.actual
+
+
+def test_times_are_held() -> None:
+    data = "+0 write(4, ..., 100) = 100\n+0 > P. 1:101(100) ack 1\n"
+    again = "> P. 1:101(100) ack 1\n"
+    assert run(data + "+.3 " + again).status is Status.PASSED
+    assert run(data + "+.25~+.35 " + again).status is Status.PASSED
+    assert run(data + "* " + again).status is Status.PASSED
+    assert run(data + "0.4 " + again).status is Status.PASSED
+    assert run(data + "+.2 " + again).status is Status.FAILED
+    assert run(data + "+.4 " + again).status is Status.FAILED
+    assert run_text("--tolerance_usecs=150000\n" + SERVER + data + "+.2 " + again).status is (
+        Status.PASSED
+    )
+
+
+def test_one_line_stands_for_several_segments() -> None:
+    data = "+0 write(4, ..., 2500) = 2500\n"
+    assert run(data + "+0 > P. 1:2501(2500) ack 1\n").status is Status.PASSED
+    parts = "+0 > . 1:2001(2000) ack 1\n+0 > P. 2001:2501(500) ack 1\n"
+    assert run(data + parts).status is Status.PASSED
+    assert run(data + "+0 > P. 1:3001(3000) ack 1\n").status is Status.FAILED
+
+
+def test_what_fits_one_segment_is_one_unless_relaxed() -> None:
+    data = (
+        "+0 setsockopt(4, SOL_TCP, TCP_NODELAY, [1], 4) = 0\n"
+        "+0 write(4, ..., 100) = 100\n+0 write(4, ..., 100) = 100\n"
+        "+0 > P. 1:201(200) ack 1\n"
+    )
+    assert run(data).status is Status.FAILED
+    assert run(data, is_relaxed=True).status is Status.PASSED
+
+
+def test_relaxed_allows_what_no_peer_acts_upon() -> None:
+    data = "+0 write(4, ..., 100) = 100\n"
+    for line in ("> . 1:101(100) ack 1", "> P. 1:101(100) ack 1 win 7"):
+        assert run(f"{data}+0 {line}\n").status is Status.FAILED
+        assert run(f"{data}+0 {line}\n", is_relaxed=True).status is Status.PASSED
+    assert run(data + "+0 > P. 1:101(100) ack 2\n", is_relaxed=True).status is Status.FAILED
+
+
+@pytest.mark.parametrize(
+    ("line", "actual"),
+    [
+        ("+0 write(4, ..., 100) = 99", "write() = 100"),
+        ("+0 read(9, ..., 100) = 0", "-1 EBADF"),
+        ("+0 getsockopt(4, SOL_TCP, TCP_NODELAY, [1], [4]) = 0", "[0]"),
+        ("+0 read(4, ..., 100) = 0", "blocks"),
+        ("+0 %{ assert tcpi_state == TCP_LISTEN, 5 }%", "tcpi_state = 1 (5)"),
+        ("+0...0.2 read(4, ..., 9) = 9\n+.3 < P. 1:10(9) ack 1 win 9", "returns at 0.400"),
+    ],
+)
+def test_calls_and_snippets_are_judged(line: str, actual: str) -> None:
+    outcome = run(line + "\n")
+    assert outcome.status is Status.FAILED
+    assert actual in outcome.actual
+
+
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        ("--ip_version=ipv6\n" + SERVER, "IPv6"),
+        ("`sysctl net.ipv4.tcp_fish=3`\n" + SERVER, "tcp_fish=3"),
+        ("`iptables -F`\n" + SERVER, "iptables"),
+        ("`nstat | grep TcpFoo`\n" + SERVER, "nstat"),
+        ("--udp_encaps=1\n" + SERVER, "--udp_encaps"),
+        (SERVER + "+0 splice(4, 0, 5, 0, 1, 0) = 1\n", "splice"),
+        (SERVER + "+0 setsockopt(4, SOL_TCP, TCP_FISH, [1], 4) = 0\n", "TCP_FISH"),
+        (SERVER + "+0 %{ import os }%\n", "Import"),
+        (SERVER + "+0 %{ assert ().__class__ }%\n", "__class__"),
+        (SERVER + "+0 %{ assert tcpi_fish == 1 }%\n", "tcpi_fish"),
+        (SERVER + "+0 %{ x = open('/etc/passwd') }%\n", "open"),
+    ],
+)
+def test_what_is_not_there_is_refused_by_name(text: str, what: str) -> None:
+    outcome = run_text(text)
+    if what == "IPv6" and outcome.status is not Status.REFUSED:
+        pytest.skip("the stack has IPv6")
+    assert outcome.status is Status.REFUSED
+    assert what in outcome.actual
+
+
+@pytest.mark.parametrize(
+    "bomb",
+    [
+        "'a' * 999999999",
+        "'%999999999d' % 1",
+        "9 ** 9 ** 9",
+        "1 << 10 ** 9",
+        "'{:999999999}'.format(1)",
+        "str(1) * 999999999",
+    ],
+)
+def test_snippets_cannot_take_all_memory(bomb: str) -> None:
+    assert run(f"+0 %{{ x = {bomb} }}%\n").status in (Status.REFUSED, Status.ERROR)
+
+
+def test_snippets_of_python_2_and_variables() -> None:
+    outcome = run('+0 %{ x = tcpi_snd_cwnd }%\n+0 %{ print "cwnd", x }%\n+0 %{ assert x == 10 }%\n')
+    assert outcome.status is Status.PASSED
+
+
+def test_sysctls_become_configuration() -> None:
+    text = "`sysctl -q net.ipv4.tcp_sack=0 net.ipv4.tcp_timestamps=0\n../common/defaults.sh`\n"
+    syn = (
+        "0 socket(..., SOCK_STREAM, IPPROTO_TCP) = 3\n+0 fcntl(3, F_SETFL, O_NONBLOCK) = 0\n"
+        "+0 connect(3, ..., ...) = -1 EINPROGRESS\n"
+    )
+    shown = "+0 > S 0:0(0) <mss 1460,sackOK,TS val 1 ecr 0,nop,wscale 8>\n"
+    assert run_text(text + syn + shown).status is Status.PASSED
+    text = "`set_sysctls.py /proc/sys/net/ipv4/tcp_sack=0 /proc/sys/net/ipv4/tcp_timestamps=0`\n"
+    assert run_text(text + syn + "+0 > S 0:0(0) <mss 1460,nop,wscale 7>\n").status is Status.PASSED
+
+
+def test_the_payload_is_checked() -> None:
+    """Every octet has its place in the stream, so a read of other bytes would be seen."""
+    text = "+0 < P. 1:101(100) ack 1 win 9\n+0 read(4, ..., 10) = 10\n+0 read(4, ..., 90) = 90\n"
+    assert run(text).status is Status.PASSED
+    # The peer's own numbers begin anew: the same octets are other data.
+    assert run("+0 < P. 1:101(100) ack 1 win 9\n+0 recv(4, ..., 100, MSG_PEEK) = 100\n").status is (
+        Status.PASSED
+    )
+
+
+def test_the_same_script_gives_the_same_run() -> None:
+    text = SERVER + "+0 write(4, ..., 100) = 100\n+0 > S 7:7(0)\n"
+    assert run_text(text) == run_text(text)
+
+
+def test_reports() -> None:
+    failed = Result("a/b.pkt", run("+0 write(4, ..., 1) = 2\n"), 0.01)
+    refused = Result("c.pkt", run_text("--ip_version=ipv4-mapped-ipv6\n" + SERVER), 0.01)
+    broken = Result("d.pkt", run_text("nonsense"), 0.01)
+    passed = Result("e.pkt", run_text(SERVER), 0.01)
+    results = [failed, refused, broken, passed]
+    plain = json.loads(as_json(results))["results"]
+    assert [r["status"] for r in plain] == ["failed", "refused", "error", "passed"]
+    assert [set(r) for r in plain] == [{"file", "status", "line", "expected", "actual"}] * 4
+    assert plain[3] == {"file": "e.pkt", "status": "passed", "line": None, "expected": None,
+                        "actual": None}  # fmt: skip
+    suite = ElementTree.fromstring(as_junit(results))
+    counts = {name: suite.get(name) for name in ("tests", "failures", "errors", "skipped")}
+    assert counts == {"tests": "4", "failures": "1", "errors": "1", "skipped": "1"}
+    shown = text_of(failed)
+    assert "a/b.pkt:8" in shown
+    assert "expected: write(4, ..., 1) = 2" in shown
+    assert "accept() = 4" in shown
+    assert summary(results).startswith("4 scripts: 1 passed, 1 failed, 1 refused, 1 error")
+
+
+def test_command_runs_directories_and_never_stops(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub" / "bad.pkt").write_bytes(b"\xff\xfe\x00 not a script")
+    (tmp_path / "sub" / "good.pkt").write_text(SERVER)
+    (tmp_path / "readme.txt").write_text("no script")
+    json_file = tmp_path / "out.json"
+    junit = tmp_path / "out.xml"
+    status = leulo(["pkt", str(tmp_path), "--json", str(json_file), "--junit", str(junit)])
+    assert status == 1
+    results = json.loads(json_file.read_text())["results"]
+    assert [(Path(r["file"]).name, r["status"]) for r in results] == [
+        ("bad.pkt", "error"),
+        ("good.pkt", "passed"),
+    ]
+    assert ElementTree.parse(junit).getroot().get("tests") == "2"
+    assert "2 scripts: 1 passed, 1 error" in capsys.readouterr().out
+    assert leulo(["pkt", str(tmp_path / "sub" / "good.pkt")]) == 0
+
+
+def test_command_json_on_standard_output_is_alone(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "good.pkt"
+    path.write_text(SERVER)
+    assert leulo(["pkt", "--json", "-", str(path)]) == 0
+    assert json.loads(capsys.readouterr().out)["results"][0]["status"] == "passed"
+
+
+def test_command_wrong_use(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert leulo(["pkt", str(tmp_path / "none.pkt")]) == 2
+    assert leulo(["pkt", str(tmp_path)]) == 2
+    assert leulo(["pkt"]) == 2
+    assert leulo(["pkt", "--preset", "fish", str(tmp_path)]) == 2
+    assert "Traceback" not in capsys.readouterr().err
