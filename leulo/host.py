@@ -31,7 +31,6 @@ from leulo.units import NS_PER_MS, NS_PER_US
 
 QUANTUM_NS: Final = 200 * NS_PER_US
 SLICE_NS: Final = 6 * NS_PER_MS
-_IDLE_NS: Final = 100 * NS_PER_MS  # a sleep with no deadline still looks up this often
 _TURNS_PER_LOOK: Final = 64  # virtual time asks the terminal this rarely
 _FIRST_TICKS_PER_US: Final = 1_000  # until a quantum has been measured
 
@@ -104,6 +103,10 @@ class Host:
         self.switch = Switch()
         self.link: Link | None = None
         self.account = Account()
+        self.quanta = 0  # runs of a machine
+        self.rests = 0  # sleeps, or jumps of the virtual clock, with every machine halted
+        self.woken = 0  # of these, ended by a descriptor rather than by a deadline
+        self.idle_ns = 0  # spent in them, by the host's clock
         self.attend: Callable[[], None] = _nobody  # called at every look outside
         self._virtual = clock if isinstance(clock, VirtualClock) else None
         self._quantum_ns = quantum_ns
@@ -218,6 +221,7 @@ class Host:
 
     def _execute(self, machine: Machine) -> None:
         self._running = machine
+        self.quanta += 1
         if self._interrupted:  # it came while no machine was there to be stopped
             return
         before = self._stopwatch() if self._stopwatch else 0
@@ -272,19 +276,21 @@ class Host:
         """Nobody can run: sleep, or in virtual time jump, to what comes next."""
         for machine in self.machines:
             machine.flush_console()  # a prompt has no newline, and now there is time for it
+        self._drain()  # what is sent now may bring deadlines of its own
         deadline = self.next_deadline()
-        if self._virtual is not None:
-            if deadline is None:
-                self.finish(Outcome(Ending.DEAD))
-                return
-            if self._timeout_ns is not None:
-                deadline = min(deadline, self._timeout_ns)
-            self._virtual.skip_to(deadline)
-            self._serve(0)
+        if self._virtual is not None and deadline is None:
+            self.finish(Outcome(Ending.DEAD))
             return
-        now = self.clock.now_ns()
-        wait = _IDLE_NS if deadline is None else min(_IDLE_NS, max(0, deadline - now))
-        self._serve(wait)
+        if self._timeout_ns is not None:
+            deadline = self._timeout_ns if deadline is None else min(deadline, self._timeout_ns)
+        self.rests += 1
+        before = self.clock.now_ns()
+        if self._virtual is not None and deadline is not None:
+            self._virtual.skip_to(deadline)
+            self.idle_ns += self.clock.now_ns() - before
+            self._serve(0)
+        else:  # nothing is looked at again and again: what comes from outside is a descriptor
+            self._serve(None if deadline is None else max(0, deadline - before))
 
     def next_deadline(self) -> int | None:
         """The earliest moment at which a device, an engine or the link has something to do."""
@@ -299,7 +305,16 @@ class Host:
                 earliest = due
         return earliest
 
-    def _serve(self, wait_ns: int) -> None:
+    def counters(self) -> dict[str, int]:
+        """What the loop has done."""
+        return {
+            "quanta": self.quanta,
+            "rests": self.rests,
+            "woken": self.woken,
+            "idle_ns": self.idle_ns,
+        }
+
+    def _serve(self, wait_ns: int | None) -> None:
         """Between quanta: what the guests sent leaves, what has arrived goes in, timers fire.
 
         In real time the answers to what arrived leave at the next quantum's end, at most 0.2 ms
@@ -309,7 +324,10 @@ class Host:
         self._drain()
         if self._virtual is None:
             self.attend()
-            self.poller.wait(wait_ns)
+            if wait_ns == 0:
+                self.poller.wait(0)
+            else:
+                self._sleep(wait_ns)
         else:  # only the escape key and signals come from outside; nothing there moves the clock
             self._turns += 1
             if self._turns % _TURNS_PER_LOOK == 0:
@@ -328,6 +346,12 @@ class Host:
             self.account.engine_ns += self._stopwatch() - began
         if self._virtual is not None:
             self._drain()
+
+    def _sleep(self, wait_ns: int | None) -> None:
+        """Wait for a descriptor, at most so long (None: for ever), and account for it."""
+        began = self.clock.now_ns()
+        self.woken += self.poller.wait(wait_ns) > 0
+        self.idle_ns += self.clock.now_ns() - began
 
     def _drain(self) -> None:
         """Move what the engines want to send to the switch, until they want no more."""

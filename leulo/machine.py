@@ -29,6 +29,7 @@ from leulo.devices.uart import Uart
 from leulo.errors import LeuloBug
 from leulo.hypercalls import Hypercalls, Limits, MachineInfo
 from leulo.hypercalls.abi import EVENT_IRQ, GATE_MAGIC, GATE_PORT
+from leulo.hypercalls.counted import CountedCalls
 from leulo.links.base import Offload
 from leulo.links.switch import Port
 from leulo.loader.multiboot import Boot, load
@@ -112,9 +113,10 @@ class _Ports:
 class Machine:
     """A guest with its hardware and its TCP engine.
 
-    ``console`` takes what the serial port sends, ``debug`` what the debug console does. ``random_bits(n)`` gives n random bits: the
-    engine's secrets come from nowhere else. ``stopwatch`` (host nanoseconds), if given, is read
-    around every hypercall for the accounting.
+    ``console`` takes what the serial port sends, ``debug`` what the debug console does.
+    ``random_bits(n)`` gives n random bits: the engine's secrets come from nowhere else.
+    ``stopwatch`` (host nanoseconds), if given, turns accounting on from the start, ticks by
+    privilege level included.
     """
 
     def __init__(
@@ -134,14 +136,13 @@ class Machine:
         self.config = config
         self.offload = offload
         self.exit_status: int | None = None
-        self.hypercall_ns = 0
         self.port: Port
         self._clock = clock
         self._console = console
         self._console_events = trace.channel(Console)
         self._debug = debug
         self._debug_events = trace.channel(DebugText)
-        self._stopwatch = stopwatch
+        self._counted: CountedCalls | None = None
         self._image: tuple[bytes, str] | None = None
         self._wants_reset = False
         self.boots = 0
@@ -153,7 +154,9 @@ class Machine:
         watched = virtual or trace.channel(PortExit).active
         target = _Ports(self, self.ports, clock, trace, costs or Costs()) if watched else self.ports
         self.mmio = Bus("mmio")
-        self.cpu = Cpu(self.memory, target, self.mmio, clock=clock)
+        self.cpu = Cpu(
+            self.memory, target, self.mmio, clock=clock, count_levels=stopwatch is not None
+        )
         self.stack = Stack(_stack_config(config, offload), random_bits, trace)
 
         self.pic = Pic(self.cpu)
@@ -170,7 +173,7 @@ class Machine:
             self.stack, self.memory, self.pic.line(EVENT_IRQ), clock, trace, Limits(),
             _machine_info(config, epoch_s),
         )  # fmt: skip
-        call = self._timed_call if stopwatch else self.hypercalls.call
+        self.gate = Gate(GATE_MAGIC, self.hypercalls.call)
         self.ports.attach(0x20, 2, "PIC 1", self.pic.primary)
         self.ports.attach(0xA0, 2, "PIC 2", self.pic.secondary)
         self.ports.attach(0x40, 4, "PIT", self.pit)
@@ -182,10 +185,12 @@ class Machine:
         self.ports.attach(0xE9, 1, "debug console", self.debug_console)
         self.ports.attach(0xF4, 1, "debug exit", DebugExit(self._power_off))
         self.ports.attach(0x3F8, 8, "UART COM1", self.uart)
-        self.ports.attach(GATE_PORT, 1, "hypercall gate", Gate(GATE_MAGIC, call))
-        self.ports.attach(0x604, 2, "power off (QEMU)", SleepControl(lambda: self._power_off(0)))
-        self.ports.attach(0xB004, 2, "power off (Bochs)", SleepControl(lambda: self._power_off(0)))
+        self.ports.attach(GATE_PORT, 1, "hypercall gate", self.gate)
+        self.ports.attach(0x604, 2, "QEMU power off", SleepControl(lambda: self._power_off(0)))
+        self.ports.attach(0xB004, 2, "Bochs power off", SleepControl(lambda: self._power_off(0)))
         self.ports.attach(0xCF8, 8, "PCI configuration", self.pci_config)
+        if stopwatch is not None:
+            self.count_exits(stopwatch)
 
     # ------------------------------------------------------------ life
 
@@ -266,13 +271,6 @@ class Machine:
             stack.advance(now_ns)
         self.hypercalls.deliver()
 
-    def _timed_call(self, address: int) -> None:
-        if self._stopwatch is None:
-            raise LeuloBug("a timed call without a stopwatch")
-        began = self._stopwatch()
-        self.hypercalls.call(address)
-        self.hypercall_ns += self._stopwatch() - began
-
     # ------------------------------------------------------------ console
 
     def _print(self, data: bytes) -> None:
@@ -299,6 +297,24 @@ class Machine:
 
     # ------------------------------------------------------------ reports
 
+    def count_exits(self, stopwatch: Callable[[], int]) -> None:
+        """Count exits by device and hypercalls by operation, and time these, from now on."""
+        if self._counted is None:
+            self.ports.count_accesses()
+            self.mmio.count_accesses()
+            self._counted = CountedCalls(self.hypercalls.call, self.memory, stopwatch)
+            self.gate.sink = self._counted.call
+
+    @property
+    def is_counting(self) -> bool:
+        """Whether `count_exits` was asked for."""
+        return self._counted is not None
+
+    @property
+    def hypercall_ns(self) -> int:
+        """What hypercalls took, since they are counted."""
+        return self._counted.ns if self._counted is not None else 0
+
     def explain_shutdown(self) -> str:
         """What led to a triple fault, for a person."""
         fault = self.cpu.shutdown
@@ -306,12 +322,21 @@ class Machine:
 
     def counters(self) -> dict[str, int]:
         """Everything this machine has counted, by dotted name."""
+        by_line = {f"irq_{irq}": count for irq, count in enumerate(self.pic.by_line) if count}
+        levels = {
+            f"ticks_cpl_{level}": ticks for level, ticks in self.cpu.level_ticks.items() if ticks
+        }
         groups = {
-            "cpu": {"ticks": self.cpu.ticks, "exceptions": self.cpu.exceptions},
-            "pic": {"interrupts": self.pic.interrupts, "spurious": self.pic.spurious},
+            "cpu": {"ticks": self.cpu.ticks, "exceptions": self.cpu.exceptions, **levels},
+            "pic": {"interrupts": self.pic.interrupts, "spurious": self.pic.spurious, **by_line},
+            "exits.port": self.ports.counters(),
+            "exits.mmio": self.mmio.counters(),
             "tcp": self.stack.counters(),
             "hypercalls": self.hypercalls.counters(),
         }
+        if self._counted is not None:
+            groups["exits.hypercall"] = self._counted.counters()
+            groups["bytes"] = {"sent": self._counted.sent, "received": self._counted.received}
         return {
             f"{group}.{name}": value
             for group, values in groups.items()

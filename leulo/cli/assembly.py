@@ -50,6 +50,11 @@ def boot(machine_config: MachineConfig, run_config: RunConfig) -> int:
     if run_config.counters is not None:
         write_counters(run_config.counters, counters)
     took_ns = time.monotonic_ns() - began_ns
+    if run_config.json:
+        ending = "ENDED" if session.terminal.quit_asked else outcome.ending.name
+        report = messages.json_report(ending, status, outcome.explanation, took_ns, counters)
+        _tell(session.terminal, report)
+        return status
     client = messages.client_report(counters)
     if client:
         _tell(session.terminal, client)
@@ -69,7 +74,7 @@ class _Session:
         image, image_name = read_image(machine.image)
         clock, costs, epoch_s = _clock_of(run)
         # CPU time: neither sleep nor what other programs take is in the account.
-        stopwatch = time.thread_time_ns if run.counters is not None else None
+        stopwatch = time.thread_time_ns if run.is_accounting else None
         random_bits = _random_bits(machine.seed)
         trace = Trace()
         if run.trace is not None:
@@ -140,6 +145,7 @@ class _Session:
             self.machine.console_input,
             interrupt=self.host.interrupt,
             quit_run=self.host.interrupt,
+            counters=self._live_counters,
             reads=run.serial.kind == "stdio",
         )
         self._write = self.terminal.write
@@ -179,10 +185,11 @@ class _Session:
         groups: dict[str, dict[str, int]] = {
             "link": self._link.counters(),
             "switch": self.host.switch.counters(),
+            "host": self.host.counters(),
         }
         if self._serial is not None:
             groups["serial"] = self._serial.counters()
-        if self._run_config.counters is not None:
+        if self._run_config.is_accounting:
             account = self.host.account
             groups["account"] = {
                 name: getattr(account, name)
@@ -191,6 +198,14 @@ class _Session:
         for group, values in groups.items():
             counters.update({f"{group}.{name}": value for name, value in values.items()})
         return counters
+
+    def _live_counters(self) -> str:
+        """What Ctrl-A c shows; the first time begins to count exits, if nobody had."""
+        text = messages.counters_table(self.counters(), self.host.clock.now_ns())
+        if not self.machine.is_counting:
+            self.machine.count_exits(time.thread_time_ns)
+            text += "Exits and bytes are counted from now on: look again.\n"
+        return text
 
     def _print(self, data: bytes) -> None:
         self._write(data)

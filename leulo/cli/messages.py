@@ -6,6 +6,7 @@ begins on the next.
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Mapping
 from typing import Final, TextIO
@@ -15,6 +16,7 @@ from leulo.errors import ConfigError
 from leulo.units import MIB, NS_PER_S
 
 HTTP_PORT: Final = 80
+_SCREEN_COLUMNS: Final = 80
 _HTTP_PORTS: Final = (HTTP_PORT, 8000, 8080)
 
 
@@ -123,6 +125,40 @@ def client_report(counters: Mapping[str, int]) -> str:
     good = counters.get("link.requests_ok", 0)
     total = good + counters.get("link.requests_failed", 0)
     return f"leulo: {good} of {total} requests were answered in full" if total else ""
+
+
+def json_report(
+    ending: str, status: int, explanation: str, took_ns: int, counters: Mapping[str, int]
+) -> str:
+    """The end of a run as one line of JSON; ``ending`` is a word for programs."""
+    return json.dumps(
+        {
+            "ending": ending.lower(),
+            "exit_code": status,
+            "explanation": explanation,
+            "took_ns": took_ns,
+            "counters": dict(counters),
+        }
+    )
+
+
+def counters_table(counters: Mapping[str, int], now_ns: int) -> str:
+    """All counters that are not zero, a group a paragraph, no line longer than a screen's."""
+    groups: dict[str, list[str]] = {}
+    for name, value in counters.items():
+        if value:
+            group, _, rest = name.rpartition(".")
+            groups.setdefault(group, []).append(f"{rest} {value}")
+    lines = [f"--- counters at {now_ns / NS_PER_S:.3f} s"]
+    for group, words in groups.items():
+        line = f"{group}:"
+        for word in words:
+            if len(line) + len(word) + 2 > _SCREEN_COLUMNS:
+                lines.append(line)
+                line = "   "
+            line += f" {word},"
+        lines.append(line.rstrip(","))
+    return "\n".join([*lines, "---", ""])
 
 
 def reason(why: str, explanation: str) -> str:

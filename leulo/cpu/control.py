@@ -31,7 +31,8 @@ EXCEPTIONS: Final = 18  # exceptions and software interrupts begun, ever
 DOUBLE_DEPTH: Final = 19
 CHAIN: Final = 20  # four entries of four words: vector and error code, EIP, CR2, ESP
 DOUBLE_CHAIN: Final = 36
-WORDS: Final = 52
+LEVELS: Final = 52  # of TICKS, code bytes by privilege level 0 to 3, if they are counted
+WORDS: Final = 56
 
 CHAIN_ENTRIES: Final = 4
 CHAIN_WORDS: Final = 4

@@ -69,7 +69,7 @@ class Cpu:
     ``clock`` decides what RDTSC reads: a virtual clock's own time (by this CPU's ticks), or the
     host's monotonic clock shifted to agree with a real one; without a clock a tick is 1 ns.
     ``deliverer``: "portable" delivers exceptions and interrupts in Python, 50 times slower and with
-    the same results.
+    the same results. ``count_levels``: keep `level_ticks` too.
     Raises `EnvironmentProblem` where the emulator cannot be used or fails its self-test.
     """
 
@@ -81,6 +81,7 @@ class Cpu:
         *,
         clock: Clock | None = None,
         deliverer: Deliverer = "native",
+        count_levels: bool = False,
     ) -> None:
         from leulo.cpu import selftest  # it makes CPUs itself
 
@@ -94,7 +95,8 @@ class Cpu:
         engine.map_hole(memory.size, self._exits.load_address, self._exits.store_address)
         words[control.OUT] = self._exits.out_address
         words[control.IN] = self._exits.in_address
-        hook_blocks(engine, self._control)
+        hook_blocks(engine, self._control, by_level=count_levels)
+        self._counts_levels = count_levels
         self._delivery = open_delivery(deliverer, engine, self._control, memory, self._exits.fail)
         self._offer_bit = self._delivery.request_bit
         self._state32 = engine.state32
@@ -127,6 +129,13 @@ class Cpu:
     def exceptions(self) -> int:
         """Exceptions and software interrupts so far."""
         return int(self._words[control.EXCEPTIONS])
+
+    @property
+    def level_ticks(self) -> dict[int, int]:
+        """Ticks by privilege level, without those of exceptions; empty if they are not counted."""
+        if not self._counts_levels:
+            return {}
+        return {level: int(self._words[control.LEVELS + level]) for level in range(4)}
 
     def run(self, budget_ticks: int) -> Exit:
         """Execute until the first block that begins at least ``budget_ticks`` from now.

@@ -102,7 +102,7 @@ def open_delivery(
     raise ValueError(f"{name!r} is not a deliverer: native or portable")
 
 
-def hook_blocks(engine: Engine, shared: Control) -> None:
+def hook_blocks(engine: Engine, shared: Control, *, by_level: bool) -> None:
     """What every CPU has: blocks charged, port I/O for ring 0, no SYSENTER and SYSCALL."""
     words = shared.words
     words[control.CPU] = engine.cpu
@@ -112,7 +112,7 @@ def hook_blocks(engine: Engine, shared: Control) -> None:
     words[control.RAISE] = library.address_of(layout.RAISE)
     code = thunks.install()
     for kind, piece, instruction in (
-        (library.HOOK_BLOCK, "block", 0),
+        (library.HOOK_BLOCK, "block_levels" if by_level else "block", 0),
         (library.HOOK_INSN, "out", library.INSN_OUT),
         (library.HOOK_INSN, "in", library.INSN_IN),
         (library.HOOK_INSN, "undefined", library.INSN_SYSENTER),

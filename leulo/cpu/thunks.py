@@ -12,6 +12,7 @@ allowed over these, and would be a crash over Python's. Calling convention: Syst
 * ``block``: at the start of every block of translated code. The budget is tested first and only
   then charged, so that where a run stops never moves the clock. A block that is about to be left
   for an interrupt is not charged either: it comes here again.
+  ``block_levels`` stands in for it where ticks are wanted by privilege level too.
 * ``interrupt``, ``invalid``, ``deliver``: exceptions and software interrupts go through the
   guest's IDT [SDM 3 6.12]; #UD and breakpoints arrive by way of ``invalid`` because ``stops`` says
   so (a breakpoint that the engine's own handler does not recognise would otherwise hang it). Each
@@ -225,6 +226,18 @@ aborts:
     31d2                   xor edx, edx
     ff25ba090000           jmp qword ptr [rip + 0x9ba]           ; #TS(0); does not return
     ff25bc090000           jmp qword ptr [rip + 0x9bc]           ; the C library's abort
+block_levels:
+    488b01                 mov rax, qword ptr [rcx]
+    483b4108               cmp rax, qword ptr [rcx + 8]
+    0f8db1fdffff           jge 0x12                              ; the slow path of ``block``
+    89d2                   mov edx, edx
+    4801d0                 add rax, rdx
+    488901                 mov qword ptr [rcx], rax
+    488b4128               mov rax, qword ptr [rcx + 0x28]
+    8b80b0000000           mov eax, dword ptr [rax + 0xb0]
+    83e003                 and eax, 3                            ; CPL
+    480194c1a0010000       add qword ptr [rcx + rax*8 + 0x1a0], rdx
+    c3                     ret
 """
 
 

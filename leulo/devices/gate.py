@@ -17,12 +17,12 @@ LENGTH: Final = 4
 
 
 class Gate:
-    """Forwards 32-bit writes at offset 0 to ``sink``; reads ``magic``."""
+    """Forwards 32-bit writes at offset 0 to ``sink``, which may be replaced; reads ``magic``."""
 
     FIELDS: Final = ("refused",)
 
     def __init__(self, magic: int, sink: Callable[[int], None]) -> None:
-        self._sink = sink
+        self.sink = sink
         self._magic = magic
         self.refused = 0  # writes of another width or place
 
@@ -31,7 +31,7 @@ class Gate:
 
     def write(self, offset: int, width: int, value: int) -> None:
         if offset == 0 and width == 4:
-            self._sink(value)
+            self.sink(value)
         else:
             self.refused += 1
 

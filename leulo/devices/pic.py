@@ -45,6 +45,7 @@ class Pic:
         self.offered: int | None = None  # the vector at the pin
         self.interrupts = 0  # acknowledge cycles so far
         self.spurious = 0  # of these, without a request behind them
+        self.by_line = [0] * IRQ_COUNT  # and those with one, by IRQ
         self.waits_behind = False
 
     def line(self, irq: int) -> Line:
@@ -70,6 +71,7 @@ class Pic:
         self._secondary.reset()
         self.interrupts = 0
         self.spurious = 0
+        self.by_line = [0] * IRQ_COUNT
         self.offer_next()
 
     def save(self) -> State:
@@ -77,6 +79,7 @@ class Pic:
         state = save_fields(self, 1, self.FIELDS)
         state["primary"] = self._primary.save()
         state["secondary"] = self._secondary.save()
+        state["by_line"] = list(self.by_line)
         state["lines"] = [line.level for line in self._lines]
         return state
 
@@ -84,6 +87,7 @@ class Pic:
         """Take ``state`` back, the offer at the pin included."""
         self._pin.taken()
         load_fields(self, 1, self.FIELDS, state)
+        self.by_line = list(state["by_line"])
         self._primary.load(state["primary"])
         self._secondary.load(state["secondary"])
         for line, level in zip(self._lines, state["lines"], strict=True):
@@ -114,10 +118,15 @@ class Pic:
         if requested is None:
             self.spurious += 1
         elif level == CASCADE_IRQ and self._secondary_answers():
-            if self._secondary.pending() is None:
+            is_spurious = self._secondary.pending() is None
+            behind = self._secondary.acknowledge()
+            if is_spurious:
                 self.spurious += 1
-            self._secondary.acknowledge()
+            else:
+                self.by_line[8 + behind] += 1
             self._primary.set_line(CASCADE_IRQ, False)  # INTA takes its INT low
+        else:
+            self.by_line[level] += 1
 
     def offer_next(self) -> None:
         """Put at the pin what the pair asks for now."""

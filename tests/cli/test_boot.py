@@ -13,6 +13,7 @@ import sys
 import termios
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -87,6 +88,49 @@ def test_trace_log_counters_and_capture_are_written(tmp_path: Path) -> None:
     assert b"console.output" in result.stderr
 
 
+def last_json(result: subprocess.CompletedProcess[bytes]) -> dict[str, Any]:
+    """The object that ``--json`` leaves as the last line of stderr."""
+    found = json.loads(result.stderr.splitlines()[-1])
+    assert isinstance(found, dict)
+    return found
+
+
+def test_json_tells_how_it_ended_and_every_tick_is_accounted_for() -> None:
+    result = boot("--timeout", "20", "--json", stdin=b"poweroff\n")
+    found = last_json(result)
+    assert (found["ending"], found["exit_code"], result.returncode) == ("power_off", 0, 0)
+    counters = found["counters"]
+    levels = counters["cpu.ticks_cpl_0"] + counters["cpu.ticks_cpl_3"]
+    assert counters["cpu.ticks_cpl_3"] > 1000, "the shell runs in ring 3"
+    assert levels + 16 * counters["cpu.exceptions"] == counters["cpu.ticks"]
+    calls = sum(value for name, value in counters.items() if name.startswith("exits.hypercall."))
+    assert calls == counters["hypercalls.calls"] > 0
+    assert counters["exits.port.hypercall_gate"] >= calls
+    assert counters["exits.port.uart_com1"] > 100
+    assert counters["pic.irq_4"] >= 1, "what was typed came by the UART's interrupt"
+    lines = sum(value for name, value in counters.items() if name.startswith("pic.irq_"))
+    assert lines == counters["pic.interrupts"] - counters["pic.spurious"]
+
+
+def test_an_idle_guest_is_woken_by_its_own_clock_and_nothing_else() -> None:
+    """Protects: no part of the program looks again and again whether something has happened."""
+    counters = last_json(boot("--timeout", "2", "--json"))["counters"]
+    assert counters["host.woken"] == 0
+    assert counters["host.rests"] <= counters["pic.irq_0"] + 5, counters
+    assert counters["host.idle_ns"] > 1_000_000_000
+
+
+def test_accounting_changes_nothing_of_a_virtual_run() -> None:
+    flags = ("--clock", "virtual", "--max-ticks", "4000000")
+    plain, counted = boot(*flags), boot(*flags, "--accounting")
+    assert plain.stdout == counted.stdout != b""
+    assert plain.stderr == counted.stderr or (
+        # all but the seconds it took
+        [line.partition(b" s, ")[2] for line in plain.stderr.splitlines()]
+        == [line.partition(b" s, ")[2] for line in counted.stderr.splitlines()]
+    )
+
+
 @pytest.mark.parametrize(
     ("content", "word"),
     [
@@ -156,6 +200,12 @@ def test_on_a_terminal_ctrl_c_is_the_guest_s_and_the_escape_key_ends_it() -> Non
         read_until(outer, PROMPT)
         os.write(outer, b"\x01h")
         read_until(outer, b"end the run")
+        os.write(outer, b"\x01c")
+        read_until(outer, b"look again")
+        os.write(outer, b"help\r")
+        read_until(outer, b"ends the machine")
+        os.write(outer, b"\x01c")
+        read_until(outer, b"exits.port:")
         os.write(outer, b"\x01x")
         read_until(outer, b"ended from the console")
         status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])

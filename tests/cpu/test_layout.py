@@ -33,7 +33,7 @@ def test_listing_says_what_its_bytes_are() -> None:
     assert written == decoded
     assert len(code) <= thunks.DATA
     assert set(labels) == {"block", "interrupt", "invalid", "deliver", "stops", "out", "in",
-                           "undefined", "clock_tsc", "tick_tsc", "aborts"}  # fmt: skip
+                           "undefined", "clock_tsc", "tick_tsc", "aborts", "block_levels"}  # fmt: skip
 
 
 def test_listing_uses_the_offsets_of_layout_and_control() -> None:
@@ -49,6 +49,7 @@ def test_listing_uses_the_offsets_of_layout_and_control() -> None:
 
     has("block", 8 * control.LIMIT, 8 * control.GRANT, 8 * control.FLAGS, 8 * control.KICK,
         8 * control.EMU_STOP)  # fmt: skip
+    has("block_levels", 8 * control.LIMIT, 8 * control.ENV, layout.ENV_HFLAGS, 8 * control.LEVELS)
     has("deliver", 8 * control.DEPTH, 8 * control.EXCEPTIONS, 8 * control.CHAIN,
         8 * control.DOUBLE_DEPTH, 8 * control.DOUBLE_CHAIN, 8 * control.DELIVER,
         layout.CPU_EXCEPTION_INDEX, layout.ENV_ERROR_CODE, layout.ENV_EXCEPTION_IS_INT,

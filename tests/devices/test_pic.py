@@ -109,6 +109,25 @@ def test_secondary_needs_both_ends() -> None:
     assert pin.vector == 0x28
 
 
+def test_interrupts_are_counted_by_line_and_spurious_ones_apart() -> None:
+    pin = FakePin()
+    pic = start(pin, icw4=0x03)  # automatic end of interrupt
+    for irq, times in ((0, 3), (4, 1), (10, 2)):
+        for _ in range(times):
+            pic.line(irq).pulse()
+            pin.take()
+            pic.catch_up()
+    found = {irq: count for irq, count in enumerate(pic.by_line) if count}
+    assert found == {0: 3, 4: 1, 10: 2}
+    assert pic.interrupts == 6 + pic.spurious
+    copy = Pic(FakePin())
+    copy.load(pic.save())
+    assert copy.by_line == pic.by_line
+    copy.reset()
+    assert not any(copy.by_line)
+    assert any(pic.by_line), "the copy is not the original"
+
+
 def test_secondary_request_again_right_after_its_own_eoi() -> None:
     """Drivers end the secondary first: the next edge on input 2 must not get lost."""
     pin = FakePin()
