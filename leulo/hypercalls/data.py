@@ -93,11 +93,11 @@ class DataCalls:
             return socket.send(b"") if socket.is_datagram else 0
         pieces: list[memoryview] = []
         for address, length in ranges:
+            if not left:
+                break
             taken = min(length, left)
             pieces.append(self._view[address : address + taken])
             left -= taken
-            if not left:
-                break
         return socket.send(b"".join(pieces), flags & _MORE != 0)
 
     def _recv_pieces(self, socket: EngineSocket, flags: int, at: int, count: int) -> int:
