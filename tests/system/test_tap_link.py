@@ -44,6 +44,8 @@ def poller() -> Iterator[Poller]:
 
 def open_in(namespace: Namespace, poller: Poller, name: str = "leulo0", **kw: object) -> TapLink:
     options: dict[str, object] = {"address": GATEWAY, "prefix_length": 24, **kw}
+    # The kernel is to say nothing of its own accord, as it does over IPv6.
+    namespace.run("sysctl", "-q", "-w", "net.ipv6.conf.default.disable_ipv6=1")
     return namespace.inside(lambda: TapLink(name, poller, **options))  # type: ignore[arg-type]
 
 
