@@ -11,7 +11,7 @@ import os
 import platform
 import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Final
@@ -142,11 +142,38 @@ _CHECKS: Final[dict[str, Callable[[str], Finding]]] = {
 
 
 @click.command("doctor", short_help="Say what this computer offers and lacks.")
-def command() -> int:
+@click.option("--json", "as_json", is_flag=True, help="One JSON object instead of a table.")
+def command(as_json: bool) -> int:
     """Say what this computer offers and lacks for running Leulo.
 
     Exit code 0 if `leulo boot` can work here, 5 if not.
     """
+    found = list(findings())
+    can_boot = all(finding.verdict is not Verdict.BAD for finding in found)
+    if as_json:
+        click.echo(_json(found, can_boot))
+    else:
+        _show(found)
+    return EXIT_OK if can_boot else EXIT_ENVIRONMENT
+
+
+def _json(found: Sequence[Finding], can_boot: bool) -> str:
+    import json
+
+    rows = [
+        {
+            "what": finding.what,
+            "verdict": finding.verdict.name.lower(),
+            "text": finding.text,
+            "advice": finding.advice,
+        }
+        for finding in found
+    ]
+    about = {"version": leulo.__version__, "can_boot": can_boot}
+    return json.dumps({**about, "findings": rows}, indent=2)
+
+
+def _show(found: Sequence[Finding]) -> None:
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
@@ -159,11 +186,8 @@ def command() -> int:
     table.add_column("")
     table.add_column("what")
     table.add_column("found", overflow="fold")
-    any_bad = False
-    for finding in findings():
-        any_bad = any_bad or finding.verdict is Verdict.BAD
+    for finding in found:
         text = f"{finding.text}\n-> {finding.advice}" if finding.advice else finding.text
         verdict = Text(finding.verdict.value, style=colours[finding.verdict])
         table.add_row(verdict, Text(finding.what), Text(text))
     console.print(table)
-    return EXIT_ENVIRONMENT if any_bad else EXIT_OK

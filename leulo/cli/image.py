@@ -32,7 +32,8 @@ def command() -> None:
     is_flag=True,
     help="Make what comes out the reference: for whoever changed the guest on purpose.",
 )
-def build(cc: str | None, output: Path | None, set_reference: bool) -> None:
+@click.option("--json", "as_json", is_flag=True, help="One JSON object instead of a sentence.")
+def build(cc: str | None, output: Path | None, set_reference: bool, as_json: bool) -> None:
     """Compile guest_kernel/ with the pinned compiler into guest.img.
 
     Needs a checkout. The same sources give the same bytes on every computer, unless --cc is used.
@@ -44,5 +45,15 @@ def build(cc: str | None, output: Path | None, set_reference: bool) -> None:
     built = image.build(output, compiler=cc)
     if set_reference:
         image.write_reference(built)
-    verdict = "the reference" if image.is_reference(built) else "not the reference"
-    click.echo(f"{built}: {built.stat().st_size} bytes, {verdict}")
+    is_reference = image.is_reference(built)
+    size = built.stat().st_size
+    if as_json:
+        import hashlib
+        import json
+
+        digest = hashlib.sha256(built.read_bytes()).hexdigest()
+        found = {"path": str(built), "bytes": size, "sha256": digest}
+        click.echo(json.dumps({**found, "is_reference": is_reference}))
+    else:
+        verdict = "the reference" if is_reference else "not the reference"
+        click.echo(f"{built}: {size} bytes, {verdict}")

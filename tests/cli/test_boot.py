@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import pty
@@ -276,3 +277,24 @@ def test_doctor_says_that_boot_can_work_here() -> None:
     assert result.returncode == 0, result.stdout
     assert "CPU self-test" in result.stdout
     assert "NO" not in result.stdout.split()
+
+
+@pytest.mark.compiler
+def test_doctor_and_image_build_report_in_json_too(tmp_path: Path) -> None:
+    def report(*words: str) -> dict[str, Any]:
+        result = subprocess.run(
+            [sys.executable, "-m", "leulo", *words, "--json"],
+            capture_output=True, text=True, timeout=120, check=True,
+        )  # fmt: skip
+        found = json.loads(result.stdout)
+        assert isinstance(found, dict)
+        return found
+
+    doctor = report("doctor")
+    assert doctor["can_boot"] is True
+    verdicts = {row["what"]: row["verdict"] for row in doctor["findings"]}
+    assert verdicts["CPU self-test"] == "good"
+    built = report("image", "build", "-o", str(tmp_path))
+    content = Path(built["path"]).read_bytes()
+    assert built["bytes"] == len(content)
+    assert built["sha256"] == hashlib.sha256(content).hexdigest()
