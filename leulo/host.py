@@ -118,6 +118,7 @@ class Host:
         self._running: Machine | None = None
         self._turn = 0
         self._turns = 0
+        self._has_arrivals = False  # frames have come into a machine since the last serve
         self._slice_end_ns = 0
         self._ticks_per_us = _FIRST_TICKS_PER_US
 
@@ -128,6 +129,7 @@ class Host:
         stack = machine.stack
 
         def receive(frames: Sequence[bytes]) -> None:
+            self._has_arrivals = True
             if self._stopwatch:
                 before = self._stopwatch()
                 stack.input(frames, self.clock.now_ns())
@@ -277,6 +279,9 @@ class Host:
         for machine in self.machines:
             machine.flush_console()  # a prompt has no newline, and now there is time for it
         self._drain()  # what is sent now may bring deadlines of its own
+        if self._has_arrivals:  # or answers at once, which may wake a guest
+            self._serve(0)
+            return
         deadline = self.next_deadline()
         if self._virtual is not None and deadline is None:
             self.finish(Outcome(Ending.DEAD))
@@ -324,7 +329,7 @@ class Host:
         self._drain()
         if self._virtual is None:
             self.attend()
-            if wait_ns == 0:
+            if wait_ns == 0 or self._has_arrivals:
                 self.poller.wait(0)
             else:
                 self._sleep(wait_ns)
@@ -339,6 +344,7 @@ class Host:
             due = link.next_deadline()
             if due is not None and due <= now:
                 link.advance(now)
+        self._has_arrivals = False
         began = self._stopwatch() if self._stopwatch else 0
         for machine in self.machines:
             machine.serve(now)
