@@ -1,5 +1,6 @@
 /* The multiboot 1 information structure [multiboot 1 3.3]. */
 #include "boot/multiboot.h"
+#include "kern/layout.h"
 #include "kern/mem.h"
 #include "kern/panic.h"
 
@@ -32,9 +33,11 @@ void multiboot_parse(uint32_t magic, uint32_t info) {
     if (multiboot->flags & HAS_COMMAND_LINE)
         for (size_t i = 0; i + 1 < sizeof boot_info.command_line && multiboot->command_line[i]; i++)
             boot_info.command_line[i] = multiboot->command_line[i];
+    boot_info.initrd_start = archive_place[0];
+    boot_info.initrd_end = archive_place[1];
     if ((multiboot->flags & HAS_MODULES) && multiboot->modules) {
-        boot_info.module_start = multiboot->module[0].start;
-        boot_info.module_end = multiboot->module[0].end;
+        boot_info.initrd_start = multiboot->module[0].start;
+        boot_info.initrd_end = multiboot->module[0].end;
     }
 }
 

@@ -6,7 +6,7 @@
 
 struct boot_info {
     uint32_t ram_end;                   /* bytes of RAM, counted from address 0; at most 1 GiB */
-    uint32_t module_start, module_end;  /* an initrd that replaces the linked-in one; 0, 0: none */
+    uint32_t initrd_start, initrd_end;  /* the image's own, or a module that replaces it */
     char command_line[512];
 };
 extern struct boot_info boot_info;

@@ -71,12 +71,8 @@ static struct entry *find(const char *name) {
 }
 
 void initrd_init(void) {
-    const char *start = initrd_start, *end = initrd_end;
-
-    if (boot_info.module_end) { /* the loader has brought another one */
-        start = (const char *)boot_info.module_start;
-        end = (const char *)boot_info.module_end;
-    }
+    const char *start = (const char *)boot_info.initrd_start;
+    const char *end = (const char *)boot_info.initrd_end;
     uint32_t count = scan(start, end, NULL);
     entries = kmalloc((count + MADE_HERE) * sizeof *entries);
     if (!entries)

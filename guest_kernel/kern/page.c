@@ -25,8 +25,8 @@ static struct block *free_blocks[MAX_SHIFT + 1];
 void page_init(void) {
     uintptr_t start = (uintptr_t)kernel_end;
 
-    if (boot_info.module_end > start)
-        start = (boot_info.module_end + PAGE_BYTES - 1) & ~(PAGE_BYTES - 1);
+    if (boot_info.initrd_end > start)
+        start = (boot_info.initrd_end + PAGE_BYTES - 1) & ~(PAGE_BYTES - 1);
     last = boot_info.ram_end / PAGE_BYTES;
     state = (uint16_t *)start;
     first = (start + last * sizeof *state + PAGE_BYTES - 1) / PAGE_BYTES;

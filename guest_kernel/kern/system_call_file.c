@@ -166,7 +166,7 @@ int sys_sendfile(struct trap_frame *frame) {
         return 0;
     if (bytes > frame->esi)
         bytes = frame->esi;
-    int sent = out->ops->send_kernel(out, data + offset, bytes);
+    int sent = out->ops->send_kernel(out, data, bytes);
     if (sent <= 0)
         return sent;
     offset += (uint32_t)sent;

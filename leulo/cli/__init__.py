@@ -23,7 +23,7 @@ from leulo.errors import EXIT_BUG, EXIT_INTERRUPTED, EXIT_USAGE, LeuloBug, Leulo
 VERBS: Final = {
     "boot": ("leulo.cli.boot", "Boot a guest and give it a network."),
     "doctor": ("leulo.cli.doctor", "Say what this computer offers and lacks."),
-    "image": ("leulo.cli.image", "Build the guest image."),
+    "image": ("leulo.cli.image", "Build the guest image, list and add its files."),
     "machine": ("leulo.cli.machine", "Show what a machine would be."),
     "completion": ("leulo.cli.completion", "Print a shell's completion script."),
     "netsim": ("leulo.cli.netsim", "Flows in simulated time: the behaviour table, and plots."),

@@ -71,7 +71,7 @@ class _Session:
         self._run_config = run
         self._serial: SerialEnd | None = None
         ready = messages.Ready(machine, run.ready_fd)
-        image, image_name = read_image(machine.image)
+        image, image_name = read_image(machine.image, machine.www, machine.memory_bytes)
         clock, costs, epoch_s = _clock_of(run)
         # CPU time: neither sleep nor what other programs take is in the account.
         stopwatch = time.thread_time_ns if run.is_accounting else None

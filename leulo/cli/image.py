@@ -8,10 +8,12 @@ import click
 
 from leulo.errors import ConfigError
 
+_LARGEST_FILE = 32 << 20
 
-@click.group("image", short_help="Build the guest image.")
+
+@click.group("image", short_help="Build the guest image, list and add its files.")
 def command() -> None:
-    """Build the guest image of a checkout."""
+    """Build the guest image of a checkout; list its files, and add others without a compiler."""
 
 
 @command.command("build")
@@ -57,3 +59,98 @@ def build(cc: str | None, output: Path | None, set_reference: bool, as_json: boo
     else:
         verdict = "the reference" if is_reference else "not the reference"
         click.echo(f"{built}: {size} bytes, {verdict}")
+
+
+@command.command(
+    "add",
+    epilog="""\b
+Examples:
+  leulo image add guest.img mytool                  as /bin/mytool, if it is a program
+  leulo image add guest.img page.html notes.txt     as /www/page.html, /www/notes.txt
+  leulo image add guest.img site -o mine.img        a folder: /www/..., into another image
+  leulo image add guest.img hosts --to /etc/hosts
+""",
+)
+@click.argument("image", type=click.Path(path_type=Path, dir_okay=False))
+@click.argument(
+    "files", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="FILE..."
+)
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="OUT",
+    help="Write the new image there.  [default: IMAGE itself]",
+)
+@click.option(
+    "--to",
+    metavar="/PATH",
+    help="Where it goes in the guest; for several files, or with a slash at the end, the folder.",
+)
+def add(image: Path, files: tuple[Path, ...], output: Path | None, to: str | None) -> None:
+    """Put programs and files into an image. Files of the same path are replaced.
+
+    Programs are ELF files linked for the guest's user space, as `leulo image build` makes them;
+    they go to /bin, all others to /www, unless --to says otherwise.
+    """
+    from leulo import image_files
+    from leulo.cli.images import read_image
+    from leulo.errors import ImageError
+    from leulo.loader.multiboot import load
+    from leulo.memory import Memory
+
+    data, name = read_image(image)
+    held = image_files.read_files(data, name)
+    for path in files:
+        held |= _named(path, to, is_folder=len(files) > 1 or (to or "").endswith("/"))
+    made = image_files.with_files(data, name, held)
+    load(Memory(max(16 << 20, 2 * len(made) & -4096)), made, name=name)
+    output = output or image
+    partial = output.with_name(output.name + ".part")
+    try:
+        partial.write_bytes(made)
+        partial.replace(output)
+    except OSError as error:
+        raise ImageError(f"{output}: cannot be written: {error.strerror}") from None
+    click.echo(f"{output}: {len(made)} bytes, {len(held)} files")
+
+
+@command.command("ls")
+@click.argument("image", required=False, type=click.Path(path_type=Path, dir_okay=False))
+@click.option("--json", "as_json", is_flag=True, help="One JSON object: path to bytes.")
+def ls(image: Path | None, as_json: bool) -> None:
+    """List the files in an image, by default the packaged one, with their sizes."""
+    import json
+
+    from leulo import image_files
+    from leulo.cli.images import read_image
+
+    held = image_files.read_files(*read_image(image))
+    if as_json:
+        click.echo(json.dumps({f"/{path}": len(data) for path, data in sorted(held.items())}))
+        return
+    for path, data in sorted(held.items()):
+        click.echo(f"{len(data):9}  /{path}")
+
+
+def _named(path: Path, to: str | None, *, is_folder: bool) -> dict[str, bytes]:
+    """One file or folder of this computer, by where it goes in the guest."""
+    from leulo import image_files
+    from leulo.errors import ImageError
+
+    origin = str(path)
+    if path.is_dir():
+        at = image_files.check_path(to or "/www", "--to" if to else origin)
+        return image_files.read_folder(path, at, _LARGEST_FILE, origin)
+    try:
+        with path.open("rb") as file:
+            data = file.read(_LARGEST_FILE + 1)
+    except OSError as error:
+        raise ImageError(f"{path}: cannot be read: {error.strerror}") from None
+    if len(data) > _LARGEST_FILE:
+        raise ImageError(f"{path}: is larger than {_LARGEST_FILE >> 20} MiB")
+    is_program = image_files.check_program(data, origin)
+    if to is None:
+        to, is_folder = "/bin" if is_program else "/www", True
+    inside = f"{to.rstrip('/')}/{path.name}" if is_folder else to
+    return {image_files.check_path(inside, origin): data}

@@ -90,6 +90,12 @@ _OPTIONS: Final = (
         default=None,
         help="Let the guest reach this computer's own 127.0.0.1 through the gateway.",
     ),
+    click.option(
+        "--www",
+        type=click.Path(path_type=Path),
+        metavar="DIR",
+        help="Serve the files of this folder instead of the guest's own page.",
+    ),
     click.option("--mem", metavar="SIZE", help="The guest's RAM.  [default: 16M]"),
     click.option("--append", metavar="WORDS", help="More words for the kernel."),
     click.option(

@@ -32,6 +32,7 @@ KEYS: Final[dict[str, Key]] = {
     key.name: key
     for key in (
         Key("image", Kind.PATH),
+        Key("www", Kind.PATH),
         Key("name"),
         Key("mode"),
         Key("mem"),

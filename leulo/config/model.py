@@ -75,6 +75,7 @@ class MachineConfig:
     name: str = "leulo"
     mode: Mode = "paravirt"
     image: Path | None = None  # None: the packaged one
+    www: Path | None = None  # a folder in place of the guest's /www
     memory_bytes: int = DEFAULT_MEMORY_BYTES
     append: str = ""
     seed: int | None = None

@@ -132,6 +132,7 @@ def _configure(values: dict[str, Any]) -> tuple[MachineConfig, RunConfig]:
         name=parse_name(values.get("name", "leulo")),
         mode=parse_mode(values.get("mode", "paravirt")),
         image=path("image"),
+        www=path("www"),
         memory_bytes=parse_memory(values.get("mem", "16M")),
         append=parse_append(values.get("append", "")),
         seed=values.get("seed", 0 if clock == "virtual" else None),

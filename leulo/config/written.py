@@ -23,6 +23,7 @@ def plain(machine: MachineConfig, run: RunConfig) -> dict[str, Any]:
     gateway = "none" if machine.gateway is None else format_address(machine.gateway)
     values: dict[str, Any] = {
         "image": _path(machine.image),
+        "www": _path(machine.www),
         "name": machine.name,
         "mode": machine.mode,
         "mem": _scaled(machine.memory_bytes, _SIZES),

@@ -1,0 +1,12 @@
+/* What the clients have in common: an address from text, a connection, a clock, figures. */
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* "10.0.2.2:80", or without the port, which then is `port`. A connected socket, or -1 with the reason
+ * printed. */
+int connect_to(const char *name, const char *address, int port);
+uint64_t now_ns(void);
+/* "1048576 bytes in 12.345 ms, 84.9 MB/s" */
+void print_speed(const char *what, uint64_t bytes, uint64_t ns);

@@ -1,0 +1,105 @@
+"""The guest's own programs, through the whole machine: what they print, and what the host sees."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from http_checks import get
+from leulo_process import LeuloProcess
+
+pytestmark = pytest.mark.compiler
+BODY = bytes(range(256)) * 2000
+
+
+@contextmanager
+def host_server() -> Iterator[tuple[int, list[int]]]:
+    """A server on the host: GET gets BODY, anything else is counted. (port, counts)"""
+    counts: list[int] = []
+
+    def serve(listener: socket.socket) -> None:
+        while True:
+            try:
+                client, _ = listener.accept()
+            except OSError:
+                return
+            with client:
+                client.settimeout(20)
+                data = client.recv(65536)
+                if data.startswith(b"GET /short"):
+                    client.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 9999\r\n\r\nshort")
+                    continue
+                if data.startswith(b"GET"):
+                    head = f"HTTP/1.1 200 OK\r\nContent-Length: {len(BODY)}\r\n\r\n"
+                    client.sendall(head.encode() + BODY)
+                    continue
+                count = len(data)
+                while data := client.recv(1 << 20):
+                    count += len(data)
+                counts.append(count)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=serve, args=(listener,), daemon=True)
+        thread.start()
+        yield listener.getsockname()[1], counts
+        listener.shutdown(socket.SHUT_RDWR)
+
+
+def command(process: LeuloProcess, line: str) -> str:
+    """What the shell's answer to a line is, up to its next prompt."""
+    before = len(process.console)
+    process.type(line + "\n")
+    for _ in range(200):
+        process._collect(0.1)
+        text = process.console[before:].decode("latin-1").replace("\r", "")
+        if "leulo$ " in text.partition(line + "\n")[2]:
+            return text
+    raise AssertionError(f"{line}: no prompt again\n{process.transcript()}")
+
+
+def test_clients_reach_the_host() -> None:
+    with host_server() as (port, counts), LeuloProcess("--host-loopback") as process:
+        process.expect("leulo$ ")
+        said = command(process, f"fetch http://10.0.2.2:{port}/ | wc")
+        assert f"{BODY.count(10)} lines, {len(BODY)} bytes" in said
+        assert f"fetch: {len(BODY)} bytes in" in said
+        said = command(process, f"fetch -q 10.0.2.2:{port}/short")
+        assert "did not come whole" in said
+        assert "status 1" in said
+        said = command(process, f"ttcp -t 10.0.2.2:{port} 3")
+        assert f"ttcp: sent: {3 << 20} bytes" in said
+        assert counts == [3 << 20]
+        assert "Connection refused" in command(process, "fetch 10.0.2.2:1/")
+        for wrong in ("nonsense", "1.2.3", "1.2.3.4.5", "1.2.3.999", "1.2.3.4:99999", "-1.2.3.4"):
+            assert "is not an address" in command(process, f"fetch {wrong}"), wrong
+        assert "LISTEN" in command(process, "netstat")
+        assert command(process, "ps").count("httpd") == 1
+
+
+def test_www_is_served_by_sendfile_too(tmp_path: Path) -> None:
+    (tmp_path / "index.html").write_text("mine")
+    (tmp_path / "large.bin").write_bytes(BODY)
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    with LeuloProcess("--www", str(tmp_path), "--publish", f"{port}:80") as process:
+        assert process.ready_line
+        assert get(("127.0.0.1", port), "/") == b"mine"
+        for _ in range(3):
+            assert get(("127.0.0.1", port), "/large.bin") == BODY
+
+
+def test_ctrl_c_ends_a_pipeline_and_not_the_shell() -> None:
+    with LeuloProcess() as process:
+        process.expect("leulo$ ")
+        process.type("ttcp -r | cat | cat\n")
+        process.expect("ttcp: waits on port 5001")
+        process.type("\x03")
+        process.expect("^C")
+        said = command(process, "ps")
+        assert "ttcp" not in said
+        assert command(process, "echo still here").count("still here") == 2
