@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from ipaddress import ip_address
 from typing import Final, Protocol
 
-from leulo.net.wire.ipv4 import parse_ipv4
 from leulo.pkt import option_calls
 from leulo.pkt.connections import Connection, Stage, payload_at
 from leulo.pkt.constants import CONSTANTS, ERRNO, ERRNO_NAMES
@@ -82,6 +82,7 @@ class Surroundings(Protocol):
     connect_port: int
     connections: list[Connection]
     under_test: Connection
+    family: int  # of sockets that name none
 
     @property
     def stack(self) -> Stack: ...
@@ -186,20 +187,20 @@ class Calls:
         if not isinstance(expression, Struct):
             raise ScriptError(line, "expected a socket address")
         parts = expression.fields
-        family = parts.get("sa_family", parts.get("sin_family", Name("AF_INET")))
+        family = parts.get("sa_family", parts.get("sin_family", self.world.family))
         self.world.refuse_family(self.value(family, line), line)
         port = parts.get("sin_port", 0)
         number = default[1] if isinstance(port, Ellipsis_) else self.value(port, line)
-        address = parts.get("sin_addr")
+        address = parts.get("sin_addr", parts.get("sin6_addr"))
         if address is None or isinstance(address, Ellipsis_):
             return default[0], number
-        if isinstance(address, Name) and address.name == "INADDR_ANY":
-            return bytes(4), number
+        if isinstance(address, Name) and address.name in ("INADDR_ANY", "in6addr_any"):
+            return bytes(len(default[0])), number
         text = address.arguments[0] if isinstance(address, Apply) and address.arguments else None
         if not isinstance(text, Text):
             raise ScriptError(line, 'expected inet_addr("...") as the address')
         try:
-            return parse_ipv4(text.value.decode("latin-1")), number
+            return ip_address(text.value.decode("latin-1")).packed, number
         except ValueError as error:
             raise ScriptError(line, str(error)) from error
 
@@ -208,7 +209,8 @@ class Calls:
     def _socket(self, running: Running) -> int:
         line = running.line
         family_expression = running.call.arguments[0]
-        family = 2 if isinstance(family_expression, Ellipsis_) else self.number(running, 0)
+        is_any = isinstance(family_expression, Ellipsis_)
+        family = self.world.family if is_any else self.number(running, 0)
         kind = self.number(running, 1)
         protocol = self.number(running, 2) if len(running.call.arguments) > 2 else 0
         self.world.refuse_family(family, line)
@@ -238,7 +240,7 @@ class Calls:
         descriptor = self.descriptor_for(running)
         if descriptor is None:
             return _EBADF
-        default = (bytes(4), self.world.bind_port)
+        default = (bytes(len(self.world.local)), self.world.bind_port)
         address, port = self._address(running.call.arguments[1], default, running.line)
         result = descriptor.socket.bind(address, port)
         if not result and descriptor.socket.local is not None:

@@ -24,7 +24,16 @@ from leulo.net.wire.tcp import (
 )
 from leulo.pkt.connections import Connection, payload_at
 from leulo.pkt.option_lists import wire_bytes
-from leulo.pkt.packets import ICMP_CODES, ICMP_TYPES, Seen, flags_text, walk_options
+from leulo.pkt.packets import (
+    ICMP_CODES,
+    ICMP_TYPES,
+    ICMPV6_CODES,
+    ICMPV6_TYPES,
+    PROTOCOL_ICMPV6,
+    Seen,
+    flags_text,
+    walk_options,
+)
 from leulo.pkt.syntax import IcmpLine, IpInfo, TcpLine, TcpOption, UdpLine
 
 _PAIR: Final = Struct("!II")
@@ -43,36 +52,37 @@ def differs(
     if found is not None:
         return found
     if isinstance(line, TcpLine):
-        if seen.ip.protocol != PROTOCOL_TCP:
+        if seen.protocol != PROTOCOL_TCP:
             return "protocol"
         return _tcp_differs(line, seen, connection, is_relaxed, tick_ns)
     if isinstance(line, UdpLine):
-        if seen.ip.protocol != PROTOCOL_UDP:
+        if seen.protocol != PROTOCOL_UDP:
             return "protocol"
         return None if seen.length == line.length else "length"
     return _icmp_differs(line, seen)
 
 
 def _ip_differs(info: IpInfo, seen: Seen) -> str | None:
-    traffic_class = seen.ip.traffic_class
+    traffic_class = seen.traffic_class
     if info.ecn is not None and traffic_class & 3 != info.ecn:
         return "ECN field"
     if info.is_ect01 and traffic_class & 3 not in (1, 2):
         return "ECN field"
     if info.dscp is not None and traffic_class >> 2 != info.dscp:
         return "DSCP"
-    if info.ttl is not None and seen.ip.ttl != info.ttl:
+    if info.ttl is not None and seen.ttl != info.ttl:
         return "TTL"
     return None
 
 
 def _icmp_differs(line: IcmpLine, seen: Seen) -> str | None:
-    if seen.ip.protocol != PROTOCOL_ICMP:
+    if seen.protocol != (PROTOCOL_ICMPV6 if seen.is_ipv6 else PROTOCOL_ICMP):
         return "protocol"
-    kind = ICMP_TYPES.get(line.type_name)
+    types, codes = (ICMPV6_TYPES, ICMPV6_CODES) if seen.is_ipv6 else (ICMP_TYPES, ICMP_CODES)
+    kind = types.get(line.type_name)
     if seen.transport[0] != kind:
         return "ICMP type"
-    if line.code_name and seen.transport[1] != ICMP_CODES.get(kind, {}).get(line.code_name):
+    if line.code_name and seen.transport[1] != codes.get(kind, {}).get(line.code_name):
         return "ICMP code"
     return None
 

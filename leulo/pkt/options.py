@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from ipaddress import IPv6Address
 from typing import Final
 
 from leulo.net.wire.ipv4 import parse_ipv4
@@ -27,6 +28,8 @@ class Options:
     local: bytes = b"\xc0\xa8\x00\x01"  # 192.168.0.1
     gateway: bytes = b"\xc0\xa8\x00\x02"
     peer: bytes = b"\xc0\x00\x02\x01"  # 192.0.2.1
+    local6: bytes = IPv6Address("fd3d:a0b:17d6::1").packed
+    peer6: bytes = IPv6Address("fd3d:fa7b:d17d::1").packed
     prefix_length: int = 16
     bind_port: int = 8080
     connect_port: int = 8080
@@ -60,6 +63,11 @@ def _read(options: Options, name: str, value: str) -> None:
     elif name in ("local_ip", "remote_ip", "gateway_ip", "wire_server_ip"):
         if ":" in value:
             options.is_ipv6 = True
+            address = IPv6Address(value.split("/")[0]).packed
+            if name == "local_ip":
+                options.local6 = address
+            elif name == "remote_ip":
+                options.peer6 = address
         elif name == "local_ip":
             options.local = parse_ipv4(value)
         elif name == "remote_ip":

@@ -1,7 +1,8 @@
 """Packets of the script made into frames, frames of the stack matched with the script's lines.
 
 The device is a layer-3 one in scripts; here each packet gets an Ethernet header and the ten bytes
-of virtio_net_hdr that a `leulo.stack` speaks, with checksums left to the link.
+of virtio_net_hdr that a `leulo.stack` speaks, with checksums left to the link. The addresses of a
+connection say whether it is IPv4 or IPv6.
 """
 
 from __future__ import annotations
@@ -10,8 +11,12 @@ from dataclasses import dataclass
 from struct import Struct
 from typing import Final
 
+from leulo.net.wire import ParseError
 from leulo.net.wire.icmp import ERRORS, IcmpRepr
+from leulo.net.wire.icmpv6 import FIRST_INFORMATIONAL, Icmpv6Repr
 from leulo.net.wire.ipv4 import PROTOCOL_ICMP, PROTOCOL_TCP, PROTOCOL_UDP, Ipv4Repr
+from leulo.net.wire.ipv6 import HEADER_BYTES as IPV6_HEADER_BYTES
+from leulo.net.wire.ipv6 import Ipv6Repr
 from leulo.net.wire.tcp import (
     ACK,
     AE,
@@ -28,7 +33,7 @@ from leulo.net.wire.tcp import (
     URG,
     TcpPacket,
 )
-from leulo.net.wire.udp import UdpRepr
+from leulo.net.wire.udp import UdpPacket, UdpRepr
 from leulo.pkt.connections import Connection, payload_at
 from leulo.pkt.option_lists import wire_bytes
 from leulo.pkt.syntax import IcmpLine, IpInfo, TcpLine, TcpOption, UdpLine
@@ -36,7 +41,9 @@ from leulo.pkt.syntax import IcmpLine, IpInfo, TcpLine, TcpOption, UdpLine
 VNET_CHECKED: Final = b"\x02" + bytes(9)  # DATA_VALID [virtio 1.2 5.1.6.4]
 VNET_BYTES: Final = 10
 IP_AT: Final = 24
-_TYPE_IPV4: Final = b"\x08\x00"
+TYPE_IPV4: Final = b"\x08\x00"
+TYPE_IPV6: Final = b"\x86\xdd"
+PROTOCOL_ICMPV6: Final = 58
 _TCP: Final = Struct("!HHIIHHHH")
 _PAIR: Final = Struct("!II")
 _FLAG_LETTERS: Final = (
@@ -63,13 +70,28 @@ ICMP_CODES: Final = {
     11: {"ttl_exceeded": 0, "reassembly_exceeded": 1, "exc_fragtime": 1},
 }  # fmt: skip
 
+ICMPV6_TYPES: Final = {
+    "unreachable": 1, "packet_too_big": 2, "time_exceeded": 3, "parameter_problem": 4,
+    "echo_request": 128, "echo_reply": 129,
+}  # fmt: skip
+ICMPV6_CODES: Final = {
+    1: {
+        "net_unreachable": 0, "noroute": 0, "admin_prohibited": 1, "net_prohibited": 1,
+        "not_neighbour": 2, "addr_unreachable": 3, "host_unreachable": 3, "port_unreachable": 4,
+    },
+    3: {"ttl_exceeded": 0, "hop_limit": 0, "exc_hoplimit": 0, "exc_fragtime": 1},
+}  # fmt: skip
+
 
 @dataclass(slots=True)
 class Seen:
     """A packet that left the stack. ``payload`` is the transport's; TCP fields are the wire's."""
 
     at_ns: int
-    ip: Ipv4Repr
+    protocol: int
+    traffic_class: int
+    ttl: int  # or hop limit
+    is_ipv6: bool
     transport: bytes  # header and payload
     source_port: int = 0
     destination_port: int = 0
@@ -87,12 +109,20 @@ class Seen:
 
 
 def see(frame: bytes, at_ns: int) -> Seen:
-    """The packet in an IPv4 frame of the stack's. Raises ParseError if the stack sent nonsense."""
-    ip = Ipv4Repr.parse(frame[IP_AT:])
-    begin = IP_AT + ip.header_bytes
-    transport = frame[begin : begin + ip.payload_bytes]
-    seen = Seen(at_ns, ip, transport)
-    if ip.protocol == PROTOCOL_TCP and not ip.fragment_offset:
+    """The packet in a frame of the stack's. Raises ParseError if the stack sent nonsense."""
+    if frame[VNET_BYTES + 12 : IP_AT] == TYPE_IPV6:
+        six = Ipv6Repr.parse(frame[IP_AT:])
+        begin = IP_AT + IPV6_HEADER_BYTES
+        transport = frame[begin : begin + six.payload_bytes]
+        seen = Seen(at_ns, six.next_header, six.traffic_class, six.hop_limit, True, transport)
+    else:
+        ip = Ipv4Repr.parse(frame[IP_AT:])
+        begin = IP_AT + ip.header_bytes
+        transport = frame[begin : begin + ip.payload_bytes]
+        seen = Seen(at_ns, ip.protocol, ip.traffic_class, ip.ttl, False, transport)
+        if ip.fragment_offset:
+            return seen
+    if seen.protocol == PROTOCOL_TCP:
         tcp = TcpPacket(transport)
         seen.source_port = tcp.source_port
         seen.destination_port = tcp.destination_port
@@ -103,26 +133,32 @@ def see(frame: bytes, at_ns: int) -> Seen:
         seen.urgent = tcp.urgent
         seen.options = bytes(tcp.options)
         seen.payload = bytes(tcp.payload)
-    elif ip.protocol == PROTOCOL_UDP and not ip.fragment_offset:
-        udp = UdpRepr.parse(transport, ip.source, ip.destination, verify_checksum=False)
+    elif seen.protocol == PROTOCOL_UDP:
+        udp = UdpPacket(transport)
         seen.source_port = udp.source_port
         seen.destination_port = udp.destination_port
         seen.payload = transport[8:]
+    elif seen.protocol in (PROTOCOL_ICMP, PROTOCOL_ICMPV6) and len(transport) < 8:
+        raise ParseError("icmp_short")
     return seen
 
 
 # ---------------------------------------------------------------- to the stack
 
 
-def frame_of(macs: bytes, ip: Ipv4Repr, payload: bytes) -> bytes:
-    """``macs`` are destination and source."""
-    return b"".join((VNET_CHECKED, macs, _TYPE_IPV4, ip.emit(), payload))
-
-
-def _ip(info: IpInfo, source: bytes, destination: bytes, protocol: int, length: int) -> Ipv4Repr:
+def frame_of(
+    macs: bytes, info: IpInfo, source: bytes, destination: bytes, protocol: int, payload: bytes
+) -> bytes:
+    """``macs`` are destination and source; the addresses decide on IPv4 or IPv6."""
     traffic_class = (info.dscp or 0) << 2 | (info.ecn or 0)
     ttl = info.ttl if info.ttl is not None else 255
-    return Ipv4Repr(source, destination, protocol, length, ttl, traffic_class)
+    size = len(payload)
+    if len(source) == 16:
+        label = info.flow_label or 0
+        six = Ipv6Repr(source, destination, protocol, size, ttl, traffic_class, label)
+        return b"".join((VNET_CHECKED, macs, TYPE_IPV6, six.emit(), payload))
+    ip = Ipv4Repr(source, destination, protocol, size, ttl, traffic_class)
+    return b"".join((VNET_CHECKED, macs, TYPE_IPV4, ip.emit(), payload))
 
 
 def tcp_frame(macs: bytes, line: TcpLine, connection: Connection) -> bytes:
@@ -143,8 +179,7 @@ def tcp_frame(macs: bytes, line: TcpLine, connection: Connection) -> bytes:
     # The first byte of the stream is the one behind the SYN.
     offset = (line.seq or 0) - connection.script_irs - (0 if line.flags & SYN else 1) & 0xFFFFFFFF
     segment = header + options + payload_at(offset, line.length)
-    ip = _ip(line.ip, connection.peer, connection.local, PROTOCOL_TCP, len(segment))
-    return frame_of(macs, ip, segment)
+    return frame_of(macs, line.ip, connection.peer, connection.local, PROTOCOL_TCP, segment)
 
 
 def _live_option(option: TcpOption, line: TcpLine, connection: Connection) -> bytes:
@@ -167,24 +202,31 @@ def udp_frame(macs: bytes, line: UdpLine, connection: Connection) -> bytes:
     datagram = UdpRepr(connection.peer_port, connection.local_port, line.length).emit(
         connection.peer, connection.local, payload_at(0, line.length)
     )
-    ip = _ip(line.ip, connection.peer, connection.local, PROTOCOL_UDP, len(datagram))
-    return frame_of(macs, ip, datagram)
+    return frame_of(macs, line.ip, connection.peer, connection.local, PROTOCOL_UDP, datagram)
 
 
 def icmp_frame(macs: bytes, line: IcmpLine, connection: Connection) -> bytes:
     """A message from a router or the peer; an error quotes what the stack is said to have sent.
     Raises KeyError with the name of a type or code that is not known."""
-    kind = _number_in(line.type_name, "type_", ICMP_TYPES)
-    code = 0
-    if line.code_name:
-        code = _number_in(line.code_name, "code_", ICMP_CODES.get(kind, {}))
-    if kind not in ERRORS:
-        message = IcmpRepr(kind, code, line.identifier << 16, payload_at(0, line.length))
+    is_ipv6 = len(connection.local) == 16
+    types, codes = (ICMPV6_TYPES, ICMPV6_CODES) if is_ipv6 else (ICMP_TYPES, ICMP_CODES)
+    code_name = line.code_name
+    if is_ipv6 and code_name == "frag_needed":  # the same event there
+        kind, code_name = ICMPV6_TYPES["packet_too_big"], ""
     else:
-        message = IcmpRepr(kind, code, line.mtu or 0, _quoted(line, connection))
-    data = message.emit()
-    ip = _ip(line.ip, connection.peer, connection.local, PROTOCOL_ICMP, len(data))
-    return frame_of(macs, ip, data)
+        kind = _number_in(line.type_name, "type_", types)
+    code = _number_in(code_name, "code_", codes.get(kind, {})) if code_name else 0
+    is_error = kind < FIRST_INFORMATIONAL if is_ipv6 else kind in ERRORS
+    if is_error:
+        rest, payload = line.mtu or 0, _quoted(line, connection)
+    else:
+        rest, payload = line.identifier << 16, payload_at(0, line.length)
+    peer, local = connection.peer, connection.local
+    if is_ipv6:
+        message = Icmpv6Repr(kind, code, rest, payload).emit(peer, local)
+        return frame_of(macs, line.ip, peer, local, PROTOCOL_ICMPV6, message)
+    data = IcmpRepr(kind, code, rest, payload).emit()
+    return frame_of(macs, line.ip, peer, local, PROTOCOL_ICMP, data)
 
 
 def _number_in(name: str, prefix: str, names: dict[str, int]) -> int:
@@ -208,6 +250,8 @@ def _quoted(line: IcmpLine, connection: Connection) -> bytes:
             20 << 10 | ACK, 0, 0, 0,
         )  # fmt: skip
         protocol, length = PROTOCOL_TCP, 20 + line.length
+    if len(connection.local) == 16:
+        return Ipv6Repr(connection.local, connection.peer, protocol, length).emit() + start
     ip = Ipv4Repr(connection.local, connection.peer, protocol, length, 64, 0, 0, True)
     return ip.emit() + start
 
@@ -249,17 +293,18 @@ def options_text(data: bytes) -> str:
 
 def describe(seen: Seen, connection: Connection | None) -> str:
     """The packet as a script would write it, with the connection's relative numbers."""
-    ecn = ("noecn", "ect1", "ect0", "ce")[seen.ip.traffic_class & 3]
-    mark = f"[{ecn}] " if seen.ip.traffic_class & 3 else ""
-    if seen.ip.protocol == PROTOCOL_ICMP:
+    ecn = ("noecn", "ect1", "ect0", "ce")[seen.traffic_class & 3]
+    mark = f"[{ecn}] " if seen.traffic_class & 3 else ""
+    if seen.protocol in (PROTOCOL_ICMP, PROTOCOL_ICMPV6):
+        types, codes = (ICMPV6_TYPES, ICMPV6_CODES) if seen.is_ipv6 else (ICMP_TYPES, ICMP_CODES)
         kind, code = seen.transport[0], seen.transport[1]
-        names = {number: name for name, number in ICMP_TYPES.items()}
-        codes = {number: name for name, number in ICMP_CODES.get(kind, {}).items()}
-        return f"> {mark}icmp {names.get(kind, str(kind))} {codes.get(code, str(code))}"
-    if seen.ip.protocol == PROTOCOL_UDP:
+        names = {number: name for name, number in types.items()}
+        code_names = {number: name for name, number in codes.get(kind, {}).items()}
+        return f"> {mark}icmp {names.get(kind, str(kind))} {code_names.get(code, str(code))}"
+    if seen.protocol == PROTOCOL_UDP:
         return f"> {mark}udp ({seen.length})"
-    if seen.ip.protocol != PROTOCOL_TCP:
-        return f"> {mark}IP protocol {seen.ip.protocol} ({len(seen.transport)})"
+    if seen.protocol != PROTOCOL_TCP:
+        return f"> {mark}IP protocol {seen.protocol} ({len(seen.transport)})"
     seq = seen.seq
     if connection is not None and (connection.is_iss_known or seen.flags & SYN):
         seq = 0 if not connection.is_iss_known else connection.to_script(seq)

@@ -11,7 +11,7 @@ segmenting device would carry) is filled by consecutive ones.
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Final
 
@@ -42,13 +42,13 @@ from leulo.pkt.syntax import (
     When,
 )
 from leulo.pkt.world import MACS, START_NS, Stuck, World
-from leulo.stack import Stack, StackConfig
+from leulo.stack import Stack
 from leulo.tcp.config import PRESETS, Config
 from leulo.tcp.socket import TcpSocket
 
 AUTO: Final = "auto"  # the preset that the script's own set-up suggests
+_AF_INET: Final = 2
 _AF_INET6: Final = 10
-_IPV6_CONFIG_FIELDS: Final = ("address6", "ipv6_address", "ipv6", "addresses6")
 _FIRST_PEER_PORT: Final = 49_152
 _LAST_EVENTS: Final = 10
 _MAX_STEPS: Final = 1_000_000
@@ -154,8 +154,9 @@ class Run:
         self.options: Options = options
         self.is_relaxed: bool = is_relaxed
         self.base: Config = base
-        self.local: bytes = options.local
-        self.peer: bytes = options.peer
+        self.local: bytes = options.local6 if options.is_ipv6 else options.local
+        self.peer: bytes = options.peer6 if options.is_ipv6 else options.peer
+        self.family: int = _AF_INET6 if options.is_ipv6 else _AF_INET
         self.bind_port: int = options.bind_port
         self.connect_port: int = options.connect_port
         self.setup: Setup = Setup()
@@ -171,8 +172,6 @@ class Run:
         self.pieces: list[Seen] = []
         self._world: World | None = None
         self._anchor_ns: int = START_NS  # what relative times count from
-        if options.is_ipv6 and not _has_ipv6():
-            raise Refused(1, "IPv6")
 
     # ------------------------------------------------------------ surroundings of calls
 
@@ -183,7 +182,10 @@ class Run:
             config = replace(self.base, **self.setup.changes)  # type: ignore[arg-type]
             options = self.options
             mtu = self.setup.mtu or options.mtu
-            self._world = World(options.local, options.prefix_length, options.gateway, mtu, config)
+            local6 = options.local6 if options.is_ipv6 else None
+            self._world = World(
+                options.local, options.prefix_length, options.gateway, local6, mtu, config
+            )
             self._world.now_ns = self._anchor_ns
         return self._world
 
@@ -207,9 +209,9 @@ class Run:
         return connection
 
     def refuse_family(self, family: int, line: int) -> None:
-        if family == _AF_INET6 and not _has_ipv6():
-            raise Refused(line, "IPv6")
-        if family not in (0, 2, _AF_INET6):
+        if family == _AF_INET6 and not self.options.is_ipv6:
+            raise Refused(line, "IPv6 sockets in a script without --ip_version=ipv6")
+        if family not in (0, _AF_INET, _AF_INET6):
             raise Refused(line, f"sockets of family {family}")
 
     # ------------------------------------------------------------ the timeline
@@ -283,8 +285,6 @@ class Run:
     # ------------------------------------------------------------ packets of the peer
 
     def _inject(self, line: TcpLine | UdpLine | IcmpLine, event: Event) -> None:
-        if self.options.is_ipv6:
-            raise Refused(event.line, "IPv6")
         connection = self._connection_for(line)
         if isinstance(line, TcpLine):
             self._begin(line, connection)
@@ -417,7 +417,7 @@ class Run:
                 more.seq == (whole.seq + whole.length) & 0xFFFFFFFF
                 and whole.length + more.length <= line.length
                 and (more.length > 0 or more.flags & FIN)
-                and more.ip.traffic_class == whole.ip.traffic_class
+                and more.traffic_class == whole.traffic_class
             )
             if not fits:
                 self.world.seen.insert(0, more)
@@ -433,10 +433,10 @@ class Run:
         socket = descriptor.socket if descriptor is not None else None
         if isinstance(socket, TcpSocket) and socket.tcb is not None:
             return max(1, socket.tcb.mss)
-        key = b"".join((connection.peer, connection.local, connection.peer_port.to_bytes(2, "big"),
-                        connection.local_port.to_bytes(2, "big")))  # fmt: skip
-        tcb = self.stack.engine.connections.get(key)
-        return max(1, tcb.mss) if tcb is not None else 1460
+        for tcb in self.stack.engine.connections.values():
+            if connection.knows(tcb.local_port, tcb.peer_port):
+                return max(1, tcb.mss)
+        return 1460
 
     # ------------------------------------------------------------ calls
 
@@ -536,11 +536,6 @@ class Run:
             engine = self.stack.engine
             engine.config = replace(engine.config, **changes.changes)  # type: ignore[arg-type]
             engine.settings = type(engine.settings).of(engine.config)
-
-
-def _has_ipv6() -> bool:
-    """Has the stack IPv6 sockets, and its configuration a place for the address?"""
-    return any(field.name in _IPV6_CONFIG_FIELDS for field in fields(StackConfig))
 
 
 def _seconds(at_ns: int) -> str:

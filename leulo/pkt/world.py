@@ -11,7 +11,23 @@ from typing import Final
 
 from leulo.net.wire import ParseError
 from leulo.net.wire.arp import REPLY, REQUEST, ArpRepr
-from leulo.pkt.packets import IP_AT, VNET_CHECKED, Seen, see
+from leulo.net.wire.icmpv6 import (
+    NEIGHBOUR_ADVERTISEMENT,
+    NEIGHBOUR_SOLICITATION,
+    Icmpv6Repr,
+)
+from leulo.net.wire.ipv6 import Ipv6Repr, link_local
+from leulo.net.wire.ndp import NeighbourRepr
+from leulo.pkt.packets import (
+    IP_AT,
+    PROTOCOL_ICMPV6,
+    TYPE_IPV6,
+    VNET_CHECKED,
+    Seen,
+    frame_of,
+    see,
+)
+from leulo.pkt.syntax import IpInfo
 from leulo.stack import Stack, StackConfig
 from leulo.tcp.config import Config
 from leulo.trace import Trace
@@ -20,6 +36,10 @@ LOCAL_MAC: Final = bytes((2, 0, 0, 0, 0, 1))
 PEER_MAC: Final = bytes((2, 0, 0, 0, 0, 2))
 MACS: Final = LOCAL_MAC + PEER_MAC  # of a frame to the stack
 START_NS: Final = 1_000 * 10**9  # a machine that has been up for a while
+_BOOT_NS: Final = 10 * 10**9  # before the script, for duplicate address detection [RFC 4862 5.4]
+_ROUTER6: Final = link_local(PEER_MAC)
+# Neighbour and router discovery, and membership reports: the device of a script carries none.
+_HOUSEKEEPING: Final = (130, 131, 132, 133, 134, 135, 136, 137, 143)
 _MAX_SEEN: Final = 100_000
 _MAX_STEPS_AT_ONCE: Final = 10_000
 _TYPE_ARP: Final = b"\x08\x06"
@@ -33,15 +53,37 @@ class World:
     """The stack, its clock, and the packets nobody has looked at yet."""
 
     def __init__(
-        self, local: bytes, prefix_length: int, gateway: bytes, mtu: int, config: Config
+        self,
+        local: bytes,
+        prefix_length: int,
+        gateway: bytes,
+        local6: bytes | None,
+        mtu: int,
+        config: Config,
     ) -> None:
-        self.now_ns: int = START_NS
+        self.now_ns: int = START_NS - _BOOT_NS
         self.seen: list[Seen] = []
         self.nonsense: str = ""  # what the stack sent that is no packet
         stack_config = StackConfig(
-            "pkt", LOCAL_MAC, local, prefix_length, gateway, mtu, checksum=True, tcp=config
-        )
+            "pkt", LOCAL_MAC, local, prefix_length, gateway, mtu, checksum=True,
+            has_ipv6=local6 is not None, address6=local6,
+            gateway6=_ROUTER6 if local6 is not None else None, tcp=config,
+        )  # fmt: skip
         self.stack: Stack = Stack(stack_config, _Bits().take, Trace())
+        if local6 is not None:
+            self._boot()
+        self.now_ns = START_NS
+
+    def _boot(self) -> None:
+        """Until nobody is found to have our IPv6 addresses, they are only tentative."""
+        while True:
+            self.settle()
+            next_ns = self.stack.next_deadline()
+            if next_ns is None or next_ns > START_NS:
+                break
+            self.now_ns = max(self.now_ns, next_ns)
+            self.stack.advance(self.now_ns)
+        self.seen.clear()
 
     def give(self, frame: bytes) -> None:
         """A frame arrives."""
@@ -65,6 +107,13 @@ class World:
         if frame[22:24] == _TYPE_ARP:
             self._answer(frame)
             return
+        if (
+            frame[22:24] == TYPE_IPV6
+            and frame[30] == PROTOCOL_ICMPV6
+            and frame[64] in _HOUSEKEEPING
+        ):
+            self._advertise(frame)
+            return
         try:
             seen = see(frame, self.now_ns)
         except ParseError as error:
@@ -87,6 +136,25 @@ class World:
         )
         self.stack.input((VNET_CHECKED + MACS + _TYPE_ARP + reply.emit(),), self.now_ns)
 
+    def _advertise(self, frame: bytes) -> None:
+        """As `_answer`, for IPv6; nobody else has the stack's own addresses. [RFC 4861 7.2.4]"""
+        try:
+            asked = Ipv6Repr.parse(frame[IP_AT:])
+            message = Icmpv6Repr.parse(frame[IP_AT + 40 :], asked.source, asked.destination)
+            neighbour = NeighbourRepr.parse(message)
+        except ParseError:
+            return
+        if neighbour.kind != NEIGHBOUR_SOLICITATION or not any(asked.source):
+            return
+        reply = NeighbourRepr(
+            NEIGHBOUR_ADVERTISEMENT, neighbour.target, PEER_MAC, True, True, True
+        ).emit()
+        data = reply.emit(neighbour.target, asked.source)
+        self.stack.input(
+            (frame_of(MACS, IpInfo(), neighbour.target, asked.source, PROTOCOL_ICMPV6, data),),
+            self.now_ns,
+        )
+
     def next_ns(self) -> int | None:
         """When the stack next has something to do."""
         return self.stack.next_deadline()
@@ -96,6 +164,13 @@ class World:
         self.now_ns = max(self.now_ns, when_ns)
         self.stack.advance(self.now_ns)
         self.settle()
+
+
+def _is_housekeeping(frame: bytes) -> bool:
+    """An IPv6 frame that is not part of any exchange of the script's."""
+    if frame[IP_AT + 24] == 0xFF:  # to a group
+        return True
+    return frame[IP_AT + 6] == PROTOCOL_ICMPV6 and frame[IP_AT + 40] in _HOUSEKEEPING
 
 
 class _Bits:
