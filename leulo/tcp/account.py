@@ -3,7 +3,8 @@
 Send buffers, receive buffers and queues of out-of-order segments add to it and take from it. Past
 ``pressure`` buffers grow no more and windows are offered small; past ``limit`` a user's data is
 refused with ENOBUFS and a peer's is dropped as if it were lost, while acknowledgements still
-count. It must not know whose bytes they are. [Linux tcp(7), tcp_mem]
+count. Only a connection whose buffer is empty still gets `LEAST_BYTES`, so that whoever reads, or
+is acknowledged, goes on. It must not know whose bytes they are. [Linux tcp(7), tcp_mem]
 """
 
 from __future__ import annotations
@@ -43,3 +44,4 @@ class Lent:
 
 
 NO_LIMIT = 1 << 62
+LEAST_BYTES = 4096

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Final
 
 from leulo.tcp import handshake, recovery
+from leulo.tcp.account import LEAST_BYTES
 from leulo.tcp.ack import acknowledged, fin_acknowledged, take_window
 from leulo.tcp.errno import ECONNREFUSED, ECONNRESET, EPIPE
 from leulo.tcp.header import ACK, FIN, RST, SYN, TCP_AT
@@ -132,11 +133,13 @@ def examine(
         is_fin = False
     if length and engine.account.used >= engine.account.limit:
         # Nobody has room for it, whatever the window says: as if it were lost.
-        engine.drop("tcp_buffers_full", tcb)
-        tcb.ack_due = ACK_NOW
-        engine.want_output(tcb)
-        length = 0
-        is_fin = False
+        room = LEAST_BYTES if seq == rcv_nxt and not tcb.received() else 0
+        if length > room:
+            engine.drop("tcp_buffers_full", tcb)
+            tcb.ack_due = ACK_NOW
+            engine.want_output(tcb)
+            length = room
+            is_fin = False
 
     # Second: RST, only exactly where it must be. [RFC 5961 3.2]
     if control & RST:

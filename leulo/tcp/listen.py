@@ -116,8 +116,12 @@ class Listener:
 
     @property
     def is_full(self) -> bool:
-        """Linux admits one more than the backlog says."""
-        return len(self.accept_queue) > self.backlog
+        """Linux admits one more than the backlog says. The stack may have its quota, too."""
+        engine = self.engine
+        return (
+            len(self.accept_queue) > self.backlog
+            or len(engine.connections) >= engine.config.connections_max
+        )
 
     def syn_arrives(
         self,
@@ -136,8 +140,6 @@ class Listener:
         config = engine.config
         if self.is_full:
             return "accept_queue_full"
-        if len(engine.connections) >= config.connections_max:
-            return "connections_full"
         is_cookie = (
             self.half_open >= min(config.half_open_limit, max(8, self.backlog + 1))
             or len(engine.half_open) >= config.half_open_max

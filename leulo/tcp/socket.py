@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from leulo.tcp import handshake, sockopt
-from leulo.tcp.account import Lent
+from leulo.tcp.account import LEAST_BYTES, Lent
 from leulo.tcp.addresses import ANY, ANY_4, ANY_6, inside, shown
 from leulo.tcp.deadlines import await_fin
 from leulo.tcp.errno import (
@@ -355,6 +355,8 @@ class TcpSocket:
         account = self.engine.account
         spare = account.limit - account.used
         if spare < room:
+            if spare < LEAST_BYTES and tcb.snd_una >= tcb.snd_end:
+                spare = min(room, LEAST_BYTES)
             return spare if spare > 0 else -ENOBUFS
         return room
 
