@@ -130,6 +130,7 @@ class Shut(IntEnum):
 class Level(IntEnum):
     SOL_SOCKET = 1
     IPPROTO_TCP = 6
+    IPPROTO_IPV6 = 41
 
 
 class SocketOption(IntEnum):
@@ -169,6 +170,12 @@ class TcpOption(IntEnum):
     TCP_CONGESTION = 13
     TCP_USER_TIMEOUT = 18
     TCP_NOTSENT_LOWAT = 25
+
+
+class Ipv6Option(IntEnum):
+    """Option names at IPPROTO_IPV6, Linux's values."""
+
+    IPV6_V6ONLY = 26
 
 
 class Errno(IntEnum):
@@ -220,6 +227,7 @@ class Feature(IntFlag):
     SURVIVAL = 0x10
 
 
+# Beside these, IPV6 where the machine's network has it.
 OFFERED: Final = int(Feature.EVENTS | Feature.UDP | Feature.SENDFILE)
 
 
@@ -266,7 +274,7 @@ ENDPOINT: Final = Structure(
     (
         Field("family", "u16", "AF_INET or AF_INET6; 0: none"),
         Field("port", "u16", "port, host byte order"),
-        Field("scope", "u32", "IPv6 scope; else zero"),
+        Field("scope", "u32", "IPv6: 0, or 1 for the only interface; else zero"),
         Field("address", "bytes", "address, network byte order", 16),
     ),
 )

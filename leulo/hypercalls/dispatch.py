@@ -161,6 +161,7 @@ class Hypercalls:
             self._other_ops[number] = self._all_other_ops.get(number) if is_there else None
         self.readiness.is_offered = features & abi.Feature.EVENTS != 0
         self.sockets.has_datagrams = features & abi.Feature.UDP != 0
+        self.sockets.has_ipv6 = features & abi.Feature.IPV6 != 0
 
     def call(self, address: int) -> None:
         """Carry out the descriptor at guest-physical ``address``. Never raises, never waits."""

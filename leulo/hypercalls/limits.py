@@ -46,3 +46,4 @@ class MachineInfo:
     mtu: int = 1500
     tsc_hz: int = 0
     epoch_ns: int = 0  # Unix time at the clock's zero; 0: the machine has no calendar
+    has_ipv6: bool = False

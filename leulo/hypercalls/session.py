@@ -45,7 +45,7 @@ class SessionCalls:
         self._ring = ring
         self._readiness = readiness
         self._limits = limits
-        self._info = info
+        self.info = info  # may be replaced when an address is given
 
     def check_hello(self, address: int) -> None:
         """Raise what is wrong with a `hello`; on a bad version, tell the right one in it."""
@@ -61,8 +61,9 @@ class SessionCalls:
         """Fill the `hello`; returns the features of the session: those of the guest's wish that
         there are, or all if it wished for none by name."""
         wish = _U64.unpack(self._memory.read(address + _FEATURES_OFFSET, _U64.size))[0]
-        features = abi.OFFERED & wish if wish else abi.OFFERED
-        limits, info = self._limits, self._info
+        limits, info = self._limits, self.info
+        offered = abi.OFFERED | (int(abi.Feature.IPV6) if info.has_ipv6 else 0)
+        features = offered & wish if wish else offered
         answer = _HELLO.pack(
             abi.HELLO.size, abi.VERSION, features,
             limits.max_sockets, limits.max_iovec, limits.max_transfer, limits.max_events,
@@ -89,7 +90,7 @@ class SessionCalls:
         a0: int, a1: int, a2: int, a3: int,
     ) -> tuple[int, int, int]:  # fmt: skip
         now_ns = self._clock.now_ns()
-        epoch_ns = self._info.epoch_ns
+        epoch_ns = self.info.epoch_ns
         calendar_ns = epoch_ns + now_ns if epoch_ns else 0
         _TIMES.pack_into(self._memory.view, call + abi.ARGS_OFFSET, now_ns, calendar_ns)
         return handle, 0, 0

@@ -33,6 +33,7 @@ _PEER = abi.PEER_OFFSET
 _ARGS = abi.ARGS_OFFSET
 # args[0], args[1] to args[3] as zero, local, peer: what ACCEPT tells beside the answer.
 _ACCEPTED = Struct("<Q24xHHI16sHHI16s")
+_SCOPES = (0, 1)  # there is one interface
 _NO_ADDRESS: Address = (b"", 0)
 _FAMILIES: dict[int, int] = {0: 0, 4: _INET, 16: _INET6}
 
@@ -49,6 +50,7 @@ class SocketCalls:
         self._readiness = readiness
         self.listening: Callable[[bytes, int], None] = lambda address, port: None
         self.has_datagrams = True  # the feature UDP was agreed on
+        self.has_ipv6 = False  # the feature IPV6 was
 
     def op_socket(
         self, call: int, handle: int, flags: int, events: int, cookie: int,
@@ -60,6 +62,8 @@ class SocketCalls:
             return 0, -_EINVAL, 0
         if a1 == _DGRAM and not self.has_datagrams:
             return 0, -_ESOCKTNOSUPPORT, 0
+        if a0 == _INET6 and not self.has_ipv6:
+            return 0, -_EAFNOSUPPORT, 0
         socket = self._engine.socket(a0, a1, a2)
         if isinstance(socket, int):
             return 0, socket, 0
@@ -186,6 +190,10 @@ class SocketCalls:
             if scope or any(address[4:]):
                 raise Refused(_RESERVED)
             return family, port, address[:4]
+        if family == _INET6 and self.has_ipv6:
+            if scope not in _SCOPES:
+                raise Refused(_RESERVED)
+            return family, port, address
         return 0, 0, b""
 
     def is_nowhere(self, at: int) -> bool:

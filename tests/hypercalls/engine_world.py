@@ -7,9 +7,10 @@ take any.
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from typing import Any
 
-from hypercall_guest import ADDRESS, DATA, GATEWAY, MAC, TABLE, Guest, HandClock, endpoint
+from hypercall_guest import ADDRESS, DATA, GATEWAY, INFO, MAC, TABLE, Guest, HandClock, endpoint
 
 from leulo.hypercalls import Limits, abi
 from leulo.stack import Stack, StackConfig
@@ -22,11 +23,13 @@ OTHER = GATEWAY
 
 
 def make_stack(
-    name: str, mac: bytes, address: bytes, chance: random.Random, tcp: Config | None = None
-) -> Stack:
+    name: str, mac: bytes, address: bytes, chance: random.Random, tcp: Config | None = None,
+    has_ipv6: bool = False,
+) -> Stack:  # fmt: skip
     config = StackConfig(
         name=name, mac=mac, address=address, prefix_length=24, gateway=None, mtu=1500,
-        checksum=True, tso_bytes=65535, tcp=tcp or Config(),
+        checksum=True, tso_bytes=65535, tcp=tcp or Config(), has_ipv6=has_ipv6,
+        address6=b"\xfd" + bytes(11) + address,
     )  # fmt: skip
     return Stack(config, chance.getrandbits, Trace())
 
@@ -36,16 +39,18 @@ class EngineWorld:
 
     def __init__(
         self, *, limits: Limits | None = None, ring_entries: int = 64, memory_bytes: int = 1 << 20,
-        tcp: Config | None = None,
+        tcp: Config | None = None, has_ipv6: bool = False,
     ) -> None:  # fmt: skip
         self.chance = random.Random(11)
         self.clock = HandClock()
-        self.stack = make_stack("guest", MAC, ADDRESS, self.chance, tcp)
-        self.other = make_stack("other", bytes.fromhex("525400000002"), OTHER, self.chance)
+        self.stack = make_stack("guest", MAC, ADDRESS, self.chance, tcp, has_ipv6)
+        mac = bytes.fromhex("525400000002")
+        self.other = make_stack("other", mac, OTHER, self.chance, None, has_ipv6)
         self.guest = Guest(
             self.stack, limits=limits, ring_entries=ring_entries, memory_bytes=memory_bytes,
             clock=self.clock,
         )  # fmt: skip
+        self.guest.hypercalls.session.info = replace(INFO, has_ipv6=has_ipv6)
         self.is_cut = False  # nothing arrives
 
     def turn(self) -> int:

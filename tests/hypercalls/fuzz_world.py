@@ -31,7 +31,9 @@ class FuzzWorld:
             max_iovec=8, max_transfer=0x3000, max_events=128, storm_raises=4,
         )  # fmt: skip
         tcp = Config(buffers_max=ENGINE_BYTES, connections_max=256, orphans_max=32)
-        self.world = EngineWorld(limits=limits, ring_entries=0, memory_bytes=RAM, tcp=tcp)
+        self.world = EngineWorld(
+            limits=limits, ring_entries=0, memory_bytes=RAM, tcp=tcp, has_ipv6=True
+        )
         self.chance = self.world.chance
         self.chance.seed(seed)
         self.events = 0

@@ -20,10 +20,10 @@ _FAMILIES = (2,) * 20 + (0, 10, 99)
 _MODES = (0, 0, 0, 0x20000, 0x40000, 0x80000, 0x60000)
 _FLAGS_OF = {
     Op.SEND: (0, 0, 0, 0x40, 0x4000, 0x8000, 0x2),
-    Op.SENDTO: (0, 0, 0, 0x40),
+    Op.SENDTO: (0, 0, 0, 0x40, 0x2),
     Op.SENDFILE: (0, 0, 0, 0x40, 0x8000, 0x10000),
     Op.RECV: (0, 0, 0, 0x40, 0x2, 0x100, 0x102, 0x8000),
-    Op.RECVFROM: (0, 0, 0, 0x2),
+    Op.RECVFROM: (0, 0, 0, 0x2, 0x8000),
 }
 _DEAD = (-9, -32, -95, -104, -107, -111, -113)  # what a stream's end says
 _OFTEN = (Op.SOCKET, Op.CONNECT, Op.LISTEN, Op.ACCEPT, Op.SEND, Op.RECV, Op.SENDFILE, Op.SUBSCRIBE)
@@ -161,7 +161,8 @@ class Fuzzer:
         elif op == Op.EVENTS_SETUP:
             args = [RING_AT, chance.choice([0, 2, 8, 64, 256]), 0, 0]
         elif op == Op.SOCKET:
-            args = [2, chance.choice([1, 1, 2]), chance.choice([0, 0, 6]), 0]
+            family = chance.choice([2, 2, 2, 2, 2, 10])
+            args = [family, chance.choice([1, 1, 2]), chance.choice([0, 0, 6]), 0]
         elif op in (Op.LISTEN, Op.SHUTDOWN):
             args[0] = chance.choice([0, 1, 2, 100])
         elif op in (Op.GETSOCKOPT, Op.SETSOCKOPT):
@@ -194,7 +195,7 @@ class Fuzzer:
             op, handle, flags=flags, events=chance.choice([0, 1, 5]),
             cookie=chance.getrandbits(64), args=args,
             local=endpoint(bytes(4), port, chance.choice(_FAMILIES)),
-            peer=bytes(24) if chance.random() < 0.02 else endpoint(address, port), at=at,
+            peer=self._peer(address, port), at=at,
         )  # fmt: skip
 
     def _iovec(self, call: int, count: int) -> None:
@@ -219,6 +220,15 @@ class Fuzzer:
             guest.call(Op.BIND, answer.handle, local=endpoint(bytes(4), 80))
             guest.call(Op.LISTEN, answer.handle, args=(16,))
             self.listeners = [answer.handle]
+
+    def _peer(self, address: bytes, port: int) -> bytes:
+        number = self.chance.random()
+        if number < 0.02:
+            return bytes(24)
+        if number < 0.1:
+            long = self.chance.choice([bytes(10) + b"\xff\xff", b"\xfd" + bytes(11)]) + address
+            return endpoint(long, port, 10, self.chance.choice([0, 0, 1, 2]))
+        return endpoint(address, port)
 
     def _mutate(self, at: int) -> None:
         chance, view = self.chance, self.guest.memory.view

@@ -87,6 +87,7 @@
 /* Option levels */
 #define LEULO_SOL_SOCKET 1
 #define LEULO_IPPROTO_TCP 6
+#define LEULO_IPPROTO_IPV6 41
 
 /* Options at SOL_SOCKET */
 #define LEULO_SO_REUSEADDR 2
@@ -119,6 +120,9 @@
 #define LEULO_TCP_CONGESTION 13
 #define LEULO_TCP_USER_TIMEOUT 18
 #define LEULO_TCP_NOTSENT_LOWAT 25
+
+/* Options at IPPROTO_IPV6 */
+#define LEULO_IPV6_V6ONLY 26
 
 /* errno */
 #define LEULO_EPERM 1
@@ -170,7 +174,7 @@
 struct leulo_endpoint {
     uint16_t family;                 /* AF_INET or AF_INET6; 0: none */
     uint16_t port;                   /* port, host byte order */
-    uint32_t scope;                  /* IPv6 scope; else zero */
+    uint32_t scope;                  /* IPv6: 0, or 1 for the only interface; else zero */
     uint8_t address[16];             /* address, network byte order */
 };
 _Static_assert(sizeof(struct leulo_endpoint) == 24, "endpoint: size");
