@@ -23,11 +23,9 @@ from pathlib import Path
 from typing import Final
 
 from leulo.errors import EnvironmentProblem, ImageError
+from leulo.packaged import IMAGE_NAME, PACKAGE, PACKAGED
 
-PACKAGE: Final = Path(__file__).parent
 SOURCES: Final = PACKAGE.parent / "guest_kernel"
-PACKAGED: Final = PACKAGE / "_image"
-IMAGE_NAME: Final = "guest.img"
 ELF_NAME: Final = "guest.elf"
 REFERENCE_NAME: Final = "reference.sha256"
 KERNEL_FOLDERS: Final = ("boot", "kern", "drv", "net")
@@ -55,14 +53,6 @@ class Toolchain:
     compile: tuple[str, ...]
     link: tuple[str, ...]
     maps: tuple[str, ...] = ()  # so that its own place does not show in DWARF
-
-
-def packaged() -> Path:
-    """The image that came with the package or was built in the checkout. Raises ImageError."""
-    path = PACKAGED / IMAGE_NAME
-    if not path.is_file():
-        raise ImageError(f"{path} is not there: `leulo image build` makes it from a checkout")
-    return path
 
 
 def is_reference(path: Path) -> bool:

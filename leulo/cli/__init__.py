@@ -17,6 +17,7 @@ from typing import Final
 import click
 
 import leulo
+from leulo.cli.loading import loading
 from leulo.errors import EXIT_BUG, EXIT_INTERRUPTED, EXIT_USAGE, LeuloBug, LeuloError
 
 # verb -> (module, one line for the list; the module is not imported for the list)
@@ -40,7 +41,8 @@ class _Verbs(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in VERBS:
             return None
-        command = importlib.import_module(VERBS[cmd_name][0]).command
+        with loading():
+            command = importlib.import_module(VERBS[cmd_name][0]).command
         assert isinstance(command, click.Command)
         return command
 

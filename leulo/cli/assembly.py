@@ -6,7 +6,7 @@ them. Whatever was opened is closed again, in the reverse order, however the run
 
 from __future__ import annotations
 
-import random
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -230,5 +230,12 @@ def _clock_of(run: RunConfig) -> tuple[Clock, Costs, int]:
 def _random_bits(seed: int | None) -> Callable[[int], int]:
     """The host's randomness, or that of a seed: the same on every computer."""
     if seed is None:
-        return random.SystemRandom().getrandbits
+        return _host_bits
+    import random
+
     return random.Random(seed).getrandbits
+
+
+def _host_bits(bits: int) -> int:
+    data = os.urandom(bits + 7 >> 3)
+    return int.from_bytes(data, "little") >> (-bits & 7)

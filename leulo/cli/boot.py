@@ -11,6 +11,7 @@ from typing import Any
 
 import click
 
+from leulo.cli.loading import loading
 from leulo.cli.machine_options import gather, machine_options
 from leulo.config.settings import configure, named
 
@@ -59,7 +60,8 @@ def command(image: Path | None, **flags: Any) -> int:
     settings = gather(image, flags)
     machine, run = configure(settings)
 
-    from leulo.cli.assembly import boot
+    with loading():
+        from leulo.cli.assembly import boot
 
     with named(settings):
         return boot(machine, run)

@@ -107,8 +107,9 @@ def _cpu(what: str) -> Finding:
 
 def _image(what: str) -> Finding:
     from leulo import image
+    from leulo.packaged import packaged
 
-    path = image.packaged()
+    path = packaged()
     if image.is_reference(path):
         return Finding(what, Verdict.GOOD, f"{path} is the reference")
     return Finding(

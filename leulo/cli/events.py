@@ -6,7 +6,6 @@ runs write the same bytes.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from enum import Enum
 from pathlib import Path
@@ -22,6 +21,9 @@ class JsonLines:
 
     def __init__(self, path: Path) -> None:
         """Raises EnvironmentProblem if the file cannot be written."""
+        import json
+
+        self._dumps = json.dumps
         self._path = path
         try:
             self._file = path.open("w", encoding="utf-8")
@@ -30,7 +32,7 @@ class JsonLines:
 
     def __call__(self, event: Event) -> None:
         try:
-            self._file.write(json.dumps(event.plain(), default=_plain, separators=(",", ":")))
+            self._file.write(self._dumps(event.plain(), default=_plain, separators=(",", ":")))
             self._file.write("\n")
         except OSError as error:
             raise _cannot_write("--trace", self._path, error) from None
@@ -58,6 +60,8 @@ class LogLines:
 
 def write_counters(path: Path, counters: Mapping[str, int]) -> None:
     """All counters as one JSON object. Raises EnvironmentProblem."""
+    import json
+
     try:
         path.write_text(json.dumps(counters, indent=2) + "\n")
     except OSError as error:

@@ -20,9 +20,9 @@ def read_image(
     the machine's RAM.
     """
     if path is None:
-        from leulo import image
+        from leulo.packaged import packaged
 
-        path = image.packaged()
+        path = packaged()
     try:
         with path.open("rb") as file:
             data = file.read(_IMAGE_BYTES_MOST + 1)

@@ -6,7 +6,6 @@ begins on the next.
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping
 from typing import Final, TextIO
@@ -131,6 +130,8 @@ def json_report(
     ending: str, status: int, explanation: str, took_ns: int, counters: Mapping[str, int]
 ) -> str:
     """The end of a run as one line of JSON; ``ending`` is a word for programs."""
+    import json  # here and in events.py: not on the way to a guest's first byte
+
     return json.dumps(
         {
             "ending": ending.lower(),

@@ -12,6 +12,7 @@ import pytest
 
 from leulo import image
 from leulo.errors import EnvironmentProblem, ImageError
+from leulo.packaged import packaged
 
 MULTIBOOT_MAGIC = 0x1BADB002
 pytestmark = pytest.mark.compiler
@@ -114,9 +115,9 @@ def test_missing_sources_are_one_sentence(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 def test_no_image_says_how_to_make_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(image, "PACKAGED", tmp_path)
+    monkeypatch.setattr("leulo.packaged.PACKAGED", tmp_path)
     with pytest.raises(ImageError, match="leulo image build"):
-        image.packaged()
+        packaged()
 
 
 @pytest.mark.slow
