@@ -54,6 +54,13 @@ _MAX_BYTES: Final = 1 << 21
     metavar="COMMAND",
     help="A set-up command before each script, as packetdrill's --init_scripts (defaults.sh).",
 )
+@click.option(
+    "--option",
+    "options",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="One of packetdrill's own before each script's: --option ip_version=ipv6.",
+)
 @click.option("--junit", metavar="FILE", help="Write a JUnit report ('-': standard output).")
 @click.option("--json", "json_file", metavar="FILE", help="Write results as JSON ('-' likewise).")
 @click.option("--quiet", "-q", is_flag=True, help="Show the last line only.")
@@ -63,6 +70,7 @@ def command(
     preset: str,
     definitions: tuple[str, ...],
     init_scripts: tuple[str, ...],
+    options: tuple[str, ...],
     junit: str | None,
     json_file: str | None,
     quiet: bool,

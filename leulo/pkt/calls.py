@@ -44,6 +44,7 @@ _SOCK_NONBLOCK: Final = 0o4000
 _SOCK_TYPE: Final = 0xF
 MAX_BYTES: Final = 64 * 1024 * 1024
 MAX_DESCRIPTORS: Final = 1_024
+_PIECE_BYTES: Final = 128 * 1024  # of a long write, handed over at once
 _EAGAIN: Final = -ERRNO["EAGAIN"]
 _EBADF: Final = -ERRNO["EBADF"]
 _EINVAL: Final = -ERRNO["EINVAL"]
@@ -178,6 +179,11 @@ class Calls:
     def descriptor_for(self, running: Running) -> Descriptor | None:
         return self.descriptors.get(self.number(running, 0))
 
+    def _is_null(self, running: Running) -> bool:
+        """Is the buffer of this call no address?"""
+        buffer = running.call.arguments[1]
+        return isinstance(buffer, Name) and buffer.name == "NULL"
+
     def _address(
         self, expression: Expression, default: tuple[bytes, int], line: int
     ) -> tuple[bytes, int]:
@@ -185,7 +191,7 @@ class Calls:
         if isinstance(expression, Ellipsis_):
             return default
         if not isinstance(expression, Struct):
-            raise ScriptError(line, "expected a socket address")
+            raise Refused(line, "this socket address")
         parts = expression.fields
         family = parts.get("sa_family", parts.get("sin_family", self.world.family))
         self.world.refuse_family(self.value(family, line), line)
@@ -340,6 +346,8 @@ class Calls:
         descriptor = self.descriptor_for(running)
         if descriptor is None:
             return _EBADF
+        if limit and self._is_null(running):
+            return -ERRNO["EFAULT"]
         unknown = flags & ~(MSG_PEEK | MSG_DONTWAIT | MSG_WAITALL | MSG_NOSIGNAL | MSG_TRUNC)
         if unknown:
             raise Refused(running.line, f"{running.call.name} with {_flags_text(unknown)}")
@@ -401,6 +409,8 @@ class Calls:
         descriptor = self.descriptor_for(running)
         if descriptor is None:
             return _EBADF
+        if length and self._is_null(running):
+            return -ERRNO["EFAULT"]
         unknown = flags & ~(MSG_DONTWAIT | MSG_NOSIGNAL | MSG_MORE)
         if unknown:
             raise Refused(running.line, f"{running.call.name} with {_flags_text(unknown)}")
@@ -413,7 +423,7 @@ class Calls:
         while True:
             rest = length - running.progress
             if text is None:
-                data = payload_at(descriptor.written, rest)
+                data = payload_at(descriptor.written, min(rest, _PIECE_BYTES))
             else:
                 data = text[running.progress : length].ljust(rest, b"\0")
             count = descriptor.socket.send(data, bool(flags & MSG_MORE))

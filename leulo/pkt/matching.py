@@ -45,16 +45,18 @@ def differs(
     connection: Connection,
     is_relaxed: bool,
     tick_ns: int,
+    is_push_open: bool = False,
 ) -> str | None:
     """The first difference. Learns the initial sequence number and timestamps from what fits.
-    ``tick_ns``: length of a tick of the timestamp clock, 0 if values are not compared."""
+    ``tick_ns``: length of a tick of the timestamp clock, 0 if values are not compared.
+    ``is_push_open``: the line stands for several segments, so its push flag says nothing."""
     found = _ip_differs(line.ip, seen)
     if found is not None:
         return found
     if isinstance(line, TcpLine):
         if seen.protocol != PROTOCOL_TCP:
             return "protocol"
-        return _tcp_differs(line, seen, connection, is_relaxed, tick_ns)
+        return _tcp_differs(line, seen, connection, is_relaxed, is_push_open, tick_ns)
     if isinstance(line, UdpLine):
         if seen.protocol != PROTOCOL_UDP:
             return "protocol"
@@ -88,9 +90,14 @@ def _icmp_differs(line: IcmpLine, seen: Seen) -> str | None:
 
 
 def _tcp_differs(
-    line: TcpLine, seen: Seen, connection: Connection, is_relaxed: bool, tick_ns: int
+    line: TcpLine,
+    seen: Seen,
+    connection: Connection,
+    is_relaxed: bool,
+    is_push_open: bool,
+    tick_ns: int,
 ) -> str | None:
-    ignored = PSH if is_relaxed else 0
+    ignored = PSH if is_relaxed or is_push_open else 0
     if (seen.flags ^ line.flags) & ~ignored:
         return f"flags ({flags_text(line.flags)} expected, {flags_text(seen.flags)} sent)"
     if seen.length != line.length:

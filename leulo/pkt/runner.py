@@ -84,6 +84,7 @@ class Mode:
     preset: str = AUTO
     definitions: tuple[tuple[str, str], ...] = ()  # of words, as -D gives them
     commands: tuple[str, ...] = ()  # set-up before the script's own
+    options: tuple[tuple[str, str], ...] = ()  # name and value, before the script's own
 
     def preset_for(self, text: str) -> str:
         """The preset's name for this script."""
@@ -120,7 +121,7 @@ def run_text(text: str, mode: Mode | None = None) -> Outcome:
         preset = mode.preset_for(text)
         definitions = {**_DEFINITIONS, **dict(mode.definitions)}
         script = parse(text, _SYMBOLS.get(preset, ()), definitions)
-        options = read_options(script.options)
+        options = read_options([*mode.options, *script.options])
         options.commands[:0] = mode.commands
         run = Run(script, options, mode.is_relaxed, PRESETS[preset])
         run.play()
@@ -347,11 +348,14 @@ class Run:
         seen = self._next_packet(connection, line, latest_ns)
         if seen is None:
             raise Mismatch(event.line, line.text, f"nothing{self._until(latest_ns)}")
-        if isinstance(line, TcpLine):
-            seen = self._whole(seen, line, connection, latest_ns)
+        is_several = False
+        if isinstance(line, TcpLine) and line.length:
+            is_several = line.length > self._segment_bytes(connection)
+            if is_several or self.is_relaxed:
+                seen = self._whole(seen, line, connection, latest_ns)
         self._note(describe(seen, connection), seen.at_ns)
         tick_ns = self.options.tick_ns
-        difference = differs(line, seen, connection, self.is_relaxed, tick_ns)
+        difference = differs(line, seen, connection, self.is_relaxed, tick_ns, is_several)
         if difference is not None:
             actual = f"{describe(seen, connection)}  [differs: {difference}]"
             raise Mismatch(event.line, line.text, actual)
@@ -406,8 +410,6 @@ class Run:
         """Consecutive segments as one, while the line's data goes on behind the first."""
         if not seen.length or seen.length >= line.length or seen.flags & (SYN | FIN):
             return seen
-        if not self.is_relaxed and line.length <= self._segment_bytes(connection):
-            return seen  # fits into one segment: it has to be one
         whole = replace(seen)  # to be added to
         while whole.length < line.length:
             more = self._next_packet(connection, line, latest_ns)

@@ -28,6 +28,7 @@ _REDIRECTION = re.compile(r"\s*(?:[12&]?>{1,2}\s*&?\s*[\w/.]+|2>&1|<\s*\S+)")
 _BSD_SYN = re.compile(r">\s*S[.EW]*\s+[^<\n]*<mss \d+,\s*nop,\s*wscale \d+,\s*sackOK")
 _DONE_NOTHING: Final = {"true", ":", "sleep", "echo", "kldload", "kldunload", "modprobe", "sync",
                         "rm", "exit", "fi", "done", "set", "#"}  # fmt: skip
+_ARITHMETIC = re.compile(r"\$\(\(\s*(\d{1,9}(?:\s*\*\s*\d{1,9}){0,4})\s*\)\)")
 _RESTORE = re.compile(r"(?:^|/)sysctl_restore[\w${}.]*|restore\w*\.sh$")
 
 
@@ -267,7 +268,7 @@ class Setup:
 
     def _one(self, text: str, line: int) -> None:
         try:
-            words = shlex.split(text)
+            words = shlex.split(_ARITHMETIC.sub(_product_text, text), comments=True)
         except ValueError as error:
             raise Refused(line, f"command `{text}`") from error
         if not words:
@@ -332,6 +333,14 @@ class Setup:
         if changes is None or not set(changes) <= _FIELDS:
             raise Refused(line, f"sysctl {name}={value}")
         self.changes.update(changes)
+
+
+def _product_text(match: re.Match[str]) -> str:
+    """``$((15*1024*1024))`` of the shell."""
+    product = 1
+    for factor in match[1].split("*"):
+        product *= int(factor)
+    return str(product)
 
 
 def looks_like_bsd(text: str) -> bool:
