@@ -9,9 +9,9 @@ from leulo.tcp import errno
 ERRNO: Final[dict[str, int]] = {
     name: value for name, value in vars(errno).items() if name.startswith("E") and name.isupper()
 }
-ERRNO.update(EBADF=9, EFAULT=14, EACCES=13, EEXIST=17, EINTR=4, EMSGSIZE=90, EOPNOTSUPP=95, ENOTSOCK=88,
-             EDESTADDRREQ=89, ENETDOWN=100, ENETRESET=102, ENOMEM=12, ESHUTDOWN=108, ENOSYS=38,
-             EWOULDBLOCK=11, ENOTSUP=95, EPROTO=71, EPROTOTYPE=91, EPFNOSUPPORT=96)  # fmt: skip
+ERRNO.update(EBADF=9, EFAULT=14, EACCES=13, EEXIST=17, EINTR=4, ENOTSOCK=88, ENETDOWN=100,
+             ENETRESET=102, ENOMEM=12, ESHUTDOWN=108, ENOSYS=38, EWOULDBLOCK=11, ENOTSUP=95,
+             EPROTO=71, EPROTOTYPE=91, EPFNOSUPPORT=96)  # fmt: skip
 
 _GROUPS: Final = {
     "families": {"AF_INET": 2, "PF_INET": 2, "AF_INET6": 10, "PF_INET6": 10, "AF_UNSPEC": 0},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from pathlib import Path
 
@@ -31,9 +32,10 @@ def test_the_grid_has_no_empty_state() -> None:
     assert len(FOUND) >= 250
 
 
-def test_every_script_says_what_it_shows() -> None:
-    """The first line is a comment, so that a failure can be understood from the script alone."""
-    silent = [str(path) for path in FOUND if not path.read_text().startswith("// ")]
+def test_every_script_names_its_clause() -> None:
+    """It begins with a comment that cites what the script is about."""
+    cited = re.compile(r"\A(?://[^\n]*\n)*?//[^\n]*\[(?:RFC \d+|POSIX|Linux)[^\]]*\]")
+    silent = [str(path) for path in FOUND if not cited.match(path.read_text())]
     assert silent == []
 
 
