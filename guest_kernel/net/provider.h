@@ -41,6 +41,8 @@ struct provider {
     /* Of a datagram, all pieces together; `to` NULL: the connected side. Streams ignore it. */
     ssize_t (*send)(struct socket *s, const struct piece *pieces, int count, int flags,
                     const struct sockaddr_storage *to);
+    /* Of the kernel's own memory, for sendfile: what lies in the initrd stays as it is for ever. */
+    ssize_t (*send_kernel)(struct socket *s, const struct piece *piece, int flags);
     /* `from`, if given, gets a datagram's sender. */
     ssize_t (*receive)(struct socket *s, const struct piece *pieces, int count, int flags,
                        struct sockaddr_storage *from);

@@ -206,7 +206,8 @@ static ssize_t send(struct file *file, uintptr_t from, bool is_user, size_t byte
             } else {
                 pieces[0] = (struct piece){from + sent, bytes - sent};
             }
-            result = provider->send(s, pieces, count, flags & MSG_MORE, to);
+            result = is_user ? provider->send(s, pieces, count, flags & MSG_MORE, to)
+                             : provider->send_kernel(s, pieces, flags & MSG_MORE);
         }
         if (result >= 0) {
             sent += (size_t)result;

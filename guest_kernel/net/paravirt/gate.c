@@ -43,6 +43,8 @@ const struct provider *paravirt_probe(void) {
         kprintf("net: no memory for %u sockets\n", hello.max_sockets);
         return NULL;
     }
+    if (hello.features & LEULO_FEATURE_SENDFILE)
+        archive_register();
     kprintf("net: paravirt, TCP in the hypervisor, address ");
     say_address(&hello.address);
     kprintf("/%u, gateway ", hello.prefix_length);

@@ -26,6 +26,9 @@ int events_init(uint32_t max_sockets, uint32_t max_events);
 int socket_register(struct socket *s);
 void socket_unregister(struct socket *s);
 
+/* Lends the initrd's memory to the hypervisor, so that long pieces of it are sent from there. */
+void archive_register(void);
+
 /* What every socket subscribes to; errors and hang-ups come unasked. */
 #define WANTED (LEULO_POLL_IN | LEULO_POLL_OUT)
 
