@@ -1,0 +1,190 @@
+# Single step, breakpoints and watchpoints.
+    .include "case.inc"
+    .text
+
+    .macro STEP
+    pushf
+    orl $0x100, (%esp)
+    popf
+    .endm
+    # Count #DB instead of ending at the first; DR6's bits are gathered.
+    .macro COUNT_DB
+    mov $count_db, %eax
+    mov %ax, idt+1*8
+    shr $16, %eax
+    mov %ax, idt+1*8+6
+    movl $0, steps
+    movl $0, dr6_seen
+    xor %eax, %eax
+    .endm
+    .macro REPORT_DB
+    pushf
+    andl $~0x100, (%esp)
+    popf
+    mov steps, %eax
+    mov dr6_seen, %ebx
+    and $0xf00f, %ebx
+    xor %edx, %edx
+    DONE
+    .endm
+
+    CASE step_one, 0, 3
+    STEP
+    nop
+    nop
+    CASE step_counts, 0
+    COUNT_DB
+    STEP
+    nop
+    nop
+    nop
+    REPORT_DB
+    CASE step_rep_each_turn, 0
+    COUNT_DB
+    mov $3, %ecx
+    mov $P_USER, %edi
+    STEP
+    rep stosb
+    REPORT_DB
+    CASE step_over_int, 0           # INT clears TF; the step comes behind IRET
+    COUNT_DB
+    mov $1f, %edx
+    mov %dx, idt+0x80*8
+    shr $16, %edx
+    mov %dx, idt+0x80*8+6
+    STEP
+    int $0x80
+    nop
+    REPORT_DB
+1:  iret
+    CASE step_mov_ss, 0
+    mov %ss, %edx
+    STEP
+    mov %edx, %ss
+    inc %ecx
+    inc %ecx
+    CASE step_pushf_shows_tf, 0
+    COUNT_DB
+    STEP
+    pushf
+    pop %ecx
+    and $0x100, %ecx
+    REPORT_DB
+    CASE step_branch, 0, 3
+    STEP
+    jmp 1f
+    nop
+1:  nop
+    CASE step_fault_wins, 0, 3
+    STEP
+    ud2
+    CASE step_user_iret_sets_tf, 0
+    push $UDATA
+    lea 4(%esp), %ecx
+    push %ecx
+    push $0x102
+    push $UCODE
+    push $1f
+    iret
+1:  nop
+    nop
+    CASE icebp, 0, 3
+    .byte 0xf1
+    CASE break_on_instruction, 0
+    mov $1f, %eax
+    mov %eax, %dr0
+    mov $0x401, %eax
+    mov %eax, %dr7
+    xor %eax, %eax
+    nop
+1:  inc %eax
+    DONE
+    CASE break_second_register, 0
+    mov $1f, %eax
+    mov %eax, %dr3
+    mov $0x4c0, %eax
+    mov %eax, %dr7
+    xor %eax, %eax
+    nop
+1:  inc %eax
+    DONE
+    CASE break_disabled, 0
+    mov $1f, %eax
+    mov %eax, %dr0
+    mov $0x400, %eax
+    mov %eax, %dr7
+    xor %eax, %eax
+1:  inc %eax
+    DONE
+    CASE break_in_ring_3, 0
+    mov $1f, %eax
+    mov %eax, %dr1
+    mov $0x404, %eax
+    mov %eax, %dr7
+    call to_user
+    nop
+1:  inc %eax
+    DONE
+    CASE watch_write, 0
+    mov $P_USER, %eax
+    mov %eax, %dr0
+    mov $0x000d0401, %eax
+    mov %eax, %dr7
+    xor %eax, %eax
+    movl $1, P_USER
+    inc %ebx
+    DONE
+    CASE watch_read, 0
+    mov $P_USER, %eax
+    mov %eax, %dr0
+    mov $0x000f0401, %eax
+    mov %eax, %dr7
+    xor %eax, %eax
+    mov P_USER, %ecx
+    inc %ebx
+    DONE
+    CASE watch_elsewhere, 0
+    mov $P_USER, %eax
+    mov %eax, %dr0
+    mov $0x000d0401, %eax
+    mov %eax, %dr7
+    xor %eax, %eax
+    movl $1, P_USER+16
+    inc %ebx
+    DONE
+    CASE dr_detect, 0               # general detect
+    mov $0x2400, %eax
+    mov %eax, %dr7
+    mov %dr0, %eax
+    DONE
+    CASE dr_values, 0
+    mov $0x12345678, %eax
+    mov %eax, %dr2
+    xor %eax, %eax
+    mov %dr2, %ebx
+    mov %dr7, %ecx
+    mov %dr6, %edx
+    DONE
+    CASE dr4_with_de, 0
+    mov %cr4, %eax
+    or $8, %eax
+    mov %eax, %cr4
+    mov %dr4, %eax
+    DONE
+    CASE dr4_is_dr6, 0
+    mov %dr4, %eax
+    DONE
+
+count_db:
+    incl %ss:steps
+    push %eax
+    mov %dr6, %eax
+    or %eax, %ss:dr6_seen
+    mov $0xffff0ff0, %eax
+    mov %eax, %dr6
+    pop %eax
+    iret
+    .data
+    .balign 4
+steps: .long 0
+dr6_seen: .long 0

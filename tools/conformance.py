@@ -1,0 +1,330 @@
+"""The conformance table: every exception and interrupt path, on both deliverers and on QEMU.
+
+``python tools/conformance.py`` builds the kernel of tests/cpu/conformance, runs the same image on
+the deliverers ``native`` and ``portable`` (in virtual time) and on qemu-system-i386 where that is
+installed, and prints one row per case. A row where Leulo and the judge differ is `DIFFERS` and
+makes the exit code 1, unless the case is a known limit, and known_limits.txt beside the kernel
+says why; a known limit that no longer differs is an error too. Without QEMU the judge is what it
+said when the reference was recorded (--record writes reference.txt).
+
+Examples:
+  python tools/conformance.py                    the table's summary, and the rows that differ
+  python tools/conformance.py --all              every row
+  python tools/conformance.py --only nested      rows whose name contains a word, with all values
+  python tools/conformance.py --json             for programs
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from leulo.bus import Bus
+from leulo.clock import VirtualClock
+from leulo.cpu import Cpu, Exit
+from leulo.cpu.delivery import Deliverer
+from leulo.devices.debug_exit import DebugExit
+from leulo.devices.pic import Pic
+from leulo.devices.pit import Pit
+from leulo.devices.uart import Uart
+from leulo.loader.multiboot import load
+from leulo.memory import Memory
+
+SOURCES: Final = Path(__file__).parent.parent / "tests" / "cpu" / "conformance"
+REFERENCE: Final = SOURCES / "reference.txt"
+LIMITS: Final = SOURCES / "known_limits.txt"
+QEMU: Final = "qemu-system-i386"
+DELIVERERS: Final[tuple[Deliverer, ...]] = ("native", "portable")
+ENDINGS: Final = (
+    *("ends_triple_pf", "ends_triple_ud", "ends_triple_no_stack"),
+    *("ends_user_stack_absent", "ends_user_int_stack_absent", "ends_tss_null_stack"),
+    "ends_tss_too_short",
+)
+_MEMORY: Final = 32 << 20
+_SECONDS: Final = 60
+
+Rows = dict[str, str]
+
+
+class ConformanceError(Exception):
+    """The kernel could not be built or did not come to its end."""
+
+
+def build(output: Path) -> Path:
+    """Compile the kernel with the pinned compiler."""
+    command = [
+        *(sys.executable, "-m", "ziglang", "cc", "-target", "x86-freestanding-none"),
+        *("-mcpu=i686", "-O1", "-Wall", "-Wextra", "-Werror", "-ffreestanding", "-nostdlib"),
+        *("-static", "-fno-pic", "-mno-sse", "-mno-mmx", "-fno-sanitize=all", "-I", str(SOURCES)),
+        *(f"-Wl,-T,{SOURCES / 'kernel.ld'}", "-Wl,--build-id=none", "-o", str(output)),
+        *map(str, [*sorted(SOURCES.glob("*.S")), SOURCES / "kernel.c"]),
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise ConformanceError(f"the kernel does not compile:\n{done.stderr}")
+    return output
+
+
+class Board:
+    """CPU, interrupt controller, timer, serial port and debug exit: what the kernel needs."""
+
+    def __init__(
+        self,
+        image: bytes,
+        deliverer: Deliverer,
+        words: str = "",
+    ) -> None:
+        self.printed = bytearray()
+        self.status: int | None = None
+        self.stops = 0
+        self.clock = VirtualClock(1, 1)
+        memory = Memory(_MEMORY)
+        self.ports = Bus("port")
+        self.cpu = Cpu(memory, self, Bus("mmio"), clock=self.clock, deliverer=deliverer)
+        self.clock.drive(lambda: self.cpu.ticks)
+        self.pic = Pic(self.cpu)
+        self.pit = Pit(self.clock, self.pic.line(0))
+        self.uart = Uart(self.clock, self.pic.line(4), self.printed.extend)
+        self.ports.attach(0x20, 2, "PIC 1", self.pic.primary)
+        self.ports.attach(0xA0, 2, "PIC 2", self.pic.secondary)
+        self.ports.attach(0x40, 4, "PIT", self.pit)
+        self.ports.attach(0x3F8, 8, "UART", self.uart)
+        self.ports.attach(0xF4, 1, "debug exit", DebugExit(self._exit))
+        boot = load(memory, image, name="conformance", command_line=words)
+        self.cpu.reset(boot.entry, boot.eax, boot.ebx)
+
+    def read(self, address: int, width: int) -> int:
+        value = self.ports.read(address, width)
+        self._after()
+        return value
+
+    def write(self, address: int, width: int, value: int) -> None:
+        self.ports.write(address, width, value)
+        self._after()
+
+    def _after(self) -> None:
+        self.cpu.limit(0)
+
+    def _exit(self, status: int) -> None:
+        self.status = status
+        self.cpu.stop()
+
+    def run(self, quantum: int = 1_000_000) -> str:
+        """Until debug exit or shutdown; what the serial port sent."""
+        chips = (self.pic, self.pit, self.uart)
+        ends = time.monotonic() + _SECONDS
+        while self.status is None:
+            if time.monotonic() > ends:
+                raise ConformanceError(f"it hangs after: {self.printed.decode()[-200:]}")
+            dues = [due for chip in chips if (due := chip.next_deadline()) is not None]
+            now = self.clock.now_ns()
+            budget = quantum
+            if dues:
+                budget = max(1, min(quantum, self.clock.ticks_until(min(dues))))
+            found = self.cpu.run(budget)
+            self.stops += found is Exit.STOP
+            if found is Exit.SHUTDOWN:
+                self.uart.flush()
+                return self.printed.decode() + " shutdown\n"
+            if found is Exit.HALT:
+                if not dues:
+                    raise ConformanceError(f"halted after: {self.printed.decode()[-200:]}")
+                self.clock.skip_to(min(dues))
+            now = self.clock.now_ns()
+            for chip in chips:
+                due = chip.next_deadline()
+                if due is not None and due <= now:
+                    chip.advance(now)
+        self.uart.flush()
+        return self.printed.decode()
+
+    def close(self) -> None:
+        self.cpu.close()
+
+
+def run_leulo(
+    image: Path, deliverer: Deliverer, words: str = "", quantum: int = 1_000_000
+) -> tuple[str, int]:
+    """The kernel's output on our CPU, and the ticks that it took."""
+    board = Board(image.read_bytes(), deliverer, words)
+    try:
+        return board.run(quantum), board.cpu.ticks
+    finally:
+        board.close()
+
+
+def run_stopped(image: Path, deliverer: Deliverer) -> tuple[str, int, int]:
+    """The same while another thread stops the CPU as often as it can, and how often it did."""
+    board = Board(image.read_bytes(), deliverer)
+    over = threading.Event()
+
+    def stop() -> None:
+        while not over.is_set():
+            board.cpu.stop()
+
+    stopper = threading.Thread(target=stop)
+    stopper.start()
+    try:
+        return board.run(), board.cpu.ticks, board.stops
+    finally:
+        over.set()
+        stopper.join()
+        board.close()
+
+
+def run_qemu(image: Path, words: str = "") -> str:
+    """The kernel's output on QEMU, which ends at debug exit or, with -no-reboot, at a shutdown."""
+    with tempfile.TemporaryDirectory() as folder:
+        output = Path(folder) / "serial"
+        command = [
+            *(QEMU, "-machine", "pc", "-cpu", "qemu64,-sep", "-m", str(_MEMORY >> 20)),
+            *("-accel", "tcg", "-display", "none", "-monitor", "none", "-no-reboot"),
+            *("-serial", f"file:{output}", "-net", "none"),
+            *("-device", "isa-debug-exit,iobase=0xf4,iosize=4"),
+            *("-kernel", str(image), "-append", words),
+        ]
+        try:
+            done = subprocess.run(command, capture_output=True, timeout=_SECONDS, check=False)
+        except subprocess.TimeoutExpired:
+            raise ConformanceError(f"QEMU hangs after: {output.read_text()[-200:]}") from None
+        text = output.read_text()
+        if done.returncode == 0:
+            return text + " shutdown\n"
+        if done.returncode != 1:
+            raise ConformanceError(f"QEMU failed ({done.returncode}): {done.stderr.decode()}")
+        return text
+
+
+def parse(text: str) -> Rows:
+    """Name to values; raises unless the kernel came to its end."""
+    rows = {}
+    for line in text.splitlines():
+        name, _, values = line.partition(" ")
+        if name != "end":
+            rows[name] = values.strip()
+    return rows
+
+
+def collect(run: Callable[[str], str]) -> Rows:
+    """All rows: those of the one long run, and each ending by itself."""
+    text = run("")
+    if not text.endswith("end\n"):
+        raise ConformanceError(f"it did not come to its end: {text[-200:]!r}")
+    rows = parse(text)
+    for name in ENDINGS:
+        rows |= parse(run(f"only={name}"))
+    return rows
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One case: what the three said, and why a difference is known."""
+
+    name: str
+    native: str
+    portable: str
+    judge: str
+    limit: str
+
+    @property
+    def verdict(self) -> str:
+        is_equal = self.native == self.portable == self.judge
+        if self.limit:
+            return "LIMIT GONE" if is_equal else "known limit"
+        return "equal" if is_equal else "DIFFERS"
+
+
+def known_limits() -> dict[str, str]:
+    """Case to reason: ``name@ring: reason`` a line."""
+    limits = {}
+    for line in LIMITS.read_text().splitlines():
+        if line and not line.startswith("#"):
+            name, _, reason = line.partition(": ")
+            limits[name] = reason
+    return limits
+
+
+def table(image: Path) -> tuple[list[Row], str]:
+    """Every row, and who the judge was."""
+    ours = {
+        name: collect(lambda words, name=name: run_leulo(image, name, words)[0])  # type: ignore[misc]
+        for name in DELIVERERS
+    }
+    if shutil.which(QEMU):
+        judge, who = collect(lambda words: run_qemu(image, words)), "QEMU"
+    else:
+        judge, who = parse(REFERENCE.read_text()), "QEMU's recorded answers"
+    limits = known_limits()
+    names = list(dict.fromkeys([*judge, *ours["native"], *ours["portable"], *limits]))
+    missing = "(no row)"
+    rows = [
+        Row(
+            name,
+            ours["native"].get(name, missing),
+            ours["portable"].get(name, missing),
+            judge.get(name, missing),
+            limits.get(name, ""),
+        )
+        for name in names
+    ]
+    return rows, who
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Print the table; 0 if every row is equal or a known limit."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--all", action="store_true", help="show equal rows too")
+    parser.add_argument("--only", metavar="WORD", default="", help="rows whose name contains WORD")
+    parser.add_argument("--json", action="store_true", help="all rows as JSON")
+    parser.add_argument("--record", action="store_true", help="keep what QEMU says")
+    options = parser.parse_args(arguments)
+    with tempfile.TemporaryDirectory() as folder:
+        image = build(Path(folder) / "conformance.elf")
+        rows, who = table(image)
+    if options.record and who == "QEMU":
+        REFERENCE.write_text("".join(f"{row.name} {row.judge}\n" for row in rows))
+    shown = [row for row in rows if options.only in row.name]
+    if options.json:
+        print(json.dumps([{**_plain(row), "verdict": row.verdict} for row in shown], indent=1))
+    else:
+        _print(shown, who, options.all or bool(options.only))
+    bad = sum(row.verdict not in ("equal", "known limit") for row in rows)
+    return 1 if bad else 0
+
+
+def _plain(row: Row) -> dict[str, str]:
+    return {"name": row.name, "native": row.native, "portable": row.portable, "judge": row.judge,
+            "limit": row.limit}  # fmt: skip
+
+
+def _print(rows: Sequence[Row], who: str, show_all: bool) -> None:
+    counts: dict[str, int] = {}
+    for row in rows:
+        counts[row.verdict] = counts.get(row.verdict, 0) + 1
+        if row.verdict == "equal":
+            if show_all:
+                print(f"{row.name:36} equal        {row.judge}")
+            continue
+        print(f"{row.name:36} {row.verdict}")
+        for what, text in (("native", row.native), ("portable", row.portable), (who, row.judge)):
+            print(f"    {what:10} {text}")
+        if row.limit:
+            print(f"    why        {row.limit}")
+    summary = ", ".join(f"{count} {verdict}" for verdict, count in sorted(counts.items()))
+    print(f"{len(rows)} cases on native, portable and {who}: {summary}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
