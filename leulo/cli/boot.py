@@ -25,6 +25,7 @@ Examples:
   sudo leulo boot --net tap:leulo0          the guest is 10.77.0.2, this computer 10.77.0.1
   leulo boot --append init=/bin/sh          a shell instead of the services
   leulo boot --net sim:loss=0.01,requests=50 --clock virtual --seed 7 --pcap run.pcapng
+  leulo boot --net sim:up.rate=1mbit,requests=99,at=2s,loss=0.1,at=4s,loss=0 --clock virtual
   leulo boot --log 'tcp.*' --trace run.jsonl
   leulo boot lab.toml --set mem=32M         a machine file, and one key of it otherwise
   leulo boot --serial tcp:4000              the console by nc 127.0.0.1 4000
