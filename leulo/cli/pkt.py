@@ -88,7 +88,8 @@ def command(
         if not definition.partition("=")[0].isidentifier():
             raise ConfigError(f"-D {definition}: write NAME=VALUE")
     pairs = tuple((name, value) for name, _, value in (d.partition("=") for d in definitions))
-    mode = Mode(is_relaxed=not is_strict, preset=preset, definitions=pairs, commands=init_scripts)
+    given = tuple((name, value) for name, _, value in (o.partition("=") for o in options))
+    mode = Mode(not is_strict, preset, pairs, init_scripts, given)
     # A report on standard output keeps it for itself.
     stream = sys.stderr if "-" in (junit, json_file) else sys.stdout
     results: list[Result] = []

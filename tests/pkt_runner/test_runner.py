@@ -239,6 +239,21 @@ def test_command_json_on_standard_output_is_alone(
     assert json.loads(capsys.readouterr().out)["results"][0]["status"] == "passed"
 
 
+def test_command_passes_options_and_definitions_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "six.pkt"
+    path.write_text(SERVER.replace("1460", "SIZE"))
+    assert leulo(["pkt", "-D", "SIZE=1440", "--option", "ip_version=ipv6", str(path)]) == 0
+    assert leulo(["pkt", "-D", "SIZE=1440", str(path)]) == 1
+    assert leulo(["pkt", "-D", "5=6", str(path)]) == 2
+    path.write_text(SERVER.replace("<mss 1000>", "<mss 1000,nop,wscale 7>").replace(
+        "<mss 1460>", "<mss 1460,nop,wscale 8>"))  # fmt: skip
+    assert leulo(["pkt", "--init-script", "./defaults.sh", str(path)]) == 0
+    assert leulo(["pkt", str(path)]) == 1
+    assert "wscale" in capsys.readouterr().out
+
+
 def test_command_wrong_use(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert leulo(["pkt", str(tmp_path / "none.pkt")]) == 2
     assert leulo(["pkt", str(tmp_path)]) == 2
