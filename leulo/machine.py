@@ -155,7 +155,12 @@ class Machine:
         target = _Ports(self, self.ports, clock, trace, costs or Costs()) if watched else self.ports
         self.mmio = Bus("mmio")
         self.cpu = Cpu(
-            self.memory, target, self.mmio, clock=clock, count_levels=stopwatch is not None
+            self.memory,
+            target,
+            self.mmio,
+            clock=clock,
+            deliverer=config.cpu,
+            count_levels=stopwatch is not None,
         )
         self.stack = Stack(_stack_config(config, offload), random_bits, trace)
 

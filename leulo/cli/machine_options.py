@@ -21,6 +21,7 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
 _OFFERS: Final = {
     "mode": ("paravirt", "emulated", "native"),
     "net": ("user", "none", "tap:", "sim:"),
+    "cpu": ("native", "portable"),
     "clock": ("real", "virtual"),
     "serial": ("stdio", "pty", "tcp:"),
     "gateway": ("none",),
@@ -97,6 +98,13 @@ _OPTIONS: Final = (
         help="Serve the files of this folder instead of the guest's own page.",
     ),
     click.option("--mem", metavar="SIZE", help="The guest's RAM.  [default: 16M]"),
+    click.option(
+        "--cpu",
+        metavar="CPU",
+        shell_complete=_offer,
+        help="How exceptions and interrupts reach the guest: native, or portable, which is slow, "
+        "wholly in Python, and gives the same results.  [default: native]",
+    ),
     click.option("--append", metavar="WORDS", help="More words for the kernel."),
     click.option(
         "--name",

@@ -36,6 +36,7 @@ KEYS: Final[dict[str, Key]] = {
         Key("name"),
         Key("mode"),
         Key("mem"),
+        Key("cpu"),
         Key("append"),
         Key("net"),
         Key("ip"),

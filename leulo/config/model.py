@@ -15,6 +15,7 @@ from typing import Final, Literal
 from leulo.units import GIB, MIB, NS_PER_US
 
 Mode = Literal["paravirt", "emulated", "native"]
+Deliverer = Literal["native", "portable"]
 ClockKind = Literal["real", "virtual"]
 NetKind = Literal["user", "tap", "sim", "none"]
 Protocol = Literal["tcp", "udp"]
@@ -87,6 +88,7 @@ class MachineConfig:
     mtu: int = 1500
     publish: tuple[Publish, ...] = DEFAULT_PUBLISH
     host_loopback: bool = False
+    cpu: Deliverer = "native"
 
     @property
     def mac(self) -> bytes:

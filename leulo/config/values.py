@@ -18,6 +18,7 @@ from leulo.config.model import (
     LEAST_MEMORY_BYTES,
     MOST_MEMORY_BYTES,
     ClockKind,
+    Deliverer,
     MachineConfig,
     Mode,
     NetKind,
@@ -49,6 +50,14 @@ def parse_mode(text: str) -> Mode:
         if text == mode:
             return mode  # type: ignore[no-any-return]
     raise ConfigError(f"--mode {text}: is not a mode: write paravirt, emulated or native")
+
+
+def parse_cpu(text: str) -> Deliverer:
+    """The way in which exceptions reach the guest, named ``text``. Raises ConfigError."""
+    for deliverer in get_args(Deliverer):
+        if text == deliverer:
+            return deliverer  # type: ignore[no-any-return]
+    raise ConfigError(f"--cpu {text}: is no way to deliver exceptions: write native or portable")
 
 
 def require_mode(mode: Mode) -> None:

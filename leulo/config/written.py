@@ -27,6 +27,7 @@ def plain(machine: MachineConfig, run: RunConfig) -> dict[str, Any]:
         "name": machine.name,
         "mode": machine.mode,
         "mem": _scaled(machine.memory_bytes, _SIZES),
+        "cpu": machine.cpu,
         "append": machine.append,
         "net": str(machine.net),
         "ip": f"{format_address(machine.address)}/{machine.prefix_length}",
