@@ -13,7 +13,7 @@ from functools import partial
 from ipaddress import ip_address
 from typing import Final, Protocol
 
-from leulo.pkt import option_calls
+from leulo.pkt import epoll_calls, option_calls
 from leulo.pkt.connections import Connection, Stage, payload_at
 from leulo.pkt.constants import CONSTANTS, ERRNO, ERRNO_NAMES
 from leulo.pkt.differences import CallDiffers
@@ -104,6 +104,7 @@ class Calls:
     def __init__(self, world: Surroundings) -> None:
         self.world: Surroundings = world
         self.descriptors: dict[int, Descriptor] = {}
+        self.epolls: dict[int, epoll_calls.EpollSet] = {}
         self._calls: dict[str, Callable[[Running], int | None]] = {
             "socket": self._socket,
             "bind": self._bind,
@@ -128,6 +129,10 @@ class Calls:
             "fcntl": partial(option_calls.fcntl, self),
             "ioctl": partial(option_calls.ioctl, self),
             "poll": partial(option_calls.poll, self),
+            "epoll_create": partial(epoll_calls.epoll_create, self),
+            "epoll_create1": partial(epoll_calls.epoll_create, self),
+            "epoll_ctl": partial(epoll_calls.epoll_ctl, self),
+            "epoll_wait": partial(epoll_calls.epoll_wait, self),
         }
 
     def attempt(self, running: Running) -> int | None:
@@ -232,14 +237,18 @@ class Calls:
         return self._open(descriptor, running)
 
     def _open(self, descriptor: Descriptor, running: Running) -> int:
-        """Under the number that the script expects."""
+        number = self.free_number(running)
+        self.descriptors[number] = descriptor
+        return number
+
+    def free_number(self, running: Running) -> int:
+        """The number that the script expects of a new descriptor, or the next one free."""
         result = running.call.result
         number = self.value(result, running.line) if not isinstance(result, Ellipsis_) else 3
-        while number < 0 or number in self.descriptors:
-            if len(self.descriptors) >= MAX_DESCRIPTORS:
-                return -24
+        while number < 0 or number in self.descriptors or number in self.epolls:
             number = max(3, number + 1)
-        self.descriptors[number] = descriptor
+        if len(self.descriptors) + len(self.epolls) >= MAX_DESCRIPTORS:
+            raise Refused(running.line, f"more than {MAX_DESCRIPTORS} descriptors")
         return number
 
     def _bind(self, running: Running) -> int:
@@ -491,7 +500,12 @@ class Calls:
         return descriptor.socket.shutdown(self.number(running, 1))
 
     def _close(self, running: Running) -> int:
-        descriptor = self.descriptors.pop(self.number(running, 0), None)
+        number = self.number(running, 0)
+        if self.epolls.pop(number, None) is not None:
+            return 0
+        descriptor = self.descriptors.pop(number, None)
+        for epoll in self.epolls.values():
+            epoll.interests.pop(number, None)
         return _EBADF if descriptor is None else descriptor.socket.close()
 
 
