@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/select.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -397,6 +398,30 @@ static void epolls(void)
         close(fds[i]);
 }
 
+static void selects(void)
+{
+    fd_set readable, writable;
+    struct timeval soon = {0, 20000};
+    int ends[2];
+
+    pipe2(ends, 0);
+    FD_ZERO(&readable);
+    FD_ZERO(&writable);
+    FD_SET(ends[0], &readable);
+    check(select(ends[0] + 1, &readable, NULL, NULL, &soon) == 0 && !FD_ISSET(ends[0], &readable),
+          "select-timeout", 0);
+    FD_SET(ends[0], &readable);
+    FD_SET(ends[1], &writable);
+    write(ends[1], "x", 1);
+    int count = select(ends[1] + 1, &readable, &writable, NULL, NULL);
+    check(count == 2 && FD_ISSET(ends[0], &readable) && FD_ISSET(ends[1], &writable), "select",
+          count);
+    close(ends[0]);
+    close(ends[1]);
+    fails(select(ends[1] + 1, &readable, &writable, NULL, NULL), EBADF, "select-closed");
+    fails(select(-1, NULL, NULL, NULL, NULL), EINVAL, "select-negative");
+}
+
 static void temporary(void)
 {
     static char block[9000], back[9000];
@@ -512,6 +537,7 @@ int main(int argc, char **argv)
     times();
     pipes();
     epolls();
+    selects();
     temporary();
     groups();
     pid_t pid = fork();
