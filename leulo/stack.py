@@ -8,11 +8,11 @@ else to the careful path of `net`. What is for the stack itself never leaves it.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from struct import Struct
 from typing import Final, Literal, overload
 
 from leulo.net.arp import ArpCache
+from leulo.net.dhcp import DhcpClient, Lease
 from leulo.net.icmp import IcmpError, IcmpHost
 from leulo.net.ipv4 import Route, cut, receive
 from leulo.net.ipv6 import Ipv6Config, Ipv6Host
@@ -36,16 +36,17 @@ from leulo.net.wire.ipv4 import (
     is_loopback,
     is_unicast,
 )
+from leulo.stack_config import StackConfig as StackConfig
 from leulo.stack_ipv6 import StackIpv6
 from leulo.state import State
 from leulo.tcp.account import Lent
-from leulo.tcp.config import Config
 from leulo.tcp.demux import stranger_arrives
 from leulo.tcp.engine import Engine
 from leulo.tcp.errno import (
     AF_INET,
     AF_INET6,
     EAFNOSUPPORT,
+    ECONNABORTED,
     ECONNREFUSED,
     EPROTONOSUPPORT,
     ESOCKTNOSUPPORT,
@@ -60,6 +61,7 @@ from leulo.tcp.socket import TcpSocket
 from leulo.tcp.tcb import LOOPBACK_MARK
 from leulo.trace import Trace
 from leulo.udp.datagram import datagram_arrives, emit_datagram
+from leulo.udp.dhcp_port import DhcpPort
 from leulo.udp.socket import UdpSocket
 from leulo.udp.table import Outgoing, UdpTable
 
@@ -76,26 +78,6 @@ _TTL: Final = 64
 _MAX_OUTPUT: Final = 1024  # ICMP messages that wait for drain
 _MAX_HOPS: Final = 1024
 _LOOPBACK_FRAMES: Final = 65_536  # in one drain
-
-
-@dataclass(frozen=True)
-class StackConfig:
-    """One interface. ``checksum`` and ``tso_bytes`` are what may be left to the link."""
-
-    name: str
-    mac: bytes
-    address: bytes
-    prefix_length: int
-    gateway: bytes | None = None
-    mtu: int = 1500
-    checksum: bool = False
-    tso_bytes: int = 0
-    accept_any: bool = False
-    has_ipv6: bool = False
-    address6: bytes | None = None  # beside the link-local one
-    prefix_length6: int = 64
-    gateway6: bytes | None = None
-    tcp: Config = field(default_factory=Config)
 
 
 class Stack:
@@ -122,6 +104,7 @@ class Stack:
             self,
             config.accept_any,
         )
+        self._hops: dict[bytes, bytes] = {}  # next hops lately asked for
         self.udp: UdpTable = UdpTable(
             self,
             random_bits,
@@ -134,9 +117,14 @@ class Stack:
             six = Ipv6Config(config.address6, config.prefix_length6, config.gateway6)
             host = Ipv6Host(config.mac, config.mtu, six, random_bits)
             self.ipv6 = StackIpv6(host, self.engine, self.udp, config.checksum)
+        self.dhcp: DhcpPort | None = None
+        self.on_address: Callable[[Lease | None], None] = lambda lease: None
+        if config.is_dhcp:
+            self._use_address(None)
+            client = DhcpClient(config.mac, config.name, random_bits)
+            self.dhcp = DhcpPort(client, self.udp)
         self._output: list[Frame] = []
         self._drops: dict[str, int] = {}
-        self._hops: dict[bytes, bytes] = {}  # next hops lately asked for
         self._identification: int = 0  # of packets that may be fragmented [RFC 6864 4.1]
 
     # ------------------------------------------------------------ frames in
@@ -259,6 +247,8 @@ class Stack:
                 is_trusted = bool(frame[0] & _CHECKED) and not ip.is_fragment
                 addresses = (ip.source, ip.destination)
                 if datagram_arrives(self.udp, addresses, payload, is_broadcast, is_trusted):
+                    if self.dhcp is not None and self.dhcp.socket.queue:
+                        self._serve_dhcp(self.dhcp, now_ns)
                     return
                 code = PORT_UNREACHABLE
             message = self.icmp.error(DESTINATION_UNREACHABLE, code, packet, is_broadcast, now_ns)
@@ -300,6 +290,8 @@ class Stack:
             self.engine.retry_links()
         if self.ipv6 is not None:
             self.ipv6.advance(now_ns)
+        if self.dhcp is not None:
+            self._serve_dhcp(self.dhcp, now_ns)
         self.reassembler.advance(now_ns)
         for packet in self.reassembler.take_expired():
             message = self.icmp.error(TIME_EXCEEDED, REASSEMBLY_EXCEEDED, packet, False, now_ns)
@@ -314,8 +306,33 @@ class Stack:
             self.arp.next_deadline(),
             self.reassembler.next_deadline(),
             None if self.ipv6 is None else self.ipv6.host.next_deadline(),
+            None if self.dhcp is None else self.dhcp.client.next_deadline(),
         )
         return min((at for at in deadlines if at is not None), default=None)
+
+    def _serve_dhcp(self, port: DhcpPort, now_ns: int) -> None:
+        """The client has something to do; have the address that it has got."""
+        lease = port.serve(now_ns)
+        if self.address != (bytes(4) if lease is None else lease.address):
+            self._use_address(lease)
+            self.on_address(lease)
+
+    def _use_address(self, lease: Lease | None) -> None:
+        """Have the leased address, or none; connections of another one are over."""
+        old = self.address
+        if lease is None:
+            self.address = bytes(4)
+            self.route = Route(self.address, 32)
+        else:
+            self.address = lease.address
+            self.route = Route(lease.address, lease.prefix_length, lease.gateway)
+        self.arp.address = self.address
+        self._hops = {}
+        for tcb in list(self.engine.connections.values()):
+            if tcb.local == old:
+                self.engine.abort(tcb, ECONNABORTED)
+        if lease is not None:
+            self.arp.announce()
 
     # ------------------------------------------------------------ frames out
 
@@ -498,8 +515,11 @@ class Stack:
             **self.arp.counters(),
             **self.icmp.counters(),
             **self.reassembler.counters(),
-            **({} if self.ipv6 is None else self.ipv6.host.counters()),
         }
+        if self.ipv6 is not None:
+            out.update(self.ipv6.host.counters())
+        if self.dhcp is not None:
+            out.update(self.dhcp.client.counters())
         for reason in sorted(self._drops):
             name = "drop_" + reason
             out[name] = out.get(name, 0) + self._drops[reason]
@@ -521,6 +541,7 @@ class Stack:
             "icmp": self.icmp.save(),
             "reassembler": self.reassembler.save(),
             "output": [b"".join(frame) for frame in self._output],
+            "dhcp": None if self.dhcp is None else self.dhcp.save(),
             "drops": dict(self._drops),
             "identification": self._identification,
         }
@@ -538,6 +559,12 @@ class Stack:
         self.icmp.load(state["icmp"])
         self.reassembler.load(state["reassembler"])
         self._output = [(frame,) for frame in state["output"]]
+        if self.dhcp is not None and state["dhcp"] is not None:
+            self.dhcp.load(state["dhcp"])
+            lease = self.dhcp.client.lease
+            if lease is not None:
+                self.address = lease.address
+                self.route = Route(lease.address, lease.prefix_length, lease.gateway)
         self._drops = dict(state["drops"])
         self._identification = state["identification"]
 

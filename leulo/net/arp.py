@@ -49,12 +49,12 @@ class ArpCache(NeighbourCache):
         sender = arp.sender_address
         if arp.sender_mac == self.mac:
             return "arp_own"
-        if sender == self.address:
-            return self._conflict(now_ns)
         is_probe = sender == bytes(4)  # "does anybody use this address?" [RFC 5227 2.1.1]
+        if sender == self.address and not is_probe:
+            return self._conflict(now_ns)
         if not is_probe and not is_unicast(sender):
             return "arp_sender"
-        is_for_us = arp.target_address == self.address
+        is_for_us = arp.target_address == self.address and any(self.address)
         if not is_probe:
             known = self._entries.get(sender)
             if known is not None:

@@ -11,10 +11,13 @@ from dataclasses import replace
 from leulo.net.wire import Buffer, ParseError
 from leulo.net.wire.ipv4 import (
     LIMITED_BROADCAST,
+    PROTOCOL_UDP,
     Ipv4Repr,
     has_source_route,
     is_unicast,
 )
+
+_NOWHERE = bytes(4)
 
 
 class Route:
@@ -68,7 +71,14 @@ def receive(packet: Buffer, route: Route, accept_any: bool = False) -> Ipv4Repr:
         (accept_any and is_unicast(destination)) or route.is_broadcast(destination)
     ):
         raise ParseError("ipv4_destination")
-    if ip.source == route.address or not route.is_valid_source(ip.source):
+    # A host that has no address yet may ask everybody for one. [RFC 1122 3.2.1.3 a]
+    is_asking = (
+        ip.source == _NOWHERE
+        and ip.protocol == PROTOCOL_UDP
+        and destination == LIMITED_BROADCAST
+        and any(route.address)
+    )
+    if not is_asking and (ip.source == route.address or not route.is_valid_source(ip.source)):
         raise ParseError("ipv4_source")
     if ip.options and has_source_route(ip.options):
         # Deviation: dropped, because a source route lets a sender lead our answers anywhere;

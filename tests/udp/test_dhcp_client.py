@@ -1,0 +1,259 @@
+"""The DHCP client on a stack, against a server in Python: leases, renewals, refusals, silence."""
+
+from __future__ import annotations
+
+from random import Random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from leulo.net.dhcp import BOUND, REBINDING, RENEWING, REQUESTING, SELECTING, DhcpClient
+from leulo.net.wire import dhcp
+from leulo.net.wire.dhcp import DhcpRepr
+from leulo.stack import Stack, StackConfig
+from leulo.trace import Trace
+from leulo.udp.socket import UdpSocket
+
+S = 1_000_000_000
+MAC = bytes((2, 0, 0, 0, 0, 1))
+SERVER, GIVEN = bytes((10, 9, 0, 1)), bytes((10, 9, 0, 77))
+EVERYBODY = b"\xff\xff\xff\xff"
+
+
+def make_client(seed: int = 1) -> DhcpClient:
+    return DhcpClient(MAC, "test", Random(seed).getrandbits)
+
+
+def reply(question: DhcpRepr, kind: int, lease_s: int = 1000, **fields: object) -> DhcpRepr:
+    options = {
+        dhcp.OPTION_SERVER_ID: SERVER,
+        dhcp.OPTION_LEASE_TIME: lease_s.to_bytes(4, "big"),
+        dhcp.OPTION_SUBNET_MASK: dhcp.mask_of(24),
+        dhcp.OPTION_ROUTERS: SERVER,
+        dhcp.OPTION_DNS: SERVER,
+    }
+    return DhcpRepr(
+        dhcp.BOOT_REPLY, kind, question.transaction, MAC, your_address=GIVEN, options=options,
+        **fields,  # type: ignore[arg-type]
+    )  # fmt: skip
+
+
+def ask(client: DhcpClient, now_ns: int) -> tuple[DhcpRepr, bytes]:
+    """The only message that the client sends now, and where to."""
+    client.advance(now_ns)
+    [(message, to)] = client.take_output()
+    return DhcpRepr.parse(message), to
+
+
+def bound_client(lease_s: int = 1000, now_ns: int = 0) -> DhcpClient:
+    client = make_client()
+    discover, _ = ask(client, now_ns)
+    client.input(reply(discover, dhcp.OFFER).emit(), now_ns)
+    request, _ = ask(client, now_ns)
+    client.input(reply(request, dhcp.ACK, lease_s).emit(), now_ns)
+    assert client.state == BOUND
+    return client
+
+
+def test_discover_offer_request_ack() -> None:
+    client = make_client()
+    assert client.next_deadline() == 0
+    discover, to = ask(client, 0)
+    assert (discover.kind, to, discover.is_broadcast) == (dhcp.DISCOVER, EVERYBODY, True)
+    client.input(reply(discover, dhcp.OFFER).emit(), S)
+    assert client.state == REQUESTING and client.lease is None
+    request, to = ask(client, S)
+    assert (request.kind, to, request.transaction) == (
+        dhcp.REQUEST,
+        EVERYBODY,
+        discover.transaction,
+    )
+    assert request.requested_address == GIVEN and request.server_id == SERVER
+    client.input(reply(request, dhcp.ACK).emit(), 2 * S)
+    assert client.lease is not None
+    assert (client.lease.address, client.lease.prefix_length) == (GIVEN, 24)
+    assert client.next_deadline() == S + 500 * S  # counted from the request
+
+
+def test_silence_is_asked_again_ever_more_slowly_for_ever() -> None:
+    client = make_client()
+    waits = []
+    now = 0
+    for _ in range(9):
+        ask(client, now)
+        deadline = client.next_deadline()
+        assert deadline is not None
+        waits.append((deadline - now) / S)
+        client.advance(deadline - 1)
+        assert client.take_output() == []
+        now = deadline
+    for wait, expected in zip(waits, (4, 8, 16, 32, 64, 64, 64, 64, 64), strict=True):
+        assert expected - 1 <= wait <= expected + 1
+    assert len(set(waits)) > 5  # by chance
+
+
+def test_offer_whose_server_falls_silent_is_given_up() -> None:
+    client = make_client()
+    discover, _ = ask(client, 0)
+    client.input(reply(discover, dhcp.OFFER).emit(), 0)
+    now = 0
+    for _ in range(4):
+        assert ask(client, now)[0].kind == dhcp.REQUEST
+        now = client.next_deadline() or 0
+    again, _ = ask(client, now)
+    assert again.kind == dhcp.DISCOVER and again.transaction != discover.transaction
+
+
+def test_renewal_from_the_server_itself_extends_the_lease() -> None:
+    client = bound_client()
+    request, to = ask(client, 500 * S)
+    assert client.state == RENEWING
+    assert (request.kind, to, request.client_address) == (dhcp.REQUEST, SERVER, GIVEN)
+    assert request.server_id is None and request.requested_address is None
+    client.input(reply(request, dhcp.ACK).emit(), 501 * S)
+    assert client.state == BOUND and client.next_deadline() == 1000 * S
+
+
+def test_no_renewal_then_rebinding_then_the_end() -> None:
+    client = bound_client()
+    now, kinds = 500 * S, []
+    while client.lease is not None:
+        client.advance(now)
+        kinds += [(client.state, to) for _, to in client.take_output()]
+        deadline = client.next_deadline()
+        assert deadline is not None and deadline > now
+        now = deadline
+        if client.state == SELECTING:
+            break
+    assert now >= 1000 * S
+    assert (RENEWING, SERVER) in kinds and (REBINDING, EVERYBODY) in kinds
+    assert kinds[-1] == (SELECTING, EVERYBODY) and len(kinds) < 15
+
+
+def test_refusal_begins_again_after_a_while() -> None:
+    client = bound_client()
+    request, _ = ask(client, 500 * S)
+    client.input(reply(request, dhcp.NAK).emit(), 501 * S)
+    assert client.state == SELECTING and client.lease is None
+    assert client.next_deadline() == 505 * S
+
+
+@pytest.mark.parametrize("lease_s", [0, 1, 10, dhcp.INFINITE_S])
+def test_absurd_and_infinite_leases(lease_s: int) -> None:
+    client = bound_client(lease_s)
+    deadline = client.next_deadline()
+    assert (deadline is None) if lease_s == dhcp.INFINITE_S else (deadline or 0) >= 5 * S
+
+
+def test_answers_to_others_and_nonsense_are_ignored() -> None:
+    client = make_client()
+    discover, _ = ask(client, 0)
+    good = reply(discover, dhcp.OFFER)
+    wrong = [b"", good.emit()[:200]]
+    for name, value in (("transaction", 1), ("mac", bytes(6)), ("operation", 1)):
+        other = reply(discover, dhcp.OFFER)
+        setattr(other, name, value)
+        wrong.append(other.emit())
+    for address in (bytes(4), EVERYBODY, bytes((224, 0, 0, 1))):
+        other = reply(discover, dhcp.OFFER)
+        other.your_address = address
+        wrong.append(other.emit())
+    for text in wrong:
+        client.input(text, 0)
+    assert client.state == SELECTING
+    client.input(good.emit(), 0)
+    assert client.state == REQUESTING
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.lists(st.tuples(st.integers(0, 3), st.integers(0, 600), st.binary(max_size=40)), max_size=20)
+)
+def test_any_order_of_answers_never_fails(steps: list[tuple[int, int, bytes]]) -> None:
+    client = make_client()
+    now, question = 0, None
+    kinds = (dhcp.OFFER, dhcp.ACK, dhcp.NAK, dhcp.INFORM)
+    for kind, wait_s, noise in steps:
+        client.advance(now)
+        for message, _ in client.take_output():
+            question = DhcpRepr.parse(message)
+        assert question is not None
+        text = bytearray(reply(question, kinds[kind], wait_s).emit())
+        if noise:
+            at = len(noise) * 7 % 280
+            text[at : at + len(noise) % 5] = noise[: len(noise) % 5]
+        client.input(bytes(text), now)
+        deadline = client.next_deadline()
+        assert deadline is None or deadline >= 0
+        now += wait_s * S
+
+
+class Network:
+    """A stack that asks, and one that has a server at port 67."""
+
+    def __init__(self) -> None:
+        self.asker = Stack(
+            StackConfig("asker", MAC, bytes(4), 24, is_dhcp=True), Random(1).getrandbits, Trace()
+        )
+        self.host = Stack(
+            StackConfig("host", bytes((2, 0, 0, 0, 0, 2)), SERVER, 24),
+            Random(2).getrandbits, Trace(),
+        )  # fmt: skip
+        box = self.host.socket(2, 2)
+        assert isinstance(box, UdpSocket)
+        box.setsockopt(1, 6, b"\1\0\0\0")
+        assert box.bind(bytes(4), 67) == 0
+        self.box = box
+        self.now_ns = 0
+        self.is_silent = False
+
+    def run(self, seconds: float) -> None:
+        end = self.now_ns + int(seconds * S)
+        while self.now_ns < end:
+            for _ in range(6):
+                for here, there in ((self.asker, self.host), (self.host, self.asker)):
+                    here.advance(self.now_ns)
+                    frames = [b"".join(frame) for frame in here.drain(self.now_ns)]
+                    there.input(frames, self.now_ns)
+                self.answer()
+            dues = [s.next_deadline() for s in (self.asker, self.host)]
+            self.now_ns = min([end, *(max(d, self.now_ns + 1) for d in dues if d is not None)])
+
+    def answer(self) -> None:
+        while not isinstance(got := self.box.recvfrom(2000), int):
+            if self.is_silent:
+                continue
+            question = DhcpRepr.parse(got[0])
+            kind = dhcp.OFFER if question.kind == dhcp.DISCOVER else dhcp.ACK
+            to = got[1][0] if any(got[1][0]) else EVERYBODY
+            self.box.sendto(reply(question, kind, 100).emit(), to, 68)
+
+
+def test_stack_gets_keeps_and_loses_its_address() -> None:
+    network = Network()
+    asker = network.asker
+    seen: list[bytes | None] = []
+    asker.on_address = lambda lease: seen.append(None if lease is None else lease.address)
+    assert asker.source_for(SERVER) is None
+    network.run(1)
+    assert seen == [GIVEN] and asker.address == GIVEN
+    client = asker.socket(2, 2)
+    assert isinstance(client, UdpSocket)
+    assert client.connect(SERVER, 9) == 0
+    assert client.send(b"hello") == 5
+    network.run(1)
+    assert client.recv(1) == -111  # it can speak, and is answered
+    network.run(400)  # renewed eight times or so
+    assert seen == [GIVEN]
+    assert asker.counters()["dhcp_leases"] > 5
+    state = asker.save()
+    again = Stack(asker.config, Random(3).getrandbits, Trace())
+    again.load(state)
+    again.on_address = asker.on_address
+    network.asker = again
+    network.run(100)
+    assert seen == [GIVEN] and again.address == GIVEN
+    network.is_silent = True
+    network.run(200)
+    assert seen == [GIVEN, None] and again.address == bytes(4)
