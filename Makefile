@@ -8,10 +8,11 @@ STAMP := $(VENV)/leulo-installed
 GUEST := $(shell find guest_kernel -type f 2>/dev/null) leulo/hypercalls/abi.py leulo/image.py
 IMAGE := leulo/_image/guest.img
 PORT ?= 8080
+PYTEST_ARGS ?= -n 2
 MAKEFLAGS += --no-print-directory
 
 .DEFAULT_GOAL := help
-.PHONY: help compiled boot boot-check test check format bench image doctor docs generate wheel clean distclean
+.PHONY: help compiled boot boot-check test check format bench image doctor docs fast test-fast bench-fast generate wheel clean distclean
 
 help: ## this list
 	@echo "make boot         boot the guest, fetch its page, stay on its console (Ctrl-A x ends)"
@@ -19,6 +20,7 @@ help: ## this list
 	@echo "make test         what CI runs: make check, then every test; pytest's summary is last"
 	@echo "make check        lint, format, types, import rules, project rules; no tests"
 	@echo "make bench        the figures: guest speed, hypercalls, connections, bulk (root)"
+	@echo "make fast         the engine compiled by mypyc, in build/fast; test-fast and bench-fast use it"
 	@echo "make image        build the guest image, if its sources changed"
 	@echo "make doctor       what this computer offers and lacks"
 	@echo "make generate     what is generated from the code: ABI header, reference pages"
@@ -62,6 +64,15 @@ check: $(STAMP) $(IMAGE)
 bench: $(STAMP) $(IMAGE) compiled
 	@$(BIN)/python tools/environment.py --tools bench
 	@$(BIN)/python -m leulo.bench $(BENCH_ARGS)
+
+fast: $(STAMP) $(IMAGE)
+	@$(BIN)/python tools/fast.py
+
+test-fast: fast
+	@PYTHONPATH=$(CURDIR)/build/fast PYTHONSAFEPATH=1 $(BIN)/python -m pytest $(PYTEST_ARGS)
+
+bench-fast: fast
+	@PYTHONPATH=$(CURDIR)/build/fast PYTHONSAFEPATH=1 $(BIN)/python -m leulo.bench $(BENCH_ARGS)
 
 doctor: $(STAMP) $(IMAGE)
 	@$(BIN)/leulo doctor

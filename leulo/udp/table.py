@@ -129,7 +129,7 @@ class UdpTable:
         Only a connected socket is told, as it alone can know which datagram is meant.
         [RFC 1122 4.1.3.3] False: nobody was told."""
         for socket in self._bound.get(local[1], ()):
-            if socket.remote == remote and socket.address in (local[0], *_ANY):
+            if socket.remote == remote and (socket.address == local[0] or socket.address in _ANY):
                 socket.fail(error)
                 self.counts["udp_errors"] += 1
                 return True

@@ -2,28 +2,39 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-from typing import Any
+from random import Random
 
 from hypothesis import given
 from hypothesis import strategies as st
 
+from leulo.stack import Stack, StackConfig
 from leulo.tcp.congestion import make
 from leulo.tcp.congestion.cubic import Cubic, cube_root
+from leulo.tcp.tcb import Tcb
+from leulo.trace import Trace
 from leulo.units import NS_PER_MS, NS_PER_S
 
 MSS = 1448
 
 
-def connection(segments: int, rtt_ms: int = 100) -> Any:
-    """What CUBIC reads and writes of a connection."""
-    return SimpleNamespace(
-        cwnd=segments * MSS, ssthresh=1 << 40, cwnd_credit=0, mss=MSS,
-        srtt_ns=rtt_ms * NS_PER_MS, rto_ns=NS_PER_S,
-    )  # fmt: skip
+STACK = Stack(
+    StackConfig(name="test", mac=bytes(6), address=bytes((10, 0, 0, 1)), prefix_length=24),
+    Random(1).getrandbits,
+    Trace(),
+)
 
 
-def run(cubic: Cubic, tcb: Any, seconds: float, begin_ns: int = NS_PER_S) -> int:
+def connection(segments: int, rtt_ms: int = 100) -> Tcb:
+    """A connection with a window of so many segments, past slow start."""
+    tcb = Tcb(STACK.engine, 1, b"", bytes(4), 1, bytes(4), 2, STACK.engine.settings)
+    tcb.mss = MSS
+    tcb.cwnd = segments * MSS
+    tcb.srtt_ns = rtt_ms * NS_PER_MS
+    tcb.rto_ns = NS_PER_S
+    return tcb
+
+
+def run(cubic: Cubic, tcb: Tcb, seconds: float, begin_ns: int = NS_PER_S) -> int:
     """Acknowledge one window every round trip; returns the time at the end."""
     now = begin_ns
     end = begin_ns + int(seconds * NS_PER_S)
@@ -100,7 +111,8 @@ def test_saved_state_goes_on_the_same() -> None:
     cubic.on_loss(tcb, 200 * MSS, NS_PER_S)
     tcb.cwnd = tcb.ssthresh
     end = run(cubic, tcb, 2.0)
-    other, twin = Cubic(), SimpleNamespace(**vars(tcb))
+    other, twin = Cubic(), connection(200)
+    twin.cwnd, twin.ssthresh, twin.cwnd_credit = tcb.cwnd, tcb.ssthresh, tcb.cwnd_credit
     other.load(cubic.save())
     run(cubic, tcb, 2.0, end)
     run(other, twin, 2.0, end)

@@ -8,7 +8,9 @@ business: it is told when a loss episode begins and how much was acknowledged. [
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
+
+from mypy_extensions import mypyc_attr
 
 from leulo.state import State as Saved
 
@@ -16,10 +18,11 @@ if TYPE_CHECKING:
     from leulo.tcp.tcb import Tcb
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class CongestionControl:
     """Base of all; by itself it never grows the window."""
 
-    name: str = ""
+    name: ClassVar[str] = ""
 
     def begin(self, tcb: Tcb, now_ns: int) -> None:
         """The connection is open; cwnd is the initial window. Nothing is in flight."""

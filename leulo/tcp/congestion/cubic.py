@@ -6,7 +6,7 @@ Integers only: time in microseconds, windows in bytes, so that every machine com
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, ClassVar, Final
 
 from leulo.state import State as Saved
 from leulo.state import load_fields, save_fields
@@ -33,7 +33,7 @@ _FIELDS: Final = (
 class Cubic(CongestionControl):
     """One object for each connection."""
 
-    name: str = "cubic"
+    name: ClassVar[str] = "cubic"
 
     def __init__(self) -> None:
         self.w_max: int = 0  # the window before the last reduction, bytes; 0: none yet

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from leulo.tcp.congestion.base import CongestionControl
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 class Reno(CongestionControl):
     """Without state of its own: one object serves all connections."""
 
-    name: str = "reno"
+    name: ClassVar[str] = "reno"
 
     def on_ack(self, tcb: Tcb, acked: int, now_ns: int) -> None:
         if tcb.cwnd < tcb.ssthresh:

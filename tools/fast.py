@@ -1,0 +1,122 @@
+"""Build the compiled engine: ``build/fast``, a copy of leulo with mypyc's modules in it.
+
+``python tools/fast.py`` compiles what a segment or a hypercall passes through. The copy lives apart
+from the sources, because a compiled module beside an edited one would win in silence; the manifest
+in it holds the hashes that ``leulo doctor`` compares. Run it with ``build/fast/bin/leulo``.
+A C compiler and Python's headers are needed; it takes some minutes on two cores.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Final
+
+ROOT: Final = Path(__file__).resolve().parent.parent
+OUT: Final = ROOT / "build" / "fast"
+MANIFEST: Final = OUT / "leulo" / "_fast.json"
+COMPILED: Final = ("net", "tcp", "udp", "hypercalls")
+# Dataclasses with slots, which mypyc refuses, in modules that no segment passes through; the ABI's
+# numbers are read once.
+INTERPRETED: Final = frozenset(
+    f"leulo/{name}.py"
+    for name in (
+        "tcp/config", "tcp/settings", "tcp/events", "hypercalls/limits", "hypercalls/events",
+        "hypercalls/abi",
+    )
+)  # fmt: skip
+
+_SETUP: Final = """
+from mypyc.build import mypycify
+from setuptools import setup
+
+setup(
+    name="leulo-fast",
+    packages=[],
+    ext_modules=mypycify(
+        ["--strict", *{files!r}], opt_level="2", debug_level="0", multi_file=True
+    ),
+)
+"""
+_LAUNCHER: Final = """#!/bin/sh
+# The compiled build of `leulo`, made by tools/fast.py.
+PYTHONPATH={out}${{PYTHONPATH:+:$PYTHONPATH}} PYTHONSAFEPATH=1 exec {python} -m leulo "$@"
+"""
+
+
+def modules() -> list[str]:
+    """The files to compile, relative to the root."""
+    found = [path for name in COMPILED for path in (ROOT / "leulo" / name).rglob("*.py")]
+    found += (ROOT / "leulo").glob("stack*.py")
+    names = sorted(path.relative_to(ROOT).as_posix() for path in found)
+    return [name for name in names if name not in INTERPRETED]
+
+
+def hashes(root: Path) -> dict[str, str]:
+    """SHA-256 of every Python file of the package."""
+    return {
+        path.relative_to(root).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted((root / "leulo").rglob("*.py"))
+    }
+
+
+def main() -> int:
+    if sys.argv[1:]:
+        print(__doc__)
+        return 2
+    sources = hashes(ROOT)
+    if MANIFEST.exists() and json.loads(MANIFEST.read_text())["sources"] == sources:
+        print(f"{OUT.relative_to(ROOT)}: nothing has changed")
+        return 0
+    if shutil.which("cc") is None:
+        print("tools/fast.py: needs a C compiler: apt-get install gcc python3-dev", file=sys.stderr)
+        return 5
+    work = ROOT / "build" / "fast-work"
+    shutil.rmtree(work, ignore_errors=True)
+    work.mkdir(parents=True)
+    shutil.copytree(
+        ROOT / "leulo", work / "leulo", ignore=shutil.ignore_patterns("__pycache__", "*.pyc")
+    )
+    files = modules()
+    print(f"compiling {len(files)} modules; this takes some minutes", flush=True)
+    (work / "setup.py").write_text(_SETUP.format(files=files))
+    done = subprocess.run(
+        [
+            sys.executable,
+            "setup.py",
+            "-q",
+            "build_ext",
+            "--inplace",
+            "-j",
+            str(os.cpu_count() or 1),
+        ],
+        cwd=work,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    if done.returncode:
+        lines = [line for line in done.stdout.splitlines() if "warning" not in line]
+        print("\n".join(lines[-40:]), file=sys.stderr)
+        return 1
+    shutil.rmtree(work / "build", ignore_errors=True)
+    launcher = work / "bin" / "leulo"
+    launcher.parent.mkdir()
+    launcher.write_text(_LAUNCHER.format(out=OUT, python=sys.executable))
+    launcher.chmod(0o755)
+    (work / "leulo" / "_fast.json").write_text(
+        json.dumps({"root": str(ROOT), "sources": sources, "compiled": files}, indent=1)
+    )
+    shutil.rmtree(OUT, ignore_errors=True)
+    work.rename(OUT)
+    print(f"{OUT.relative_to(ROOT)}: run {launcher.relative_to(work)} there")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
