@@ -9,6 +9,7 @@ GUEST := $(shell find guest_kernel -type f 2>/dev/null) leulo/hypercalls/abi.py 
 IMAGE := leulo/_image/guest.img
 PORT ?= 8080
 PYTEST_ARGS ?= -n 2
+PYTEST_ARGS ?= -n 2
 MAKEFLAGS += --no-print-directory
 
 .DEFAULT_GOAL := help

@@ -59,7 +59,7 @@ class Keys:
     ) -> None:
         self._commands: dict[int, Callable[[], None]] = {
             ord("x"): quit_run,
-            ord("c"): lambda: show(b"\r\n" + counters().replace("\n", "\r\n").encode()),
+            ord("c"): lambda: show(b"\n" + counters().encode()),
             ord("h"): lambda: show(HELP),
             ord("?"): lambda: show(HELP),
         }
