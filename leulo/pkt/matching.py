@@ -49,7 +49,7 @@ def differs(
 ) -> str | None:
     """The first difference. Learns the initial sequence number and timestamps from what fits.
     ``tick_ns``: length of a tick of the timestamp clock, 0 if values are not compared.
-    ``is_push_open``: the line stands for several segments, so its push flag says nothing."""
+    ``is_push_open``: a full segment, or several: the push flag is not compared."""
     found = _ip_differs(line.ip, seen)
     if found is not None:
         return found

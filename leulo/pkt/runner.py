@@ -348,14 +348,16 @@ class Run:
         seen = self._next_packet(connection, line, latest_ns)
         if seen is None:
             raise Mismatch(event.line, line.text, f"nothing{self._until(latest_ns)}")
-        is_several = False
+        is_full = False
         if isinstance(line, TcpLine) and line.length:
-            is_several = line.length > self._segment_bytes(connection)
-            if is_several or self.is_relaxed:
+            segment_bytes = self._segment_bytes(connection)
+            # Where the push flag of full segments stands tells how buffers are cut, no more.
+            is_full = line.length >= segment_bytes
+            if line.length > segment_bytes or self.is_relaxed:
                 seen = self._whole(seen, line, connection, latest_ns)
         self._note(describe(seen, connection), seen.at_ns)
         tick_ns = self.options.tick_ns
-        difference = differs(line, seen, connection, self.is_relaxed, tick_ns, is_several)
+        difference = differs(line, seen, connection, self.is_relaxed, tick_ns, is_full)
         if difference is not None:
             actual = f"{describe(seen, connection)}  [differs: {difference}]"
             raise Mismatch(event.line, line.text, actual)
