@@ -14,6 +14,7 @@ from leulo.hypercalls import Limits
 from leulo.tcp.config import Config
 from leulo.tcp.socket import TcpSocket
 from leulo.tcp.state import State
+from leulo.udp.socket import UdpSocket
 from leulo.units import KIB, NS_PER_MS, NS_PER_S
 
 SOCKETS = 64
@@ -41,6 +42,10 @@ class FuzzWorld:
             self.world.guest.trace.subscribe("*", self._count)
         self.listeners = [self.world.other_listener(port) for port in (7, 80)]
         self.others: list[TcpSocket] = []
+        echo = self.world.other.socket(10, 2)
+        assert isinstance(echo, UdpSocket)
+        assert echo.bind(bytes(16), 7) == 0
+        self.echo = echo
         self.fuzzer = Fuzzer(self.world.guest, seed, self._turn)
         self.most: dict[str, int] = {}
 
@@ -73,9 +78,14 @@ class FuzzWorld:
             world.is_cut = not world.is_cut
         for _ in range(3):
             world.turn()
+        while not isinstance(got := self.echo.recvfrom(70_000), int):
+            self.echo.sendto(got[0], *got[1])
         for listener in self.listeners:
             while isinstance(other := listener.accept(), TcpSocket):
                 self.others.append(other)
+        for other in self.others:
+            if other.state is State.CLOSED:
+                other.close()
         self.others = [other for other in self.others if other.state is not State.CLOSED]
         if len(self.others) < 40:
             client = world.other_socket()
