@@ -147,6 +147,22 @@ def test_the_list_of_verbs_imports_neither_the_machine_nor_rich() -> None:
     assert result.stdout.splitlines()[-1] == "[]"
 
 
+def test_the_way_to_the_first_byte_loads_nothing_that_it_does_not_need() -> None:
+    """Protects the half second to a guest's first byte; and the collector works again after."""
+    heavy = ("rich", "numpy", "capstone", "json", "random", "subprocess", "tempfile",
+             "concurrent.futures", "asyncio", "logging", "ssl", "tomllib", "difflib")  # fmt: skip
+    code = (
+        "import gc, sys; from leulo import cli; cli.run(['boot', '--net', 'none', '--help']);"
+        "from leulo.cli.loading import loading\n"
+        "with loading(): import leulo.cli.assembly\n"
+        f"print(gc.isenabled(), [m for m in {heavy!r} if m in sys.modules])"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert result.stdout.splitlines()[-1] == "True []"
+
+
 def test_the_installed_command_says_its_version() -> None:
     result = subprocess.run(
         [sys.executable, "-m", "leulo", "--version"], capture_output=True, text=True, check=True
