@@ -8,7 +8,7 @@ loop or of the network beyond its own port on the switch.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, Final
 
 from leulo.bus import Bus
@@ -34,6 +34,7 @@ from leulo.links.base import Offload
 from leulo.links.switch import Port
 from leulo.loader.multiboot import Boot, load
 from leulo.memory import Memory
+from leulo.net.dhcp import Lease
 from leulo.stack import Stack, StackConfig
 from leulo.tcp.config import Config
 from leulo.trace import Event, Trace
@@ -178,6 +179,8 @@ class Machine:
             self.stack, self.memory, self.pic.line(EVENT_IRQ), clock, trace, Limits(),
             _machine_info(config, epoch_s),
         )  # fmt: skip
+        self.stack.on_address = self._take_lease
+        self.addressed: Callable[[Lease | None], None] = lambda lease: None  # for the host
         self.gate = Gate(GATE_MAGIC, self.hypercalls.call)
         self.ports.attach(0x20, 2, "PIC 1", self.pic.primary)
         self.ports.attach(0xA0, 2, "PIC 2", self.pic.secondary)
@@ -278,6 +281,19 @@ class Machine:
 
     # ------------------------------------------------------------ console
 
+    def _take_lease(self, lease: Lease | None) -> None:
+        """A DHCP server has given an address, or it is over: a guest's next HELLO tells it."""
+        info = self.hypercalls.session.info
+        if lease is None:
+            info = replace(info, address=bytes(4), prefix_length=0, gateway=None, dns=None)
+        else:
+            info = replace(
+                info, address=lease.address, prefix_length=lease.prefix_length,
+                gateway=lease.gateway, dns=lease.dns,
+            )  # fmt: skip
+        self.hypercalls.session.info = info
+        self.addressed(lease)
+
     def _print(self, data: bytes) -> None:
         if self._console_events.active:
             text = data.decode("latin-1")
@@ -359,18 +375,24 @@ def _stack_config(config: MachineConfig, offload: Offload) -> StackConfig:
         mtu=config.mtu,
         checksum=offload.checksum,
         tso_bytes=offload.tso_bytes,
+        has_ipv6=config.has_ipv6,
+        address6=config.address6,
+        prefix_length6=config.prefix_length6,
+        gateway6=config.gateway6,
+        is_dhcp=config.is_dhcp,
         tcp=Config(buffers_max=_BUFFERS_BYTES),
     )
 
 
 def _machine_info(config: MachineConfig, epoch_s: int) -> MachineInfo:
     return MachineInfo(
-        address=config.address,
-        prefix_length=config.prefix_length,
-        gateway=config.gateway,
-        dns=config.dns,
+        address=bytes(4) if config.is_dhcp else config.address,
+        prefix_length=0 if config.is_dhcp else config.prefix_length,
+        gateway=None if config.is_dhcp else config.gateway,
+        dns=None if config.is_dhcp else config.dns,
         mac=config.mac,
         mtu=config.mtu,
         tsc_hz=TSC_HZ,
         epoch_ns=epoch_s * NS_PER_S,
+        has_ipv6=config.has_ipv6,
     )

@@ -166,6 +166,7 @@ class _Session:
                 _tell(self.terminal, line)
 
         self.machine.hypercalls.listening = listening
+        self.machine.addressed = lambda lease: _tell(self.terminal, messages.leased(lease))
 
     def run(self) -> Outcome:
         with self.terminal:

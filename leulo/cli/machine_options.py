@@ -25,6 +25,8 @@ _OFFERS: Final = {
     "clock": ("real", "virtual"),
     "serial": ("stdio", "pty", "tcp:"),
     "gateway": ("none",),
+    "ip": ("dhcp",),
+    "ip6": ("auto", "none"),
 }
 
 
@@ -75,7 +77,9 @@ _OPTIONS: Final = (
     click.option(
         "--ip",
         metavar="ADDR[/LEN]",
-        help="The guest's address.  [default: 10.0.2.15/24; 10.77.0.2/24 on a TAP]",
+        shell_complete=_offer,
+        help="The guest's address, or dhcp to ask for one.  [default: 10.0.2.15/24; "
+        "10.77.0.2/24 on a TAP]",
     ),
     click.option(
         "--gateway",
@@ -83,6 +87,14 @@ _OPTIONS: Final = (
         shell_complete=_offer,
         help="The guest's way out, or none.  [default: 10.0.2.2; 10.77.0.1 on a TAP]",
     ),
+    click.option(
+        "--ip6",
+        metavar="ADDR[/LEN]",
+        shell_complete=_offer,
+        help="The guest's IPv6 address, auto, or none for no IPv6.  [default: auto: a link-local "
+        "one, and what a router advertises]",
+    ),
+    click.option("--gateway6", metavar="ADDR", help="The guest's way out over IPv6."),
     click.option(
         "--dns", metavar="ADDR", help="The guest's name server.  [default: 10.0.2.3]"
     ),

@@ -12,6 +12,7 @@ from typing import Final, TextIO
 
 from leulo.config import MachineConfig, Publish, RunConfig, format_address
 from leulo.errors import ConfigError
+from leulo.net.dhcp import Lease
 from leulo.units import MIB, NS_PER_S
 
 HTTP_PORT: Final = 80
@@ -22,7 +23,9 @@ _HTTP_PORTS: Final = (HTTP_PORT, 8000, 8080)
 def banner(machine: MachineConfig, run: RunConfig) -> list[str]:
     """Mode, addresses and published ports, a line each."""
     net = f"{format_address(machine.address)}/{machine.prefix_length} on {machine.net}"
-    if machine.gateway is not None:
+    if machine.is_dhcp:
+        net = f"asks for an address on {machine.net}"
+    elif machine.gateway is not None:
         net += f", gateway {format_address(machine.gateway)}"
     lines = [
         f"leulo: {machine.mode}: TCP runs in the hypervisor; {machine.memory_bytes // MIB} MiB, "
@@ -34,6 +37,14 @@ def banner(machine: MachineConfig, run: RunConfig) -> list[str]:
         for publish in machine.publish
     ]
     return lines
+
+
+def leased(lease: Lease | None) -> str:
+    """What DHCP has given, or that it is over."""
+    if lease is None:
+        return "leulo: dhcp: the guest has no address any more"
+    text = f"leulo: dhcp: guest {format_address(lease.address)}/{lease.prefix_length}"
+    return text + (f", gateway {format_address(lease.gateway)}" if lease.gateway else "")
 
 
 def _kind(publish: Publish) -> str:

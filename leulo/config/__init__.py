@@ -27,6 +27,7 @@ from leulo.config.model import (
 from leulo.config.values import (
     check_together,
     parse_addresses,
+    parse_addresses6,
     parse_append,
     parse_clock,
     parse_memory,
@@ -58,6 +59,7 @@ __all__ = [
     "format_address",
     "mac_of",
     "parse_addresses",
+    "parse_addresses6",
     "parse_append",
     "parse_clock",
     "parse_memory",

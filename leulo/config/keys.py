@@ -41,6 +41,8 @@ KEYS: Final[dict[str, Key]] = {
         Key("net"),
         Key("ip"),
         Key("gateway"),
+        Key("ip6"),
+        Key("gateway6"),
         Key("dns"),
         Key("publish", Kind.TEXTS),
         Key("host-loopback", Kind.SWITCH),

@@ -85,6 +85,11 @@ class MachineConfig:
     prefix_length: int = 24
     gateway: bytes | None = bytes((10, 0, 2, 2))
     dns: bytes = bytes((10, 0, 2, 3))
+    is_dhcp: bool = False  # the address is asked for; those above are what the link expects
+    has_ipv6: bool = True
+    address6: bytes | None = None  # 16 bytes, beside the link-local address
+    prefix_length6: int = 64
+    gateway6: bytes | None = None
     mtu: int = 1500
     publish: tuple[Publish, ...] = DEFAULT_PUBLISH
     host_loopback: bool = False

@@ -19,6 +19,7 @@ from leulo.config.model import DEFAULT_QUANTUM_NS, MachineConfig, RunConfig
 from leulo.config.values import (
     check_together,
     parse_addresses,
+    parse_addresses6,
     parse_append,
     parse_clock,
     parse_cpu,
@@ -129,6 +130,9 @@ def _configure(values: dict[str, Any]) -> tuple[MachineConfig, RunConfig]:
     address, prefix_length, gateway, dns = parse_addresses(
         net, values.get("ip"), values.get("gateway"), values.get("dns")
     )
+    has_ipv6, address6, prefix_length6, gateway6 = parse_addresses6(
+        values.get("ip6"), values.get("gateway6")
+    )
     machine = MachineConfig(
         name=parse_name(values.get("name", "leulo")),
         mode=parse_mode(values.get("mode", "paravirt")),
@@ -143,6 +147,11 @@ def _configure(values: dict[str, Any]) -> tuple[MachineConfig, RunConfig]:
         prefix_length=prefix_length,
         gateway=gateway,
         dns=dns,
+        is_dhcp=values.get("ip") == "dhcp",
+        has_ipv6=has_ipv6,
+        address6=address6,
+        prefix_length6=prefix_length6,
+        gateway6=gateway6,
         publish=parse_publishes(values.get("publish", ()), net),
         host_loopback=values.get("host-loopback", False),
     )

@@ -153,11 +153,14 @@ def parse_addresses(
 ) -> tuple[bytes, int, bytes | None, bytes]:
     """(address, prefix length, gateway, DNS server) of a machine on ``net``.
 
-    ``ip`` is ``ADDRESS/LENGTH`` (24 without a length). Left out, the gateway and the DNS server
+    ``ip`` is ``ADDRESS/LENGTH`` (24 without a length), or ``dhcp``, which plans as if it were
+    left out. Left out, the gateway and the DNS server
     are those of the network's own plan if ``ip`` is, else the first other address of the subnet;
     the gateway ``none`` is no gateway. Raises ConfigError.
     """
     default_ip, default_gateway = _NETWORKS[net.kind]
+    if ip == "dhcp":
+        ip = None
     interface = _parse_interface(f"--ip {ip}", ip if ip is not None else default_ip)
     network = interface.network
     chosen: ipaddress.IPv4Address | None
@@ -188,6 +191,49 @@ def parse_addresses(
         chosen.packed if chosen is not None else None,
         server,
     )
+
+
+def parse_addresses6(
+    ip: str | None = None, gateway: str | None = None
+) -> tuple[bool, bytes | None, int, bytes | None]:
+    """(whether there is IPv6, address, prefix length, gateway) of a machine.
+
+    ``ip`` is ``ADDRESS/LENGTH`` (64 without a length), ``auto`` for the link-local address and
+    what a router advertises, which is the default, or ``none``. Raises ConfigError.
+    """
+    if ip == "none":
+        if gateway not in (None, "none"):
+            raise ConfigError(f"--gateway6 {gateway}: there is no IPv6 with --ip6 none")
+        return False, None, 64, None
+    address: ipaddress.IPv6Address | None = None
+    length = 64
+    if ip is not None and ip != "auto":
+        key = f"--ip6 {ip}"
+        text, slash, bits = ip.partition("/")
+        address = _parse_ipv6(key, text)
+        if slash:
+            if not (bits.isascii() and bits.isdigit() and len(bits) <= 3 and 1 <= int(bits) <= 127):
+                raise ConfigError(f"{key}: {bits!r} is not a prefix length: write /1 to /127")
+            length = int(bits)
+        if address.is_multicast or address.is_loopback or address.is_unspecified:
+            raise ConfigError(f"{key}: is no address a machine can have: write one as fd00::2/64")
+        if address.is_link_local or address.ipv4_mapped is not None:
+            raise ConfigError(
+                f"{key}: a link-local address comes by itself: write another, as fd00::2/64"
+            )
+    if gateway is None or gateway == "none":
+        return True, None if address is None else address.packed, length, None
+    router = _parse_ipv6(f"--gateway6 {gateway}", gateway)
+    if router.is_multicast or router.is_unspecified or router.is_loopback or router == address:
+        raise ConfigError(f"--gateway6 {gateway}: is no router's address: write one as fd00::1")
+    if not router.is_link_local and (
+        address is None or router not in ipaddress.IPv6Network((address, length), strict=False)
+    ):
+        raise ConfigError(
+            f"--gateway6 {gateway}: is outside the guest's network: write --ip6 beside it, or the "
+            "router's link-local address"
+        )
+    return True, None if address is None else address.packed, length, router.packed
 
 
 def parse_memory(text: str) -> int:
@@ -296,6 +342,17 @@ def _parse_ipv4(key: str, text: str) -> bytes:
         return ipaddress.IPv4Address(text).packed
     except ValueError:
         raise ConfigError(f"{key}: {text!r} is not an IPv4 address, as 10.0.2.15 is") from None
+
+
+def _parse_ipv6(key: str, text: str) -> ipaddress.IPv6Address:
+    address: ipaddress.IPv6Address | None
+    try:
+        address = ipaddress.IPv6Address(text)
+    except ValueError:
+        address = None
+    if address is None or address.scope_id is not None:
+        raise ConfigError(f"{key}: {text!r} is not an IPv6 address, as fd00::2 is")
+    return address
 
 
 def _parse_interface(key: str, text: str) -> ipaddress.IPv4Interface:

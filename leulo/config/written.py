@@ -30,8 +30,12 @@ def plain(machine: MachineConfig, run: RunConfig) -> dict[str, Any]:
         "cpu": machine.cpu,
         "append": machine.append,
         "net": str(machine.net),
-        "ip": f"{format_address(machine.address)}/{machine.prefix_length}",
+        "ip": "dhcp"
+        if machine.is_dhcp
+        else f"{format_address(machine.address)}/{machine.prefix_length}",
         "gateway": gateway,
+        "ip6": _ip6(machine),
+        "gateway6": "none" if machine.gateway6 is None else format_address(machine.gateway6),
         "dns": format_address(machine.dns),
         "publish": [_publish(publish) for publish in machine.publish] or ["none"],
         "host-loopback": machine.host_loopback,
@@ -55,6 +59,14 @@ def plain(machine: MachineConfig, run: RunConfig) -> dict[str, Any]:
 def to_toml(values: Mapping[str, Any]) -> str:
     """The text of a machine file. Values are texts, numbers, truths and lists of texts."""
     return "".join(f"{name} = {_toml(value)}\n" for name, value in values.items())
+
+
+def _ip6(machine: MachineConfig) -> str:
+    if not machine.has_ipv6:
+        return "none"
+    if machine.address6 is None:
+        return "auto"
+    return f"{format_address(machine.address6)}/{machine.prefix_length6}"
 
 
 def _toml(value: Any) -> str:
