@@ -9,17 +9,17 @@ GUEST := $(shell find guest_kernel -type f 2>/dev/null) leulo/hypercalls/abi.py 
 IMAGE := leulo/_image/guest.img
 PORT ?= 8080
 PYTEST_ARGS ?= -n 2
-PYTEST_ARGS ?= -n 2
 MAKEFLAGS += --no-print-directory
 
 .DEFAULT_GOAL := help
-.PHONY: help compiled boot boot-check test check format bench image doctor docs fast test-fast bench-fast generate wheel clean distclean
+.PHONY: help compiled boot boot-check test check fuzz format bench image doctor docs fast test-fast bench-fast generate wheel clean distclean
 
 help: ## this list
 	@echo "make boot         boot the guest, fetch its page, stay on its console (Ctrl-A x ends)"
 	@echo "make boot-check   the same without the console: exits 0 when the page came"
 	@echo "make test         what CI runs: make check, then every test; pytest's summary is last"
 	@echo "make check        lint, format, types, import rules, project rules; no tests"
+	@echo "make fuzz         a hostile guest makes a million hypercalls: time, memory"
 	@echo "make bench        the figures: guest speed, hypercalls, connections, bulk (root)"
 	@echo "make fast         the engine compiled by mypyc, in build/fast; test-fast and bench-fast use it"
 	@echo "make image        build the guest image, if its sources changed"
@@ -61,6 +61,9 @@ check: $(STAMP) $(IMAGE)
 	@$(BIN)/lint-imports --no-cache
 	@$(BIN)/python tools/check_project.py
 	@$(BIN)/sphinx-build -q -W --keep-going -b html docs build/docs
+
+fuzz: $(STAMP) ## a hostile guest
+	@$(BIN)/python tests/hypercalls/fuzz_run.py $(FUZZ_ARGS)
 
 bench: $(STAMP) $(IMAGE) compiled
 	@$(BIN)/python tools/environment.py --tools bench
