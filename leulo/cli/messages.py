@@ -7,6 +7,7 @@ begins on the next.
 from __future__ import annotations
 
 import os
+import select
 from collections.abc import Mapping
 from typing import Final, TextIO
 
@@ -176,6 +177,13 @@ def counters_table(counters: Mapping[str, int], now_ns: int) -> str:
 def reason(why: str, explanation: str) -> str:
     """Why the run ended, and what there is to say about it."""
     return f"leulo: {why}: {explanation}" if explanation else f"leulo: {why}"
+
+
+def has_room(file: TextIO) -> bool:
+    """Whether a line (of at most 4 KiB) can be written without waiting for whoever reads it."""
+    waiter = select.poll()
+    waiter.register(file.fileno(), select.POLLOUT)
+    return bool(waiter.poll(0))
 
 
 def say(file: TextIO, line: str, *, at_line_start: bool = True) -> None:

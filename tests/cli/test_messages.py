@@ -147,3 +147,14 @@ def test_files_that_cannot_be_written_are_named() -> None:
     full(PAINTED)
     with pytest.raises(EnvironmentProblem, match="^--trace /dev/full: "):
         full.close()
+
+
+def test_a_pipe_that_nobody_reads_has_no_room_in_the_end() -> None:
+    """Protects: a guest that floods the debug console cannot stop the hypervisor."""
+    reading, writing = os.pipe()
+    with os.fdopen(reading), os.fdopen(writing, "w") as file:
+        written = 0
+        while messages.has_room(file):
+            written += os.write(writing, bytes(4096))
+            assert written <= 1 << 20
+        assert written >= 4096
