@@ -4,7 +4,8 @@
 same sources give the same bytes in every directory and on every computer, because the pinned
 ``ziglang`` wheel compiles the reference image; its SHA-256 is kept in
 ``guest_kernel/reference.sha256``. It must not know how an image is run. The build hook of the
-wheel imports this module before anything is installed: standard library and `errors` only.
+wheel imports this module before anything is installed: standard library, `errors` and
+`line_table` only.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from pathlib import Path
 from typing import Final
 
 from leulo.errors import EnvironmentProblem, ImageError
+from leulo.line_table import read_lines
 from leulo.packaged import IMAGE_NAME, PACKAGE, PACKAGED
 
 SOURCES: Final = PACKAGE.parent / "guest_kernel"
@@ -41,6 +43,8 @@ _FLAGS: Final = (
 _KERNEL_FLAGS: Final = ("-fno-omit-frame-pointer", "-Wstrict-prototypes")  # backtraces need EBP
 _PROGRAM_FLAGS: Final = ("-fomit-frame-pointer",)
 _SANITIZE: Final = ("-fsanitize=undefined", "-fsanitize-trap=undefined")
+# clang: each trap keeps the source line of what it guards
+_TRAPS_APART: Final = ("-fno-sanitize-merge", "-fno-sanitize-debug-trap-reasons")
 _LINK: Final = ("-static", "--build-id=none", "--gc-sections", "-z", "noexecstack")
 _PARALLEL: Final = 2
 
@@ -145,7 +149,8 @@ class _Work:
     def __init__(self, tools: Toolchain, folder: Path, sanitize: bool) -> None:
         self._tools = tools
         self._folder = folder
-        self._kernel_flags = _KERNEL_FLAGS + (_SANITIZE if sanitize else ())
+        apart = _TRAPS_APART if tools.name == "zig" else ()
+        self._kernel_flags = _KERNEL_FLAGS + ((*_SANITIZE, *apart) if sanitize else ())
         self._environment = {
             **{key: value for key, value in os.environ.items() if not key.startswith("ZIG_")},
             "ZIG_LOCAL_CACHE_DIR": str(folder / "zig"),
@@ -180,11 +185,12 @@ class _Work:
     def _kernel(self, objects: Sequence[Path]) -> Path:
         """Link twice: the first link tells the addresses that the symbol table then holds."""
         symbols = self._folder / "symbols.bin"
-        symbols.write_bytes(struct.pack("<I", 0))
+        symbols.write_bytes(struct.pack("<II", 0, 0))
         blobs = self._blobs("first")
         first = self._link("kernel.ld", "first.elf", [*objects, blobs])
         functions = read_functions(first.read_bytes())
-        symbols.write_bytes(pack_symbols(functions))
+        lines = [row for row in read_lines(first.read_bytes()) if row[0] >= functions[0][0]]
+        symbols.write_bytes(pack_symbols(functions, lines))
         blobs = self._blobs("second")
         listing = self._folder / "guest.sym"
         listing.write_text("".join(f"{address:08x} {name}\n" for address, name in functions))
@@ -307,11 +313,23 @@ def read_functions(elf: bytes) -> list[tuple[int, str]]:
     return sorted(found.items())
 
 
-def pack_symbols(functions: Sequence[tuple[int, str]]) -> bytes:
-    """The table that guest_kernel/kern/panic.c reads: count, addresses with names, names."""
-    head, names = struct.pack("<I", len(functions)), b""
-    first = 4 + 8 * len(functions)
-    for address, name in functions:
-        head += struct.pack("<II", address, first + len(names))
-        names += name.encode() + b"\0"
-    return head + names
+def pack_symbols(
+    functions: Sequence[tuple[int, str]], lines: Sequence[tuple[int, str, int]] = ()
+) -> bytes:
+    """The table that guest_kernel/kern/panic.c reads: both counts; the functions' addresses with
+    the places of their names; the lines' addresses with the place of the file's name << 14 | the
+    line; names.
+    """
+    first = 8 + 8 * (len(functions) + len(lines))
+    places: dict[str, int] = {}
+    names = b""
+    for name in [*(name for _, name in functions), *(file for _, file, _ in lines)]:
+        if name not in places:
+            places[name] = first + len(names)
+            names += name.encode() + b"\0"
+    rows = [(address, places[name]) for address, name in functions]
+    for address, file, line in lines:
+        is_kept = places[file] < 1 << 18 and line < 1 << 14
+        rows.append((address, places[file] << 14 | line if is_kept else 0))
+    head = struct.pack("<II", len(functions), len(lines))
+    return head + b"".join(struct.pack("<II", *row) for row in rows) + names

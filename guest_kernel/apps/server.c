@@ -100,10 +100,14 @@ static void close_idle(void) {
 }
 
 static int open_listener(unsigned short port) {
-    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(port)};
+    struct sockaddr_in6 address = {.sin6_family = AF_INET6, .sin6_port = htons(port)};
     socklen_t length = sizeof address;
-    int one = 1, fd = socket(AF_INET, SOCK_STREAM, 0);
+    int one = 1, fd = socket(AF_INET6, SOCK_STREAM, 0); /* takes IPv4 too */
 
+    if (fd < 0) { /* there is no IPv6: all zero is every address of IPv4 as well */
+        address.sin6_family = AF_INET;
+        fd = socket(AF_INET, SOCK_STREAM, 0);
+    }
     if (fd < 0)
         return -1;
     setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
@@ -111,7 +115,7 @@ static int open_listener(unsigned short port) {
         fcntl(fd, F_SETFL, O_NONBLOCK) < 0 ||
         getsockname(fd, (struct sockaddr *)&address, &length) < 0)
         return -1;
-    dprintf(STDOUT_FILENO, "%s: port %d\n", service->name, ntohs(address.sin_port));
+    dprintf(STDOUT_FILENO, "%s: port %d\n", service->name, ntohs(address.sin6_port));
     return fd;
 }
 

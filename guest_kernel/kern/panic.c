@@ -12,32 +12,37 @@
 #define MAX_FRAMES 16
 #define STATUS_FAULT 3 /* the machine's exit status after a panic */
 
-/* symbols.bin: the number of functions, then for each its address and the offset of its name from
- * the table's start, sorted by address; then the names. */
+/* symbols.bin: the numbers of functions and of lines, then for each function its address and the
+ * offset of its name from the table's start, then for each line its address and the offset of its
+ * file's name << 14 | number; both sorted by address; then the names. */
 struct symbol {
     uint32_t address, name;
 };
 
-const char *symbol_at(uintptr_t address, uint32_t *offset) {
-    const uint32_t *count = (const uint32_t *)symbols_start;
-    const struct symbol *symbol = (const struct symbol *)(count + 1), *found = NULL;
+static const struct symbol *last_before(const struct symbol *symbol, uint32_t count,
+                                        uintptr_t address) {
+    const struct symbol *found = NULL;
 
-    if (address < (uintptr_t)kernel_start || address >= (uintptr_t)kernel_text_end
-        || symbols_end - symbols_start < 4)
-        return "?";
-    for (uint32_t i = 0; i < *count && symbol[i].address <= address; i++)
-        found = &symbol[i];
-    if (!found)
-        return "?";
-    *offset = address - found->address;
-    return symbols_start + found->name;
+    for (; count-- && symbol->address <= address; symbol++)
+        found = symbol;
+    return found;
 }
 
 static void print_place(uintptr_t address) {
-    uint32_t offset = 0;
-    const char *name = symbol_at(address, &offset);
+    const uint32_t *counts = (const uint32_t *)symbols_start;
+    const struct symbol *symbols = (const struct symbol *)(counts + 2), *function, *line;
 
-    kprintf("%08x  %s+0x%x\n", address, name, offset);
+    kprintf("%08x  ", address);
+    if (address < (uintptr_t)kernel_start || address >= (uintptr_t)kernel_text_end
+        || !(function = last_before(symbols, counts[0], address))) {
+        kprintf("?\n");
+        return;
+    }
+    kprintf("%s+0x%x", symbols_start + function->name, address - function->address);
+    line = last_before(symbols + counts[0], counts[1], address);
+    if (line && line->name & 0x3FFF)
+        kprintf("  %s:%u", symbols_start + (line->name >> 14), line->name & 0x3FFF);
+    kprintf("\n");
 }
 
 /* EBP points to the caller's EBP, above it lies the return address; the kernel is built so. */

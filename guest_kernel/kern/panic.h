@@ -8,8 +8,6 @@ struct trap_frame;
 _Noreturn void panic(const char *format, ...) __attribute__((format(printf, 1, 2)));
 /* The same for a trap that the kernel itself caused. */
 _Noreturn void panic_trap(struct trap_frame *frame);
-/* The function that holds `address` and the offset into it; "?" outside the kernel's text. */
-const char *symbol_at(uintptr_t address, uint32_t *offset);
 void backtrace(uintptr_t frame_pointer);
 
 #define assert(condition) \

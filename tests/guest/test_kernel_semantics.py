@@ -6,6 +6,7 @@ it must. Where the two machines disagree, our CPU is the suspect.
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -89,7 +90,16 @@ def test_a_panic_is_a_readable_page(built: Path, name: str, title: str, detail: 
     assert "  0010" in page.partition("called from:")[2]  # at least one caller, with its address
     assert name == "stack-overrun" or "_start+" in page
     assert "addr2line" in page
+    assert name == "execute-data" or re.search(r"kern/\w+\.c:\d+", page)
     assert outcome.status == 3
+
+
+def test_undefined_behaviour_is_named_with_its_line(sanitized: Path) -> None:
+    page = run(sanitized, append="provoke=overflow").console.partition("*** kernel panic: ")[2]
+    source = (image.SOURCES / "kern" / "provoke.c").read_text().splitlines()
+    (line,) = (n for n, text in enumerate(source, 1) if "most + 1" in text)
+    assert page.startswith("undefined behaviour: integer addition overflow")
+    assert f"kern/provoke.c:{line}" in page.splitlines()[1]
 
 
 @pytest.mark.qemu
