@@ -20,7 +20,7 @@ _FAMILIES = (2,) * 20 + (0, 10, 99)
 _MODES = (0, 0, 0, 0x20000, 0x40000, 0x80000, 0x60000)
 _FLAGS_OF = {
     Op.SEND: (0, 0, 0, 0x40, 0x4000, 0x8000, 0x2),
-    Op.SENDTO: (0, 0, 0, 0x40, 0x2),
+    Op.SENDTO: (0, 0, 0x40, 0x2),
     Op.SENDFILE: (0, 0, 0, 0x40, 0x8000, 0x10000),
     Op.RECV: (0, 0, 0, 0x40, 0x2, 0x100, 0x102, 0x8000),
     Op.RECVFROM: (0, 0, 0, 0x2, 0x8000),
@@ -162,7 +162,7 @@ class Fuzzer:
             args = [RING_AT, chance.choice([0, 2, 8, 64, 256]), 0, 0]
         elif op == Op.SOCKET:
             family = chance.choice([2, 2, 2, 2, 2, 10])
-            args = [family, chance.choice([1, 1, 2]), chance.choice([0, 0, 6]), 0]
+            args = [family, chance.choice([1, 1, 2, 2]), chance.choice([0, 0, 0, 6]), 0]
         elif op in (Op.LISTEN, Op.SHUTDOWN):
             args[0] = chance.choice([0, 1, 2, 100])
         elif op in (Op.GETSOCKOPT, Op.SETSOCKOPT):
