@@ -42,6 +42,9 @@ class FuzzWorld:
             self.world.guest.trace.subscribe("*", self._count)
         self.listeners = [self.world.other_listener(port) for port in (7, 80)]
         self.others: list[TcpSocket] = []
+        datagrams = self.world.other.socket(2, 2)
+        assert isinstance(datagrams, UdpSocket)
+        self.datagrams = datagrams
         echo = self.world.other.socket(10, 2)
         assert isinstance(echo, UdpSocket)
         assert echo.bind(bytes(16), 7) == 0
@@ -80,6 +83,9 @@ class FuzzWorld:
             world.turn()
         while not isinstance(got := self.echo.recvfrom(70_000), int):
             self.echo.sendto(got[0], *got[1])
+        for box in list(world.stack.udp.sockets.values())[-4:]:
+            if box.port:
+                self.echo.sendto(b"news", bytes(10) + b"\xff\xff" + ADDRESS, box.port)
         for listener in self.listeners:
             while isinstance(other := listener.accept(), TcpSocket):
                 self.others.append(other)
@@ -94,6 +100,9 @@ class FuzzWorld:
         for other in self.others[-20:]:
             if isinstance(data := other.recv(5000), bytes) and other.send_room() > 5000:
                 other.send(data or b"hello")
+        for port in (7, 80, 81, 40_000):
+            self.datagrams.sendto(bytes(chance.choice([0, 1, 100, 3000])), ADDRESS, port)
+        self.datagrams.recvfrom(5000)
         while len(self.others) > 60 or (self.others and chance.random() < 0.2):
             victim = self.others.pop(chance.randrange(len(self.others)))
             if chance.random() < 0.5:
@@ -130,6 +139,7 @@ class FuzzWorld:
             other.close()
         for listener in self.listeners:
             listener.close()
+        self.datagrams.close()
         world.sleep(200 * NS_PER_S)
         stack = world.stack.counters()
         for name in ("connections", "sockets", "listeners", "orphans", "buffered_bytes"):
