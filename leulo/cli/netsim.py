@@ -23,7 +23,11 @@ Exit codes: 0 all bounds are held; 1 one is not; 2 a flag is wrong.
 """
 
 
-@click.command("netsim", epilog=_EXAMPLES, short_help="Flows in simulated time: the behaviour table, and plots.")
+@click.command(
+    "netsim",
+    epilog=_EXAMPLES,
+    short_help="Flows in simulated time: the behaviour table, and plots.",
+)
 @click.argument("rows", nargs=-1, metavar="[ROW]...")
 @click.option("--quick", is_flag=True, help="Fewer seeds and shorter runs.")
 @click.option("--long", "with_long", is_flag=True, help="Also the rows that take minutes.")

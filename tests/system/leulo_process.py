@@ -110,9 +110,7 @@ class LeuloProcess:
             self._collect(min(left, 0.2))
             if self.process.poll() is not None and text.encode() not in self.console:
                 self._collect(0.2)
-                assert text.encode() in self.console, (
-                    f"ended without {text!r}\n{self.transcript()}"
-                )
+                assert text.encode() in self.console, f"ended without {text!r}\n{self.transcript()}"
 
     def signal(self, number: signal.Signals) -> None:
         self.process.send_signal(number)

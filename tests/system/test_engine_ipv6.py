@@ -142,7 +142,8 @@ def test_wireshark_finds_no_fault(tap: Namespace, engine: EngineProcess, capture
     engine.stop()
     text = subprocess.run(
         ["tshark", "-o", "tcp.check_checksum:TRUE", "-o", "udp.check_checksum:TRUE", "-r",
-         str(capture), "-Y", "ipv6 && !(icmpv6.type < 128) && (_ws.malformed || icmpv6.checksum.status == 0"
+         str(capture), "-Y",
+         "ipv6 && !(icmpv6.type < 128) && (_ws.malformed || icmpv6.checksum.status == 0"
          " || tcp.checksum.status == 0 || udp.checksum.status == 0)"],
         capture_output=True, text=True, timeout=60, check=True,
     ).stdout  # fmt: skip

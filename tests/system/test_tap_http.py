@@ -52,9 +52,7 @@ def python(namespace: Namespace, program: str, seconds: float = 120) -> str:
     import sys
 
     here = os.path.dirname(os.path.abspath(__file__))
-    return run(
-        namespace, sys.executable, "-c", CLIENT.format(here=here) + program, seconds=seconds
-    )
+    return run(namespace, sys.executable, "-c", CLIENT.format(here=here) + program, seconds=seconds)
 
 
 def test_curl_of_100_mb_is_right_to_the_byte(namespace: Namespace, guest: LeuloProcess) -> None:
