@@ -39,6 +39,7 @@ def test_memory_does_not_grow_and_no_call_takes_long() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(400)
 def test_hostile_guest_takes_nearly_every_branch() -> None:
     """What the fuzzer does not reach it does not test: 95 % of the branches, by itself."""
     done = subprocess.run(
