@@ -49,6 +49,7 @@ class Fuzzer:
         self.handles: list[int] = []
         self.listeners: list[int] = []
         self.connections: list[int] = []
+        self.boxes: list[int] = []  # sockets of datagrams
         self.buffers: list[int] = []
         self.steps = 0
         self.storms = 0
@@ -141,6 +142,8 @@ class Fuzzer:
             handles = self.listeners
         elif op in _ON_STREAMS and self.connections and chance.random() < 0.8:
             handles = self.connections
+        elif op in (Op.SENDTO, Op.RECVFROM) and self.boxes and chance.random() < 0.8:
+            handles = self.boxes
         elif op == Op.BUFFER_RELEASE:
             handles = self.buffers
         elif op == Op.CLOSE and len(self.handles) < 20:
@@ -276,10 +279,12 @@ class Fuzzer:
             self.results[op] = self.results.get(op, 0) + (answer.result >= 0)
             if op in (Op.SOCKET, Op.ACCEPT) and answer.result == 0:
                 self.handles.append(answer.handle)
-                if op == Op.ACCEPT or self.chance.random() < 0.3:
+                if op == Op.SOCKET and args[1] == 2:
+                    self.boxes = [*self.boxes[-7:], answer.handle]
+                elif op == Op.ACCEPT or self.chance.random() < 0.3:
                     self.connections = [*self.connections[-15:], answer.handle]
             elif op == Op.CLOSE and answer.result == 0:
-                for known in (self.handles, self.listeners, self.connections):
+                for known in (self.handles, self.listeners, self.connections, self.boxes):
                     if answer.handle in known:
                         known.remove(answer.handle)
             elif op == Op.BUFFER_REGISTER and answer.result == 0:
@@ -296,6 +301,7 @@ class Fuzzer:
         """Sockets, buffers and ring are gone."""
         self.ring = (0, 0)
         self.handles, self.listeners, self.connections, self.buffers = [], [], [], []
+        self.boxes = []
 
     def _named(self, ram: bytes, at: int, op: int, args: tuple[int, ...]) -> list[Range]:
         """The ranges that the descriptor lets the hypervisor write."""
