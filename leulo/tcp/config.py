@@ -53,7 +53,7 @@ class Config:
 
     # acknowledgement
     delayed_ack_ns: int = 40 * NS_PER_MS
-    quick_acks: int = 0  # segments acknowledged at once at a connection's beginning
+    quick_acks: int = 16  # segments acknowledged at once at a connection's beginning, as in Linux
     cork_ns: int = 200 * NS_PER_MS  # longest time a partial segment is held back by TCP_CORK
 
     # life and death

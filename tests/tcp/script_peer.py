@@ -58,6 +58,7 @@ class Script:
         mss: int = 1460,
         **knobs: object,
     ) -> None:
+        knobs.setdefault("quick_acks", 0)  # scripts begin past the eager first acknowledgements
         self.stack: Stack = make_stack(1, checksum=False, **knobs)
         self.steps: list[str] = []
         self.now_ns = 1_000 * S

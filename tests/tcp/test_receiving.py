@@ -22,6 +22,17 @@ def test_single_segment_is_acknowledged_after_40_ms() -> None:
     s.expect("A", 1, 101, 0)
 
 
+def test_first_segments_of_a_connection_are_acknowledged_at_once() -> None:
+    """A sender in slow start waits for nothing else; as Linux does."""
+    s = Script(quick_acks=16)
+    s.passive()
+    for number in range(16):
+        s.inject("A", 1 + number, 1, b"x")
+        s.expect("A", 1, 2 + number, 0)
+    s.inject("A", 17, 1, b"x")
+    s.expect_none()
+
+
 def test_every_second_full_segment_is_acknowledged_at_once() -> None:
     """[RFC 5681 4.2]"""
     s = Script()
