@@ -5,7 +5,7 @@ Shared by the fast path (`input`) and the careful one (`examine`).
 
 from __future__ import annotations
 
-from leulo.tcp import recovery
+from leulo.tcp import hystart, rack, recovery
 from leulo.tcp.deadlines import await_fin
 from leulo.tcp.rtt import sample, sample_echo
 from leulo.tcp.state import CLOSING, FIN_WAIT_1, LAST_ACK, Event
@@ -18,6 +18,15 @@ def acknowledged(tcb: Tcb, acked: int, tsecr: int, now_ns: int) -> None:
     buffer = tcb.send_buffer
     if buffer is not None:
         buffer.acknowledge(una)
+    flight = tcb.flight
+    if flight is not None:
+        echo = -1 if flight.order is None else rack.echo_ms(tcb, tsecr)
+        sent_at = flight.advance(una, now_ns, echo, tcb.min_rtt_ns)
+        if sent_at and tcb.cwnd < tcb.ssthresh:
+            hystart.sample(tcb, now_ns - sent_at)
+        if not flight.records and tcb.is_ordinary:
+            tcb.flight = None
+            tcb.probe_at = 0
     timed = tcb.timed_seq
     if timed:
         if una >= timed:
@@ -30,9 +39,11 @@ def acknowledged(tcb: Tcb, acked: int, tsecr: int, now_ns: int) -> None:
         tcb.congestion.on_ack(tcb, acked, now_ns)
         if tcb.snd_limit < tcb.cwnd << 1:
             _grow_send_buffer(tcb)
-    if not tcb.is_ordinary and (
-        tcb.recovery or tcb.dupacks or tcb.scoreboard is not None
-    ):  # an ordinary connection has none of them
+    if (
+        not tcb.is_ordinary  # an ordinary connection has none of what follows
+        and (tcb.recovery or tcb.dupacks or tcb.scoreboard is not None)
+        and not rack.is_used(tcb)  # which comes after this
+    ):
         recovery.advanced(tcb, acked, now_ns)
     if tcb.snd_nxt < una:
         tcb.snd_nxt = una
@@ -46,6 +57,8 @@ def acknowledged(tcb: Tcb, acked: int, tsecr: int, now_ns: int) -> None:
         tcb.rto_at = at = now_ns + tcb.rto_ns
         if not tcb.timer_at or at < tcb.timer_at:
             tcb.engine.timers.arm(tcb, at)
+        if flight is not None:
+            rack.schedule_probe(tcb, now_ns)
     if (tcb.snd_nxt < tcb.snd_top or tcb.is_rexmit_due) and not tcb.is_pending:
         tcb.is_pending = True
         tcb.engine.pending.append(tcb)

@@ -41,6 +41,11 @@ class Config:
     initial_window_segments: int = 10  # [RFC 6928 2]
     restarts_after_idle: bool = True  # [RFC 5681 4.1]
     duplicate_threshold: int = 3  # [RFC 6675 2]
+    has_rack: bool = True  # loss by time, on connections with SACK [RFC 8985]
+    has_tail_probe: bool = True  # [RFC 8985 7]
+    has_frto: bool = True  # [RFC 5682]
+    has_dsack: bool = True  # report what came twice [RFC 2883]
+    has_hystart: bool = True  # [RFC 9406]
 
     # retransmission
     rto_initial_ns: int = 1 * NS_PER_S  # [RFC 6298 2.1]

@@ -6,7 +6,7 @@ sending to `output`, and asks for the next deadline.
 
 from __future__ import annotations
 
-from leulo.tcp import recovery
+from leulo.tcp import rack, recovery
 from leulo.tcp.errno import ETIMEDOUT
 from leulo.tcp.state import CLOSED, FIN_WAIT_2, SYN_RCVD, SYN_SENT, TIME_WAIT, Event
 from leulo.tcp.tcb import ACK_NOW, PROBE_KEEPALIVE, PROBE_WINDOW, Tcb
@@ -31,6 +31,10 @@ def expire(tcb: Tcb, now_ns: int) -> None:
             _persist(tcb, now_ns)
         else:
             _retransmit(tcb, now_ns)
+    if tcb.probe_at and now_ns >= tcb.probe_at:
+        rack.probe(tcb, now_ns)
+    if tcb.reorder_at and now_ns >= tcb.reorder_at:
+        rack.detect(tcb, now_ns)
     if tcb.keep_at and now_ns >= tcb.keep_at:
         _keep_alive(tcb, now_ns)
     if tcb.life_at and now_ns >= tcb.life_at and tcb.state is FIN_WAIT_2:
@@ -42,7 +46,9 @@ def expire(tcb: Tcb, now_ns: int) -> None:
 def arm_next(tcb: Tcb) -> None:
     """Ask for the earliest of the connection's deadlines."""
     earliest = 0
-    for at in (tcb.delack_at, tcb.rto_at, tcb.keep_at, tcb.life_at):
+    for at in (
+        tcb.delack_at, tcb.rto_at, tcb.probe_at, tcb.reorder_at, tcb.keep_at, tcb.life_at,
+    ):  # fmt: skip
         if at and (not earliest or at < earliest):
             earliest = at
     if earliest:
@@ -85,6 +91,11 @@ def _retransmit(tcb: Tcb, now_ns: int) -> None:
     if tcb.backoff >= most or _is_over(tcb, now_ns):
         engine.fail(tcb, tcb.soft_error or ETIMEDOUT)
         return
+    if not is_opening and rack.may_probe(tcb):
+        # The probe's own time would have been later. [RFC 8985 7.2]
+        rack.probe(tcb, now_ns)
+        tcb.rto_at = now_ns + tcb.rto_ns
+        return
     tcb.backoff += 1
     engine.counts["tcp_timeouts"] += 1
     if tcb.backoff == _RESOLVE_AGAIN_AT:
@@ -96,13 +107,15 @@ def _retransmit(tcb: Tcb, now_ns: int) -> None:
         return
     if not tcb.snd_wnd:
         # The peer has closed its window over what is outstanding: probe, do not give up.
-        tcb.snd_nxt = tcb.snd_una
-        tcb.timed_seq = 0
+        rack.rewind(tcb)
         tcb.probe_due = PROBE_WINDOW
         engine.want_output(tcb)
         return
     if tcb.snd_una < tcb.snd_max:
-        recovery.timeout(tcb, now_ns)
+        if rack.is_used(tcb):
+            rack.timeout(tcb, now_ns)
+        else:
+            recovery.timeout(tcb, now_ns)
     tcb.rto_at = now_ns + min(tcb.rto_ns << tcb.backoff, config.rto_max_ns)
     engine.want_output(tcb)
 

@@ -269,8 +269,9 @@ class Engine:
             del self.connections[tcb.key]
         self.timers.forget(tcb)
         tcb.rto_at = tcb.delack_at = tcb.keep_at = tcb.life_at = 0
+        tcb.probe_at = tcb.reorder_at = 0
         tcb.drop_buffers()
-        tcb.scoreboard = None
+        tcb.scoreboard = tcb.flight = tcb.episode = tcb.probe = tcb.hystart = None
         tcb.is_rexmit_due = tcb.is_persisting = tcb.is_ordinary = False
         tcb.probe_due = PROBE_NONE
         if tcb.socket is not None:
@@ -366,7 +367,8 @@ class Engine:
 
 _COUNTS = (
     "segments_in", "segments_out", "tcp_connects", "tcp_accepted", "tcp_failed", "tcp_refused",
-    "tcp_retransmits", "tcp_timeouts", "tcp_fast_recoveries", "tcp_resets_sent",
+    "tcp_retransmits", "tcp_timeouts", "tcp_fast_recoveries", "tcp_tail_probes", "tcp_undone",
+    "tcp_dsacks_received", "tcp_dsacks_sent", "tcp_resets_sent",
     "tcp_challenge_acks", "tcp_window_probes", "tcp_keepalives", "syn_cookies_sent",
     "syn_cookies_taken", "syn_timeouts", "time_wait_reused",
 )  # fmt: skip

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from leulo.tcp import handshake, recovery
+from leulo.tcp import handshake, rack, recovery
 from leulo.tcp.account import LEAST_BYTES
 from leulo.tcp.ack import acknowledged, fin_acknowledged, take_window
 from leulo.tcp.errno import ECONNREFUSED, ECONNRESET, EPIPE
@@ -222,6 +222,17 @@ def _take_ack(
         if wnd != tcb.snd_wnd:
             is_window_new = True
             take_window(tcb, wnd)
+    if tcb.has_sack and engine.config.has_rack:
+        if tcb.flight is not None:
+            tcb.flight.begin()
+        if ack > una:
+            acknowledged(tcb, ack - una, tsecr, now_ns)
+        blocks = None
+        if sacks is not None:
+            blocks = [(unwrap(una, left), unwrap(una, right)) for left, right in sacks]
+        is_bare = not length and not is_fin and not is_window_new
+        rack.after_ack(tcb, ack - una, blocks, tsecr, is_bare, now_ns)
+        return tcb.snd_una <= tcb.snd_end or fin_acknowledged(tcb, now_ns)
     news = 0
     if sacks is not None and tcb.has_sack:
         news = recovery.take_sacks(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from leulo.tcp import rack
 from leulo.tcp.errno import ECONNREFUSED, EHOSTUNREACH, ENETUNREACH, ENOPROTOOPT
 from leulo.tcp.seq import unwrap
 from leulo.tcp.state import SYN_RCVD, SYN_SENT
@@ -68,8 +69,7 @@ def icmp_error_arrives(
             # [RFC 1191 6]
             tcb.mss = mtu - headers
             tcb.data_length = -1
-            tcb.snd_nxt = tcb.snd_una
-            tcb.timed_seq = 0
+            rack.rewind(tcb)
             engine.want_output(tcb)
         return None
     error = error_of_icmp(code)

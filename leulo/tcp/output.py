@@ -11,8 +11,10 @@ from __future__ import annotations
 
 from typing import Final
 
-from leulo.tcp import header, recovery
+from leulo.tcp import header, rack, recovery
+from leulo.tcp.episode import FRTO_NEW
 from leulo.tcp.events import tell_retransmitted, tell_segment_out
+from leulo.tcp.flight import END, START
 from leulo.tcp.handshake import own_mss
 from leulo.tcp.header import ACK, FIN, PSH, SYN, TIMESTAMPED, TIMESTAMPED_WORDS, Frame
 from leulo.tcp.options import TIMESTAMPS_ONLY, emit_sack, emit_syn, emit_timestamps
@@ -24,6 +26,7 @@ from leulo.tcp.tcb import (
     ACK_NOW,
     PROBE_KEEPALIVE,
     PROBE_NONE,
+    PROBE_TAIL,
     RECOVERY_FAST,
     RECOVERY_NONE,
     RECOVERY_TIMEOUT,
@@ -46,7 +49,9 @@ def output(tcb: Tcb, now_ns: int, out: list[Frame], limit: int) -> None:
     if SENDS >> state & 1:
         if tcb.probe_due:
             _probe(tcb, now_ns, out)
-        if tcb.recovery == RECOVERY_FAST:
+        if tcb.recovery and tcb.has_sack and engine.config.has_rack:
+            _send_by_rack(tcb, now_ns, out, limit)
+        elif tcb.recovery == RECOVERY_FAST:
             _send_in_recovery(tcb, now_ns, out, limit)
         elif tcb.snd_nxt < tcb.snd_top:
             _send(tcb, now_ns, out, limit)
@@ -136,8 +141,54 @@ def _send(tcb: Tcb, now_ns: int, out: list[Frame], limit: int) -> None:
     tcb.is_cwnd_limited = flight + mss > cwnd or (
         tcb.cwnd < tcb.ssthresh and flight << 1 > tcb.cwnd
     )
+    if tcb.flight is not None:
+        rack.schedule_probe(tcb, now_ns)
     if not tcb.rto_at and tcb.snd_nxt < tcb.snd_top:
         _persist(tcb, now_ns)
+
+
+def _send_by_rack(tcb: Tcb, now_ns: int, out: list[Frame], limit: int) -> None:
+    """Recovery with SACK: what is lost first, then new data, while the window has room for it.
+    [RFC 8985 9.2] [RFC 6937 3]"""
+    mss = tcb.mss
+    flight = rack.known(tcb)
+    episode = tcb.episode
+    window_end = tcb.snd_una + tcb.snd_wnd
+    largest = tcb.engine.tso_bytes // mss * mss or mss
+    while len(out) < limit:
+        room = tcb.cwnd - rack.pipe(tcb)
+        nxt = tcb.snd_nxt
+        fresh = min(tcb.snd_end, window_end) - nxt
+        has_fresh = fresh > 0 and (fresh >= mss or nxt + fresh == tcb.snd_end)
+        record = flight.next_lost()
+        if (
+            record is not None
+            and record[START] < window_end
+            and not (has_fresh and episode is not None and episode.frto == FRTO_NEW)
+        ):
+            seq = record[START]
+            if room < min(mss, record[END] - seq):
+                break
+            flight.cut(record, seq + max(mss, min(largest, room // mss * mss)))
+            flight.send_again(record, now_ns)
+            length = min(record[END], tcb.snd_end) - seq
+            rack.sent_again(tcb, length, now_ns)
+            _emit_data(tcb, seq, length, now_ns, out)
+            if seq == tcb.snd_una:
+                # It, too, has a whole timeout to be acknowledged.
+                tcb.rto_at = now_ns + min(tcb.rto_ns << tcb.backoff, tcb.engine.config.rto_max_ns)
+        elif has_fresh and room >= min(fresh, mss):
+            length = min(fresh, max(mss, min(largest, room // mss * mss)))
+            if length > mss and length < fresh:
+                length -= length % mss
+            _emit_data(tcb, nxt, length, now_ns, out)
+            if episode is not None:
+                episode.sent += length
+        else:
+            if nxt == tcb.snd_end < tcb.snd_top and window_end > nxt and room > 0:
+                _emit_data(tcb, nxt, 0, now_ns, out)
+            break
+    tcb.is_cwnd_limited = True
 
 
 def _send_in_recovery(tcb: Tcb, now_ns: int, out: list[Frame], limit: int) -> None:
@@ -225,12 +276,35 @@ def _probe(tcb: Tcb, now_ns: int, out: list[Frame]) -> None:
         # A sequence number the peer has acknowledged makes it answer. [RFC 9293 3.8.4]
         emit(tcb, tcb.snd_una - 1, ACK, 0, (), now_ns, out)
         return
+    if kind == PROBE_TAIL:
+        _probe_tail(tcb, now_ns, out)
+        return
     # One byte beyond the window, or the FIN; it does not count as sent. [RFC 9293 3.8.6.1]
     una = tcb.snd_una
     _emit_data(tcb, una, 1 if tcb.snd_end > una else 0, now_ns, out)
     tcb.snd_nxt = una
     tcb.timed_seq = 0  # the peer may have thrown it away: no measurement
     _persist(tcb, now_ns)
+
+
+def _probe_tail(tcb: Tcb, now_ns: int, out: list[Frame]) -> None:
+    """Ask what became of the last segments: by a new one beyond cwnd, or by the last one again.
+    [RFC 8985 7.3]"""
+    if not rack.may_probe(tcb):
+        return
+    nxt = tcb.snd_nxt
+    length = min(tcb.snd_end, tcb.snd_una + tcb.snd_wnd, nxt + tcb.mss) - nxt
+    is_again = length <= 0 or (length < tcb.mss and nxt + length < tcb.snd_end)
+    if is_again:
+        flight = rack.known(tcb)
+        record = flight.last(tcb.mss)
+        flight.send_again(record, now_ns)
+        nxt = record[START]
+        length = min(record[END], tcb.snd_end) - nxt
+    _emit_data(tcb, nxt, length, now_ns, out)
+    rack.probed(tcb, is_again)
+    tcb.rto_at = now_ns + tcb.rto_ns
+    tcb.engine.timers.arm(tcb, tcb.rto_at)
 
 
 def _emit_data(tcb: Tcb, seq: int, length: int, now_ns: int, out: list[Frame]) -> None:
@@ -251,6 +325,12 @@ def _emit_data(tcb: Tcb, seq: int, length: int, now_ns: int, out: list[Frame]) -
     else:
         payload = ()
     if end > tcb.snd_max:
+        if (
+            (seq != tcb.snd_una or tcb.flight is not None)
+            and tcb.has_sack
+            and tcb.engine.config.has_rack
+        ):
+            rack.sent(tcb, seq, end, now_ns)
         tcb.snd_max = end
         if not tcb.timed_seq:
             tcb.timed_seq = end
@@ -282,6 +362,8 @@ def _account_again(tcb: Tcb, seq: int, length: int, end: int, now_ns: int) -> No
     engine.counts["tcp_retransmits"] += 1
     if engine.retransmitted.active:
         cause = "fast" if tcb.recovery == RECOVERY_FAST else "timeout"
+        if tcb.recovery == RECOVERY_NONE and tcb.flight is not None:
+            cause = "probe"
         tell_retransmitted(tcb, seq, length, cause, now_ns)
 
 

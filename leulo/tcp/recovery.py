@@ -1,14 +1,16 @@
 """Loss recovery of the sender: duplicate ACKs, fast retransmit, partial ACKs, timeouts.
 
-With SACK it is RFC 6675 (scoreboard, pipe, NextSeg), without it NewReno [RFC 6582]. This module
-decides what is lost and how large the window is; what is then sent, `output` decides in drain.
-After a timeout everything not reported by SACK is sent again in slow start. [RFC 5681 3.1, 4.3]
+Without SACK it is NewReno [RFC 6582]; with SACK `rack` does all this, and only where that is off
+it is RFC 6675 (scoreboard, pipe, NextSeg) here. This module decides what is lost and how large the
+window is; what is then sent, `output` decides in drain. After a timeout everything not reported by
+SACK is sent again in slow start. [RFC 5681 3.1, 4.3]
 """
 
 from __future__ import annotations
 
 from typing import Final
 
+from leulo.tcp import rack
 from leulo.tcp.scoreboard import Scoreboard
 from leulo.tcp.tcb import RECOVERY_FAST, RECOVERY_NONE, RECOVERY_TIMEOUT, Tcb
 
@@ -48,8 +50,8 @@ def duplicate(tcb: Tcb, now_ns: int) -> None:
 
 def limited_transmit(tcb: Tcb) -> int:
     """Bytes beyond cwnd that the first duplicate ACKs allow. [RFC 3042 2]"""
-    if tcb.recovery != RECOVERY_NONE or not tcb.dupacks:
-        return 0
+    if tcb.recovery != RECOVERY_NONE or not tcb.dupacks or rack.is_used(tcb):
+        return 0  # by SACK what has arrived makes room anyway
     return min(tcb.dupacks, _LIMITED) * tcb.mss
 
 

@@ -10,19 +10,24 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from leulo.tcp.seq import MASK
-from leulo.units import NS_PER_MS
+from leulo.units import NS_PER_MS, NS_PER_S
 
 if TYPE_CHECKING:
     from leulo.tcp.tcb import Tcb
 
+_MIN_RTT_LIFE_NS: Final = 300 * NS_PER_S  # [RFC 8985 6.2 step 1] [Linux tcp(7)]
 _LONGEST_MS: Final = 1 << 22  # an echo older than 70 minutes is nonsense
 
 
 def sample(tcb: Tcb, rtt_ns: int) -> None:
     """Take one measurement. [RFC 6298 2]"""
-    config = tcb.engine.config
+    engine = tcb.engine
+    config = engine.config
     if rtt_ns < 1:
         rtt_ns = 1
+    if rtt_ns <= tcb.min_rtt_ns or engine.now_ns >= tcb.min_rtt_until:
+        tcb.min_rtt_ns = rtt_ns
+        tcb.min_rtt_until = engine.now_ns + _MIN_RTT_LIFE_NS
     srtt = tcb.srtt_ns
     if srtt:
         error = rtt_ns - srtt  # (2.3)

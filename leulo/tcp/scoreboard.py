@@ -45,6 +45,20 @@ class Scoreboard:
         self.sacked += news
         return news
 
+    def news(self, start: int, end: int) -> list[tuple[int, int]]:
+        """The parts of ``start`` to ``end`` that are not held yet, lowest first."""
+        starts, ends = self._starts, self._ends
+        out: list[tuple[int, int]] = []
+        at = bisect_right(ends, start)
+        while start < end and at < len(starts) and starts[at] < end:
+            if start < starts[at]:
+                out.append((start, starts[at]))
+            start = ends[at]
+            at += 1
+        if start < end:
+            out.append((start, end))
+        return out
+
     def advance(self, snd_una: int) -> None:
         """Forget what is cumulatively acknowledged now."""
         starts, ends = self._starts, self._ends

@@ -14,7 +14,10 @@ from leulo.errors import LeuloBug
 from leulo.state import State as Saved
 from leulo.state import load_fields, save_fields
 from leulo.tcp.congestion.base import CongestionControl
+from leulo.tcp.episode import Episode, Reordering, TailProbe
 from leulo.tcp.events import tell_state
+from leulo.tcp.flight import Flight
+from leulo.tcp.hystart import HyStart
 from leulo.tcp.reassembly import Reassembly
 from leulo.tcp.recv_buffer import RecvBuffer
 from leulo.tcp.scoreboard import Scoreboard
@@ -41,6 +44,7 @@ RECOVERY_TIMEOUT: Final = 2  # after a retransmission timeout [RFC 5681 3.1]
 PROBE_NONE: Final = 0
 PROBE_WINDOW: Final = 1
 PROBE_KEEPALIVE: Final = 2
+PROBE_TAIL: Final = 3  # for a lost tail [RFC 8985 7]
 
 NO_FIN: Final = -1
 LOOPBACK_MARK: Final = b"\x00"  # ends the keys of connections inside the stack: no frame has it
@@ -51,20 +55,21 @@ class Tcb(Timed):
 
     __slots__ = (
         "ack_due", "ack_partial", "ack_prefix", "backoff", "congestion", "cwnd", "cwnd_credit",
-        "data_length", "data_partial", "data_prefix", "delack_at", "dupacks", "engine", "error",
-        "fin_at", "first_timeout_at", "has_sack", "has_timestamps", "high_rxt", "invalid_ack_at",
-        "irs", "is_accepting", "is_counted", "is_cwnd_limited", "is_fin_queued", "is_loopback",
-        "is_more", "is_ordinary", "is_orphan", "is_pending", "is_persisting", "is_pushing",
-        "is_rexmit_due", "is_syn_due", "is_write_blocked", "iss", "keep_at", "keep_probes", "key",
-        "last_ack_sent", "last_recv_ns", "last_send_ns", "lent_end", "life_at", "link_header",
-        "local", "local_port", "mss", "peer", "peer_port", "probe_due", "quick_acks", "rcv_adv",
-        "rcv_limit", "rcv_mss", "rcv_nxt", "rcv_round_at", "rcv_round_taken", "rcv_wscale",
-        "reassembly", "receive_buffer", "recover", "recovery", "retransmits", "retransmitted_bytes",
-        "rto_at", "rto_ns", "rttvar_ns", "scoreboard", "send_buffer", "settings", "snd_end",
-        "snd_limit", "snd_max", "snd_max_wnd", "snd_nxt", "snd_small", "snd_top", "snd_una",
-        "snd_wl1", "snd_wl2", "snd_wnd", "snd_wscale", "socket", "soft_error", "srtt_ns",
-        "ssthresh", "state", "timed_at", "timed_seq", "ts_offset", "ts_recent", "ts_recent_at",
-        "window",
+        "data_length", "data_partial", "data_prefix", "delack_at", "dsack", "dupacks", "engine",
+        "episode", "error", "fin_at", "first_timeout_at", "flight", "has_sack", "has_timestamps",
+        "high_rxt", "hystart", "invalid_ack_at", "irs", "is_accepting", "is_counted",
+        "is_cwnd_limited", "is_fin_queued", "is_loopback", "is_more", "is_ordinary", "is_orphan",
+        "is_pending", "is_persisting", "is_pushing", "is_rexmit_due", "is_syn_due",
+        "is_write_blocked", "iss", "keep_at", "keep_probes", "key", "last_ack_sent", "last_recv_ns",
+        "last_send_ns", "lent_end", "life_at", "link_header", "local", "local_port", "min_rtt_ns",
+        "min_rtt_until", "mss", "peer", "peer_port", "probe", "probe_at", "probe_due", "quick_acks",
+        "rcv_adv", "rcv_limit", "rcv_mss", "rcv_nxt", "rcv_round_at", "rcv_round_taken",
+        "rcv_wscale", "reassembly", "receive_buffer", "recover", "recovery", "reorder_at",
+        "reordering", "retransmits", "retransmitted_bytes", "rto_at", "rto_ns", "rttvar_ns",
+        "scoreboard", "send_buffer", "settings", "snd_end", "snd_limit", "snd_max", "snd_max_wnd",
+        "snd_nxt", "snd_small", "snd_top", "snd_una", "snd_wl1", "snd_wl2", "snd_wnd", "snd_wscale",
+        "socket", "soft_error", "srtt_ns", "ssthresh", "state", "timed_at", "timed_seq",
+        "ts_offset", "ts_recent", "ts_recent_at", "window",
     )  # fmt: skip
 
     def __init__(
@@ -156,10 +161,18 @@ class Tcb(Timed):
         self.dupacks: int = 0
         self.is_rexmit_due: bool = False
         self.scoreboard: Scoreboard | None = None
+        self.flight: Flight | None = None  # with SACK, while more than one segment is out
+        self.episode: Episode | None = None
+        self.probe: TailProbe | None = None
+        self.reordering: Reordering | None = None
+        self.hystart: HyStart | None = None  # while in the first slow start, if it is a long one
+        self.dsack: tuple[int, int] | None = None  # came twice, to be reported [RFC 2883]
         # -- round-trip time [RFC 6298]
         self.srtt_ns: int = 0
         self.rttvar_ns: int = 0
         self.rto_ns: int = config.rto_initial_ns
+        self.min_rtt_ns: int = 0
+        self.min_rtt_until: int = 0  # then it is too old to count
         self.backoff: int = 0
         self.timed_seq: int = 0  # acknowledging this ends the measurement; 0: none runs
         self.timed_at: int = 0
@@ -168,6 +181,8 @@ class Tcb(Timed):
         # -- deadlines
         self.rto_at: int = 0
         self.is_persisting: bool = False  # rto_at is the persist timer's
+        self.probe_at: int = 0  # of a tail loss probe
+        self.reorder_at: int = 0  # when what is overtaken counts as lost
         self.first_timeout_at: int = 0
         self.delack_at: int = 0
         self.keep_at: int = 0
@@ -209,6 +224,9 @@ class Tcb(Timed):
             and self.scoreboard is None
             and self.recovery == RECOVERY_NONE
             and self.dupacks == 0
+            and self.episode is None
+            and self.probe is None
+            and (self.flight is None or self.flight.order is None)
             and (self.fin_at == NO_FIN or self.rcv_nxt > self.fin_at)
         )
 
@@ -237,7 +255,7 @@ class Tcb(Timed):
         out["state"] = int(self.state)
         out["congestion"] = self.congestion.save()
         out["settings"] = self.settings.save()
-        for name in ("send_buffer", "receive_buffer", "reassembly", "scoreboard"):
+        for name in _PARTS:
             part = getattr(self, name)
             out[name] = None if part is None else part.save()
         return out
@@ -258,12 +276,28 @@ class Tcb(Timed):
             self.reassembly = Reassembly.loaded(state["reassembly"], self.engine.account)
         if state["scoreboard"] is not None:
             self.scoreboard = Scoreboard.loaded(state["scoreboard"])
+        if state["flight"] is not None:
+            self.flight = Flight.loaded(state["flight"])
+        if state["episode"] is not None:
+            self.episode = Episode.loaded(state["episode"])
+        if state["probe"] is not None:
+            self.probe = TailProbe.loaded(state["probe"])
+        if state["reordering"] is not None:
+            self.reordering = Reordering.loaded(state["reordering"])
+        if state["hystart"] is not None:
+            self.hystart = HyStart.loaded(state["hystart"])
+        dsack = state["dsack"]
+        self.dsack = None if dsack is None else (dsack[0], dsack[1])
         self.data_length = -1
         self.ack_prefix = b""
         self.refresh_ordinary()
 
 
-_VERSION: Final = 1
+_VERSION: Final = 2
+_PARTS: Final = (
+    "send_buffer", "receive_buffer", "reassembly", "scoreboard", "flight", "episode", "probe",
+    "reordering", "hystart",
+)  # fmt: skip
 # What is saved as it is. Not here: links to other objects, header templates (rebuilt), places in
 # the engine's lists (the engine saves those) and the heap's entry (armed again from deadlines).
 _FIELDS: Final = (
@@ -278,5 +312,5 @@ _FIELDS: Final = (
     "recover", "high_rxt", "dupacks", "is_rexmit_due", "srtt_ns", "rttvar_ns", "rto_ns", "backoff",
     "timed_seq", "timed_at", "retransmits", "retransmitted_bytes", "rto_at", "is_persisting",
     "first_timeout_at", "delack_at", "keep_at", "keep_probes", "life_at", "last_recv_ns",
-    "last_send_ns", "lent_end",
+    "last_send_ns", "lent_end", "min_rtt_ns", "min_rtt_until", "probe_at", "reorder_at", "dsack",
 )  # fmt: skip

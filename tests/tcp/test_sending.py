@@ -211,12 +211,16 @@ def test_fin_beyond_a_zero_window_gets_through() -> None:
     s.expect_state("FIN_WAIT_2")
 
 
-def test_retransmission_backs_off() -> None:
-    """[RFC 6298 5.5]"""
-    s = Script()
+@pytest.mark.parametrize("has_sack", [False, True])
+def test_retransmission_backs_off(has_sack: bool) -> None:
+    """[RFC 6298 5.5]; with SACK the first is a loss probe and doubles nothing [RFC 8985 7]"""
+    s = Script(sack=has_sack)
     socket = s.passive()
     socket.send(b"data")
     s.expect("A", 1, 1, 4)
+    if has_sack:
+        s.wait(201 * MS)
+        s.expect("A", 1, 1, 4)
     last = s.now_ns
     gaps = []
     for _ in range(6):
@@ -290,8 +294,8 @@ def test_limited_transmit() -> None:
 
 
 def test_sack_retransmits_exactly_the_holes() -> None:
-    """[RFC 6675 5]"""
-    s = Script()
+    """[RFC 8985 6.2]"""
+    s = Script(has_tail_probe=False)
     socket = s.passive()
     socket.send(bytes(10 * MSS))
     for i in range(10):
@@ -300,6 +304,7 @@ def test_sack_retransmits_exactly_the_holes() -> None:
     def edge(i: int) -> int:
         return 1 + i * MSS
 
+    s.wait(10 * MS)
     # 0 and 4 are lost
     s.inject("A", 1, 1, sacks=[(edge(1), edge(2))])
     s.inject("A", 1, 1, sacks=[(edge(1), edge(3))])
@@ -320,7 +325,7 @@ def test_sack_retransmits_exactly_the_holes() -> None:
 
 
 def test_timeout_sends_everything_again_but_what_is_sacked() -> None:
-    s = Script()
+    s = Script(has_rack=False)
     socket = s.passive()
     socket.send(bytes(4 * MSS))
     for i in range(4):

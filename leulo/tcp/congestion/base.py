@@ -42,6 +42,9 @@ class CongestionControl:
     def on_recovered(self, tcb: Tcb, now_ns: int) -> None:
         """The loss episode is over; cwnd is what recovery has left."""
 
+    def on_undo(self, tcb: Tcb, now_ns: int) -> None:
+        """The last loss episode was none; cwnd and ssthresh are restored. [RFC 4015 3.2]"""
+
     def save(self) -> Saved:
         """The algorithm's name and its own state."""
         return {"name": self.name}

@@ -27,6 +27,7 @@ _ALPHA_NUM: Final = 9
 _ALPHA_DEN: Final = 17
 _FIELDS: Final = (
     "w_max", "cwnd_prior", "w_est", "w_est_credit", "k_us", "epoch_ns", "limited_at_ns",
+    "undo_w_max",
 )  # fmt: skip
 
 
@@ -37,6 +38,7 @@ class Cubic(CongestionControl):
 
     def __init__(self) -> None:
         self.w_max: int = 0  # the window before the last reduction, bytes; 0: none yet
+        self.undo_w_max: int = 0  # w_max before the last reduction
         self.cwnd_prior: int = 0  # cwnd when ssthresh was set last
         self.w_est: int = 0  # what Reno would have, bytes
         self.w_est_credit: int = 0  # acknowledged bytes times alpha not yet turned into w_est
@@ -79,6 +81,7 @@ class Cubic(CongestionControl):
     def on_loss(self, tcb: Tcb, in_flight: int, now_ns: int) -> None:
         """Fast convergence [RFC 9438 4.7], multiplicative decrease [RFC 9438 4.6]."""
         cwnd = tcb.cwnd
+        self.undo_w_max = self.w_max
         if cwnd < self.w_max:
             self.w_max = cwnd * (_BETA_DEN + _BETA_NUM) // (2 * _BETA_DEN)
         else:
@@ -90,6 +93,11 @@ class Cubic(CongestionControl):
     def on_timeout(self, tcb: Tcb, in_flight: int, now_ns: int) -> None:
         """As a loss; the curve begins anew after slow start. [RFC 9438 4.8]"""
         self.on_loss(tcb, in_flight, now_ns)
+
+    def on_undo(self, tcb: Tcb, now_ns: int) -> None:
+        """The curve begins anew from the window before. [RFC 9438 4.9.2]"""
+        self.w_max = max(self.undo_w_max, tcb.cwnd)
+        self.epoch_ns = 0
 
     def _begin_epoch(self, tcb: Tcb, now_ns: int) -> None:
         cwnd = tcb.cwnd

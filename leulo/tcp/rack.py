@@ -1,0 +1,476 @@
+"""Loss recovery by time: RACK-TLP, for connections with SACK. [RFC 8985]
+
+Every acknowledgement that `recovery` would count is looked at here instead: what it shows to have
+arrived, what was therefore lost, whether an earlier conclusion was wrong. How fast recovery sends
+follows proportional rate reduction [RFC 6937], a timeout is checked by F-RTO [RFC 5682], and
+reductions for nothing are taken back when DSACK [RFC 2883] or a timestamp [RFC 3522] says so.
+What is sent, `output` decides in drain.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from leulo.tcp.episode import FRTO_FIRST, FRTO_NEW, FRTO_OFF, Episode, Reordering, TailProbe
+from leulo.tcp.flight import Flight
+from leulo.tcp.scoreboard import Scoreboard
+from leulo.tcp.seq import MASK
+from leulo.tcp.tcb import PROBE_TAIL, RECOVERY_FAST, RECOVERY_NONE, RECOVERY_TIMEOUT, Tcb
+from leulo.units import NS_PER_MS
+
+_LONGEST_MS: Final = 1 << 22  # an echo older than 70 minutes is nonsense
+_PERSIST: Final = 16  # recoveries for which a wider window is kept [RFC 8985 6.2 step 4]
+_MOST_MULTIPLIER: Final = 64  # the window is bounded by the smoothed round trip anyway
+_LEAST_PROBE_NS: Final = 2 * NS_PER_MS  # two round trips of a path without delay are no time
+_FIRST_PROBE_NS: Final = 1_000 * NS_PER_MS  # without any measurement [RFC 8985 7.2]
+
+
+def is_used(tcb: Tcb) -> bool:
+    """Does RACK care for this connection? Without SACK it is NewReno."""
+    return tcb.has_sack and tcb.engine.config.has_rack
+
+
+def sent(tcb: Tcb, seq: int, end: int, now_ns: int) -> None:
+    """New data goes out while other data is outstanding; called before snd_max moves."""
+    flight = tcb.flight
+    if flight is None:
+        flight = tcb.flight = Flight(tcb.snd_una, seq, tcb.last_send_ns, tcb.mss)
+        if tcb.recovery != RECOVERY_NONE or tcb.scoreboard is not None:
+            flight.sort()
+        flight.append(seq, end, now_ns)
+    else:
+        flight.append(max(seq, tcb.snd_max), end, now_ns)
+
+
+def known(tcb: Tcb) -> Flight:
+    """The transmissions that are outstanding; only while something is."""
+    flight = tcb.flight
+    if flight is None:
+        flight = Flight(tcb.snd_una, tcb.snd_max, tcb.last_send_ns, tcb.mss)
+        tcb.flight = flight
+        tcb.snd_nxt = tcb.snd_max
+    return flight
+
+
+def pipe(tcb: Tcb) -> int:
+    """Bytes that are probably in the network."""
+    out = tcb.snd_max - tcb.snd_una
+    if tcb.scoreboard is not None:
+        out -= tcb.scoreboard.sacked
+    if tcb.flight is not None:
+        out -= tcb.flight.lost_bytes
+    return out
+
+
+def schedule_probe(tcb: Tcb, now_ns: int) -> None:
+    """New data went out, or some was acknowledged: if then nothing is heard for two round trips,
+    ask. [RFC 8985 7.2]"""
+    if (
+        tcb.recovery != RECOVERY_NONE
+        or tcb.scoreboard is not None
+        or tcb.probe is not None
+        or not tcb.engine.config.has_tail_probe
+    ):
+        tcb.probe_at = 0
+        return
+    srtt = tcb.srtt_ns
+    at = now_ns + (max(srtt << 1, _LEAST_PROBE_NS) if srtt else _FIRST_PROBE_NS)
+    if tcb.rto_at and at >= tcb.rto_at:
+        tcb.probe_at = 0  # the timer's expiry is the probe's, see `may_probe`
+        return
+    tcb.probe_at = at
+    if not tcb.timer_at or at < tcb.timer_at:
+        tcb.engine.timers.arm(tcb, at)
+
+
+def may_probe(tcb: Tcb) -> bool:
+    """May a timer that comes up send a loss probe? [RFC 8985 7.3]"""
+    config = tcb.engine.config
+    return (
+        tcb.has_sack
+        and config.has_rack
+        and config.has_tail_probe
+        and tcb.recovery == RECOVERY_NONE
+        and tcb.scoreboard is None
+        and tcb.probe is None
+        and tcb.snd_una < tcb.snd_max == tcb.snd_nxt
+        and tcb.snd_wnd > 0
+        and not tcb.backoff
+        and not tcb.is_persisting
+    )
+
+
+def probe(tcb: Tcb, now_ns: int) -> None:
+    """The probe timer expired."""
+    tcb.probe_at = 0
+    if not may_probe(tcb):
+        return
+    tcb.probe_due = PROBE_TAIL
+    tcb.engine.counts["tcp_tail_probes"] += 1
+    tcb.engine.want_output(tcb)
+
+
+def probed(tcb: Tcb, is_again: bool) -> None:
+    """The probe went out; snd_nxt is behind it."""
+    tcb.probe = TailProbe(tcb.snd_max, is_again)
+    tcb.is_ordinary = False
+
+
+def after_ack(
+    tcb: Tcb,
+    acked: int,
+    sacks: list[tuple[int, int]] | None,
+    tsecr: int,
+    is_bare: bool,
+    now_ns: int,
+) -> None:
+    """An acknowledgement off the fast path; snd_una has moved by ``acked`` already. ``sacks`` are
+    unwrapped, ``is_bare`` says that it carries nothing and changes no window."""
+    una = tcb.snd_una
+    board = tcb.scoreboard
+    flight = tcb.flight
+    if (
+        sacks is None
+        and board is None
+        and tcb.recovery == RECOVERY_NONE
+        and tcb.episode is None
+        and tcb.probe is None
+        and (flight is None or flight.order is None)
+    ):
+        return
+    held = 0 if board is None else board.sacked
+    lost = 0 if flight is None else flight.lost_bytes
+    if board is not None and acked:
+        board.advance(una)
+    dsack: tuple[int, int] | None = None
+    if sacks:
+        dsack = _find_dsack(tcb, sacks)
+        _take_sacks(tcb, sacks[1:] if dsack is not None else sacks, tsecr, now_ns)
+    board = tcb.scoreboard
+    news = acked - held
+    if board is not None:
+        news += board.sacked
+        if board.is_empty:
+            tcb.scoreboard = board = None
+    flight = tcb.flight
+    if dsack is not None and (tcb.probe is None or dsack[1] != tcb.probe.end):
+        _note_dsack(tcb, dsack)
+    if flight is not None and flight.has_reordering:
+        _reordering(tcb).is_seen = True
+    if tcb.probe is not None:
+        _judge_probe(tcb, dsack, is_bare and not acked and not sacks, now_ns)
+    if tcb.recovery != RECOVERY_NONE and _is_spurious(tcb, acked, news, tsecr):
+        _undo(tcb, now_ns)
+    is_old = tcb.recovery != RECOVERY_NONE
+    if una < tcb.snd_max:
+        detect(tcb, now_ns, news, acked)
+    else:
+        tcb.reorder_at = 0
+    episode = tcb.episode
+    if tcb.recovery != RECOVERY_NONE:
+        if una >= tcb.recover:
+            _leave(tcb, now_ns)
+        elif is_old and tcb.recovery == RECOVERY_FAST and episode is not None and news > 0:
+            _pace(tcb, episode, news, acked > 0 and _lost_bytes(tcb) <= lost)
+        tcb.engine.want_output(tcb)
+    elif news > 0:
+        tcb.engine.want_output(tcb)  # what has arrived makes room
+    if episode is not None and episode.is_over and una >= episode.end:
+        tcb.episode = None
+    tcb.dupacks = int(board is not None)
+    if tcb.flight is not None and tcb.flight.is_empty:
+        tcb.flight = None
+        tcb.probe_at = 0
+    elif (
+        tcb.flight is not None
+        and board is None
+        and tcb.recovery == RECOVERY_NONE
+        and tcb.episode is None
+        and tcb.probe is None
+        and not tcb.reorder_at
+    ):
+        tcb.flight.settle()
+    if board is not None:
+        tcb.probe_at = 0
+    tcb.refresh_ordinary()
+
+
+def detect(tcb: Tcb, now_ns: int, news: int = 0, acked: int = 0) -> None:
+    """Find out what was lost, and begin recovery if something was; ``news`` bytes have just
+    arrived, ``acked`` of them in order. [RFC 8985 6.2 step 5]"""
+    flight = tcb.flight
+    tcb.reorder_at = 0
+    if flight is None or flight.order is None:
+        return
+    wait = flight.detect(now_ns, _window(tcb, flight))
+    if wait:
+        tcb.reorder_at = at = now_ns + wait
+        if not tcb.timer_at or at < tcb.timer_at:
+            tcb.engine.timers.arm(tcb, at)
+    if flight.lost_bytes:
+        if tcb.recovery == RECOVERY_NONE:
+            _enter(tcb, news, acked, now_ns)
+        tcb.engine.want_output(tcb)
+
+
+def timeout(tcb: Tcb, now_ns: int) -> None:
+    """The retransmission timer expired. [RFC 6298 5.4-5.6] [RFC 8985 6.3] [RFC 5682 3.1]"""
+    flight = known(tcb)
+    board = tcb.scoreboard
+    is_first = tcb.recovery != RECOVERY_TIMEOUT
+    episode = tcb.episode
+    if is_first:
+        before = tcb.cwnd, tcb.ssthresh
+        if episode is not None and not episode.is_over:
+            before = episode.cwnd, episode.ssthresh
+        tcb.congestion.on_timeout(tcb, pipe(tcb), now_ns)
+        episode = tcb.episode = Episode(tcb.snd_una, *before, pipe(tcb))
+        if tcb.engine.config.has_frto:
+            episode.frto = FRTO_FIRST
+    elif episode is not None:
+        episode.frto = FRTO_OFF
+        episode.begin = tcb.snd_una
+    if board is not None and board.first <= tcb.snd_una:
+        flight.forget_sacks()
+        tcb.scoreboard = None
+    flight.lose_first(now_ns, _window(tcb, flight))
+    tcb.recovery = RECOVERY_TIMEOUT
+    tcb.recover = tcb.snd_max
+    # Beside what may still arrive, one segment. [RFC 5681 3.1] [RFC 8985 9.3]
+    tcb.cwnd = pipe(tcb) + tcb.mss
+    tcb.cwnd_credit = 0
+    tcb.hystart = None
+    tcb.timed_seq = 0
+    tcb.probe = None
+    tcb.probe_at = tcb.reorder_at = 0
+    tcb.is_ordinary = False
+
+
+def rewind(tcb: Tcb) -> None:
+    """Begin again at snd_una, whatever was sent: the path or the peer's window has shrunk."""
+    tcb.snd_nxt = tcb.snd_una
+    tcb.timed_seq = 0
+    if tcb.flight is None and tcb.episode is None and tcb.probe is None:
+        return
+    tcb.flight = None
+    tcb.scoreboard = None
+    tcb.episode = None
+    tcb.probe = None
+    tcb.probe_at = tcb.reorder_at = 0
+    tcb.recovery = RECOVERY_NONE
+    tcb.dupacks = 0
+    tcb.refresh_ordinary()
+
+
+def sent_again(tcb: Tcb, length: int, now_ns: int) -> None:
+    """``length`` bytes go out once more, in recovery."""
+    episode = tcb.episode
+    if episode is not None:
+        episode.pending += 1
+        episode.sent += length
+        if episode.again_ms < 0:
+            episode.again_ms = now_ns // NS_PER_MS
+
+
+def echo_ms(tcb: Tcb, tsecr: int) -> int:
+    """The millisecond of ours that the peer echoes; -1 if it cannot be one."""
+    if not tsecr or not tcb.has_timestamps:
+        return -1
+    now_ms = tcb.engine.now_ms
+    elapsed = (now_ms + tcb.ts_offset - tsecr) & MASK
+    return now_ms - elapsed if elapsed < _LONGEST_MS else -1
+
+
+# -- inside
+
+
+def _lost_bytes(tcb: Tcb) -> int:
+    return 0 if tcb.flight is None else tcb.flight.lost_bytes
+
+
+def _find_dsack(tcb: Tcb, sacks: list[tuple[int, int]]) -> tuple[int, int] | None:
+    """Does the first block report a duplicate? [RFC 2883 4]"""
+    start, end = sacks[0]
+    if not start < end or end > tcb.snd_max or start < tcb.snd_una - tcb.snd_max_wnd:
+        return None
+    if end <= tcb.snd_una:
+        return sacks[0]
+    if len(sacks) > 1 and sacks[1][0] <= start and end <= sacks[1][1]:
+        return sacks[0]
+    return None
+
+
+def _take_sacks(tcb: Tcb, blocks: list[tuple[int, int]], tsecr: int, now_ns: int) -> None:
+    """Note what the blocks report that is outstanding; anything beyond it is a lie."""
+    board = tcb.scoreboard
+    echo = -2
+    for start, end in blocks:
+        start = max(start, tcb.snd_una)
+        if not start < end <= tcb.snd_max:
+            continue
+        if board is None:
+            board = tcb.scoreboard = Scoreboard(tcb.engine.config.scoreboard_blocks)
+            tcb.is_ordinary = False
+        for left, right in board.news(start, end):
+            if not board.add(left, right):
+                break
+            if echo == -2:
+                echo = echo_ms(tcb, tsecr)
+            known(tcb).sack(left, right, now_ns, echo, tcb.min_rtt_ns)
+
+
+def _reordering(tcb: Tcb) -> Reordering:
+    if tcb.reordering is None:
+        tcb.reordering = Reordering()
+    return tcb.reordering
+
+
+def _window(tcb: Tcb, flight: Flight) -> int:
+    """How long to wait for a segment that others have overtaken. [RFC 8985 6.2 step 4]"""
+    reordering = tcb.reordering
+    if (reordering is None or not reordering.is_seen) and (
+        tcb.recovery != RECOVERY_NONE
+        or flight.sacked_segments >= tcb.engine.config.duplicate_threshold
+    ):
+        return 0
+    multiplier = 1 if reordering is None else reordering.multiplier
+    return min(multiplier * tcb.min_rtt_ns >> 2, tcb.srtt_ns)
+
+
+def _note_dsack(tcb: Tcb, dsack: tuple[int, int]) -> None:
+    """Something arrived twice: wait longer from now on, and perhaps nothing was lost."""
+    reordering = _reordering(tcb)
+    if tcb.snd_una >= reordering.dsack_round:
+        reordering.dsack_round = tcb.snd_max
+        reordering.multiplier = min(reordering.multiplier + 1, _MOST_MULTIPLIER)
+        reordering.persist = _PERSIST
+    tcb.engine.counts["tcp_dsacks_received"] += 1
+    episode = tcb.episode
+    if episode is not None and episode.pending and dsack[0] >= episode.begin:
+        episode.pending -= 1
+        if not episode.pending and episode.again_ms >= 0:
+            if tcb.recovery != RECOVERY_NONE:
+                return  # `_is_spurious` will see it
+            _undo(tcb, tcb.engine.now_ns)
+
+
+def _is_spurious(tcb: Tcb, acked: int, news: int, tsecr: int) -> bool:
+    """Has recovery begun for nothing?"""
+    episode = tcb.episode
+    if episode is None:
+        return False
+    if episode.again_ms >= 0:
+        if not episode.pending:
+            return True  # every retransmission arrived beside its original [RFC 3708 3]
+        # The first acknowledgement tells which transmission it is for. [RFC 3522 3.2]
+        if acked and 0 <= echo_ms(tcb, tsecr) < episode.again_ms:
+            return True
+    if tcb.recovery != RECOVERY_TIMEOUT or episode.frto == FRTO_OFF:
+        return False
+    flight = tcb.flight
+    if flight is not None and 0 < flight.original_end <= tcb.recover:
+        return True  # what was not sent again has arrived [RFC 5682 3.1 (3b)]
+    if episode.frto == FRTO_NEW:
+        if not acked:
+            episode.frto = FRTO_OFF  # (3a)
+    elif acked and tcb.snd_una < tcb.recover:
+        has_new = tcb.snd_end > tcb.snd_nxt and tcb.snd_una + tcb.snd_wnd > tcb.snd_nxt
+        episode.frto = FRTO_NEW if has_new else FRTO_OFF  # (2b)
+    else:
+        episode.frto = FRTO_OFF  # (2a)
+    return False
+
+
+def _undo(tcb: Tcb, now_ns: int) -> None:
+    """Take the reduction back. [RFC 4015 3.2] [RFC 5682 4]"""
+    episode = tcb.episode
+    if episode is None:
+        return
+    tcb.episode = None
+    tcb.cwnd = max(tcb.cwnd, episode.cwnd)
+    tcb.ssthresh = max(tcb.ssthresh, episode.ssthresh)
+    tcb.cwnd_credit = 0
+    if tcb.flight is not None:
+        tcb.flight.find_lost()
+    tcb.recovery = RECOVERY_NONE
+    tcb.backoff = 0
+    tcb.congestion.on_undo(tcb, now_ns)
+    tcb.engine.counts["tcp_undone"] += 1
+    tcb.engine.want_output(tcb)
+
+
+def _enter(tcb: Tcb, news: int, acked: int, now_ns: int) -> None:
+    """Fast recovery begins."""
+    before = tcb.cwnd, tcb.ssthresh
+    in_flight = tcb.snd_max - tcb.snd_una
+    tcb.congestion.on_loss(tcb, in_flight, now_ns)
+    # What was reported before does not count as delivered in recovery. [RFC 9937 6.1]
+    held = 0 if tcb.scoreboard is None else tcb.scoreboard.sacked
+    flight_bytes = in_flight + acked - held + (news - acked)
+    episode = tcb.episode = Episode(tcb.snd_una, *before, flight_bytes)
+    tcb.recovery = RECOVERY_FAST
+    tcb.recover = tcb.snd_max
+    tcb.timed_seq = 0
+    tcb.cwnd_credit = 0
+    tcb.hystart = None
+    tcb.probe = None
+    tcb.probe_at = 0
+    tcb.is_ordinary = False
+    _pace(tcb, episode, max(0, news), False)
+    tcb.engine.counts["tcp_fast_recoveries"] += 1
+
+
+def _pace(tcb: Tcb, episode: Episode, delivered: int, is_safe: bool) -> None:
+    """Proportional rate reduction: send in proportion to what arrives. [RFC 6937 3]"""
+    episode.delivered += delivered
+    in_pipe = pipe(tcb)
+    ssthresh = tcb.ssthresh
+    if in_pipe > ssthresh:
+        count = -(-episode.delivered * ssthresh // episode.flight_bytes) - episode.sent
+    else:
+        count = max(episode.delivered - episode.sent, delivered)
+        if is_safe:
+            count += tcb.mss
+        count = min(ssthresh - in_pipe, count)
+    if not episode.sent:
+        count = max(count, tcb.mss)  # the first retransmission goes out at once
+    tcb.cwnd = in_pipe + max(count, 0)
+
+
+def _leave(tcb: Tcb, now_ns: int) -> None:
+    """Everything that was outstanding when the loss was seen has arrived."""
+    if tcb.recovery == RECOVERY_FAST:
+        tcb.cwnd = tcb.ssthresh
+    tcb.recovery = RECOVERY_NONE
+    tcb.cwnd_credit = 0
+    reordering = tcb.reordering
+    if reordering is not None and reordering.persist:
+        reordering.persist -= 1
+        if not reordering.persist:
+            reordering.multiplier = 1
+    episode = tcb.episode
+    if episode is not None:
+        episode.is_over = True
+        episode.end = tcb.snd_max + 1  # its last DSACK may come with the next window
+        if tcb.snd_max > tcb.snd_una:
+            episode.end = tcb.snd_max
+    tcb.congestion.on_recovered(tcb, now_ns)
+
+
+def _judge_probe(tcb: Tcb, dsack: tuple[int, int] | None, is_duplicate: bool, now_ns: int) -> None:
+    """What the acknowledgement says of the loss probe. [RFC 8985 7.4.2]"""
+    tail = tcb.probe
+    if tail is None or tcb.snd_una < tail.end:
+        return
+    if not tail.is_again or (dsack is not None and dsack[1] == tail.end):
+        tcb.probe = None  # nothing was lost
+    elif tcb.snd_una > tail.end:
+        # The probe repaired the loss of the last segment: the loss counts all the same.
+        tcb.probe = None
+        if tcb.recovery == RECOVERY_NONE:
+            tcb.congestion.on_loss(tcb, min(tcb.cwnd, tail.end - tcb.snd_una + tcb.cwnd), now_ns)
+            tcb.cwnd = tcb.ssthresh
+            tcb.hystart = None
+            tcb.congestion.on_recovered(tcb, now_ns)
+    elif is_duplicate:
+        tcb.probe = None  # original and probe have both arrived
