@@ -13,7 +13,8 @@ from math import isqrt
 from typing import Final
 
 from leulo.netsim.simulation import Flow, Path, Result, Simulation
-from leulo.units import NS_PER_MS, NS_PER_S
+from leulo.tcp.config import Config
+from leulo.units import KIB, NS_PER_MS, NS_PER_S
 
 MSS: Final = 1448
 _FRAME_BYTES: Final = 1514
@@ -138,17 +139,55 @@ def _slow_start(seeds: int, seconds: int) -> int:
 
 
 def run_tail_loss() -> Result:
-    """30 segments, the last of which is lost once."""
-    path = Path(loss_plan=lambda number: number == 29)
-    flow = Flow("reno", bytes_limit=30 * MSS)
+    """31 segments, the last of which is lost once."""
+    return _run_31(30)
+
+
+def _run_31(lost: int) -> Result:
+    path = Path(loss_plan=lambda number: number == lost)
+    flow = Flow("reno", bytes_limit=31 * MSS)
     return Simulation(path, [flow], 1).run(10 * NS_PER_S)
 
 
 def _tail_loss(seeds: int, seconds: int) -> int:
-    """Round trips from the first SYN to the last byte, less the three that it takes anyway."""
+    """Round trips from when the last segment went out until it goes out again; a timeout counts
+    for a hundred."""
     result = run_tail_loss()
-    end = result.flows[0].finished_ns
-    return (end - 4 * _RTT_NS) * _THOUSANDTHS // _RTT_NS
+    late = result.flows[0].finished_ns - _run_31(-1).flows[0].finished_ns
+    return late * _THOUSANDTHS // _RTT_NS + result.flows[0].timeouts * 100 * _THOUSANDTHS
+
+
+def _reordering(congestion: str) -> Callable[[int, int], int]:
+    """Retransmissions beyond what was lost, which is nothing, after the first second: the first
+    segments that are overtaken are taken for lost, and teach the sender. [RFC 8985 3.3.2]"""
+
+    def measure(seeds: int, seconds: int) -> int:
+        again = 0
+        for seed in range(seeds):
+            path = Path(reorder=10_000_000, reorder_by_ns=_RTT_NS // 4 - NS_PER_MS)
+            config = Config(rcv_max=256 * KIB)  # so that no queue builds up
+            counts = []
+            for duration in (2, seconds):
+                flow = Flow(congestion)
+                Simulation(path, [flow], seed, config=config).run(duration * NS_PER_S)
+                counts.append(flow.retransmits)
+            again += counts[1] - counts[0]
+        return again * _THOUSANDTHS
+
+    return measure
+
+
+def run_slow_start_into_queue(has_hystart: bool) -> Result:
+    """The first two seconds on a path whose queue holds one bandwidth-delay product."""
+    path = Path(rate=_CLEAN_RATE, queue=_BDP_PACKETS)
+    config = Config(rcv_max=16 << 20, snd_max=16 << 20, has_hystart=has_hystart)
+    return Simulation(path, [Flow("reno")], 1, config=config).run(2 * NS_PER_S)
+
+
+def _hystart(seeds: int, seconds: int) -> int:
+    """Segments dropped by the queue in slow start, of those that plain slow start loses."""
+    plain = run_slow_start_into_queue(False).dropped
+    return run_slow_start_into_queue(True).dropped * _THOUSANDTHS // max(1, plain)
 
 
 def loss_and_buffer(seconds: int = 20) -> list[tuple[str, int, int, int]]:
@@ -182,5 +221,7 @@ CASES: Final = (
     Case("two reno flows", "Jain's index", 950, None, _fair("reno"), 1),
     Case("two cubic flows", "Jain's index", 950, None, _fair("cubic"), 1),
     Case("slow start", "of 10, 20, 40 ... segments", 950, None, _slow_start, 1),
-    Case("tail loss", "round trips to repair", 0, 3000, _tail_loss, 1),
+    Case("tail loss", "round trips to repair", 1900, 2300, _tail_loss, 1),
+    Case("reordering", "spurious retransmissions", 0, 0, _reordering("reno"), 3, 20),
+    Case("hystart", "of plain slow start's loss", 0, 333, _hystart, 1),
 )  # fmt: skip

@@ -15,6 +15,7 @@ from typing import Final
 from leulo.errors import LeuloBug
 from leulo.links.sim.chance import Chance
 from leulo.links.sim.wire import Wire
+from leulo.links.sim.wire_spec import WireSpec
 from leulo.stack import Stack, StackConfig
 from leulo.tcp.config import Config
 from leulo.tcp.errno import AF_INET, SOCK_STREAM
@@ -41,6 +42,8 @@ class Path:
     rtt_ns: int = 40_000_000
     queue: int = 2_000  # packets
     loss: int = 0
+    reorder: int = 0  # parts per billion of frames that are held back, so that others overtake
+    reorder_by_ns: int = 0
     loss_plan: Callable[[int], bool] | None = None  # by number of the data segment, from 0
 
 
@@ -66,7 +69,7 @@ class Flow:
     delivered: int = 0
     mark: int = 0  # delivered at the moment measuring began
     retransmits: int = 0
-    timeouts: int = 0
+    timeouts: int = 0  # of all flows together
     finished_ns: int = 0
     samples: list[Sample] = field(default_factory=list)
     sender: TcpSocket | None = None
@@ -111,7 +114,11 @@ class Simulation:
         tcp = config or Config(rcv_max=_BUFFER_BYTES, snd_max=_BUFFER_BYTES)
         self._a = _stack("sender", 1, tcp, seed)
         self._b = _stack("receiver", 2, tcp, seed)
-        there = Wire(path.rate, path.rtt_ns // 2, path.queue, 0, Chance(seed, 1))
+        spec = WireSpec(
+            path.rate, path.rtt_ns // 2, path.queue,
+            reorder=path.reorder, reorder_by=path.reorder_by_ns,
+        )  # fmt: skip
+        there = Wire.of(spec, Chance(seed, 1))
         self._there = there
         self._back = Wire(0, path.rtt_ns - path.rtt_ns // 2, 1 << 20, 0, Chance(seed, 2))
         self._chance = Chance(seed, 3)
@@ -152,10 +159,11 @@ class Simulation:
             if not is_marked:
                 due = min(due, measure_from_ns)
             now = min(due, duration_ns)
+        counts = self._a.counters()
         for flow in self.flows:
             if flow.tcb is not None:
                 flow.retransmits = flow.tcb.retransmits
-        counts = self._a.counters()
+            flow.timeouts = counts["tcp_timeouts"]
         return Result(
             self.flows,
             now,

@@ -106,6 +106,8 @@ def examine(
         if control & RST:
             engine.drop("tcp_rst_outside", tcb)
         else:
+            if length and seq + length <= rcv_nxt:
+                _report_duplicate(tcb, seq, seq + length)
             _answer_invalid(tcb, "tcp_outside_window", length + (control & FIN), now_ns)
         return
     tcb.last_recv_ns = now_ns
@@ -121,6 +123,8 @@ def examine(
     first_seq = seq
     if seq < rcv_nxt and not control & (SYN | RST):
         skip = rcv_nxt - seq
+        if length > 0:
+            _report_duplicate(tcb, seq, min(seq + length, rcv_nxt))
         start += skip
         length -= skip
         seq = rcv_nxt
@@ -250,6 +254,12 @@ def _take_ack(
     elif news:
         recovery.duplicate(tcb, now_ns)
     return True
+
+
+def _report_duplicate(tcb: Tcb, start: int, end: int) -> None:
+    """Say in the next acknowledgement that this came twice. [RFC 2883 4]"""
+    if tcb.has_sack and tcb.engine.config.has_dsack and tcb.state is not SYN_RCVD:
+        tcb.dsack = (start, end)
 
 
 def _reset(tcb: Tcb) -> None:

@@ -396,7 +396,7 @@ def emit(
     engine = tcb.engine
     window = tcb.window
     rcv_nxt = tcb.rcv_nxt
-    if tcb.has_timestamps and tcb.reassembly is None:
+    if tcb.has_timestamps and tcb.reassembly is None and tcb.dsack is None:
         if not length:
             if not tcb.ack_prefix:
                 tcb.ack_prefix, tcb.ack_partial = header.of_tcb(tcb, 32, 0)
@@ -428,7 +428,8 @@ def emit(
         engine.loopback.append(frame)
     else:
         out.append(frame)
-    if not length or tcb.reassembly is None:  # data has no room for SACK: an ACK follows
+    # Data has no room for SACK: an ACK follows.
+    if not length or (tcb.reassembly is None and tcb.dsack is None):
         tcb.ack_due = ACK_NONE
         tcb.delack_at = 0
     tcb.last_ack_sent = rcv_nxt
@@ -442,9 +443,15 @@ def _odd_header(tcb: Tcb, seq: int, control: int, window: int, length: int) -> b
     options = b""
     if tcb.has_timestamps:
         options = emit_timestamps((engine.now_ms + tcb.ts_offset) & MASK, tcb.ts_recent)
-    if tcb.reassembly is not None and tcb.has_sack and not length:
+    if (tcb.reassembly is not None or tcb.dsack is not None) and tcb.has_sack and not length:
         most = _SACK_BLOCKS_WITH_TIMESTAMPS if tcb.has_timestamps else _SACK_BLOCKS
-        blocks = tcb.reassembly.sack_blocks(most)
+        blocks: list[tuple[int, int]] = []
+        if tcb.dsack is not None:
+            blocks.append(tcb.dsack)  # first, and once [RFC 2883 4]
+            tcb.dsack = None
+            engine.counts["tcp_dsacks_sent"] += 1
+        if tcb.reassembly is not None:
+            blocks += tcb.reassembly.sack_blocks(most - len(blocks))
         options += emit_sack([(left & MASK, right & MASK) for left, right in blocks])
     header_bytes = 20 + len(options)
     prefix, partial = header.of_tcb(tcb, header_bytes, length)

@@ -68,6 +68,16 @@ class Reassembly:
             seq, piece = gap_end, piece[gap_end - seq :]
         return True
 
+    def held(self, start: int, end: int) -> tuple[int, int] | None:
+        """The first part of ``start`` to ``end`` that is here already."""
+        blocks = self._blocks
+        at = bisect_right(blocks, start, key=_start)
+        if at and blocks[at - 1].end > start:
+            return start, min(end, blocks[at - 1].end)
+        if at < len(blocks) and blocks[at].start < end:
+            return blocks[at].start, min(end, blocks[at].end)
+        return None
+
     def take(self, rcv_nxt: int) -> list[Piece]:
         """The pieces that continue the stream at ``rcv_nxt``; whole or cut at their head."""
         out: list[Piece] = []

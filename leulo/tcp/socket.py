@@ -473,9 +473,15 @@ class TcpSocket:
             self._tune(tcb, buffer.taken, now_ns)
 
     def _tune(self, tcb: Tcb, taken: int, now_ns: int) -> None:
-        """Dynamic right-sizing: room for twice what was read in a round trip."""
-        wanted = 2 * (taken - tcb.rcv_round_taken) * max(tcb.srtt_ns, _ROUND_NS)
-        wanted = wanted // (now_ns - tcb.rcv_round_at) + 16 * tcb.rcv_mss
+        """Dynamic right-sizing: room for twice what was read in a round trip, and while that
+        grows for what it will have become when the new window has reached the sender."""
+        got = taken - tcb.rcv_round_taken
+        got = got * max(tcb.srtt_ns, _ROUND_NS) // (now_ns - tcb.rcv_round_at)
+        wanted = 2 * got + 16 * tcb.rcv_mss
+        before = tcb.rcv_round_bytes
+        if got > before > 0:
+            wanted += 2 * wanted * min(got - before, before) // before
+        tcb.rcv_round_bytes = got
         tcb.rcv_round_at = now_ns
         tcb.rcv_round_taken = taken
         account = self.engine.account
@@ -484,9 +490,9 @@ class TcpSocket:
             and not tcb.settings.rcv_bytes
             and account.used <= account.pressure
         ):
-            # At most double at once: slow start does no more either.
+            # Slow start doubles, and a new window is a round trip late.
             most = self.settings.window_clamp or self.engine.config.rcv_max
-            tcb.rcv_limit = min(wanted, 2 * tcb.rcv_limit, most)
+            tcb.rcv_limit = min(wanted, 4 * tcb.rcv_limit, most)
 
     # ------------------------------------------------------------ closing
 

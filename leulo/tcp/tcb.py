@@ -63,13 +63,13 @@ class Tcb(Timed):
         "is_write_blocked", "iss", "keep_at", "keep_probes", "key", "last_ack_sent", "last_recv_ns",
         "last_send_ns", "lent_end", "life_at", "link_header", "local", "local_port", "min_rtt_ns",
         "min_rtt_until", "mss", "peer", "peer_port", "probe", "probe_at", "probe_due", "quick_acks",
-        "rcv_adv", "rcv_limit", "rcv_mss", "rcv_nxt", "rcv_round_at", "rcv_round_taken",
-        "rcv_wscale", "reassembly", "receive_buffer", "recover", "recovery", "reorder_at",
-        "reordering", "retransmits", "retransmitted_bytes", "rto_at", "rto_ns", "rttvar_ns",
-        "scoreboard", "send_buffer", "settings", "snd_end", "snd_limit", "snd_max", "snd_max_wnd",
-        "snd_nxt", "snd_small", "snd_top", "snd_una", "snd_wl1", "snd_wl2", "snd_wnd", "snd_wscale",
-        "socket", "soft_error", "srtt_ns", "ssthresh", "state", "timed_at", "timed_seq",
-        "ts_offset", "ts_recent", "ts_recent_at", "window",
+        "rcv_adv", "rcv_limit", "rcv_mss", "rcv_nxt", "rcv_round_at", "rcv_round_bytes",
+        "rcv_round_taken", "rcv_wscale", "reassembly", "receive_buffer", "recover", "recovery",
+        "reorder_at", "reordering", "retransmits", "retransmitted_bytes", "rto_at", "rto_ns",
+        "rttvar_ns", "scoreboard", "send_buffer", "settings", "snd_end", "snd_limit", "snd_max",
+        "snd_max_wnd", "snd_nxt", "snd_small", "snd_top", "snd_una", "snd_wl1", "snd_wl2",
+        "snd_wnd", "snd_wscale", "socket", "soft_error", "srtt_ns", "ssthresh", "state", "timed_at",
+        "timed_seq", "ts_offset", "ts_recent", "ts_recent_at", "window",
     )  # fmt: skip
 
     def __init__(
@@ -135,6 +135,7 @@ class Tcb(Timed):
         self.rcv_mss: int = 536  # largest payload seen in one segment, at most ours
         self.rcv_round_at: int = 0
         self.rcv_round_taken: int = 0
+        self.rcv_round_bytes: int = 0  # read in the round before
         self.receive_buffer: RecvBuffer | None = None
         self.reassembly: Reassembly | None = None
         self.fin_at: int = NO_FIN  # where the peer's FIN stands
@@ -306,7 +307,8 @@ _FIELDS: Final = (
     "snd_nxt", "snd_max", "snd_end", "snd_top", "snd_wnd", "snd_wl1", "snd_wl2", "snd_max_wnd",
     "snd_wscale", "snd_small", "mss", "snd_limit", "is_fin_queued", "is_write_blocked", "is_more",
     "is_pushing", "is_syn_due", "probe_due", "irs", "rcv_nxt", "rcv_adv", "rcv_wscale", "rcv_limit",
-    "rcv_mss", "rcv_round_at", "rcv_round_taken", "fin_at", "ack_due", "quick_acks",
+    "rcv_mss", "rcv_round_at", "rcv_round_bytes", "rcv_round_taken",
+    "fin_at", "ack_due", "quick_acks",
     "last_ack_sent", "invalid_ack_at", "has_timestamps", "has_sack", "ts_offset", "ts_recent",
     "ts_recent_at", "window", "cwnd", "ssthresh", "cwnd_credit", "is_cwnd_limited", "recovery",
     "recover", "high_rxt", "dupacks", "is_rexmit_due", "srtt_ns", "rttvar_ns", "rto_ns", "backoff",

@@ -97,6 +97,10 @@ def _queue(tcb: Tcb, seq: int, piece: bytes | memoryview) -> None:
     if queue is None:
         queue = tcb.reassembly = Reassembly(engine.config.reassembly_blocks, engine.account)
         tcb.is_ordinary = False
+    if tcb.has_sack and engine.config.has_dsack:
+        twice = queue.held(seq, seq + len(piece))
+        if twice is not None:
+            tcb.dsack = twice  # [RFC 2883 4.1]
     # Twice the buffer, because small segments cost more than their payload.
     if not queue.insert(seq, piece, 2 * tcb.rcv_limit):
         engine.count_drop("tcp_reassembly_full")
