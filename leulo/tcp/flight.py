@@ -149,7 +149,11 @@ class Flight:
                 order.popleft()
                 continue
             sent_at = record[SENT_AT]
-            if sent_at > rack_at or (sent_at == rack_at and record[END] >= self.rack_end):
+            if sent_at > rack_at or (
+                sent_at == rack_at
+                # Of what left in one instant numbers tell the order, but for repetitions.
+                and (record[END] >= self.rack_end or record[STATE] & AGAIN)
+            ):
                 break
             order.popleft()
             if sent_at <= bound:

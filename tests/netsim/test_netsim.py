@@ -22,7 +22,7 @@ def test_mathis_formula_is_that_of_the_paper() -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["reno 1 %", "cubic 1 %", "reno clean link", "cubic clean link", "two reno flows",
+    ["tail loss", "reordering", "hystart", "slow start", "reno 1 %", "cubic 1 %", "reno clean link", "cubic clean link", "two reno flows",
      "two cubic flows"],
 )  # fmt: skip
 def test_the_behaviour_table_is_held(name: str) -> None:
