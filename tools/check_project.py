@@ -160,6 +160,14 @@ def check_docstrings() -> Iterator[str]:
             yield f"{_name(path)}:1: a module begins with its contract"
 
 
+def check_test_names() -> Iterator[str]:
+    """pytest takes two files of one name for the same module, and then runs no test at all."""
+    seen: dict[str, Path] = {}
+    for path in python_files("tests"):
+        if path.name != "conftest.py" and seen.setdefault(path.name, path) != path:
+            yield f"{_name(path)}: {_name(seen[path.name])} has the same name: choose another"
+
+
 def check_generated() -> Iterator[str]:
     """What is generated from the code is what would be generated now."""
     for tool in ("generate_abi.py", "collect_deviations.py", "generate_reference.py"):
@@ -177,6 +185,7 @@ CHECKS = (
     check_citations,
     check_words,
     check_docstrings,
+    check_test_names,
     check_generated,
 )
 
