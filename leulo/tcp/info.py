@@ -65,7 +65,9 @@ def _of(tcb: Tcb) -> tuple[int, ...]:
     outstanding = max(0, tcb.snd_nxt - tcb.snd_una)
     unacked = -(-outstanding // mss)
     lost = 0
-    if tcb.recovery == RECOVERY_TIMEOUT:
+    if tcb.flight is not None:
+        lost = -(-tcb.flight.lost_bytes // mss)
+    elif tcb.recovery == RECOVERY_TIMEOUT:
         lost = -(-(tcb.snd_max - tcb.snd_nxt) // mss)
     elif board is not None and tcb.recovery == RECOVERY_FAST:
         edge = board.lost_edge(tcb.mss, engine.config.duplicate_threshold)
