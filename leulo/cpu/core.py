@@ -99,6 +99,8 @@ class Cpu:
         self._counts_levels = count_levels
         self._delivery = open_delivery(deliverer, engine, self._control, memory, self._exits.fail)
         self._offer_bit = self._delivery.request_bit
+        # The engine takes what ``native`` offers by itself.
+        self._settle = None if deliverer == "native" else self._delivery.settle
         self._state32 = engine.state32
         self._state64 = engine.state64
         self._start = library.load().uc_emu_start
@@ -158,7 +160,7 @@ class Cpu:
             return Exit.SHUTDOWN
         if state32[_HALTED] and not self.will_wake():
             return Exit.HALT
-        settle = None if self._offer_bit == layout.INTERRUPT_VIRQ else self._delivery.settle
+        settle = self._settle
         while True:
             if settle is not None:
                 settle()

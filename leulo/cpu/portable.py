@@ -21,21 +21,20 @@ from leulo.cpu import control, layout, library, thunks
 from leulo.cpu.control import CHAIN, DEPTH, DOUBLE_CHAIN, DOUBLE_DEPTH, FLAGS, GRANT, LIMIT, TICKS
 from leulo.cpu.engine import Engine
 from leulo.cpu.registers import FLAG_TF, Registers
+from leulo.cpu.supervisor import INVALID_TSS, PRESENT, Raised, Supervisor, base_of, limit_of
 from leulo.cpu.supervisor import PAGE_FAULT as _PF
-from leulo.cpu.supervisor import Raised, Supervisor
 from leulo.errors import GuestFault
 from leulo.memory import Memory
 
 OFFER: Final = 1 << 30  # a bit of interrupt_request that the engine does not look at
 
-_DE, _DB, _DF, _TS, _NP, _GP = 0, 1, 8, 10, 11, 13
-_CONTRIBUTORY: Final = frozenset((_DE, _TS, _NP, 12, _GP))
-_WITH_CODE: Final = frozenset((_DF, _TS, _NP, 12, _GP, _PF, 17))
-_PRESENT, _DPL, _SYSTEM, _BIG, _GRANULAR = 1 << 15, 13, 1 << 12, 1 << 22, 1 << 23
+_DE, _DB, _DF, _NP, _GP = 0, 1, 8, 11, 13
+_CONTRIBUTORY: Final = frozenset((_DE, INVALID_TSS, _NP, 12, _GP))
+_WITH_CODE: Final = frozenset((_DF, INVALID_TSS, _NP, 12, _GP, _PF, 17))
+_DPL, _SYSTEM, _BIG = 13, 1 << 12, 1 << 22
 _CODE, _CONFORMING, _WRITABLE = 1 << 11, 1 << 10, 1 << 9
 _IF, _NT, _RF, _VM = 1 << 9, 1 << 14, 1 << 16, 1 << 17
 _HF_INHIBIT, _HF_CS32, _HF_SS32, _HF_ADDSEG = 1 << 3, 1 << 4, 1 << 5, 1 << 6
-_NOTHING: Final = -1
 _BREAKPOINT: Final = 0x10002  # the engine's EXCP_DEBUG
 
 _ENV: Final = layout.CPU_ENV
@@ -46,7 +45,7 @@ _EIP: Final = (_ENV + layout.ENV_EIP) // 8
 _ESP: Final = (_ENV + layout.ENV_REGS) // 8 + 4
 _CR2: Final = (_ENV + layout.ENV_CR) // 8 + 2
 _DR: Final = (_ENV + layout.ENV_DR) // 8
-_INDEX: Final = {name: at for at, name in enumerate(("es", "cs", "ss", "ds"))}
+_INDEX: Final = {"cs": 1, "ss": 2}
 
 _INTERRUPT = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_uint32, ctypes.c_void_p)
 _INVALID = ctypes.CFUNCTYPE(ctypes.c_bool, ctypes.c_void_p, ctypes.c_void_p)
@@ -71,12 +70,12 @@ class Portable:
         self._registers = Registers(engine)
         self._space = Supervisor(self._registers, memory)
         self._state32, self._state64 = engine.state32, engine.state64
-        self._vector = 0
+        self.vector = 0
         self._stop = library.load().uc_emu_stop
 
         def interrupt(_uc: int, vector: int, _data: int) -> None:
             try:
-                self._exception(vector)
+                self._breakpoint() if vector == _BREAKPOINT else self._exception(vector)
             except BaseException as error:
                 fail(error)
                 self._stop(engine.handle)
@@ -87,9 +86,8 @@ class Portable:
             return True
 
         self._callbacks = (_INTERRUPT(interrupt), _INVALID(invalid))
-        for kind, callback in zip(
-            (library.HOOK_INTR, library.HOOK_INSN_INVALID), self._callbacks, strict=True
-        ):
+        kinds = (library.HOOK_INTR, library.HOOK_INSN_INVALID)
+        for kind, callback in zip(kinds, self._callbacks, strict=True):
             address = ctypes.cast(callback, ctypes.c_void_p).value or 0
             library.add_hook(engine.handle, kind, address, 0)
         engine.set_stop_interrupt(thunks.install()["stops"])
@@ -100,13 +98,9 @@ class Portable:
     def pending(self) -> bool:
         return self._state32[_REQUEST] & OFFER != 0
 
-    @property
-    def vector(self) -> int:
-        return self._vector
-
     def offer(self, vector: int) -> None:
         """While a vector is offered, the run stops at every block and `settle` looks at it."""
-        self._vector = vector
+        self.vector = vector
         self._state32[_REQUEST] |= OFFER
         self._flag_bytes[8 * FLAGS + 1] = 1  # FLAG_OFFER; a byte, lest another thread's bit is lost
 
@@ -121,11 +115,11 @@ class Portable:
             return
         self._flag_bytes[8 * FLAGS + 1] = 1
         if not self._state64[_EFLAGS] & _IF or state32[_HFLAGS] & _HF_INHIBIT:
-            words[LIMIT] = words[TICKS] + 1
+            words[LIMIT] = min(words[GRANT], words[TICKS] + 1)
             return
-        state32[layout.CPU_HALTED // 4] = 0
+        state32[layout.CPU_HALTED // 4] = 0  # it wakes
         try:
-            self._enter(self._vector, 0, self._state64[_EIP], is_software=False, has_code=False)
+            self._enter(self.vector, 0, self._state64[_EIP], is_software=False, has_code=False)
         except Raised as fault:  # the offer stays
             self._deliver(fault.vector, fault.code, is_software=False)
         else:
@@ -138,9 +132,6 @@ class Portable:
 
     def _exception(self, vector: int) -> None:
         """The engine raised ``vector``; behind a software interrupt EIP is the next instruction."""
-        if vector == _BREAKPOINT:
-            self._breakpoint()
-            return
         at = _ENV // 4
         code = self._state32[at + layout.ENV_ERROR_CODE // 4]
         is_software = self._state32[at + layout.ENV_EXCEPTION_IS_INT // 4] != 0
@@ -162,7 +153,7 @@ class Portable:
     def _deliver(self, vector: int, code: int, is_software: bool) -> None:
         """One exception and whatever its delivery leads to."""
         state, words = self._state64, self._words
-        before = _NOTHING if is_software else vector
+        before = None if is_software else vector
         resume = state[_EIP]
         if is_software:  # EIP back at the instruction, in case its delivery faults
             state[_EIP] = resume - (1 if vector in (3, 4) else 2)
@@ -230,16 +221,16 @@ class Portable:
         cpl = registers.cpl
         if is_software and high >> _DPL & 3 < cpl:
             raise Raised(_GP, vector * 8 + 2)
-        if not high & _PRESENT:
+        if not high & PRESENT:
             raise Raised(_NP, vector * 8 + 2)
         selector, offset = low >> 16, high & 0xFFFF0000 | low & 0xFFFF
         if not selector & 0xFFFC:
             raise Raised(_GP, 0)
-        cs = self._descriptor(selector, _GP)
+        cs = self._space.descriptor(selector, _GP)
         dpl = cs[1] >> _DPL & 3
         if not cs[1] & _SYSTEM or not cs[1] & _CODE or dpl > cpl:
             raise Raised(_GP, selector & 0xFFFC)
-        if not cs[1] & _PRESENT:
+        if not cs[1] & PRESENT:
             raise Raised(_NP, selector & 0xFFFC)
         if cs[1] & _CONFORMING:
             dpl = cpl
@@ -250,12 +241,12 @@ class Portable:
         ss = (0, ss_flags)
         new_ss = 0
         if dpl < cpl:
-            new_ss, esp = self._stack_of(dpl)
-            ss = self._descriptor(new_ss, _TS) if new_ss & 0xFFFC else (0, 0)
-            good = _PRESENT | _SYSTEM | _WRITABLE
+            new_ss, esp = self._space.stack_of(dpl)
+            ss = self._space.descriptor(new_ss, INVALID_TSS) if new_ss & 0xFFFC else (0, 0)
+            good = PRESENT | _SYSTEM | _WRITABLE
             if ss[1] & (good | _CODE) != good or new_ss & 3 != dpl or ss[1] >> _DPL & 3 != dpl:
-                raise Raised(_TS, new_ss & 0xFFFC)
-            base = _base(ss)
+                raise Raised(INVALID_TSS, new_ss & 0xFFFC)
+            base = base_of(ss)
         elif is_vm86:
             raise Raised(_GP, selector & 0xFFFC)
 
@@ -278,35 +269,14 @@ class Portable:
         state[_EFLAGS] = flags if kind & 1 else flags & ~_IF
         if dpl < cpl:
             if is_vm86:
-                for name in ("es", "ds"):
-                    self._load(name, 0, 0, 0, 0)
-                for at in (4, 5):
+                for at in (0, 3, 4, 5):  # ES DS FS GS
                     place = (_ENV + layout.ENV_SEGMENTS + at * layout.SEGMENT_BYTES) // 4
                     for word in (0, 2, 4, 5):
                         state32[place + word] = 0
-            self._load("ss", new_ss & ~3 | dpl, base, _limit(ss), ss[1])
+            self._load("ss", new_ss & ~3 | dpl, base, limit_of(ss), ss[1])
         state[_ESP] = state[_ESP] & ~mask & 0xFFFFFFFF | esp & mask
-        self._load("cs", selector & ~3 | dpl, _base(cs), _limit(cs), cs[1])
+        self._load("cs", selector & ~3 | dpl, base_of(cs), limit_of(cs), cs[1])
         state[_EIP] = offset
-
-    def _descriptor(self, selector: int, vector: int) -> tuple[int, int]:
-        _, base, limit, _ = self._registers.segment("ldt" if selector & 4 else "gdt")
-        index = selector & 0xFFF8
-        if index + 7 > limit:
-            raise Raised(vector, selector & 0xFFFC)
-        return self._space.read(base + index, 4), self._space.read(base + index + 4, 4)
-
-    def _stack_of(self, dpl: int) -> tuple[int, int]:
-        """SS and ESP of an inner ring, from the TSS [SDM 3 7.2.1]."""
-        selector, base, limit, flags = self._registers.segment("tr")
-        if not flags & _PRESENT or flags >> 8 & 7 != 1:
-            raise Raised(_TS, 0)
-        size = 4 if flags >> 8 & 8 else 2
-        at = dpl * 2 * size + size
-        if at + 2 * size - 1 > limit:
-            raise Raised(_TS, selector & 0xFFFC)
-        esp = self._space.read(base + at, size)
-        return self._space.read(base + at + size, 2), esp
 
     def _load(self, name: str, selector: int, base: int, limit: int, flags: int) -> None:
         """A segment register, and what the engine derives from it."""
@@ -326,14 +296,3 @@ class Portable:
         if self._state64[_EFLAGS] & _VM or not hidden & _HF_CS32 or not is_flat:
             hidden |= _HF_ADDSEG
         words[_HFLAGS] = hidden
-
-
-def _base(descriptor: tuple[int, int]) -> int:
-    low, high = descriptor
-    return low >> 16 | (high & 0xFF) << 16 | high & 0xFF000000
-
-
-def _limit(descriptor: tuple[int, int]) -> int:
-    low, high = descriptor
-    limit = low & 0xFFFF | high & 0xF0000
-    return limit << 12 | 0xFFF if high & _GRANULAR else limit

@@ -1,4 +1,4 @@
-"""Guest memory as a delivery sees it: linear addresses, at privilege level 0, with effects.
+"""Guest memory and tables as a delivery sees them: at privilege level 0, with effects.
 
 The page walk sets accessed and dirty bits and ends in #PF, as the engine's own does; it keeps no
 TLB. Looking without effects is ``paging``'s.
@@ -13,6 +13,9 @@ from leulo.cpu.registers import CR0_PG, CR0_WP, CR4_PAE, CR4_PSE, EFER_NXE, Regi
 from leulo.memory import PAGE_BYTES, Memory
 
 PAGE_FAULT: Final = 14
+INVALID_TSS: Final = 10
+PRESENT: Final = 1 << 15  # of a descriptor's upper word
+GRANULAR: Final = 1 << 23
 
 _ADDRESS: Final = 0x000F_FFFF_FFFF_F000
 _RESERVED: Final = 0x7FFF_FF00_0000_0000  # of a PAE entry, with addresses of 40 bits
@@ -39,6 +42,26 @@ class Supervisor:
         self._state64 = registers.state64
         self._ram = memory.view
         self._size = memory.size
+
+    def descriptor(self, selector: int, vector: int) -> tuple[int, int]:
+        """The two words of a descriptor; where there is none, ``vector`` is raised."""
+        _, base, limit, _ = self._registers.segment("ldt" if selector & 4 else "gdt")
+        index = selector & 0xFFF8
+        if index + 7 > limit:
+            raise Raised(vector, selector & 0xFFFC)
+        return self.read(base + index, 4), self.read(base + index + 4, 4)
+
+    def stack_of(self, dpl: int) -> tuple[int, int]:
+        """SS and ESP of an inner ring, from the TSS [SDM 3 7.2.1]."""
+        selector, base, limit, flags = self._registers.segment("tr")
+        if not flags & PRESENT or flags >> 8 & 7 != 1:
+            raise Raised(INVALID_TSS, 0)
+        size = 4 if flags >> 8 & 8 else 2
+        at = dpl * 2 * size + size
+        if at + 2 * size - 1 > limit:
+            raise Raised(INVALID_TSS, selector & 0xFFFC)
+        esp = self.read(base + at, size)
+        return self.read(base + at + size, 2), esp
 
     def read(self, linear: int, size: int) -> int:
         return int.from_bytes(bytes(self._pieces(linear, size, None)), "little")
@@ -121,3 +144,14 @@ class Supervisor:
     def _page_fault(self, linear: int, is_write: bool, why: int) -> None:
         self._state64[_CR2] = linear
         raise Raised(PAGE_FAULT, why | (2 if is_write else 0))
+
+
+def base_of(descriptor: tuple[int, int]) -> int:
+    low, high = descriptor
+    return low >> 16 | (high & 0xFF) << 16 | high & 0xFF000000
+
+
+def limit_of(descriptor: tuple[int, int]) -> int:
+    low, high = descriptor
+    limit = low & 0xFFFF | high & 0xF0000
+    return limit << 12 | 0xFFF if high & GRANULAR else limit

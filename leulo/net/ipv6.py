@@ -399,18 +399,18 @@ class Ipv6Host:
 
     def next_deadline(self) -> int | None:
         """When `advance` is next needed, None: never."""
-        times = [
-            at
-            for at in (
-                self.own.next_deadline(),
-                self.ndp.next_deadline(),
-                self.reassembler.next_deadline(),
-            )
-            if at is not None
-        ]
+        earliest = self.own.next_deadline()
+        due = self.ndp.next_deadline()
+        if due is not None and (earliest is None or due < earliest):
+            earliest = due
+        due = self.reassembler.next_deadline()
+        if due is not None and (earliest is None or due < earliest):
+            earliest = due
         if self._solicitations and self._solicit_ns:
-            times.append(self._solicit_ns)
-        return min(times, default=None)
+            due = self._solicit_ns
+            if earliest is None or due < earliest:
+                earliest = due
+        return earliest
 
     def advance(self, now_ns: int) -> bool:
         """Do what is due. True if a neighbour has failed, or an address has become ours."""

@@ -180,6 +180,11 @@ def test_sigint_at_any_moment_restores_the_terminal_and_exits_130() -> None:
             assert is_restored, (delay_s, printed)
         # A shell shows 130 for death by SIGINT too; that is Python's own way while it starts, and
         # (CPython's quirk) when the signal fell into an exec(), as in the making of a dataclass.
+        if (
+            code == 1 and b"Could not import runpy module" in printed
+        ):  # Python's, before any of ours
+            early += 1
+            continue
         assert code in (130, -signal.SIGINT), (delay_s, code, printed)
         codes[code] = codes.get(code, 0) + 1
         if b"Traceback" in printed:  # before our own main had begun
