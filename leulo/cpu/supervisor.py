@@ -64,11 +64,21 @@ class Supervisor:
         return self.read(base + at + size, 2), esp
 
     def read(self, linear: int, size: int) -> int:
-        return int.from_bytes(bytes(self._pieces(linear, size, None)), "little")
+        linear &= 0xFFFFFFFF
+        if linear % PAGE_BYTES + size <= PAGE_BYTES:
+            at = self._translate(linear, False)
+            if at + size <= self._size:
+                return int.from_bytes(self._ram[at : at + size], "little")
+        return int.from_bytes(self._pieces(linear, size, None), "little")
 
     def write(self, linear: int, value: int, size: int) -> None:
-        value &= (1 << 8 * size) - 1
-        self._pieces(linear, size, value.to_bytes(size, "little"))
+        data = (value & (1 << 8 * size) - 1).to_bytes(size, "little")
+        if linear % PAGE_BYTES + size <= PAGE_BYTES:
+            at = self._translate(linear & 0xFFFFFFFF, True)
+            if at + size <= self._size:
+                self._ram[at : at + size] = data
+        else:
+            self._pieces(linear, size, data)
 
     def _pieces(self, linear: int, size: int, data: bytes | None) -> bytes:
         """Read, or write ``data``; across pages both are translated before anything is written."""
