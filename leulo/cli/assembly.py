@@ -9,8 +9,9 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Final
 
 from leulo.cli import messages
@@ -20,7 +21,7 @@ from leulo.cli.terminal import Terminal
 from leulo.clock import Clock, RealClock, VirtualClock
 from leulo.config import MachineConfig, RunConfig
 from leulo.costs import Costs
-from leulo.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK
+from leulo.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, ConfigError
 from leulo.host import Ending, Host, Outcome
 from leulo.links import LinkContext, open_link
 from leulo.links.base import Offload
@@ -125,6 +126,7 @@ class _Session:
             costs=costs,
             stopwatch=stopwatch,
         )
+        _check_globs(run.log, trace)
         self.host.add(self.machine)
         self.host.connect(link)
         if run.pcap is not None:
@@ -220,6 +222,18 @@ class _Session:
             return
         text = "".join(c if c.isprintable() else "?" for c in data.decode("latin-1").rstrip("\n"))
         _tell(self.terminal, f"debug: {text}")
+
+
+def _check_globs(globs: Sequence[str], trace: Trace) -> None:
+    """Every part has its channels now: a glob that none of them has is a mistake. Raises
+    ConfigError."""
+    names = [kind.NAME for kind in trace.kinds()]
+    for glob in globs:
+        if not any(fnmatchcase(name, glob) for name in names):
+            raise ConfigError(
+                f"--log {glob}: there is no such event: write a name or a glob of "
+                f"{', '.join(names)}"
+            )
 
 
 def _tell(terminal: Terminal, line: str) -> None:

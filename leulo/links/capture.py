@@ -18,6 +18,7 @@ from leulo.links.base import VNET_HDR_BYTES
 from leulo.links.offload import complete
 from leulo.links.switch import Frame
 from leulo.net import pcapng
+from leulo.net.wire import checksum
 
 _BUFFER_BYTES: Final = 1 << 18
 
@@ -35,6 +36,7 @@ class Capture:
         self._clock = clock
         self._epoch_ns = epoch_ns
         self._comment = ""
+        checksum.prepare()
         try:
             self._file: BinaryIO | None = open(path, "wb", _BUFFER_BYTES)  # noqa: SIM115
         except OSError as error:

@@ -17,7 +17,7 @@ from typing import Final
 from leulo.clock import Clock
 from leulo.links.base import VNET_HDR_BYTES, Link, Offload, TxFrame
 from leulo.links.offload import EVERYTHING, convert, is_accepted
-from leulo.net.wire import ParseError
+from leulo.net.wire import ParseError, checksum
 from leulo.state import State
 from leulo.units import NS_PER_S
 
@@ -98,6 +98,8 @@ class Switch:
                 frames = [(f,) if isinstance(f, bytes) else f for f in frames]
             link.transmit(frames, now_ns)  # type: ignore[arg-type]
 
+        if not link.offload.checksum:
+            checksum.prepare()
         port = self._add(Port(self, link.name, EVERYTHING, link.offload, True, deliver))
         link.attach(lambda frames: port.send(frames, clock.now_ns()))
         return port

@@ -112,6 +112,12 @@ class LeuloProcess:
                 self._collect(0.2)
                 assert text.encode() in self.console, f"ended without {text!r}\n{self.transcript()}"
 
+    def expect_services(self) -> None:
+        """Wait until all servers have said their line, so that none comes between what is typed."""
+        for service in ("echo: port 7", "discard: port 9", "httpd: port 80", "chargen: port 19"):
+            self.expect(service)
+        self.expect("leulo$ ")
+
     def signal(self, number: signal.Signals) -> None:
         self.process.send_signal(number)
 

@@ -97,6 +97,7 @@ def test_a_busy_port_is_named_with_a_free_one() -> None:
 def test_the_guest_shell_lists_its_programs() -> None:
     process, _ = booted()
     with process:
+        process.expect_services()
         process.type("help\n")
         process.expect("poweroff")
         process.type("ls /www\n")

@@ -17,6 +17,7 @@ import subprocess
 import sys
 import termios
 import time
+from collections.abc import Iterator
 from contextlib import suppress
 
 import pytest
@@ -117,6 +118,14 @@ def test_many_boots_in_one_process_leak_nothing() -> None:
     assert after[1] == descriptors
     assert after[2] <= mappings + 8, "mappings grow"
     assert after[0] - resident < MOST_GROWTH_BYTES
+
+
+@pytest.fixture(autouse=True)
+def interruptible() -> Iterator[None]:
+    """A job that a script starts in the background ignores SIGINT, and so would its children."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 BOOT = [sys.executable, "-m", "leulo", "boot", "--net", "user", "--publish", "none"]

@@ -63,7 +63,7 @@ def command(process: LeuloProcess, line: str) -> str:
 
 def test_clients_reach_the_host() -> None:
     with host_server() as (port, counts), LeuloProcess("--host-loopback") as process:
-        process.expect("leulo$ ")
+        process.expect_services()
         said = command(process, f"fetch http://10.0.2.2:{port}/ | wc")
         assert f"{BODY.count(10)} lines, {len(BODY)} bytes" in said
         assert f"fetch: {len(BODY)} bytes in" in said
@@ -95,7 +95,7 @@ def test_www_is_served_by_sendfile_too(tmp_path: Path) -> None:
 
 def test_ctrl_c_ends_a_pipeline_and_not_the_shell() -> None:
     with LeuloProcess() as process:
-        process.expect("leulo$ ")
+        process.expect_services()
         process.type("ttcp -r | cat | cat\n")
         process.expect("ttcp: waits on port 5001")
         process.type("\x03")

@@ -18,9 +18,14 @@ _NUMPY_FROM_BYTES: Final = 900
 _numpy: Any = None
 
 
+def prepare() -> None:
+    """Load what large sums need, a tenth of a second or more. Whoever knows that sums will be
+    wanted (a capture, a link without offload) calls it before the first frame."""
+    _load_numpy()
+
+
 def _load_numpy() -> Any:
-    # Imported at the first large buffer only: with checksum offload there is none, and the
-    # import costs a tenth of a second of start-up.
+    # Not at start-up: with checksum offload and without a capture there is no large sum.
     global _numpy
     if _numpy is None:
         import numpy
