@@ -20,6 +20,7 @@ _FIELDS: Final = (
     "key", "snd_nxt", "rcv_nxt", "window", "has_timestamps", "ts_offset", "ts_recent", "since_ns",
     "expires_ns", "link_header", "is_address_reused", "answered_ns",
 )  # fmt: skip
+_SPARE_PLACES: Final = 256  # of ended records, before their places are worth a look
 
 
 class TimeWait:
@@ -98,10 +99,13 @@ class TimeWaitTable:
         return self._records.get(key)
 
     def remove(self, record: TimeWait) -> None:
-        """End one before its time; its place in the order is dropped when it comes up."""
+        """End one before its time; its place in the order is dropped when it comes up, or when
+        such places are more than half: a peer that reuses its ports fills no memory."""
         if self._records.get(record.key) is record:
             del self._records[record.key]
             record.expires_ns = 0
+            if len(self._order) > 2 * len(self._records) + _SPARE_PLACES:
+                self._order = deque([r for r in self._order if r.expires_ns])
 
     def restart(self, record: TimeWait, now_ns: int) -> None:
         """Two more maximum segment lifetimes."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
 from struct import pack
 
@@ -10,6 +11,7 @@ from script_peer import HERE, MS, THERE, S, Script
 from tcp_world import ANY, Wire, address, connect, dial, listen, make_stack
 
 from leulo.tcp.socket import TcpSocket
+from leulo.tcp.time_wait import TimeWait
 
 
 def test_accept_queue_full_drops_the_ack_and_recovers() -> None:
@@ -221,6 +223,38 @@ def test_time_wait_keeps_the_port_unless_reused() -> None:
     assert plain.bind(ANY, 80) == -98  # the connection before did not allow it
     wire.run(61 * S)
     assert plain.bind(ANY, 80) == 0
+
+
+def test_a_peer_that_reuses_its_port_leaves_no_records_in_memory() -> None:
+    """Protects: the records that reuse has ended do not wait in memory for the 60 s of others."""
+    a, b = make_stack(1), make_stack(2)
+    wire = Wire(a, b, delay_ns=1 * MS)
+    listener = listen(b)
+
+    def visit(port: int) -> None:
+        client = a.socket(2, 1)
+        assert isinstance(client, TcpSocket)
+        assert client.bind(ANY, port) == 0
+        assert client.connect(b.address, 80) == -115
+        wire.run(10 * MS)
+        listener.accept().close()
+        wire.run(5 * MS)
+        client.close()
+        wire.run(10 * MS)
+
+    def records() -> int:
+        gc.collect()
+        return sum(isinstance(thing, TimeWait) for thing in gc.get_objects())
+
+    before = records()
+    visit(4000)  # the oldest, which lives on in front of all others
+    for _ in range(1_000):
+        visit(4001)
+    assert b.counters()["time_wait_reused"] == 999
+    assert len(b.engine.time_wait) == 2
+    assert records() - before < 300
+    wire.run(61 * S)
+    assert len(b.engine.time_wait) == 0 and records() == before
 
 
 def test_restarted_server_with_reuse() -> None:
