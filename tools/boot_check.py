@@ -25,6 +25,7 @@ EXIT_FAILED = 1
 EXIT_USAGE = 2
 MOST_PAGE_BYTES = 1 << 20
 FETCH_SECONDS = 10
+END_SECONDS = 10
 
 
 def is_free(port: int) -> bool:
@@ -87,12 +88,22 @@ def check(url: str) -> bool:
     return status == 200 and bool(body)
 
 
+def power_off(child: subprocess.Popen[bytes]) -> int:
+    """Type ``poweroff`` on the guest's console; the exit code, or EXIT_FAILED if it stays."""
+    try:
+        child.communicate(b"poweroff\n", END_SECONDS)
+    except subprocess.TimeoutExpired:
+        print(f"boot-check: the guest did not power off in {END_SECONDS} s", file=sys.stderr)
+        return EXIT_FAILED
+    return child.returncode
+
+
 def end(child: subprocess.Popen[bytes]) -> int:
-    """End the guest as Ctrl-C would; never leave it behind."""
+    """End a guest that still runs, as Ctrl-C would; never leave it behind."""
     if child.poll() is None:
         child.send_signal(signal.SIGINT)
         try:
-            child.wait(10)
+            child.wait(END_SECONDS)
         except subprocess.TimeoutExpired:
             child.kill()
     return child.wait()
@@ -105,7 +116,11 @@ def main() -> int:
     parser.add_argument("--timeout", type=float, default=60.0, help="seconds until it is ready")
     arguments = parser.parse_args()
     if not 1 <= arguments.port <= 65535:
-        parser.error(f"--port {arguments.port}: write a number from 1 to 65535")
+        print(
+            f"boot-check: {arguments.port} is no port: write a number from 1 to 65535",
+            file=sys.stderr,
+        )
+        return EXIT_USAGE
     if not is_free(arguments.port):
         target = "boot" if arguments.stay else "boot-check"
         print(
@@ -120,7 +135,7 @@ def main() -> int:
     child = subprocess.Popen(
         [sys.executable, "-m", "leulo", "boot", "--publish", f"{arguments.port}:80",
          "--ready-fd", str(writing)],
-        stdin=None if arguments.stay else subprocess.DEVNULL,
+        stdin=None if arguments.stay else subprocess.PIPE,
         pass_fds=(writing,),
     )  # fmt: skip
     os.close(writing)
@@ -136,7 +151,7 @@ def main() -> int:
             return EXIT_FAILED if status is None or status == 0 else status
         fetched = check(ready.removeprefix("ready: "))
         if not arguments.stay:
-            return 0 if fetched else EXIT_FAILED
+            return power_off(child) if fetched else EXIT_FAILED
         print("The guest goes on: try curl from another terminal. Ctrl-A x ends it, "
               "Ctrl-A h helps.", flush=True)  # fmt: skip
         status = child.wait()

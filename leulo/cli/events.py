@@ -69,7 +69,10 @@ def write_counters(path: Path, counters: Mapping[str, int]) -> None:
 
 
 def _cannot_write(key: str, path: Path, error: OSError) -> EnvironmentProblem:
-    return EnvironmentProblem(f"{key} {path}: cannot be written: {error.strerror}")
+    return EnvironmentProblem(
+        f"{key} {path}: cannot be written: {error.strerror}. "
+        "Name a file in a directory of yours, on a disk with room."
+    )
 
 
 def _plain(value: Any) -> Any:

@@ -78,6 +78,8 @@ class Elf:
         self.name = name
         self._symbols: tuple[Symbol, ...] | None = None
         self._addresses: list[int] = []
+        if not data:
+            raise ImageError(f"{name}: is empty")
         if data[:4] != IDENT_ELF32_LSB[:4]:
             raise ImageError(f"{name}: is not an ELF file (its first bytes are {data[:4].hex()!r})")
         if len(data) < _HEADER.size:

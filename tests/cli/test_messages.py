@@ -139,13 +139,14 @@ def test_trace_lines_are_json_and_the_same_every_time(tmp_path: Path) -> None:
 
 def test_files_that_cannot_be_written_are_named() -> None:
     missing = Path("/nonexistent/trace.jsonl")
-    with pytest.raises(EnvironmentProblem, match=r"^--trace /nonexistent/trace\.jsonl: "):
+    advice = r".*\. Name a file in a directory of yours, on a disk with room\.$"
+    with pytest.raises(EnvironmentProblem, match=r"^--trace /nonexistent/trace\.jsonl: " + advice):
         events.JsonLines(missing)
-    with pytest.raises(EnvironmentProblem, match="^--counters "):
+    with pytest.raises(EnvironmentProblem, match="^--counters " + advice):
         events.write_counters(missing, {})
     full = events.JsonLines(Path("/dev/full"))
     full(PAINTED)
-    with pytest.raises(EnvironmentProblem, match="^--trace /dev/full: "):
+    with pytest.raises(EnvironmentProblem, match="^--trace /dev/full: " + advice):
         full.close()
 
 

@@ -29,6 +29,7 @@ def test_the_page_is_fetched_and_printed() -> None:
     assert result.returncode == 0, result.stderr
     assert f"GET http://127.0.0.1:{port}/: 200 text/html" in result.stdout
     assert "</html>" in result.stdout
+    assert "interrupted" not in result.stderr, "a success that ends like a failure"
 
 
 def test_a_busy_port_is_named_with_a_free_one() -> None:
@@ -44,4 +45,7 @@ def test_a_busy_port_is_named_with_a_free_one() -> None:
 
 
 def test_a_port_that_is_none_is_refused() -> None:
-    assert run("--port", "70000").returncode == 2
+    for port in ("0", "70000", "-1"):
+        result = run("--port", port)
+        assert result.returncode == 2
+        assert result.stderr == (f"boot-check: {port} is no port: write a number from 1 to 65535\n")
