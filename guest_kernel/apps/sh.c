@@ -88,6 +88,8 @@ static void say_end(pid_t pid, int status) {
         printf("[%d] ended with status %d\n", pid, WEXITSTATUS(status));
 }
 
+static int is_background; /* of the line that is being started */
+
 /* Runs the words up to the end or a "|", and what follows that with this one's output as input.
  * All of them are one group, which ^C ends: its number, or -1. */
 static pid_t start(int argc, char **argv, int input, pid_t group) {
@@ -112,6 +114,8 @@ static pid_t start(int argc, char **argv, int input, pid_t group) {
         perror("fork");
     else
         setpgid(pid, group); /* both do it: nobody knows who comes first */
+    if (pid > 0 && !group && !is_background)
+        tcsetpgrp(STDIN_FILENO, pid); /* from here on ^C is theirs, however long the rest takes */
     if (input >= 0)
         close(input);
     if (ends[1] < 0)
@@ -129,22 +133,20 @@ static int is_plain(int argc, char **argv) {
 
 static void command(char *line) {
     char *argv[WORDS_MOST];
-    int argc = split(line, argv), background = 0, status;
+    int argc = split(line, argv), status;
 
-    if (argc && !strcmp(argv[argc - 1], "&")) {
+    is_background = argc && !strcmp(argv[argc - 1], "&");
+    if (is_background)
         argv[--argc] = NULL;
-        background = 1;
-    }
     if (!argc || (is_plain(argc, argv) && builtin(argc, argv)))
         return;
     pid_t group = start(argc, argv, -1, 0), pid;
     if (group < 0)
         return;
-    if (background) {
+    if (is_background) {
         printf("[%d]\n", group);
         return;
     }
-    tcsetpgrp(STDIN_FILENO, group);
     while ((pid = waitpid(-group, &status, 0)) > 0)
         say_end(pid, status);
     tcsetpgrp(STDIN_FILENO, 0);

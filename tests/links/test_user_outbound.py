@@ -291,10 +291,11 @@ def test_peer_that_resets_at_a_moment_ends_its_own_connection(
 def test_peers_that_never_answer_never_accept_and_never_read_stall_nobody(
     worlds: list[World], full: tuple[socket.socket, list[socket.socket]]
 ) -> None:
+    plenty = pattern(64 * MIB)  # more than all buffers on the way hold
     world = World(Port(7), Port(19), host_loopback=True)
     worlds.append(world)
     world.serve(7, echo)
-    world.serve(19, source(pattern(20 * MIB)))
+    world.serve(19, source(plenty))
     dead: list[GuestSocket] = []
     for _ in range(50):  # never answered
         dead.append(world.connect(GATEWAY, full[0].getsockname()[1], sink))
@@ -302,7 +303,7 @@ def test_peers_that_never_answer_never_accept_and_never_read_stall_nobody(
         world.client(world.ports[1], shuts=False).is_reading = False
     with socket.create_server(("127.0.0.1", 0), backlog=64) as server:
         for _ in range(20):  # connected, never accepted
-            world.connect(GATEWAY, server.getsockname()[1], source(pattern(10 * MIB)))
+            world.connect(GATEWAY, server.getsockname()[1], source(plenty))
         for _ in range(300):
             world.turn()
         quick = world.client(world.ports[0], pattern(10 * MIB, 3))
