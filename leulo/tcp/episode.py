@@ -69,10 +69,13 @@ class TailProbe:
         return cls(state["end"], state["is_again"])
 
 
+_REORDERING_FIELDS: Final = ("dsack_round", "is_seen", "multiplier", "persist")
+
+
 class Reordering:
     """What is known of a path that changes the order of segments. [RFC 8985 6.2 step 4]"""
 
-    __slots__ = ("dsack_round", "is_seen", "multiplier", "persist")
+    __slots__ = _REORDERING_FIELDS
 
     def __init__(self) -> None:
         self.is_seen: bool = False
@@ -81,11 +84,11 @@ class Reordering:
         self.dsack_round: int = 0  # snd_max at the last DSACK that counted, 0: none
 
     def save(self) -> Saved:
-        return save_fields(self, 1, self.__slots__)
+        return save_fields(self, 1, _REORDERING_FIELDS)
 
     @classmethod
     def loaded(cls, state: Saved) -> Reordering:
         """What was saved as ``state``."""
         reordering = cls()
-        load_fields(reordering, 1, cls.__slots__, state)
+        load_fields(reordering, 1, _REORDERING_FIELDS, state)
         return reordering
