@@ -2,7 +2,8 @@
 
 ``python tools/fast.py`` compiles what a segment or a hypercall passes through. The copy lives apart
 from the sources, because a compiled module beside an edited one would win in silence; the manifest
-in it holds the hashes that ``leulo doctor`` compares. Run it with ``build/fast/bin/leulo``.
+in it holds the sources' hashes, by which this program knows what has changed. Run it
+with ``build/fast/bin/leulo``.
 A C compiler and Python's headers are needed; it takes some minutes on two cores.
 """
 
