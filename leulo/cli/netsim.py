@@ -124,7 +124,10 @@ def _one(
 
     for name in names:
         if congestion.make(name) is None:
-            raise ConfigError(f"--flow {name}: there is no such congestion control")
+            known = ", ".join(congestion.names())
+            raise ConfigError(
+                f"--flow {name}: no congestion control is called so; there are: {known}"
+            )
     try:
         path = Path(
             rate=parse_rate(rate), rtt_ns=parse_duration(rtt), queue=queue, loss=round(loss * 10**9)

@@ -37,7 +37,7 @@ class Config:
     orphans_max: int = 8_192  # closed by the user, not yet by the peer; reset past it
 
     # congestion control
-    congestion: str = "reno"
+    congestion: str = "cubic"
     initial_window_segments: int = 10  # [RFC 6928 2]
     restarts_after_idle: bool = True  # [RFC 5681 4.1]
     duplicate_threshold: int = 3  # [RFC 6675 2]

@@ -106,6 +106,36 @@ def test_an_idle_application_does_not_let_the_window_jump() -> None:
     assert tcb.cwnd <= before + MSS
 
 
+def test_after_a_timeout_the_curve_begins_at_its_plateau() -> None:
+    """[RFC 9438 4.8]: K is 0 and W_max the window with which congestion avoidance begins."""
+    cubic, tcb = Cubic(), connection(1000)
+    cubic.on_timeout(tcb, 1000 * MSS, NS_PER_S)
+    assert tcb.ssthresh == 700 * MSS
+    tcb.cwnd = tcb.ssthresh  # where slow start has ended
+    end = run(cubic, tcb, 4.0)
+    assert (cubic.w_max, cubic.k_us) == (700 * MSS, 0)
+    assert 720 <= tcb.cwnd // MSS <= 732  # 0.4 * 4^3 above it, not the 135 of a way back to 1000
+    assert end > cubic.epoch_ns
+
+
+def test_a_reduction_for_nothing_is_taken_back_whole() -> None:
+    """[RFC 9438 4.9.2]: the curve goes on, with its epoch and its plateau."""
+    cubic, tcb = Cubic(), connection(1000)
+    cubic.on_loss(tcb, 1000 * MSS, NS_PER_S)
+    tcb.cwnd = tcb.ssthresh
+    end = run(cubic, tcb, 3.0)
+    before = {name: cubic.save()[name] for name in ("w_max", "k_us", "epoch_ns", "w_est")}
+    window = tcb.cwnd
+    cubic.on_timeout(tcb, window, end)
+    tcb.cwnd = window  # what the engine restores
+    cubic.on_undo(tcb, end)
+    assert {name: cubic.save()[name] for name in before} == before
+    cubic.on_loss(tcb, window, end)
+    tcb.cwnd = window + MSS  # found out late: what is newer counts
+    cubic.on_undo(tcb, end)
+    assert cubic.epoch_ns == 0
+
+
 def test_saved_state_goes_on_the_same() -> None:
     cubic, tcb = Cubic(), connection(200)
     cubic.on_loss(tcb, 200 * MSS, NS_PER_S)

@@ -259,7 +259,7 @@ def test_user_timeout() -> None:
 
 def test_three_duplicates_cause_a_fast_retransmit() -> None:
     """[RFC 5681 3.2] without SACK"""
-    s = Script(sack=False)
+    s = Script(sack=False, congestion="reno")
     socket = s.passive()
     socket.send(bytes(10 * MSS))
     for i in range(10):

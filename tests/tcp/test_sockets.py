@@ -309,7 +309,7 @@ def test_other_options() -> None:
     assert socket.getsockopt(1, 13) == pack("<ii", 1, 5)
     assert socket.setsockopt(1, 13, b"x") == -22
     assert socket.setsockopt(6, 1, b"x") == -22
-    assert socket.getsockopt(6, 13) == b"reno".ljust(16, b"\0")
+    assert socket.getsockopt(6, 13) == b"cubic".ljust(16, b"\0")
     assert socket.setsockopt(6, 13, b"reno\0") == 0
     assert socket.setsockopt(6, 13, b"nosuch") == -2
     assert socket.setsockopt(6, 13, b"\xff\xfe") == -2

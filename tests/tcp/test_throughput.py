@@ -47,9 +47,11 @@ class Path:
         return self.free_ns + DELAY_NS
 
 
-def run(flows: int, path: Path, seconds: int, begin: int = 0) -> tuple[list[float], dict[str, int]]:
+def run(
+    flows: int, path: Path, seconds: int, begin: int = 0, congestion: str = "cubic"
+) -> tuple[list[float], dict[str, int]]:
     """Payload bit/s of each flow from second ``begin`` on, and the sender's counters."""
-    a, b = make_stack(1), make_stack(2)
+    a, b = make_stack(1, congestion=congestion), make_stack(2)
     listeners = [listen(b, 80 + i) for i in range(flows)]
     clients = [dial(a, b.address, 80 + i) for i in range(flows)]
     servers: list[TcpSocket] = []
@@ -99,7 +101,7 @@ def test_random_loss(loss: float) -> None:
     rates = []
     for seed in range(3):
         path = Path(100_000_000, 2000, loss, seed)
-        (rate,), counters = run(1, path, 20)
+        (rate,), counters = run(1, path, 20, congestion="reno")  # the model's
         rates.append(rate / model)
         # Every loss is repaired by recovery, but for the last ones; what was lost twice may need
         # the timer.

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 class CongestionControl:
     """Base of all; by itself it never grows the window."""
 
+    __slots__ = ()
+
     name: ClassVar[str] = ""
 
     def begin(self, tcb: Tcb, now_ns: int) -> None:

@@ -26,25 +26,27 @@ _BETA_DEN: Final = 10
 _ALPHA_NUM: Final = 9
 _ALPHA_DEN: Final = 17
 _FIELDS: Final = (
-    "w_max", "cwnd_prior", "w_est", "w_est_credit", "k_us", "epoch_ns", "limited_at_ns",
-    "undo_w_max",
+    "w_max", "cwnd_prior", "w_est", "w_est_credit", "k_us", "epoch_ns", "limited_at_ns", "undo",
 )  # fmt: skip
 
 
 class Cubic(CongestionControl):
     """One object for each connection."""
 
+    __slots__ = _FIELDS
+
     name: ClassVar[str] = "cubic"
 
     def __init__(self) -> None:
         self.w_max: int = 0  # the window before the last reduction, bytes; 0: none yet
-        self.undo_w_max: int = 0  # w_max before the last reduction
         self.cwnd_prior: int = 0  # cwnd when ssthresh was set last
         self.w_est: int = 0  # what Reno would have, bytes
         self.w_est_credit: int = 0  # acknowledged bytes times alpha not yet turned into w_est
         self.k_us: int = 0  # time from the epoch to w_max
         self.epoch_ns: int = 0  # when this congestion avoidance began; 0: not yet
         self.limited_at_ns: int = 0  # the last time the window was what limited us
+        # w_max, cwnd_prior, w_est, k_us and epoch_ns before the last reduction [RFC 9438 4.9.2]
+        self.undo: list[int] | None = None
 
     def on_ack(self, tcb: Tcb, acked: int, now_ns: int) -> None:
         acked = slow_start(tcb, acked)
@@ -81,7 +83,7 @@ class Cubic(CongestionControl):
     def on_loss(self, tcb: Tcb, in_flight: int, now_ns: int) -> None:
         """Fast convergence [RFC 9438 4.7], multiplicative decrease [RFC 9438 4.6]."""
         cwnd = tcb.cwnd
-        self.undo_w_max = self.w_max
+        self.undo = [self.w_max, self.cwnd_prior, self.w_est, self.k_us, self.epoch_ns]
         if cwnd < self.w_max:
             self.w_max = cwnd * (_BETA_DEN + _BETA_NUM) // (2 * _BETA_DEN)
         else:
@@ -91,13 +93,17 @@ class Cubic(CongestionControl):
         tcb.ssthresh = max(in_flight * _BETA_NUM // _BETA_DEN, 2 * tcb.mss)
 
     def on_timeout(self, tcb: Tcb, in_flight: int, now_ns: int) -> None:
-        """As a loss; the curve begins anew after slow start. [RFC 9438 4.8]"""
+        """As a loss; but the old maximum is forgotten, and the curve begins at its plateau where
+        slow start ends. [RFC 9438 4.8]"""
         self.on_loss(tcb, in_flight, now_ns)
+        self.w_max = 0
 
     def on_undo(self, tcb: Tcb, now_ns: int) -> None:
-        """The curve begins anew from the window before. [RFC 9438 4.9.2]"""
-        self.w_max = max(self.undo_w_max, tcb.cwnd)
-        self.epoch_ns = 0
+        """The curve goes on as if nothing had been, unless the window is past it by now.
+        [RFC 9438 4.9.2]"""
+        if self.undo is not None and tcb.cwnd <= self.cwnd_prior:
+            self.w_max, self.cwnd_prior, self.w_est, self.k_us, self.epoch_ns = self.undo
+            tcb.cwnd_credit = 0
 
     def _begin_epoch(self, tcb: Tcb, now_ns: int) -> None:
         cwnd = tcb.cwnd

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 class Reno(CongestionControl):
     """Without state of its own: one object serves all connections."""
 
+    __slots__ = ()
+
     name: ClassVar[str] = "reno"
 
     def on_ack(self, tcb: Tcb, acked: int, now_ns: int) -> None:
