@@ -33,6 +33,8 @@ PROGRAMS = {
         "nmap": "nmap",
         "cpio": "cpio",
         "gcc": "gcc",
+        "zsh": "zsh",
+        "fish": "fish",
         "objdump": "binutils",
         "qemu-system-i386": "qemu-system-x86",
     },

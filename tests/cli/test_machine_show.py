@@ -1,11 +1,8 @@
-"""``leulo machine show`` and ``leulo completion``, as a person and a program use them."""
+"""``leulo machine show``, as a person and a program use it."""
 
 from __future__ import annotations
 
 import json
-import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -52,41 +49,3 @@ def test_a_wrong_machine_file_is_one_sentence_with_its_line(
         assert (out, err) == (
             "", f"leulo: {file}:2: memm: is no key of a machine: did you mean mem?\n",
         )  # fmt: skip
-
-
-def complete(*words: str) -> list[str]:
-    """What bash would be offered after ``words``, the last of them begun."""
-    result = subprocess.run(
-        [sys.executable, "-c", "from leulo.cli import main; main()"],
-        env={"_LEULO_COMPLETE": "bash_complete", "COMP_WORDS": " ".join(("leulo", *words)),
-             "COMP_CWORD": str(len(words))},
-        capture_output=True, text=True, timeout=30,
-    )  # fmt: skip
-    assert result.returncode == 0, result.stderr
-    return [line.partition(",")[2] for line in result.stdout.splitlines()]
-
-
-def test_verbs_flags_and_values_are_completed() -> None:
-    assert complete("mach") == ["machine"]
-    assert "--host-loopback" in complete("boot", "--ho")
-    assert complete("boot", "--clock", "v") == ["virtual"]
-    assert complete("boot", "--set", "me") == ["mem="]
-
-
-@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_the_script_is_one_that_its_shell_takes(
-    shell: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert cli.run(["completion", shell]) == 0
-    script = capsys.readouterr().out
-    assert "_LEULO_COMPLETE" in script
-    program = shutil.which(shell)
-    if program is None:
-        pytest.skip(f"{shell} is not here to judge its script")
-    checked = subprocess.run([program, "-n"], input=script, capture_output=True, text=True)
-    assert checked.returncode == 0, checked.stderr
-
-
-def test_an_unknown_shell_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.run(["completion", "csh"]) == 2
-    assert "csh" in capsys.readouterr().err
