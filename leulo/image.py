@@ -4,8 +4,8 @@
 same sources give the same bytes in every directory and on every computer, because the pinned
 ``ziglang`` wheel compiles the reference image; its SHA-256 is kept in
 ``guest_kernel/reference.sha256``. It must not know how an image is run. The build hook of the
-wheel imports this module before anything is installed: standard library, `errors` and
-`line_table` only.
+wheel imports this module before anything is installed: standard library, `errors`, `line_table`
+and `listing` only.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from typing import Final
 
 from leulo.errors import EnvironmentProblem, ImageError
 from leulo.line_table import read_lines
+from leulo.listing import write_listing
 from leulo.packaged import IMAGE_NAME, PACKAGE, PACKAGED
 
 SOURCES: Final = PACKAGE.parent / "guest_kernel"
@@ -85,7 +86,7 @@ def build(
 
     ``compiler`` None or ``zig``: the pinned one; else ``gcc``, ``clang`` or another command that
     speaks as they do, for developers. ``sanitize``: undefined behaviour in the kernel traps.
-    Beside the image: guest.elf, guest.sym, sha256, and each program with DWARF.
+    Beside the image: guest.elf, guest.sym, guest.lst, sha256, and each program with DWARF.
     Raises EnvironmentProblem without sources or compiler, ImageError with the compiler's words.
     """
     if not (SOURCES / "kernel.ld").is_file():
@@ -192,10 +193,12 @@ class _Work:
         lines = [row for row in read_lines(first.read_bytes()) if row[0] >= functions[0][0]]
         symbols.write_bytes(pack_symbols(functions, lines))
         blobs = self._blobs("second")
-        listing = self._folder / "guest.sym"
-        listing.write_text("".join(f"{address:08x} {name}\n" for address, name in functions))
+        names = self._folder / "guest.sym"
+        names.write_text("".join(f"{address:08x} {name}\n" for address, name in functions))
         elf = self._link("kernel.ld", ELF_NAME, [*objects, blobs])
-        self.results += [elf, listing]
+        listing = self._folder / "guest.lst"
+        listing.write_text(write_listing(elf.read_bytes(), functions, lines, SOURCES))
+        self.results += [elf, names, listing]
         return self._link("kernel.ld", IMAGE_NAME, [*objects, blobs], "--strip-debug")
 
     def _blobs(self, link: str) -> Path:

@@ -26,7 +26,7 @@ def test_another_directory_gives_the_same_bytes(
     monkeypatch.setattr(image, "SOURCES", copy)
     monkeypatch.chdir(tmp_path)
     again = image.build(tmp_path / "output")
-    for name in ("guest.img", "guest.elf", "guest.sym", "httpd.elf"):
+    for name in ("guest.img", "guest.elf", "guest.sym", "guest.lst", "httpd.elf"):
         assert (built / name).read_bytes() == (again.parent / name).read_bytes(), name
     assert str(tmp_path).encode() not in (built / "guest.elf").read_bytes()
 
@@ -44,7 +44,7 @@ def test_the_digest_beside_the_image_is_its_own(built: Path) -> None:
 
 def test_this_build_is_the_reference(built: Path) -> None:
     assert image.is_reference(built / "guest.img"), (
-        "the guest has changed: run `python tools/reference_image.py` and commit the new hash"
+        "the guest has changed: run `leulo image build --set-reference` and commit the new hash"
     )
 
 
@@ -70,6 +70,28 @@ def test_symbols_name_the_functions_of_the_kernel(built: Path) -> None:
     )
     assert {"_start", "kernel_main", "syscall_dispatch", "panic", "memcpy"} <= set(symbols)
     assert int(symbols["_start"], 16) >= 0x100000
+
+
+def test_the_listing_puts_source_lines_and_instructions_together(built: Path) -> None:
+    listing = (built / "guest.lst").read_text()
+    symbols = dict(line.split() for line in (built / "guest.sym").read_text().splitlines())
+    headings = dict(re.findall(r"^([0-9a-f]{8}) <(\w+)>:$", listing, re.M))
+    del symbols[max(symbols)]  # kernel_text_end has no code
+    assert headings == symbols, "every function has its heading, at its address"
+    about = re.search(
+        r"^; kern/main\.c:\d+  .*\bpaging_init\(.*\n(?:[^;\n].*\n)*?.* call 0x\w+ <paging_init>$",
+        listing,
+        re.M,
+    )
+    assert about, "the line that calls, then the call"
+    if shutil.which("objdump"):
+        dumped = subprocess.run(
+            ["objdump", "-d", "-M", "intel", str(built / "guest.elf")],
+            check=True, capture_output=True, text=True,
+        ).stdout  # fmt: skip
+        theirs = set(re.findall(r"^ *([0-9a-f]+):\t", dumped, re.M))
+        ours = {row.lstrip("0") for row in re.findall(r"^([0-9a-f]{8})  ", listing, re.M)}
+        assert len(theirs & ours) > 0.98 * len(ours) > 5_000, "the same instructions"
 
 
 def test_the_kernel_uses_no_floating_point_registers(built: Path) -> None:
