@@ -15,6 +15,7 @@ from enum import Enum
 from typing import Final
 
 from leulo.clock import Clock, VirtualClock
+from leulo.config import DEFAULT_QUANTUM_NS
 from leulo.cpu import Exit
 from leulo.errors import (
     EXIT_BUDGET,
@@ -29,7 +30,6 @@ from leulo.links.switch import Switch
 from leulo.machine import Machine
 from leulo.units import NS_PER_MS, NS_PER_US
 
-QUANTUM_NS: Final = 200 * NS_PER_US
 SLICE_NS: Final = 6 * NS_PER_MS
 _TURNS_PER_LOOK: Final = 64  # virtual time asks the terminal this rarely
 _FIRST_TICKS_PER_US: Final = 1_000  # until a quantum has been measured
@@ -91,7 +91,7 @@ class Host:
         clock: Clock,
         poller: Poller,
         *,
-        quantum_ns: int = QUANTUM_NS,
+        quantum_ns: int = DEFAULT_QUANTUM_NS,
         timeout_ns: int | None = None,
         max_ticks: int | None = None,
         stopwatch: Callable[[], int] | None = None,

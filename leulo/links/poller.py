@@ -26,6 +26,7 @@ class Poller:
     def __init__(self) -> None:
         self._epoll = select.epoll()
         self._callbacks: dict[int, Callback] = {}
+        self._removed: set[int] = set()  # since the last look
         self._wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._epoll.register(self._wake_fd, IN)
 
@@ -40,6 +41,7 @@ class Poller:
         """Forget ``fd``; call it before closing the descriptor."""
         self._epoll.unregister(fd)
         del self._callbacks[fd]
+        self._removed.add(fd)
 
     def wait(self, timeout_ns: int | None) -> int:
         """Serve what is ready; wait at most ``timeout_ns`` for it (None: for ever).
@@ -48,14 +50,15 @@ class Poller:
         """
         timeout = -1.0 if timeout_ns is None else max(0, timeout_ns) / NS_PER_S
         served = 0
+        self._removed.clear()
         for fd, mask in self._epoll.poll(timeout, 64):
             if fd == self._wake_fd:
                 os.eventfd_read(fd)
                 continue
-            callback = self._callbacks.get(fd)  # an earlier callback may have removed it
-            if callback is not None:
-                callback(mask)
-                served += 1
+            if fd in self._removed:  # by an earlier callback; the number may be another's by now
+                continue
+            self._callbacks[fd](mask)
+            served += 1
         return served
 
     def wake(self) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import os
+import resource
 import socket
 from collections.abc import Iterator
 
@@ -316,6 +318,27 @@ def test_busy_port_is_named_with_a_free_one() -> None:
         assert free != busy
     with socket.create_server(("127.0.0.1", free)):
         pass
+
+
+def test_published_port_goes_on_when_the_process_has_descriptors_again(
+    worlds: list[World],
+) -> None:
+    """With no connection of its own whose end would tell it, and without spinning meanwhile."""
+    world = make(worlds, 7)
+    world.serve(7, echo)
+    client = world.client(world.ports[0], b"at last")
+    free = os.dup(client.socket.fileno())
+    os.close(free)
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (free, before[1]))  # the next descriptor is too many
+    try:
+        world.until(world.link.published[0].next_deadline)
+        assert [world.poller.wait(0) for _ in range(20)] == [0] * 20
+        assert world.link.counters()["connections_in"] == 0
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+    world.until(lambda: client.has_ended)
+    assert client.received == b"at last"
 
 
 def test_foreign_address_is_explained() -> None:

@@ -435,7 +435,7 @@ def test_ping_outside_is_answered_or_said_to_be_forbidden(
         assert (ip.source, message.kind, message.rest) == (own, ECHO_REPLY, 0x55550007)
         assert message.payload == b"abc"
         guest.skip(61 * NS_PER_S)
-        assert guest.link._pings.next_deadline() is None
+        assert guest.link._pings.flows.next_deadline() is None
     else:
         assert (message.kind, message.code) == (DESTINATION_UNREACHABLE, 13)
 

@@ -15,7 +15,7 @@ import resource
 import socket
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Final
+from typing import Final, Protocol
 
 from leulo.errors import ConfigError
 from leulo.links.base import Offload, TxFrame
@@ -49,6 +49,14 @@ _ONE: Final = b"\x01\0\0\0"
 _EINPROGRESS: Final = 115
 _SUPER: Final = 65_535
 _TIME_WAIT_NS: Final = NS_PER_S  # nothing wanders about on a wire inside the process
+
+
+class _Timed(Protocol):
+    """What has something to do at a time of its own."""
+
+    def next_deadline(self) -> int | None: ...
+
+    def advance(self, now_ns: int) -> None: ...
 
 
 class UserLink:
@@ -112,8 +120,6 @@ class UserLink:
             self._stack.mac, plan, self._guests, DhcpServer(plan, context.mtu), self._names,
             self._udp, self._senders, self._pings,
         )  # fmt: skip
-        self._timed = (self._stack, self._names, self._udp, self._pings, self._senders,
-                       self._datagrams)  # fmt: skip
         self.published: list[PublishedPort] = []
         self.published_udp: list[PublishedDatagrams] = []
         try:
@@ -125,10 +131,14 @@ class UserLink:
                         )
                     )
                 else:
-                    self.published.append(PublishedPort(port, poller, self._from_host))
+                    self.published.append(PublishedPort(port, poller, now_ns, self._from_host))
         except BaseException:
             self.close()
             raise
+        self._timed: tuple[_Timed, ...] = (
+            self._stack, self._names, self._udp.flows, self._pings.flows, self._senders,
+            self._datagrams, *self.published,
+        )  # fmt: skip
 
     # ------------------------------------------------------------ the link
 
@@ -181,7 +191,6 @@ class UserLink:
         for name in ("unreachable", "given_up", "no_room"):
             counters[name] = outbound[name]
         counters.update(self._udp.counts)
-        counters["udp_flows"] = len(self._udp)
         counters["udp_senders"] = len(self._senders)
         counters["udp_published_in"] = sum(port.datagrams_in for port in self.published_udp)
         counters["udp_published_out"] = sum(port.datagrams_out for port in self.published_udp)
@@ -199,8 +208,8 @@ class UserLink:
             splice.reset()
         self._outbound.close()
         self._names.close()
-        self._udp.close()
-        self._pings.close()
+        self._udp.flows.close()
+        self._pings.flows.close()
         for port in self.published:
             port.close()
         for other in self.published_udp:
@@ -305,8 +314,6 @@ class UserLink:
         counters["resets"] += splice.was_reset
         counters["bytes_to_guest"] += splice.bytes_to_guest
         counters["bytes_from_guest"] += splice.bytes_from_guest
-        for published in self.published:
-            published.resume()
 
 
 def _raise_descriptor_limit() -> None:

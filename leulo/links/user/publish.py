@@ -14,9 +14,11 @@ from typing import Final
 from leulo.errors import EnvironmentProblem
 from leulo.links.context import Published
 from leulo.links.poller import IN, Poller
+from leulo.units import NS_PER_MS
 
 BACKLOG: Final = 1024
 ACCEPTS: Final = 64  # connections taken at one readiness
+PAUSE_NS: Final = 100 * NS_PER_MS  # before the next try where the host had no descriptor left
 _NEARBY: Final = 50  # ports looked at for a free one
 _NO_MORE: Final = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
@@ -50,29 +52,34 @@ def open_datagram_port(published: Published) -> socket.socket:
 
 
 class PublishedPort:
-    """One listening socket. ``address`` and ``port`` are what it really has."""
+    """One listening socket. ``address`` and ``port`` are what it really has.
 
-    def __init__(self, published: Published, poller: Poller, take: Taker) -> None:
+    Where the host has no descriptor left, it takes no connection for `PAUSE_NS`: epoll would spin
+    on what waits in the host's kernel, and nobody tells when another part of the process, or
+    another process, gives one back.
+    """
+
+    def __init__(
+        self, published: Published, poller: Poller, now_ns: Callable[[], int], take: Taker
+    ) -> None:
         """Raises EnvironmentProblem if the port can't be had."""
         self._listener = open_listener(published)
         self._poller = poller
+        self._now_ns = now_ns
         self._take = take
-        self._is_paused = False
+        self._paused_until_ns: int | None = None
         self.guest_port = published.guest_port
         name: tuple[str, int] = self._listener.getsockname()
         self.address, self.port = name
         poller.add(self._listener.fileno(), IN, self._on_ready)
 
-    def pause(self) -> None:
-        """Take no more connections for now; the host's kernel queues them."""
-        if not self._is_paused:
-            self._is_paused = True
-            self._poller.modify(self._listener.fileno(), 0)
+    def next_deadline(self) -> int | None:
+        return self._paused_until_ns
 
-    def resume(self) -> None:
-        if self._is_paused:
-            self._is_paused = False
-            self._poller.modify(self._listener.fileno(), IN)
+    def advance(self, now_ns: int) -> None:
+        """The pause is over."""
+        self._paused_until_ns = None
+        self._poller.modify(self._listener.fileno(), IN)
 
     def close(self) -> None:
         self._poller.remove(self._listener.fileno())
@@ -80,15 +87,14 @@ class PublishedPort:
 
     def _on_ready(self, mask: int) -> None:
         for _ in range(ACCEPTS):
-            if self._is_paused:
-                return
             try:
                 connection, _ = self._listener.accept()
             except (BlockingIOError, InterruptedError):
                 return
             except OSError as error:
                 if error.errno in _NO_MORE:
-                    self.pause()  # until one of ours ends; else epoll would spin on it
+                    self._paused_until_ns = self._now_ns() + PAUSE_NS
+                    self._poller.modify(self._listener.fileno(), 0)
                     return
                 continue  # that connection died in the queue
             connection.setblocking(False)

@@ -12,7 +12,8 @@ from collections.abc import Callable
 from typing import Final
 
 from leulo.links.poller import ERR, IN, Poller
-from leulo.links.user.errors import Report, code_of, take_errors, watch_errors
+from leulo.links.user.errors import Report, code_of, take_errors
+from leulo.links.user.flows import Flow, FlowTable
 from leulo.links.user.guests import Endpoint, GuestSide
 from leulo.links.user.plan import AddressPlan
 from leulo.net.wire import Buffer
@@ -22,26 +23,13 @@ from leulo.net.wire.udp import UdpRepr
 from leulo.units import NS_PER_S
 
 MOST_FLOWS: Final = 1024  # sockets of the guest; the longest unused gives way
-MOST_PEERS: Final = 256  # addresses that one of them may hear from
 IDLE_NS: Final = 300 * NS_PER_S  # [RFC 4787 REQ-5]
 RECEIVES: Final = 64  # datagrams at one readiness; the rest waits for the next
 MOST_BYTES: Final = 65_535
 
 
-class Flow:
-    """``peers`` are addresses of the host's world, with what the guest knows them as."""
-
-    __slots__ = ("guest", "peers", "socket", "used_ns")
-
-    def __init__(self, guest: Endpoint, outside: socket.socket, now_ns: int) -> None:
-        self.guest = guest
-        self.socket = outside
-        self.used_ns = now_ns
-        self.peers: dict[str, bytes] = {}
-
-
 class UdpRelay:
-    """The table of flows. ``wants_output``: there is something for the guest."""
+    """``flows`` is its table. ``wants_output``: there is something for the guest."""
 
     def __init__(
         self,
@@ -53,17 +41,17 @@ class UdpRelay:
     ) -> None:
         self._plan = plan
         self._guests = guests
-        self._poller = poller
         self._now_ns = now_ns
         self._wants_output = wants_output
-        self._flows: dict[Endpoint, Flow] = {}  # longest unused first
-        self.counts = {
+        self.flows = FlowTable(0, MOST_FLOWS, IDLE_NS, poller, self._on_ready)
+        self._counts = {
             "udp_from_guest": 0, "udp_to_guest": 0, "udp_filtered": 0, "udp_not_sent": 0,
-            "udp_evicted": 0,
         }  # fmt: skip
 
-    def __len__(self) -> int:
-        return len(self._flows)
+    @property
+    def counts(self) -> dict[str, int]:
+        flows = {"udp_evicted": self.flows.evicted, "udp_flows": len(self.flows)}
+        return {**self._counts, **flows}
 
     def from_guest(
         self, guest: Endpoint, to: Endpoint, payload: Buffer, packet: Buffer, now_ns: int
@@ -74,60 +62,22 @@ class UdpRelay:
             own = self._plan.is_own(to[0])
             self._guests.unreachable(PORT_UNREACHABLE if own else NET_UNREACHABLE, packet, now_ns)
             return
-        flow = self._flow(guest, now_ns)
+        flow = self.flows.of(guest, now_ns)
         if flow is None:
-            self.counts["udp_not_sent"] += 1
+            self._counts["udp_not_sent"] += 1
             return
         address = socket.inet_ntoa(target)
-        if address not in flow.peers:
-            if len(flow.peers) >= MOST_PEERS:
-                del flow.peers[next(iter(flow.peers))]
-            flow.peers[address] = to[0]
+        flow.expect(address, to[0])
         error = _send(flow.socket, payload, (address, to[1]))
         if error is None:
-            self.counts["udp_from_guest"] += 1
+            self._counts["udp_from_guest"] += 1
             return
-        self.counts["udp_not_sent"] += 1
+        self._counts["udp_not_sent"] += 1
         code = code_of(error)
         if code is not None:
             self._guests.unreachable(code, packet, now_ns)
 
-    def next_deadline(self) -> int | None:
-        for flow in self._flows.values():
-            return flow.used_ns + IDLE_NS
-        return None
-
-    def advance(self, now_ns: int) -> None:
-        """Forget flows whose time is over."""
-        while self._flows:
-            flow = next(iter(self._flows.values()))
-            if flow.used_ns + IDLE_NS > now_ns:
-                return
-            self._end(flow)
-
-    def close(self) -> None:
-        for flow in list(self._flows.values()):
-            self._end(flow)
-
     # ------------------------------------------------------------ inside
-
-    def _flow(self, guest: Endpoint, now_ns: int) -> Flow | None:
-        flow = self._flows.pop(guest, None)
-        if flow is None:
-            if len(self._flows) >= MOST_FLOWS:
-                self._end(next(iter(self._flows.values())))
-                self.counts["udp_evicted"] += 1
-            try:
-                outside = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
-            except OSError:  # no descriptor left
-                return None
-            watch_errors(outside)
-            flow = Flow(guest, outside, now_ns)
-            known = flow
-            self._poller.add(outside.fileno(), IN, lambda mask: self._on_ready(known, mask))
-        flow.used_ns = now_ns
-        self._flows[guest] = flow
-        return flow
 
     def _on_ready(self, flow: Flow, mask: int) -> None:
         now_ns = self._now_ns()
@@ -137,8 +87,7 @@ class UdpRelay:
                 self._reported(flow, report, now_ns)
         if not mask & IN:
             return
-        self._flows[flow.guest] = self._flows.pop(flow.guest)  # used just now
-        flow.used_ns = now_ns
+        self.flows.used(flow, now_ns)
         for _ in range(RECEIVES):
             try:
                 payload, address = flow.socket.recvfrom(MOST_BYTES)
@@ -146,9 +95,9 @@ class UdpRelay:
                 return
             source = flow.peers.get(address[0])
             if source is None:
-                self.counts["udp_filtered"] += 1
+                self._counts["udp_filtered"] += 1
                 continue
-            self.counts["udp_to_guest"] += 1
+            self._counts["udp_to_guest"] += 1
             self._guests.send_udp((source, address[1]), flow.guest, payload, now_ns)
 
     def _reported(self, flow: Flow, report: Report, now_ns: int) -> None:
@@ -159,11 +108,6 @@ class UdpRelay:
             datagram = udp.emit(flow.guest[0], source, report.payload)
             ip = Ipv4Repr(flow.guest[0], source, PROTOCOL_UDP, len(datagram))
             self._guests.unreachable(report.code, ip.emit() + datagram, now_ns, report.kind)
-
-    def _end(self, flow: Flow) -> None:
-        del self._flows[flow.guest]
-        self._poller.remove(flow.socket.fileno())
-        flow.socket.close()
 
 
 def _send(through: socket.socket, payload: Buffer, to: tuple[str, int]) -> OSError | None:
