@@ -5,11 +5,17 @@ Shared by the fast path (`input`) and the careful one (`examine`).
 
 from __future__ import annotations
 
+from typing import Final
+
 from leulo.tcp import hystart, rack, recovery
 from leulo.tcp.deadlines import await_fin
 from leulo.tcp.rtt import sample, sample_echo
 from leulo.tcp.state import CLOSING, FIN_WAIT_1, LAST_ACK, Event
 from leulo.tcp.tcb import RECOVERY_FAST, RECOVERY_NONE, Tcb
+
+# What a segment costs while it is in flight is not in the account: a peer that wants tiny ones
+# gets less buffer for them.
+_MOST_SEGMENTS: Final = 4096
 
 
 def acknowledged(tcb: Tcb, acked: int, tsecr: int, now_ns: int) -> None:
@@ -111,4 +117,5 @@ def _grow_send_buffer(tcb: Tcb) -> None:
     """Room for two windows, so that the user's next write does not leave the path idle."""
     account = tcb.engine.account
     if not tcb.settings.snd_bytes and account.used <= account.pressure:
-        tcb.snd_limit = min(tcb.cwnd << 1, tcb.engine.config.snd_max)
+        most = min(tcb.engine.config.snd_max, tcb.mss * _MOST_SEGMENTS)
+        tcb.snd_limit = min(tcb.cwnd << 1, most)

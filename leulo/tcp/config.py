@@ -77,7 +77,7 @@ class Config:
 
     # limits against attack
     challenge_acks_per_s: int = 1_000  # [RFC 5961 10]
-    invalid_ack_interval_ns: int = 500 * NS_PER_MS  # answers to out-of-window pure ACKs
+    invalid_ack_interval_ns: int = 500 * NS_PER_MS  # one connection's answers to what may be forged
     reassembly_blocks: int = 256
     scoreboard_blocks: int = 256
 

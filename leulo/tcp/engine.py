@@ -316,9 +316,13 @@ class Engine:
         self._send_rst(tcb, seq, 0, RST)
 
     def challenge_ack(self, tcb: Tcb, reason: str, now_ns: int) -> None:
-        """Answer a segment that may be forged by an ACK, within the limit. [RFC 5961 10]"""
+        """Answer a segment that may be forged by an ACK, within the limit. [RFC 5961 10]
+
+        A connection takes little of the budget, so that nobody can use it up by a connection of
+        his own and learn from what is left of it [CVE-2016-5696]."""
         self.drop(reason, tcb)
-        if self.challenge.allows(now_ns):
+        if now_ns >= tcb.invalid_ack_at and self.challenge.allows(now_ns):
+            tcb.invalid_ack_at = now_ns + self.config.invalid_ack_interval_ns
             self.counts["tcp_challenge_acks"] += 1
             tcb.ack_due = ACK_NOW
             self.want_output(tcb)

@@ -112,14 +112,6 @@ def examine(
         return
     tcb.last_recv_ns = now_ns
     tcb.keep_probes = 0
-    if (
-        has_timestamps
-        and tcb.has_timestamps
-        and seq <= tcb.last_ack_sent
-        and not lt(tsval, tcb.ts_recent)
-    ):
-        tcb.ts_recent = tsval  # [RFC 7323 4.3 (2)]
-        tcb.ts_recent_at = now_ns
     first_seq = seq
     if seq < rcv_nxt and not control & (SYN | RST):
         skip = rcv_nxt - seq
@@ -160,6 +152,17 @@ def examine(
     if not control & ACK:
         engine.drop("tcp_no_ack", tcb)
         return
+    if (
+        has_timestamps
+        and tcb.has_timestamps
+        and first_seq <= tcb.last_ack_sent
+        and not lt(tsval, tcb.ts_recent)
+        # A forged timestamp far ahead would shut the peer out: only who knows what we have sent
+        # may set it. [RFC 5961 5.2]
+        and _is_plausible(tcb, ack_wire)
+    ):
+        tcb.ts_recent = tsval  # [RFC 7323 4.3 (2)]
+        tcb.ts_recent_at = now_ns
     sacks = None if options is None else options.sacks
     if not _take_ack(tcb, seq, ack_wire, length, is_fin, window, tsecr, sacks, now_ns):
         return
@@ -177,6 +180,12 @@ def examine(
     elif length or is_fin:
         tcb.ack_due = ACK_NOW
         engine.want_output(tcb)
+
+
+def _is_plausible(tcb: Tcb, ack_wire: int) -> bool:
+    """May the peer acknowledge that? [RFC 5961 5.2]"""
+    ack = unwrap(tcb.snd_una, ack_wire)
+    return tcb.snd_una - tcb.snd_max_wnd <= ack <= tcb.snd_max
 
 
 def _take_ack(

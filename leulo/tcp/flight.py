@@ -116,20 +116,16 @@ class Flight:
         """The peer reports news: it holds ``start`` to ``end``."""
         self.sort()
         records = self.records
-        at = bisect_right(records, start, key=_start) - 1
-        if at < 0:
-            at = 0
-        elif records[at][START] < start < records[at][END]:
-            self._split(at, start)
-            at += 1
+        at = max(0, bisect_right(records, start, key=_start) - 1)
         while at < len(records) and records[at][START] < end:
             record = records[at]
-            if record[END] > end:
-                self._split(at, end)
-            if record[START] >= start and record[STATE] & _KIND != SACKED:
+            if record[END] > start and record[STATE] & _KIND != SACKED:
+                at = self._carve(at, start, end)
+                record = records[at]
                 self._arrived(record, now_ns, echo_ms, min_rtt_ns)
                 record[STATE] = record[STATE] & AGAIN | SACKED
                 self.sacked_segments += self._segments(record)
+                at = self._join(at)
             at += 1
 
     def detect(self, now_ns: int, window_ns: int) -> int:
@@ -283,6 +279,41 @@ class Flight:
             lost.append(record)
         else:
             insort(lost, record, key=_start)
+
+    def _carve(self, at: int, start: int, end: int) -> int:
+        """Make what record number ``at`` has of ``start`` to ``end`` a record that does not wait.
+        Returns its number."""
+        record = self.records[at]
+        if record[START] < start and end < record[END]:
+            self._split(at, end)
+        if record[START] < start:
+            part = [start, record[END], record[SENT_AT], record[STATE]]
+            record[END] = start
+            at += 1
+        elif end < record[END]:
+            part = [record[START], end, record[SENT_AT], record[STATE]]
+            record[START] = end
+        else:
+            return at
+        self.records.insert(at, part)
+        return at
+
+    def _join(self, at: int) -> int:
+        """Join record number ``at``, just reported, with those beside it: however small the
+        pieces are that a peer reports, there are few records. Returns its number."""
+        records = self.records
+        record = records[at]
+        for place in (at + 1, at - 1):
+            if 0 <= place < len(records) and records[place][STATE] == record[STATE]:
+                other = records[place]
+                self.sacked_segments -= self._segments(record) + self._segments(other)
+                record[START] = min(record[START], other[START])
+                record[END] = max(record[END], other[END])
+                record[SENT_AT] = max(record[SENT_AT], other[SENT_AT])
+                self.sacked_segments += self._segments(record)
+                del records[place]
+                at -= place < at
+        return at
 
     def _split(self, at: int, seq: int) -> None:
         """Record number ``at`` ends at ``seq``, and a new one follows."""

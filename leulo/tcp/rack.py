@@ -162,10 +162,10 @@ def after_ack(
     if tcb.recovery != RECOVERY_NONE and _is_spurious(tcb, acked, news, tsecr):
         _undo(tcb, now_ns)
     is_old = tcb.recovery != RECOVERY_NONE
-    if una < tcb.snd_max:
-        detect(tcb, now_ns, news, acked)
-    else:
+    if una == tcb.snd_max:
         tcb.reorder_at = 0
+    elif news > 0 or not tcb.reorder_at:
+        detect(tcb, now_ns, news, acked)  # else it is the timer's: a flood of ACKs costs little
     episode = tcb.episode
     if tcb.recovery != RECOVERY_NONE:
         if una >= tcb.recover:

@@ -51,7 +51,8 @@ class Reassembly:
         Returns False if something new was thrown away for want of room.
         """
         blocks = self._blocks
-        end = seq + len(piece)
+        size = len(piece)
+        end = seq + size
         while seq < end:
             at = bisect_right(blocks, seq, key=_start)
             if at and blocks[at - 1].end > seq:
@@ -61,6 +62,8 @@ class Reassembly:
                 continue
             gap_end = min(end, blocks[at].start) if at < len(blocks) else end
             part = piece[: gap_end - seq]
+            if len(part) << 1 < size:
+                part = bytes(part)  # a view would keep all of the frame for a little of it
             if self.cost + len(part) + _PIECE_COST_BYTES > limit:
                 return False
             if not self._place(at, seq, part):

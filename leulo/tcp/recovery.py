@@ -41,8 +41,10 @@ def duplicate(tcb: Tcb, now_ns: int) -> None:
     tcb.dupacks += 1
     tcb.is_ordinary = False
     if tcb.recovery == RECOVERY_FAST:
-        if not tcb.has_sack:
-            tcb.cwnd += tcb.mss  # a segment has left the network [RFC 6582 3.2 (3)]
+        if not tcb.has_sack and tcb.cwnd < tcb.ssthresh + tcb.recover - tcb.snd_una:
+            # A segment has left the network [RFC 6582 3.2 (3)], but no more of them than there
+            # were: the rest are made up. [RFC 5681 3.2 (4)]
+            tcb.cwnd += tcb.mss
     elif tcb.recovery == RECOVERY_NONE and _is_lost(tcb):
         _enter(tcb, now_ns)
     tcb.engine.want_output(tcb)

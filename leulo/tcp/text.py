@@ -69,8 +69,8 @@ def take_text(tcb: Tcb, frame: bytes, start: int, seq: int, length: int, is_fin:
 
 
 def payload(frame: bytes, start: int, length: int) -> bytes | memoryview:
-    """``length`` bytes of the frame, to be kept."""
-    if length < _VIEWED_BYTES:
+    """``length`` bytes of the frame, to be kept. A view keeps the whole frame: only of most."""
+    if length < _VIEWED_BYTES or length << 1 < len(frame):
         return frame[start : start + length]
     return memoryview(frame)[start : start + length]
 
