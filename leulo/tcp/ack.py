@@ -11,7 +11,7 @@ from leulo.tcp import hystart, rack, recovery
 from leulo.tcp.deadlines import await_fin
 from leulo.tcp.rtt import sample, sample_echo
 from leulo.tcp.state import CLOSING, FIN_WAIT_1, LAST_ACK, Event
-from leulo.tcp.tcb import RECOVERY_FAST, RECOVERY_NONE, Tcb
+from leulo.tcp.tcb import MORE_HELD, MORE_SENT, RECOVERY_FAST, RECOVERY_NONE, Tcb
 
 # What a segment costs while it is in flight is not in the account: a peer that wants tiny ones
 # gets less buffer for them.
@@ -42,7 +42,8 @@ def acknowledged(tcb: Tcb, acked: int, tsecr: int, now_ns: int) -> None:
         sample_echo(tcb, tsecr)
     tcb.backoff = 0
     if tcb.is_cwnd_limited and tcb.recovery != RECOVERY_FAST:
-        tcb.congestion.on_ack(tcb, acked, now_ns)
+        news = acked if tcb.is_ordinary else recovery.delivered(tcb, acked)
+        tcb.congestion.on_ack(tcb, news, now_ns)
         if tcb.snd_limit < tcb.cwnd << 1:
             _grow_send_buffer(tcb)
     if (
@@ -65,9 +66,12 @@ def acknowledged(tcb: Tcb, acked: int, tsecr: int, now_ns: int) -> None:
             tcb.engine.timers.arm(tcb, at)
         if flight is not None:
             rack.schedule_probe(tcb, now_ns)
-    if (tcb.snd_nxt < tcb.snd_top or tcb.is_rexmit_due) and not tcb.is_pending:
-        tcb.is_pending = True
-        tcb.engine.pending.append(tcb)
+    if tcb.snd_nxt < tcb.snd_top or tcb.is_rexmit_due:
+        if tcb.more == MORE_HELD:
+            tcb.more = MORE_SENT
+        if not tcb.is_pending:
+            tcb.is_pending = True
+            tcb.engine.pending.append(tcb)
     if tcb.is_write_blocked:
         has_room = (tcb.snd_limit - tcb.snd_end + una) * 3 >= tcb.snd_limit
         if has_room or una - acked < tcb.lent_end <= una:

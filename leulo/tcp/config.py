@@ -20,11 +20,12 @@ class Config:
     has_window_scaling: bool = True  # [RFC 7323]
     has_sack: bool = True  # [RFC 2018]
     default_mss: int = 536  # the peer's when it names none [RFC 9293 3.7.1]
+    default_mss6: int = 1_220  # the same over IPv6
     min_mss: int = 48  # smaller ones from a peer count as this
 
     # buffers, bytes of payload; they tune themselves from the default to the maximum
     rcv_min: int = 2 * KIB
-    rcv_default: int = 64 * KIB - 1
+    rcv_default: int = 64 * KIB
     rcv_max: int = 6 * MIB
     snd_min: int = 2 * KIB
     snd_default: int = 64 * KIB
@@ -60,6 +61,11 @@ class Config:
     delayed_ack_ns: int = 40 * NS_PER_MS
     quick_acks: int = 16  # segments acknowledged at once at a connection's beginning, as in Linux
     cork_ns: int = 200 * NS_PER_MS  # longest time a partial segment is held back by TCP_CORK
+
+    # what Linux does in its own way
+    probes_with_data: bool = False  # a zero window is probed by a byte, else by an old number
+    trims_to_window: bool = False  # of a segment beyond the window; else all of it or nothing
+    acks_unsent: bool = False  # an open connection answers an acknowledgement of nothing sent
 
     # life and death
     time_wait_ns: int = 60 * NS_PER_S

@@ -9,7 +9,7 @@ from __future__ import annotations
 from leulo.tcp import rack, recovery
 from leulo.tcp.errno import ETIMEDOUT
 from leulo.tcp.state import CLOSED, FIN_WAIT_2, SYN_RCVD, SYN_SENT, TIME_WAIT, Event
-from leulo.tcp.tcb import ACK_NOW, PROBE_KEEPALIVE, PROBE_WINDOW, Tcb
+from leulo.tcp.tcb import ACK_NOW, MORE_NONE, PROBE_KEEPALIVE, PROBE_WINDOW, Tcb
 
 _MAX_BACKOFF = 16
 _RESOLVE_AGAIN_AT = 2  # timeouts in a row after which the neighbour is asked for anew
@@ -128,6 +128,7 @@ def _persist(tcb: Tcb, now_ns: int) -> None:
     tcb.is_persisting = False
     if tcb.snd_wnd >= tcb.snd_end - tcb.snd_nxt:
         tcb.is_pushing = True  # only a cork or Nagle held it
+        tcb.more = MORE_NONE
         engine.want_output(tcb)
         return
     if not tcb.first_timeout_at:

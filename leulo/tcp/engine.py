@@ -29,8 +29,10 @@ from leulo.tcp.events import (
 from leulo.tcp.header import ACK, RST, Frame
 from leulo.tcp.isn import IsnGenerator
 from leulo.tcp.listen import HalfOpen, Listener
+from leulo.tcp.options import emit_timestamps
 from leulo.tcp.output import output
 from leulo.tcp.ports import Ports
+from leulo.tcp.seq import MASK
 from leulo.tcp.settings import Settings
 from leulo.tcp.socket import TcpSocket
 from leulo.tcp.state import CLOSED, SYN_RCVD, SYN_SENT, SYNCHRONIZED, TIME_WAIT, Event
@@ -308,7 +310,10 @@ class Engine:
         if state is CLOSED or state is TIME_WAIT:
             return
         if SYNCHRONIZED >> state & 1 or state is SYN_RCVD:
-            self._send_rst(tcb, tcb.snd_nxt, tcb.rcv_nxt, RST | ACK)
+            options = b""
+            if tcb.has_timestamps:
+                options = emit_timestamps((self.now_ms + tcb.ts_offset) & MASK, tcb.ts_recent)
+            self._send_rst(tcb, tcb.snd_nxt, tcb.rcv_nxt, RST | ACK, options)
         self.fail(tcb, error)
 
     def send_reset(self, tcb: Tcb, seq: int) -> None:
@@ -327,12 +332,12 @@ class Engine:
             tcb.ack_due = ACK_NOW
             self.want_output(tcb)
 
-    def _send_rst(self, tcb: Tcb, seq: int, ack: int, flags: int) -> None:
+    def _send_rst(self, tcb: Tcb, seq: int, ack: int, flags: int, options: bytes = b"") -> None:
         if tcb.link_header is None:
             return
         addresses = (tcb.local, tcb.local_port, tcb.peer, tcb.peer_port)
         frame = header.plain(
-            tcb.link_header, addresses, seq, ack, flags, 0, b"", self.has_checksum_offload
+            tcb.link_header, addresses, seq, ack, flags, 0, options, self.has_checksum_offload
         )
         self.counts["tcp_resets_sent"] += 1
         self.reply(frame, tcb.is_loopback)

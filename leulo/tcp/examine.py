@@ -18,6 +18,7 @@ from leulo.tcp.state import (
     CLOSE_WAIT,
     CLOSED,
     CLOSING,
+    ESTABLISHED,
     FIN_WAIT_1,
     FIN_WAIT_2,
     LAST_ACK,
@@ -104,7 +105,10 @@ def examine(
         is_acceptable = rcv_nxt <= seq <= right
     if not is_acceptable:
         if control & RST:
-            engine.drop("tcp_rst_outside", tcb)
+            if _is_rst_after_fin(tcb, seq):
+                _reset(tcb)
+            else:
+                engine.drop("tcp_rst_outside", tcb)
         else:
             if length and seq + length <= rcv_nxt:
                 _report_duplicate(tcb, seq, seq + length)
@@ -125,8 +129,15 @@ def examine(
         if length < 0:
             length = 0
     if seq + length > right:
-        length = right - seq
-        is_fin = False
+        if engine.config.trims_to_window:
+            length = right - seq
+            is_fin = False
+        elif tcb.received():
+            # Deviation: the segment is dropped whole if anything waits to be read, else taken
+            # whole, as in Linux: who sends so much at once will not send a part of it.
+            # [RFC 9293 3.10.7.4]
+            _answer_invalid(tcb, "tcp_beyond_window", length, now_ns)
+            return
     if length and engine.account.used >= engine.account.limit:
         # Nobody has room for it, whatever the window says: as if it were lost.
         room = LEAST_BYTES if seq == rcv_nxt and not tcb.received() else 0
@@ -139,7 +150,13 @@ def examine(
 
     # Second: RST, only exactly where it must be. [RFC 5961 3.2]
     if control & RST:
-        if first_seq == rcv_nxt:
+        queue = tcb.reassembly
+        if (
+            first_seq == rcv_nxt
+            or _is_rst_after_fin(tcb, first_seq)
+            # Where the peer is, if what it sent before has only been overtaken.
+            or (queue is not None and tcb.has_sack and first_seq == queue.end)
+        ):
             _reset(tcb)
         else:
             engine.challenge_ack(tcb, "tcp_rst_challenged", now_ns)
@@ -164,17 +181,27 @@ def examine(
         tcb.ts_recent = tsval  # [RFC 7323 4.3 (2)]
         tcb.ts_recent_at = now_ns
     sacks = None if options is None else options.sacks
+    is_ts_new = (
+        has_timestamps
+        and tcb.has_timestamps
+        and first_seq <= tcb.last_ack_sent
+        and not lt(tsval, tcb.ts_recent)
+    )
     if not _take_ack(tcb, seq, ack_wire, length, is_fin, window, tsecr, sacks, now_ns):
         return
+    if is_ts_new:
+        tcb.ts_recent = tsval  # [RFC 7323 4.3 (2)]
+        tcb.ts_recent_at = now_ns
 
     # Sixth: the urgent pointer. Urgent data is read in line. [RFC 6093 6]
     # Seventh: text
     state = tcb.state
     if (length or is_fin) and RECEIVES >> state & 1:
-        if length and tcb.is_orphan:
+        if length and tcb.is_deaf and (state is FIN_WAIT_1 or state is FIN_WAIT_2):
             # Nobody will ever read it: tell the peer. [RFC 9293 3.6.1] [RFC 2525 2.17]
             engine.drop("tcp_data_after_close", tcb)
-            engine.abort(tcb)
+            engine.send_reset(tcb, ack_wire)
+            engine.fail(tcb, 0 if tcb.is_orphan else ECONNRESET)
             return
         take_text(tcb, frame, start, seq, length, is_fin)
     elif length or is_fin:
@@ -221,13 +248,23 @@ def _take_ack(
         if ack == una:
             return True
     if ack > tcb.snd_max:
-        engine.challenge_ack(tcb, "tcp_ack_of_unsent", now_ns)
+        if tcb.state is ESTABLISHED and not engine.config.acks_unsent:
+            # Deviation: an open connection drops it in silence, as Linux does; an answer helps
+            # only who guesses. [RFC 9293 3.10.7.4 fifth]
+            engine.drop("tcp_ack_of_unsent", tcb)
+        else:
+            engine.challenge_ack(tcb, "tcp_ack_of_unsent", now_ns)
         return False
     if ack < una - tcb.snd_max_wnd:
         engine.challenge_ack(tcb, "tcp_ack_too_old", now_ns)  # [RFC 5961 5.2]
         return False
     if ack < una:
-        return True  # old: only its data may be of use
+        # Old: only its data may be of use, and what it reports beyond.
+        if sacks is not None and tcb.flight is not None and rack.is_used(tcb):
+            tcb.flight.begin()
+            old = [(unwrap(una, left), unwrap(una, right)) for left, right in sacks]
+            rack.after_ack(tcb, 0, old, tsecr, False, now_ns)
+        return True
     is_window_new = False
     if tcb.snd_wl1 < seq or (tcb.snd_wl1 == seq and tcb.snd_wl2 <= ack):
         tcb.snd_wl1 = seq
@@ -255,7 +292,13 @@ def _take_ack(
         acknowledged(tcb, ack - una, tsecr, now_ns)
         if tcb.snd_una > tcb.snd_end:
             return fin_acknowledged(tcb, now_ns)
-    elif una < tcb.snd_max and not length and not is_fin and (not is_window_new or news):
+    elif (
+        una < tcb.snd_max
+        and not length
+        and not is_fin
+        and (not is_window_new or news)
+        and not tcb.is_persisting  # it answers a probe
+    ):
         # Outstanding data, nothing new in it: a duplicate. With SACK only one that reports
         # something new counts. [RFC 5681 2] [RFC 6675 2]
         if news or not tcb.has_sack:
@@ -269,6 +312,14 @@ def _report_duplicate(tcb: Tcb, start: int, end: int) -> None:
     """Say in the next acknowledgement that this came twice. [RFC 2883 4]"""
     if tcb.has_sack and tcb.engine.config.has_dsack and tcb.state is not SYN_RCVD:
         tcb.dsack = (start, end)
+
+
+def _is_rst_after_fin(tcb: Tcb, seq: int) -> bool:
+    """A peer that resets right after its FIN may not have counted the FIN."""
+    # Deviation: this number, and the right edge of what SACK reports, count as exact, as in Linux:
+    # both are where a peer is that says no more. [RFC 5961 3.2]
+    state = tcb.state
+    return seq == tcb.rcv_nxt - 1 and (state is CLOSE_WAIT or state is LAST_ACK or state is CLOSING)
 
 
 def _reset(tcb: Tcb) -> None:

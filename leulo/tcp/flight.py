@@ -112,6 +112,21 @@ class Flight:
         del records[:gone]
         return sent_at
 
+    def whole(self, start: int, end: int) -> tuple[int, int]:
+        """The whole segments in the range: a part of one is no use, it would be sent again all
+        the same."""
+        records = self.records
+        mss = self.mss
+        at = max(0, bisect_right(records, start, key=_start) - 1)
+        record = records[at]
+        if record[START] < start < record[END]:
+            start = min(record[END], start + (record[START] - start) % mss)
+        at = max(0, bisect_right(records, end - 1, key=_start) - 1)
+        record = records[at]
+        if end < record[END]:
+            end -= (end - record[START]) % mss
+        return start, end
+
     def sack(self, start: int, end: int, now_ns: int, echo_ms: int, min_rtt_ns: int) -> None:
         """The peer reports news: it holds ``start`` to ``end``."""
         self.sort()

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from leulo.tcp import congestion, rtt
+from leulo.tcp.config import Config
 from leulo.tcp.settings import Settings
 from leulo.tcp.tcb import Tcb
 from leulo.units import NS_PER_S
@@ -27,6 +28,11 @@ def own_mss(engine: Engine, settings: Settings, key: bytes) -> int:
     [RFC 9293 3.7.1] [RFC 6691 2]"""
     mss = engine.mtu - 40 if len(key) < _KEY_6_BYTES else engine.mtu6 - 60
     return min(mss, settings.max_segment) if settings.max_segment else mss
+
+
+def default_mss(key: bytes, config: Config) -> int:
+    """The segment size of a peer that announces none. [RFC 9293 3.7.1]"""
+    return config.default_mss if len(key) < _KEY_6_BYTES else config.default_mss6
 
 
 def negotiate(tcb: Tcb, peer_mss: int) -> None:

@@ -62,7 +62,7 @@ def segment_arrives(
             and (
                 tcb.state is ESTABLISHED
                 or not (length or fin)
-                or (RECEIVES >> tcb.state & 1 and not (length and tcb.is_orphan))
+                or (RECEIVES >> tcb.state & 1 and not (length and tcb.is_deaf))
             )
         ):
             if age and tcb.last_ack_sent == rcv_nxt:

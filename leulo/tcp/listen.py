@@ -153,7 +153,7 @@ class Listener:
         half.link_header = link_header
         half.irs = seq
         half.iss = iss
-        half.mss = max(options.mss or config.default_mss, config.min_mss)
+        half.mss = max(options.mss or handshake.default_mss(key, config), config.min_mss)
         half.snd_wnd = window
         if config.has_timestamps and options.has_timestamps:
             half.has_timestamps = True

@@ -24,6 +24,7 @@ from leulo.tcp.tcb import (
     ACK_DELAYED,
     ACK_NONE,
     ACK_NOW,
+    MORE_HELD,
     PROBE_KEEPALIVE,
     PROBE_NONE,
     PROBE_TAIL,
@@ -85,7 +86,7 @@ def _send(tcb: Tcb, now_ns: int, out: list[Frame], limit: int) -> None:
         and 0 < length <= mss
         and length <= tcb.snd_wnd
         and now_ns - tcb.last_send_ns <= tcb.rto_ns
-        and (tcb.is_fin_queued or not (tcb.is_more or tcb.settings.is_corked))
+        and (tcb.is_fin_queued or not (tcb.more or tcb.settings.is_corked))
     ):
         # One segment that nothing holds back: a request, an answer.
         tcb.is_pushing = False
@@ -126,12 +127,12 @@ def _send(tcb: Tcb, now_ns: int, out: list[Frame], limit: int) -> None:
             if tail and (length < available or not _may_send_small(tcb, nxt)):
                 length -= tail
         elif length <= 0:
-            if available == 0 and nxt < tcb.snd_top and (edge > nxt or tcb.is_pushing):
-                _emit_data(tcb, nxt, 0, now_ns, out)
+            _send_last(tcb, nxt, available, window_edge, now_ns, out)
             break
         elif length < available:
             # The window, not the data, is the limit: only what is worth it. [RFC 9293 3.8.6.2.1]
             if not tcb.is_pushing and (cwnd < tcb.snd_wnd or length < tcb.snd_max_wnd >> 1):
+                _send_last(tcb, nxt, available, window_edge, now_ns, out)
                 break
         elif not _may_send_small(tcb, nxt):
             break
@@ -145,6 +146,20 @@ def _send(tcb: Tcb, now_ns: int, out: list[Frame], limit: int) -> None:
         rack.schedule_probe(tcb, now_ns)
     if not tcb.rto_at and tcb.snd_nxt < tcb.snd_top:
         _persist(tcb, now_ns)
+
+
+def _send_last(
+    tcb: Tcb, nxt: int, available: int, window_edge: int, now_ns: int, out: list[Frame]
+) -> None:
+    """Send the FIN, with what is left before it if that is less than a segment, though the
+    congestion window is full: it is the last thing that will be sent, and ends the exchange."""
+    if (
+        tcb.is_fin_queued
+        and available <= tcb.mss
+        and nxt < tcb.snd_top
+        and (nxt + available < window_edge or (not available and tcb.is_pushing))
+    ):
+        _emit_data(tcb, nxt, available, now_ns, out)
 
 
 def _send_by_rack(tcb: Tcb, now_ns: int, out: list[Frame], limit: int) -> None:
@@ -241,7 +256,7 @@ def _may_send_small(tcb: Tcb, nxt: int) -> bool:
     if tcb.is_fin_queued or tcb.is_pushing or nxt < tcb.snd_max:
         return True
     settings = tcb.settings
-    if settings.is_corked or tcb.is_more:
+    if settings.is_corked or tcb.more == MORE_HELD:
         return False
     return settings.has_nodelay or tcb.snd_small <= tcb.snd_una
 
@@ -262,8 +277,8 @@ def _persist(tcb: Tcb, now_ns: int) -> None:
     tcb.is_persisting = True
     config = tcb.engine.config
     wait = min(tcb.rto_ns << tcb.backoff, config.rto_max_ns)
-    if (tcb.settings.is_corked or tcb.is_more) and tcb.snd_wnd >= tcb.snd_end - tcb.snd_nxt:
-        wait = config.cork_ns
+    if (tcb.settings.is_corked or tcb.more) and tcb.snd_wnd >= tcb.snd_end - tcb.snd_nxt:
+        wait = max(tcb.rto_ns, config.cork_ns)
     tcb.rto_at = now_ns + wait
     tcb.engine.timers.arm(tcb, tcb.rto_at)
 
@@ -279,9 +294,18 @@ def _probe(tcb: Tcb, now_ns: int, out: list[Frame]) -> None:
     if kind == PROBE_TAIL:
         _probe_tail(tcb, now_ns, out)
         return
-    # One byte beyond the window, or the FIN; it does not count as sent. [RFC 9293 3.8.6.1]
     una = tcb.snd_una
-    _emit_data(tcb, una, 1 if tcb.snd_end > una else 0, now_ns, out)
+    if tcb.engine.config.probes_with_data:
+        # One byte beyond the window, or the FIN; it does not count as sent. [RFC 9293 3.8.6.1]
+        _emit_data(tcb, una, 1 if tcb.snd_end > una else 0, now_ns, out)
+    elif una < tcb.snd_max:
+        # The window was taken back over what is outstanding: its first segment is the probe.
+        _emit_data(tcb, una, min(tcb.mss, tcb.snd_max - una, tcb.snd_end - una), now_ns, out)
+    else:
+        # Deviation: a probe carries no new data but an old number, as in Linux: the answer is the
+        # same, and nothing can be thrown away. [RFC 9293 3.8.6.1]
+        emit(tcb, una - 1, ACK, 0, (), now_ns, out)
+        tcb.last_send_ns = now_ns
     tcb.snd_nxt = una
     tcb.timed_seq = 0  # the peer may have thrown it away: no measurement
     _persist(tcb, now_ns)
@@ -313,7 +337,8 @@ def _emit_data(tcb: Tcb, seq: int, length: int, now_ns: int, out: list[Frame]) -
     control = ACK
     end = seq + length
     if end == tcb.snd_end:
-        control = ACK | PSH
+        if not tcb.more:
+            control = ACK | PSH
         if tcb.is_fin_queued:
             control = ACK | PSH | FIN if length else ACK | FIN
             end += 1
@@ -377,6 +402,8 @@ def offer_window(tcb: Tcb) -> None:
     if account.used > account.pressure:
         space = min(space, tcb.engine.config.rcv_min)
     offered = tcb.rcv_adv - rcv_nxt
+    if offered < 0:
+        offered = 0  # more was taken than was offered
     gain = space - offered
     if gain > 0 and (gain >= tcb.rcv_mss or gain << 1 >= tcb.rcv_limit):
         offered = space

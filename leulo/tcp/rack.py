@@ -304,9 +304,12 @@ def _take_sacks(tcb: Tcb, blocks: list[tuple[int, int]], tsecr: int, now_ns: int
     """Note what the blocks report that is outstanding; anything beyond it is a lie."""
     board = tcb.scoreboard
     echo = -2
-    for start, end in blocks:
-        start = max(start, tcb.snd_una)
-        if not start < end <= tcb.snd_max:
+    for left, right in blocks:
+        left = max(left, tcb.snd_una)
+        if not left < right <= tcb.snd_max:
+            continue
+        start, end = known(tcb).whole(left, right)
+        if start >= end:
             continue
         if board is None:
             board = tcb.scoreboard = Scoreboard(tcb.engine.config.scoreboard_blocks)

@@ -57,6 +57,16 @@ def limited_transmit(tcb: Tcb) -> int:
     return min(tcb.dupacks, _LIMITED) * tcb.mss
 
 
+def delivered(tcb: Tcb, acked: int) -> int:
+    """How many of ``acked`` bytes are news: what was reported by SACK, or stood for by duplicate
+    ACKs, counts no second time. [RFC 5681 3.1] [RFC 6675 4]"""
+    if tcb.scoreboard is not None:
+        return acked - tcb.scoreboard.below(tcb.snd_una)
+    if tcb.dupacks and tcb.recovery == RECOVERY_NONE:
+        return max(acked - tcb.dupacks * tcb.mss, min(acked, tcb.mss))
+    return acked
+
+
 def advanced(tcb: Tcb, acked: int, now_ns: int) -> None:
     """snd_una has moved by ``acked`` while recovery, scoreboard or dupacks were not empty."""
     board = tcb.scoreboard

@@ -35,16 +35,35 @@ def sample(tcb: Tcb, rtt_ns: int) -> None:
         if srtt < 1:
             srtt = 1
         rttvar = tcb.rttvar_ns
-        rttvar += ((error if error >= 0 else -error) - rttvar) >> 2
+        if error >= 0:
+            rttvar += (error - rttvar) >> 2
+        else:
+            change = -error - rttvar
+            # A round trip that becomes short is no reason to wait longer.
+            rttvar += change >> 5 if change > 0 else change >> 2
+        spread = rttvar << 2
+        if spread > tcb.spread_max_ns:
+            tcb.spread_max_ns = spread
+            if spread > tcb.spread_ns:
+                tcb.spread_ns = spread
+        if tcb.snd_una > tcb.spread_seq:
+            # A window has been measured: down only by a quarter of the way to its largest.
+            if tcb.spread_max_ns < tcb.spread_ns:
+                tcb.spread_ns -= (tcb.spread_ns - tcb.spread_max_ns) >> 2
+            tcb.spread_seq = tcb.snd_nxt
+            tcb.spread_max_ns = config.rto_min_ns
     else:
         srtt = rtt_ns  # (2.2)
         rttvar = rtt_ns >> 1
+        spread = rttvar << 2
+        tcb.spread_ns = spread if spread > config.rto_min_ns else config.rto_min_ns
+        tcb.spread_max_ns = tcb.spread_ns
+        tcb.spread_seq = tcb.snd_nxt
     tcb.srtt_ns = srtt
     tcb.rttvar_ns = rttvar
-    # Deviation: the variance's part is at least the minimum, not the sum (2.4), as in Linux: a
-    # peer's delayed ACK on a steady path must not cause a timeout.
-    spread = rttvar << 2
-    rto = srtt + (spread if spread > config.rto_min_ns else config.rto_min_ns)
+    # Deviation: the variance's part is at least the minimum, not the sum (2.4), and it falls once
+    # a window, as in Linux: a peer's delayed ACK on a steady path must not cause a timeout.
+    rto = srtt + tcb.spread_ns
     tcb.rto_ns = rto if rto < config.rto_max_ns else config.rto_max_ns
 
 

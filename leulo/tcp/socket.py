@@ -56,7 +56,7 @@ from leulo.tcp.state import (
     Event,
     State,
 )
-from leulo.tcp.tcb import ACK_NOW, LOOPBACK_MARK, NO_FIN, Tcb
+from leulo.tcp.tcb import ACK_NOW, LOOPBACK_MARK, MORE_HELD, MORE_NONE, NO_FIN, Tcb
 
 if TYPE_CHECKING:
     from leulo.tcp.engine import Engine
@@ -386,7 +386,7 @@ class TcpSocket:
             buffer = tcb.send_buffer = SendBuffer(tcb.snd_end, self.engine.account)
         buffer.append(data)
         tcb.snd_end = tcb.snd_top = buffer.end
-        tcb.is_more = more
+        tcb.more = MORE_HELD if more else MORE_NONE
         if not tcb.is_pending:
             tcb.is_pending = True
             self.engine.pending.append(tcb)
@@ -411,7 +411,7 @@ class TcpSocket:
         before = buffer.end
         buffer.append_lent(views, lent)
         tcb.snd_end = tcb.snd_top = tcb.lent_end = buffer.end
-        tcb.is_more = more
+        tcb.more = MORE_HELD if more else MORE_NONE
         self.engine.want_output(tcb)
         return buffer.end - before
 
@@ -512,7 +512,7 @@ class TcpSocket:
             self.engine.fail(tcb, 0)
             return 0
         if how != SHUT_WR:
-            self.is_read_shut = True
+            self.is_read_shut = tcb.is_deaf = True
         if how != SHUT_RD and not self.is_write_shut:
             self.is_write_shut = True
             self._finish(tcb)
@@ -534,7 +534,7 @@ class TcpSocket:
             return 0
         self.tcb = None
         tcb.socket = None
-        tcb.is_orphan = True
+        tcb.is_orphan = tcb.is_deaf = True
         state = tcb.state
         if state is CLOSED or state is TIME_WAIT:
             tcb.drop_received()

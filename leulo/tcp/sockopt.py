@@ -196,8 +196,10 @@ def _set_sndbuf(socket: TcpSocket, value: int) -> int:
 
 def _set_nodelay(socket: TcpSocket, value: int) -> int:
     socket.change_settings(has_nodelay=value != 0)
-    if value and socket.tcb is not None:
-        socket.engine.want_output(socket.tcb)
+    tcb = socket.tcb
+    if value and tcb is not None:
+        tcb.is_pushing = tcb.snd_nxt < tcb.snd_top  # even what a cork holds, once
+        socket.engine.want_output(tcb)
     return 0
 
 
@@ -205,7 +207,8 @@ def _set_cork(socket: TcpSocket, value: int) -> int:
     socket.change_settings(is_corked=value != 0)
     tcb = socket.tcb
     if not value and tcb is not None:
-        tcb.is_pushing = tcb.snd_nxt < tcb.snd_top  # what was held goes at once
+        if socket.settings.has_nodelay:
+            tcb.is_pushing = tcb.snd_nxt < tcb.snd_top  # what was held goes at once
         socket.engine.want_output(tcb)
     return 0
 

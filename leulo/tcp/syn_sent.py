@@ -56,7 +56,9 @@ def segment_in_syn_sent(
     if config.has_window_scaling and options.wscale >= 0:
         tcb.snd_wscale = options.wscale
         tcb.rcv_wscale = engine.rcv_wscale
-    handshake.negotiate(tcb, max(options.mss or config.default_mss, config.min_mss))
+    handshake.negotiate(
+        tcb, max(options.mss or handshake.default_mss(tcb.key, config), config.min_mss)
+    )
     engine.want_output(tcb)
     if not has_ack:
         # Both opened at once. [RFC 9293 3.5]

@@ -46,6 +46,11 @@ PROBE_WINDOW: Final = 1
 PROBE_KEEPALIVE: Final = 2
 PROBE_TAIL: Final = 3  # for a lost tail [RFC 8985 7]
 
+# Values of `Tcb.more`
+MORE_NONE: Final = 0
+MORE_SENT: Final = 1  # it is not the end of a message, but nothing keeps it back
+MORE_HELD: Final = 2  # a partial segment waits for what follows, until an acknowledgement
+
 NO_FIN: Final = -1
 LOOPBACK_MARK: Final = b"\x00"  # ends the keys of connections inside the stack: no frame has it
 
@@ -58,18 +63,19 @@ class Tcb(Timed):
         "data_length", "data_partial", "data_prefix", "delack_at", "dsack", "dupacks", "engine",
         "episode", "error", "fin_at", "first_timeout_at", "flight", "has_sack", "has_timestamps",
         "high_rxt", "hystart", "invalid_ack_at", "irs", "is_accepting", "is_counted",
-        "is_cwnd_limited", "is_fin_queued", "is_loopback", "is_more", "is_ordinary", "is_orphan",
+        "is_cwnd_limited", "is_deaf", "is_fin_queued", "is_loopback", "is_ordinary", "is_orphan",
         "is_pending", "is_persisting", "is_pushing", "is_rexmit_due", "is_syn_due",
         "is_write_blocked", "iss", "keep_at", "keep_probes", "key", "last_ack_sent", "last_recv_ns",
         "last_send_ns", "lent_end", "life_at", "link_header", "local", "local_port", "min_rtt_ns",
-        "min_rtt_until", "mss", "peer", "peer_port", "probe", "probe_at", "probe_due", "quick_acks",
-        "rcv_adv", "rcv_limit", "rcv_mss", "rcv_nxt", "rcv_round_at", "rcv_round_bytes",
-        "rcv_round_taken", "rcv_wscale", "reassembly", "receive_buffer", "recover", "recovery",
-        "reorder_at", "reordering", "retransmits", "retransmitted_bytes", "rto_at", "rto_ns",
-        "rttvar_ns", "scoreboard", "send_buffer", "settings", "snd_end", "snd_limit", "snd_max",
-        "snd_max_wnd", "snd_nxt", "snd_small", "snd_top", "snd_una", "snd_wl1", "snd_wl2",
-        "snd_wnd", "snd_wscale", "socket", "soft_error", "srtt_ns", "ssthresh", "state", "timed_at",
-        "timed_seq", "ts_offset", "ts_recent", "ts_recent_at", "window",
+        "min_rtt_until", "more", "mss", "peer", "peer_port", "probe", "probe_at", "probe_due",
+        "quick_acks", "rcv_adv", "rcv_limit", "rcv_mss", "rcv_nxt", "rcv_round_at",
+        "rcv_round_bytes", "rcv_round_taken", "rcv_wscale", "reassembly", "receive_buffer",
+        "recover", "recovery", "reorder_at", "reordering", "retransmits", "retransmitted_bytes",
+        "rto_at", "rto_ns", "rttvar_ns", "scoreboard", "send_buffer", "settings", "snd_end",
+        "snd_limit", "snd_max", "snd_max_wnd", "snd_nxt", "snd_small", "snd_top", "snd_una",
+        "snd_wl1", "snd_wl2", "snd_wnd", "snd_wscale", "socket", "soft_error", "spread_max_ns",
+        "spread_ns", "spread_seq", "srtt_ns", "ssthresh", "state", "timed_at", "timed_seq",
+        "ts_offset", "ts_recent", "ts_recent_at", "window",
     )  # fmt: skip
 
     def __init__(
@@ -100,6 +106,7 @@ class Tcb(Timed):
         self.soft_error: int = 0  # what to say if the connection fails by itself
         self.is_accepting: bool = False  # waits in a listener's queue
         self.is_orphan: bool = False  # the user has closed
+        self.is_deaf: bool = False  # the user has closed, or shut the reading side
         self.is_counted: bool = False  # among the engine's orphans
         self.is_loopback: bool = False
         self.link_header: bytes | None = None  # Ethernet header, None: not resolved
@@ -122,7 +129,7 @@ class Tcb(Timed):
         self.lent_end: int = 0  # behind the last byte of lent memory ever given; 0: none was
         self.is_fin_queued: bool = False
         self.is_write_blocked: bool = False  # tell the user when a third is free again
-        self.is_more: bool = False  # the last write said that more follows
+        self.more: int = MORE_NONE  # what the last write said of what follows
         self.is_pushing: bool = False  # the override timer is due: send what there is
         self.is_syn_due: bool = False
         # -- receive sequence space
@@ -171,6 +178,9 @@ class Tcb(Timed):
         # -- round-trip time [RFC 6298]
         self.srtt_ns: int = 0
         self.rttvar_ns: int = 0
+        self.spread_ns: int = 0  # what the timeout is longer than srtt by
+        self.spread_max_ns: int = 0  # the most the variance asked for in this window
+        self.spread_seq: int = 0  # acknowledging more than this ends the window
         self.rto_ns: int = config.rto_initial_ns
         self.min_rtt_ns: int = 0
         self.min_rtt_until: int = 0  # then it is too old to count
@@ -294,7 +304,7 @@ class Tcb(Timed):
         self.refresh_ordinary()
 
 
-_VERSION: Final = 2
+_VERSION: Final = 3
 _PARTS: Final = (
     "send_buffer", "receive_buffer", "reassembly", "scoreboard", "flight", "episode", "probe",
     "reordering", "hystart",
@@ -305,14 +315,15 @@ _FIELDS: Final = (
     "serial", "key", "local", "peer", "local_port", "peer_port", "error", "soft_error",
     "is_accepting", "is_counted", "is_orphan", "is_loopback", "link_header", "iss", "snd_una",
     "snd_nxt", "snd_max", "snd_end", "snd_top", "snd_wnd", "snd_wl1", "snd_wl2", "snd_max_wnd",
-    "snd_wscale", "snd_small", "mss", "snd_limit", "is_fin_queued", "is_write_blocked", "is_more",
-    "is_pushing", "is_syn_due", "probe_due", "irs", "rcv_nxt", "rcv_adv", "rcv_wscale", "rcv_limit",
-    "rcv_mss", "rcv_round_at", "rcv_round_bytes", "rcv_round_taken",
+    "snd_wscale", "snd_small", "mss", "snd_limit", "is_fin_queued", "is_write_blocked", "is_deaf",
+    "more", "is_pushing", "is_syn_due", "probe_due", "irs", "rcv_nxt", "rcv_adv", "rcv_wscale",
+    "rcv_limit", "rcv_mss", "rcv_round_at", "rcv_round_bytes", "rcv_round_taken",
     "fin_at", "ack_due", "quick_acks",
     "last_ack_sent", "invalid_ack_at", "has_timestamps", "has_sack", "ts_offset", "ts_recent",
     "ts_recent_at", "window", "cwnd", "ssthresh", "cwnd_credit", "is_cwnd_limited", "recovery",
     "recover", "high_rxt", "dupacks", "is_rexmit_due", "srtt_ns", "rttvar_ns", "rto_ns", "backoff",
-    "timed_seq", "timed_at", "retransmits", "retransmitted_bytes", "rto_at", "is_persisting",
+    "timed_seq", "timed_at", "spread_ns", "spread_max_ns", "spread_seq", "retransmits",
+    "retransmitted_bytes", "rto_at", "is_persisting",
     "first_timeout_at", "delack_at", "keep_at", "keep_probes", "life_at", "last_recv_ns",
     "last_send_ns", "lent_end", "min_rtt_ns", "min_rtt_until", "probe_at", "reorder_at", "dsack",
 )  # fmt: skip

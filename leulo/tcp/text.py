@@ -78,6 +78,10 @@ def payload(frame: bytes, start: int, length: int) -> bytes | memoryview:
 def _fill(tcb: Tcb, queue: Reassembly, piece: bytes | memoryview, end: int) -> None:
     """In-order bytes up to ``end`` fill a gap, or part of one. Where the queue has bytes already,
     those count."""
+    if tcb.has_sack and tcb.engine.config.has_dsack:
+        twice = queue.held(tcb.rcv_nxt, end)
+        if twice is not None:
+            tcb.dsack = twice  # [RFC 2883 4.1]
     while tcb.rcv_nxt < end:
         offset = len(piece) - (end - tcb.rcv_nxt)
         stop = end if queue.is_empty else min(end, queue.first)
@@ -114,6 +118,7 @@ def take_fin(tcb: Tcb) -> None:
     engine = tcb.engine
     tcb.rcv_nxt += 1
     tcb.ack_due = ACK_NOW
+    tcb.dsack = None  # nothing more will come that the peer could learn for
     state = tcb.state
     if state is ESTABLISHED or state is FIN_WAIT_1:
         tcb.change_state(Event.FIN)

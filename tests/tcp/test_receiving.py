@@ -297,3 +297,24 @@ def test_quickack_option() -> None:
     socket.setsockopt(6, 12, pack("<i", 1))
     s.inject("A", 1, 1, b"a")
     s.expect("A", 1, 2)
+
+
+@pytest.mark.parametrize("trims", [True, False])
+def test_segment_beyond_the_window_is_cut_or_taken_whole(trims: bool) -> None:
+    """[RFC 9293 3.10.7.4 first]: cut; Linux takes or drops the whole of it."""
+    s = Script(rcv_default=2_000, trims_to_window=trims)
+    s.passive()
+    s.inject("A", 1, 1, bytes(3_000))
+    s.expect("A", 1, 2_001 if trims else 3_001)
+    s.inject("A", 2_001 if trims else 3_001, 1, bytes(10))
+    s.expect("A", 1, 2_001 if trims else 3_001)
+
+
+def test_duplicate_in_the_reassembly_queue_is_reported() -> None:
+    """A segment that fills a gap and repeats what was behind it. [RFC 2883 4.1]"""
+    s = Script()
+    s.passive()
+    s.inject("A", 11, 1, bytes(10))
+    s.expect("A", 1, 1)
+    s.inject("A", 1, 1, bytes(15))
+    s.expect("A", 1, 21, sacks=[(11, 16)])

@@ -127,7 +127,7 @@ def test_peer_window_is_the_limit() -> None:
 
 def test_zero_window_is_probed_with_backoff_and_opens() -> None:
     """[RFC 9293 3.8.6.1]"""
-    s = Script()
+    s = Script(probes_with_data=True)
     socket = s.passive()
     s.inject("A", 1, 1, window=0)
     socket.send(b"data")
@@ -151,7 +151,7 @@ def test_zero_window_is_probed_with_backoff_and_opens() -> None:
 
 
 def test_zero_window_probe_that_is_taken() -> None:
-    s = Script()
+    s = Script(probes_with_data=True)
     socket = s.passive()
     s.inject("A", 1, 1, window=0)
     socket.send(b"data")
@@ -164,7 +164,7 @@ def test_zero_window_probe_that_is_taken() -> None:
 
 def test_zero_window_is_probed_for_ever_while_answered() -> None:
     """[RFC 9293 3.8.6.1]: the connection must stay open."""
-    s = Script()
+    s = Script(probes_with_data=True)
     socket = s.passive()
     s.inject("A", 1, 1, window=0)
     socket.send(b"data")
@@ -186,6 +186,23 @@ def test_zero_window_of_a_dead_peer_ends() -> None:
     s.do("SO_ERROR", socket.getsockopt(1, 4), pack("<i", 110))
 
 
+def test_zero_window_is_probed_by_an_old_number_as_linux_does() -> None:
+    """Nothing new is sent, the answers are no duplicate ACKs, and the window opens by one."""
+    s = Script()
+    socket = s.passive()
+    s.inject("A", 1, 1, window=0)
+    socket.send(b"data")
+    for _ in range(4):
+        while not s.queue:
+            s.wait(10 * MS)
+        s.expect("A", 0, 1, 0)
+        s.inject("A", 1, 1, window=0)
+        s.expect_none()
+    assert socket.tcb.dupacks == 0
+    s.inject("A", 1, 1, window=1000)
+    s.expect("A", 1, 1, 4)
+
+
 def test_window_closed_over_data_in_flight_is_probed() -> None:
     s = Script()
     socket = s.passive()
@@ -194,7 +211,7 @@ def test_window_closed_over_data_in_flight_is_probed() -> None:
     s.inject("A", 1, 1, window=0)
     while not s.queue:
         s.wait(10 * MS)
-    s.expect("A", 1, 1, 1)
+    s.expect("A", 1, 1, MSS)
     s.inject("A", 1, 1, window=60000)
     s.expect("A", 1, 1, MSS)
 
@@ -434,3 +451,78 @@ def test_path_mtu_report_makes_segments_smaller() -> None:
     assert icmp_error_arrives(engine, *ends, tcb.snd_una & 0xFFFFFFFF, False, True, 68, 4)
     assert icmp_error_arrives(engine, *ends, tcb.snd_una & 0xFFFFFFFF, False, True, 1000, 4) is None
     s.expect("A", 1, 1, 948)
+
+
+def test_last_fin_goes_out_though_the_window_of_congestion_is_full() -> None:
+    s = Script()
+    socket = s.passive()
+    socket.send(bytes(10 * MSS))
+    for i in range(10):
+        s.expect("A", 1 + i * MSS, 1, MSS)
+    socket.close()
+    s.expect("FA", 1 + 10 * MSS, 1, 0)
+
+
+def test_data_that_more_follows_is_not_pushed() -> None:
+    """MSG_MORE holds a partial segment until an acknowledgement, and it carries no PSH then."""
+    s = Script()
+    socket = s.passive()
+    socket.setsockopt(*NODELAY, on())
+    socket.send(bytes(MSS))
+    s.expect("A", 1, 1, MSS)
+    socket.send(b"head", more=True)
+    s.expect_none()
+    s.inject("A", 1, 1 + MSS)
+    seen = s.expect("A", 1 + MSS, 1, 4)
+    assert "P" not in seen.flags
+
+
+def test_nodelay_pushes_what_a_cork_holds() -> None:
+    s = Script()
+    socket = s.passive()
+    socket.setsockopt(*CORK, on())
+    socket.send(b"held")
+    s.expect_none()
+    socket.setsockopt(*NODELAY, on())
+    s.expect("A", 1, 1, 4)
+
+
+def test_window_grows_by_what_is_news_only() -> None:
+    """What SACK has reported already does not let the window grow once more."""
+    s = Script(sack=True)
+    socket = s.passive()
+    socket.send(bytes(20 * MSS))
+    for i in range(10):
+        s.expect("A", 1 + i * MSS, 1, MSS)
+    s.inject("A", 1, 1, sacks=[(1 + MSS, 1 + 3 * MSS)])
+    before = socket.tcb.cwnd
+    s.inject("A", 1, 1 + 3 * MSS)
+    assert socket.tcb.cwnd == before + MSS
+
+
+def test_sack_of_a_part_of_a_segment_is_no_news() -> None:
+    s = Script(sack=True)
+    socket = s.passive()
+    socket.send(bytes(4 * MSS))
+    for i in range(4):
+        s.expect("A", 1 + i * MSS, 1, MSS)
+    s.inject("A", 1, 1, sacks=[(4 * MSS, 1 + 4 * MSS)])
+    assert socket.tcb.scoreboard is None
+    s.inject("A", 1, 1, sacks=[(2 * MSS, 1 + 4 * MSS)])
+    assert socket.tcb.scoreboard.ranges()[0][0] == socket.tcb.snd_una + 2 * MSS
+
+
+def test_spread_of_the_timeout_falls_once_a_window_and_not_below_its_least() -> None:
+    """As Linux: SRTT and four deviations, those at least 200 ms, smoothed over windows."""
+    s = Script()
+    socket = s.passive()
+    tcb = socket.tcb
+    for rtt_ms in (400, 40, 40, 40):
+        before = tcb.spread_ns
+        socket.send(b"x")
+        s.queue.clear()
+        s.wait(rtt_ms * MS)
+        s.queue.clear()
+        s.inject("A", 1, tcb.snd_max - tcb.iss, b"", tsecr=s.last_tsval)
+        assert tcb.rto_ns == tcb.srtt_ns + tcb.spread_ns
+        assert tcb.spread_ns >= max(200 * MS, before * 3 // 4 - 1)

@@ -178,7 +178,7 @@ def test_data_for_a_closed_socket_is_reset() -> None:
     s.expect("FA", 1, 1)
     s.inject("A", 1, 2)
     s.inject("A", 1, 2, b"too late")
-    s.expect("RA", 2)
+    s.expect("R", 2)
     s.expect_state("CLOSED")
 
 

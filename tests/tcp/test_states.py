@@ -37,9 +37,31 @@ def test_rst_outside_window_is_ignored(state: str) -> None:
     s = Script()
     s.enter(state)
     s.inject("R", s.peer_next + 10_000_000)
-    s.inject("R", s.peer_next - 1)
+    s.inject("R", s.peer_next - 2)
     s.expect_none()
     s.expect_state(state)
+
+
+@pytest.mark.parametrize("state", SYNCHRONIZED)
+def test_rst_that_does_not_count_the_fin_before_it(state: str) -> None:
+    """One below RCV.NXT: a reset only where the peer's FIN stands there."""
+    s = Script()
+    s.enter(state)
+    s.inject("R", s.peer_next - 1)
+    s.expect_none()
+    s.expect_state("CLOSED" if state in ("CLOSE_WAIT", "CLOSING", "LAST_ACK") else state)
+
+
+def test_rst_behind_what_was_overtaken_resets() -> None:
+    """The right edge of what SACK reports is where the peer is."""
+    s = Script()
+    s.passive()
+    s.inject("A", 11, 1, b"later")
+    s.expect("A", 1, 1)
+    s.inject("R", 12)
+    s.expect("A", 1, 1)
+    s.inject("R", 16)
+    s.expect_state("CLOSED")
 
 
 @pytest.mark.parametrize("state", SYNCHRONIZED)
@@ -55,7 +77,7 @@ def test_syn_gets_a_challenge(state: str, offset: int) -> None:
 
 @pytest.mark.parametrize("state", SYNCHRONIZED)
 def test_ack_of_unsent_is_answered_and_dropped(state: str) -> None:
-    s = Script()
+    s = Script(acks_unsent=True)
     s.enter(state)
     s.inject("A", s.peer_next, s.own_next + 1000)
     s.expect("A", s.own_next, s.peer_next)
