@@ -46,6 +46,14 @@ def overlap(a: bytes, b: bytes) -> bool:
     return len(a) == len(b) and (not any(a) or not any(b))
 
 
+def turned(key: bytes) -> bytes:
+    """Addresses and ports as our own segments have them, ours first, from a connection's key,
+    which has the peer's first, as received segments do."""
+    if len(key) < _KEY_6_BYTES:
+        return key[4:8] + key[:4] + key[10:12] + key[8:10]
+    return key[16:32] + key[:16] + key[34:36] + key[32:34]
+
+
 def ends_of(key: bytes) -> tuple[bytes, int, bytes, int]:
     """Our address and port, then the peer's, from a connection's key."""
     if len(key) < _KEY_6_BYTES:

@@ -10,12 +10,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from leulo.tcp import header
-from leulo.tcp.addresses import ends_of
+from leulo.tcp.addresses import turned
 from leulo.tcp.header import ACK, FIN, RST, SYN, TCP_AT
 from leulo.tcp.input import segment_arrives
 from leulo.tcp.listen import HalfOpen
-from leulo.tcp.options import TIMESTAMPS_ONLY, Options, emit_timestamps, parse
-from leulo.tcp.seq import MASK, lt
+from leulo.tcp.options import TIMESTAMPS_ONLY, emit_timestamps, parse
+from leulo.tcp.seq import HALF, MASK, lt
 from leulo.tcp.time_wait import TimeWait
 
 if TYPE_CHECKING:
@@ -38,66 +38,116 @@ def stranger_arrives(
     is_loopback: bool,
     now_ns: int,
 ) -> None:
-    """A valid segment whose key no connection has. The header's length has been checked;
-    ``link_header`` leads back to its sender, the rest is as for `input.segment_arrives`."""
-    start = TCP_AT + (control >> 12) * 4
-    if control >> 12 == 8 and option == TIMESTAMPS_ONLY:
-        options = Options()
-        options.has_timestamps = True
-        options.tsval = tsval
-        options.tsecr = tsecr
-    else:
+    """A valid segment whose key no connection has. ``link_header`` leads back to its sender, the
+    rest is as for `input.segment_arrives`; from here on ``option`` says whether there is a
+    timestamp, in whatever place."""
+    words = control >> 12
+    start = TCP_AT + words * 4
+    if words < 5 or start > end:
+        engine.count_drop("tcp_header_length")
+        return
+    if control & SYN:
+        _syn_arrives(
+            engine, key, link_header, frame, start, end, seq, ack, control, window, is_loopback,
+            now_ns,
+        )  # fmt: skip
+        return
+    if words != 8 or option != TIMESTAMPS_ONLY:
         options = parse(frame, TCP_AT + 20, start)
-    length = end - start
+        option = TIMESTAMPS_ONLY if options.has_timestamps else 0
+        tsval, tsecr = options.tsval, options.tsecr
     half = engine.half_open.get(key)
     if half is not None:
-        _for_half_open(engine, half, frame, end, length, seq, ack, control, window, options, now_ns)
+        _for_half_open(
+            engine, half, frame, end, end - start, seq, ack, control, window, option, tsval, tsecr,
+            now_ns,
+        )  # fmt: skip
         return
-    iss_after: int | None = None
     record = engine.time_wait.get(key)
-    listener = engine.find_listener(*ends_of(key)[:2])
+    if record is not None:
+        _for_time_wait(
+            engine, record, end - start, seq, control, option, tsval, is_loopback, now_ns
+        )
+        return
+    if control & RST:
+        engine.count_drop("tcp_rst_unknown")
+        return
+    listener = engine.find_listener(turned(key))
+    if listener is not None:
+        if not control & ACK:
+            engine.count_drop("tcp_listen_neither")  # [RFC 9293 3.10.7.2 fourth]
+            return
+        cookie = listener.cookie_arrives(
+            key, link_header, seq, ack, option, tsval, tsecr, is_loopback, now_ns
+        )
+        if cookie is not None:
+            if listener.is_full:
+                engine.count_drop("accept_queue_full")
+                return
+            listener.half_open += 1
+            engine.half_open[key] = cookie
+            _complete(
+                engine, cookie, frame, end, end - start, seq, control, window, option, tsval, tsecr,
+                now_ns,
+            )  # fmt: skip
+            return
+    refuse(engine, key, link_header, end - start, seq, ack, control, is_loopback)
+
+
+def _syn_arrives(
+    engine: Engine,
+    key: bytes,
+    link_header: bytes,
+    frame: bytes,
+    start: int,
+    end: int,
+    seq: int,
+    ack: int,
+    control: int,
+    window: int,
+    is_loopback: bool,
+    now_ns: int,
+) -> None:
+    """A segment with a SYN, which a listener may want."""
+    options = parse(frame, TCP_AT + 20, start)
+    option = TIMESTAMPS_ONLY if options.has_timestamps else 0
+    half = engine.half_open.get(key)
+    if half is not None:
+        _for_half_open(
+            engine, half, frame, end, end - start, seq, ack, control, window, option, options.tsval,
+            options.tsecr, now_ns,
+        )  # fmt: skip
+        return
+    ends = turned(key)
+    listener = engine.find_listener(ends)
+    record = engine.time_wait.get(key)
+    iss_after = -1
     if record is not None:
         if (
-            control & (SYN | ACK | RST) != SYN
+            control & (ACK | RST)
             or listener is None
             or not record.allows_syn(seq, options.has_timestamps, options.tsval)
         ):
-            _for_time_wait(engine, record, length, seq, control, options, is_loopback, now_ns)
+            _for_time_wait(
+                engine, record, end - start, seq, control, option, options.tsval, is_loopback,
+                now_ns,
+            )  # fmt: skip
             return
         engine.time_wait.remove(record)
         engine.counts["time_wait_reused"] += 1
         iss_after = record.snd_nxt
-    if listener is not None and not control & RST:
-        if control & (SYN | ACK) == SYN:
-            if control & FIN:
-                engine.count_drop("tcp_syn_fin")
-                return
-            reason = listener.syn_arrives(
-                key, link_header, seq, window, options, is_loopback, iss_after, now_ns
-            )
-            if reason is not None:
-                engine.count_drop(reason)
-            return
-        if control & (SYN | ACK) == ACK:
-            cookie = listener.cookie_arrives(
-                key, link_header, seq, ack, options, is_loopback, now_ns
-            )
-            if cookie is not None:
-                if listener.is_full:
-                    engine.count_drop("accept_queue_full")
-                    return
-                listener.half_open += 1
-                engine.half_open[key] = cookie
-                _complete(engine, cookie, frame, end, length, seq, ack, control, window, options,
-                          now_ns)  # fmt: skip
-                return
-        if not control & (SYN | ACK):
-            engine.count_drop("tcp_listen_neither")  # [RFC 9293 3.10.7.2 fourth]
-            return
     if control & RST:
         engine.count_drop("tcp_rst_unknown")
-        return
-    refuse(engine, key, link_header, length, seq, ack, control, is_loopback)
+    elif listener is None or control & ACK:
+        refuse(engine, key, link_header, end - start, seq, ack, control, is_loopback)
+    elif control & FIN:
+        engine.count_drop("tcp_syn_fin")
+    else:
+        reason = listener.syn_arrives(
+            key, ends, link_header, seq, window, options, is_loopback, iss_after, now_ns
+        )
+        if reason is not None:
+            engine.count_drop(reason)
 
 
 def refuse(
@@ -134,7 +184,7 @@ def _answer(
     engine.reply(
         header.plain(
             link_header,
-            ends_of(key),
+            turned(key),
             seq,
             ack,
             flags,
@@ -156,38 +206,37 @@ def _for_half_open(
     ack: int,
     control: int,
     window: int,
-    options: Options,
+    option: int,
+    tsval: int,
+    tsecr: int,
     now_ns: int,
 ) -> None:
     """State SYN_RCVD of a passive open. [RFC 9293 3.10.7.4] [RFC 5961 3, 4]"""
-    listener = half.listener
     offset = (seq - half.irs - 1) & MASK
-    if control & RST:
-        if offset == 0:
-            listener.lose(half)
-        else:
-            engine.count_drop("tcp_rst_outside")
-        return
-    if control & SYN:
-        if not control & ACK and seq == half.irs:
-            listener.answer_again(half)
+    if control & (SYN | RST | ACK) != ACK:
+        if control & RST:
+            if offset == 0:
+                half.listener.lose(half)
+            else:
+                engine.count_drop("tcp_rst_outside")
+        elif not control & SYN:
+            engine.count_drop("tcp_no_ack")
+        elif not control & ACK and seq == half.irs:
+            half.listener.answer_again(half)
         elif not half.is_held and engine.challenge.allows(now_ns):
             _acknowledge(engine, half)
-        return
-    if not control & ACK:
-        engine.count_drop("tcp_no_ack")
-        return
-    if half.is_held or (ack - half.iss) & MASK != 1:
+    elif half.is_held or (ack - half.iss) & MASK != 1:
         refuse(engine, half.key, half.link_header, length, seq, ack, control, half.is_loopback)
-        return
-    if offset > 0xFFFF or (
-        half.has_timestamps and (not options.has_timestamps or lt(options.tsval, half.ts_recent))
+    elif offset > 0xFFFF or (
+        half.has_timestamps and (not option or (tsval - half.ts_recent) & MASK >= HALF)
     ):
         engine.count_drop("tcp_outside_window")
         if engine.challenge.allows(now_ns):
             _acknowledge(engine, half)
-        return
-    _complete(engine, half, frame, end, length, seq, ack, control, window, options, now_ns)
+    else:
+        _complete(
+            engine, half, frame, end, length, seq, control, window, option, tsval, tsecr, now_ns
+        )
 
 
 def _complete(
@@ -197,15 +246,17 @@ def _complete(
     end: int,
     length: int,
     seq: int,
-    ack: int,
     control: int,
     window: int,
-    options: Options,
+    option: int,
+    tsval: int,
+    tsecr: int,
     now_ns: int,
 ) -> None:
     """The handshake is complete; what else the segment brings is the connection's."""
+    listener = half.listener
     if (
-        half.retries < half.listener.settings.defer_retries
+        listener.settings.defer_retries > half.retries
         and half.due_at
         and not length
         and not control & FIN
@@ -213,21 +264,18 @@ def _complete(
         half.is_acked = True  # the listener wants to hear of it when there is data
         engine.count_drop("tcp_deferred_accept")
         return
-    if (
-        options.has_timestamps
-        and seq == half.irs + 1 & MASK
-        and not lt(options.tsval, half.ts_recent)
-    ):
-        half.ts_recent = options.tsval  # [RFC 7323 4.3 (2)]
-    tcb = half.listener.ack_arrives(half, window, options.tsecr, now_ns)
+    if option and seq == half.irs + 1 & MASK and (tsval - half.ts_recent) & MASK < HALF:
+        half.ts_recent = tsval  # [RFC 7323 4.3 (2)]
+    tcb = listener.ack_arrives(half, window, tsecr, now_ns)
     if tcb is None:
         engine.count_drop("accept_queue_full")
         return
     if length or control & FIN:
         # Of eight words with timestamps nothing else matters; other options are read again.
-        option = TIMESTAMPS_ONLY if control >> 12 == 8 and options.has_timestamps else 0
+        if control >> 12 != 8:
+            option = 0
         segment_arrives(
-            tcb, frame, end, seq, ack, control, window, option, options.tsval, options.tsecr, now_ns
+            tcb, frame, end, seq, tcb.snd_una & MASK, control, window, option, tsval, tsecr, now_ns
         )
 
 
@@ -247,7 +295,8 @@ def _for_time_wait(
     length: int,
     seq: int,
     control: int,
-    options: Options,
+    option: int,
+    tsval: int,
     is_loopback: bool,
     now_ns: int,
 ) -> None:
@@ -257,9 +306,7 @@ def _for_time_wait(
         # Deviation: a reset does not end TIME_WAIT; an old duplicate could. [RFC 1337 3]
         engine.count_drop("tcp_rst_time_wait")
         return
-    is_old = record.has_timestamps and options.has_timestamps and lt(
-        options.tsval, record.ts_recent
-    )  # fmt: skip
+    is_old = record.has_timestamps and option != 0 and lt(tsval, record.ts_recent)
     if control & FIN and not is_old:
         engine.time_wait.restart(record, now_ns)
     elif not control & (SYN | FIN) and not length and seq == record.rcv_nxt:

@@ -238,15 +238,15 @@ class Engine:
                 socket.is_ready = False
         return ready
 
-    def find_listener(self, address: bytes, port: int) -> Listener | None:
-        """Who listens there: at the address, at every address, at every port."""
+    def find_listener(self, ends: bytes) -> Listener | None:
+        """Who listens at the local one of ``ends``: at the address, at every address, at every
+        port."""
         listeners = self.listeners
-        if not listeners:
-            return None
-        where = port.to_bytes(2, "big")
+        where = ends[-4:-2]
+        any_address = ANY_4 if len(ends) == 12 else ANY_6
         return (
-            listeners.get(address + where)
-            or listeners.get((ANY_4 if len(address) == 4 else ANY_6) + where)
+            listeners.get(ends[: len(any_address)] + where)
+            or listeners.get(any_address + where)
             or listeners.get(ANY + where)
             or listeners.get(ANY_4 + b"\x00\x00")
         )
@@ -335,9 +335,8 @@ class Engine:
     def _send_rst(self, tcb: Tcb, seq: int, ack: int, flags: int, options: bytes = b"") -> None:
         if tcb.link_header is None:
             return
-        addresses = (tcb.local, tcb.local_port, tcb.peer, tcb.peer_port)
         frame = header.plain(
-            tcb.link_header, addresses, seq, ack, flags, 0, options, self.has_checksum_offload
+            tcb.link_header, tcb.ends, seq, ack, flags, 0, options, self.has_checksum_offload
         )
         self.counts["tcp_resets_sent"] += 1
         self.reply(frame, tcb.is_loopback)

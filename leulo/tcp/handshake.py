@@ -17,35 +17,42 @@ if TYPE_CHECKING:
     from leulo.tcp.engine import Engine
 
 _TIMESTAMP_BYTES: Final = 12
-_KEY_6_BYTES: Final = 36  # of a connection over IPv6, at least
+_ENDS_4_BYTES: Final = 12  # of IPv4 addresses and ports
+_FULL_MSS: Final = 1460  # bytes that the initial window counts a segment as, at most
 _FALLBACK_RTO_NS: Final = 3 * NS_PER_S  # [RFC 6298 5.7]
 _SMALLEST_MSS: Final = 24  # left for payload whatever the options take
 
 
-def own_mss(engine: Engine, settings: Settings, key: bytes) -> int:
-    """What we announce: the largest segment, without options, that we can receive over the key's
-    family.
-    [RFC 9293 3.7.1] [RFC 6691 2]"""
-    mss = engine.mtu - 40 if len(key) < _KEY_6_BYTES else engine.mtu6 - 60
+def own_mss(engine: Engine, settings: Settings, ends: bytes) -> int:
+    """What we announce: the largest segment, without options, that we can receive over the family
+    of ``ends``. [RFC 9293 3.7.1] [RFC 6691 2]"""
+    mss = engine.mtu - 40 if len(ends) == _ENDS_4_BYTES else engine.mtu6 - 60
     return min(mss, settings.max_segment) if settings.max_segment else mss
 
 
-def default_mss(key: bytes, config: Config) -> int:
+def default_mss(ends: bytes, config: Config) -> int:
     """The segment size of a peer that announces none. [RFC 9293 3.7.1]"""
-    return config.default_mss if len(key) < _KEY_6_BYTES else config.default_mss6
+    return config.default_mss if len(ends) == _ENDS_4_BYTES else config.default_mss6
 
 
 def negotiate(tcb: Tcb, peer_mss: int) -> None:
     """Fix the payload of a full segment and the initial window. [RFC 9293 3.7.1] [RFC 6928 2]"""
     engine = tcb.engine
-    mss = min(peer_mss, own_mss(engine, tcb.settings, tcb.key))
+    mss = own_mss(engine, tcb.settings, tcb.ends)
+    if peer_mss < mss:
+        mss = peer_mss
     if tcb.has_timestamps:
         mss -= _TIMESTAMP_BYTES
-    tcb.mss = max(mss, _SMALLEST_MSS)
+    if mss < _SMALLEST_MSS:
+        mss = _SMALLEST_MSS
+    tcb.mss = mss
     segments = engine.config.initial_window_segments
-    tcb.cwnd = min(segments * tcb.mss, max(2 * tcb.mss, segments * 1460))
-    if not tcb.settings.snd_bytes and tcb.snd_limit < 4 * tcb.cwnd:
-        tcb.snd_limit = min(4 * tcb.cwnd, engine.config.snd_max)
+    cwnd = segments * mss
+    if mss > _FULL_MSS:
+        cwnd = min(cwnd, max(2 * mss, segments * _FULL_MSS))
+    tcb.cwnd = cwnd
+    if tcb.snd_limit < cwnd << 2 and not tcb.settings.snd_bytes:
+        tcb.snd_limit = min(cwnd << 2, engine.config.snd_max)
 
 
 def apply_settings(tcb: Tcb) -> None:

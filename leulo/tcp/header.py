@@ -44,20 +44,24 @@ _GSO_TCPV6: Final = 4
 VNET_CHECKSUM: Final = _VNET.pack(_NEEDS_CSUM, _GSO_NONE, 0, 0, LINK_BYTES + 20, 16)
 VNET_CHECKSUM_6: Final = _VNET.pack(_NEEDS_CSUM, _GSO_NONE, 0, 0, LINK_BYTES + 40, 16)
 
-# virtio_net_hdr, Ethernet, IPv4, ports
-_PREFIX: Final = Struct("!10s14sBBHHHBBH4s4sHH")
+# virtio_net_hdr, Ethernet; of IPv4 version to length, identification and fragment, TTL and
+# protocol, checksum; addresses and ports
+_PREFIX: Final = Struct("!10s14sIIHH12s")
 # the same with seq, ack, offset and flags, window, checksum, urgent
-_PLAIN: Final = Struct("!10s14sBBHHHBBH4s4sHHIIHHHH")
-# the same over IPv6 [RFC 8200 3]
-_PREFIX_6: Final = Struct("!10s14sIHBB16s16sHH")
-_PLAIN_6: Final = Struct("!10s14sIHBB16s16sHHIIHHHH")
+_PLAIN: Final = Struct("!10s14sIIHH12sIIHHHH")
+# the same over IPv6: version to flow label, length, next header and hop limit [RFC 8200 3]
+_PREFIX_6: Final = Struct("!10s14sIHH36s")
+_PLAIN_6: Final = Struct("!10s14sIHH36sIIHHHH")
 _FIXED: Final = Struct("!IIHHHH")
-_IP_SUM: Final = 0x4500 + 0x4000 + 0x4006  # of the words of an IPv4 header that are always so
+_VERSION_4: Final = 0x45000000  # twenty bytes, and the length to be added
 _DONT_FRAGMENT: Final = 0x4000
-_TTL: Final = 64
+_TTL_AND_TCP: Final = 0x4006
+_IP_SUM: Final = 0x4500 + _DONT_FRAGMENT + _TTL_AND_TCP  # of the words that are always so
 _TCP: Final = 6
 _VERSION_6: Final = 0x60000000
+_TCP_AND_HOPS: Final = 0x0640
 _IPV6_BYTES: Final = 40
+_ENDS_BYTES: Final = 12  # of IPv4: two addresses, two ports
 _CHECKSUM_AT: Final = 16  # in the TCP header
 
 TIMESTAMPED: Final = Struct("!IIHHHHIII")  # the same with NOP NOP TS
@@ -73,31 +77,25 @@ def gso_vnet(tcp_header_bytes: int, mss: int, is_v6: bool) -> bytes:
 def of_tcb(tcb: Tcb, header_bytes: int, length: int) -> tuple[bytes, int]:
     """Everything up to the ports for a segment of this connection, and the sum of its pseudo
     header. ``tcb.link_header`` must be known."""
-    local = tcb.local
-    peer = tcb.peer
-    is_v6 = len(local) == 16
+    ends = tcb.ends
+    is_v4 = len(ends) == _ENDS_BYTES
     if not tcb.engine.has_checksum_offload:
         vnet = VNET_PLAIN
     elif length > tcb.mss:
-        vnet = gso_vnet(header_bytes, tcb.mss, is_v6)
+        vnet = gso_vnet(header_bytes, tcb.mss, not is_v4)
     else:
-        vnet = VNET_CHECKSUM_6 if is_v6 else VNET_CHECKSUM
-    addresses = int.from_bytes(local + peer, "big")
-    tcp_bytes = header_bytes + length
+        vnet = VNET_CHECKSUM if is_v4 else VNET_CHECKSUM_6
     link_header = tcb.link_header or bytes(LINK_BYTES)
-    if is_v6:
-        text = _PREFIX_6.pack(
-            vnet, link_header, _VERSION_6, tcp_bytes, _TCP, _TTL,
-            local, peer, tcb.local_port, tcb.peer_port,
-        )  # fmt: skip
-    else:
-        total = 20 + tcp_bytes
-        text = _PREFIX.pack(
-            vnet, link_header, 0x45, 0, total, 0, _DONT_FRAGMENT, _TTL, _TCP,
-            0xFFFF - (addresses + _IP_SUM + total) % 0xFFFF,
-            local, peer, tcb.local_port, tcb.peer_port,
-        )  # fmt: skip
-    return text, (addresses + _TCP + tcp_bytes) % 0xFFFF
+    tcp_bytes = header_bytes + length
+    addresses = int.from_bytes(ends[:-4], "big")
+    pseudo = (addresses + _TCP + tcp_bytes) % 0xFFFF
+    if not is_v4:
+        return _PREFIX_6.pack(vnet, link_header, _VERSION_6, tcp_bytes, _TCP_AND_HOPS, ends), pseudo
+    total = 20 + tcp_bytes
+    checksum = 0xFFFF - (addresses + _IP_SUM + total) % 0xFFFF
+    return _PREFIX.pack(
+        vnet, link_header, _VERSION_4 + total, _DONT_FRAGMENT, _TTL_AND_TCP, checksum, ends
+    ), pseudo
 
 
 def fixed(seq: int, ack: int, control: int, window: int, partial: int) -> bytes:
@@ -115,7 +113,7 @@ def finish(header: bytes, payload: Frame) -> bytes:
 
 def plain(
     link_header: bytes,
-    addresses: tuple[bytes, int, bytes, int],
+    ends: bytes,
     seq: int,
     ack: int,
     flags: int,
@@ -123,25 +121,23 @@ def plain(
     options: bytes,
     has_checksum_offload: bool,
 ) -> bytes:
-    """A whole segment without payload. ``addresses`` are local and peer with their ports."""
-    local, local_port, peer, peer_port = addresses
-    words = int.from_bytes(local + peer, "big")
+    """A whole segment without payload. ``ends`` are addresses and ports as they stand in it, see
+    `leulo.tcp.addresses.turned`."""
+    addresses = int.from_bytes(ends[:-4], "big")
     tcp_bytes = 20 + len(options)
-    if len(local) == 16:
-        head = _PLAIN_6.pack(
-            VNET_CHECKSUM_6 if has_checksum_offload else VNET_PLAIN, link_header,
-            _VERSION_6, tcp_bytes, _TCP, _TTL, local, peer, local_port, peer_port,
-            seq & MASK, ack & MASK, tcp_bytes << 10 | flags, window,
-            (words + _TCP + tcp_bytes) % 0xFFFF, 0,
+    pseudo = (addresses + _TCP + tcp_bytes) % 0xFFFF
+    control = tcp_bytes << 10 | flags
+    if len(ends) == _ENDS_BYTES:
+        total = 20 + tcp_bytes
+        head = _PLAIN.pack(
+            VNET_CHECKSUM if has_checksum_offload else VNET_PLAIN, link_header, _VERSION_4 + total,
+            _DONT_FRAGMENT, _TTL_AND_TCP, 0xFFFF - (addresses + _IP_SUM + total) % 0xFFFF, ends,
+            seq & MASK, ack & MASK, control, window, pseudo, 0,
         )  # fmt: skip
-        return head + options if has_checksum_offload else finish(head + options, ())
-    total = 20 + tcp_bytes
-    head = _PLAIN.pack(
-        VNET_CHECKSUM if has_checksum_offload else VNET_PLAIN, link_header,
-        0x45, 0, total, 0, _DONT_FRAGMENT, _TTL, _TCP,
-        0xFFFF - (words + _IP_SUM + total) % 0xFFFF, local, peer, local_port, peer_port,
-        seq & MASK, ack & MASK, tcp_bytes << 10 | flags, window,
-        (words + _TCP + tcp_bytes) % 0xFFFF, 0,
-    )  # fmt: skip
+    else:
+        head = _PLAIN_6.pack(
+            VNET_CHECKSUM_6 if has_checksum_offload else VNET_PLAIN, link_header, _VERSION_6,
+            tcp_bytes, _TCP_AND_HOPS, ends, seq & MASK, ack & MASK, control, window, pseudo, 0,
+        )  # fmt: skip
     frame = head + options
     return frame if has_checksum_offload else finish(frame, ())

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 from leulo.state import State as Saved
 from leulo.state import load_fields, save_fields
 from leulo.tcp import handshake, header
-from leulo.tcp.addresses import ends_of
+from leulo.tcp.addresses import turned
 from leulo.tcp.options import Options, emit_syn
 from leulo.tcp.seq import MASK, lt
 from leulo.tcp.settings import Settings
@@ -29,13 +29,14 @@ if TYPE_CHECKING:
     from leulo.tcp.engine import Engine
     from leulo.tcp.socket import TcpSocket
 
+_LEAST_HALF_OPEN: Final = 8  # records, however small the backlog
 _COOKIE_SIZES: Final = (536, 1220, 1300, 1360, 1400, 1440, 1452, 1460)
 _COOKIE_PERIOD_S: Final = 64
 _COOKIE_AGES: Final = 2  # periods a cookie is good for
 _COOKIE_FRESH_NS: Final = _COOKIE_PERIOD_S * _COOKIE_AGES * NS_PER_S
 _NO_WSCALE: Final = 15
 _HALF_FIELDS: Final = (
-    "serial", "key", "link_header", "irs", "iss", "mss", "snd_wnd", "snd_wscale",
+    "serial", "key", "ends", "link_header", "irs", "iss", "mss", "snd_wnd", "snd_wscale",
     "has_timestamps", "has_sack", "ts_offset", "ts_recent", "retries", "sent_at", "is_loopback",
     "due_at", "is_acked", "is_held",
 )  # fmt: skip
@@ -54,18 +55,30 @@ class Screen(Protocol):
 class HalfOpen(Timed):
     """A SYN that was answered: state SYN_RCVD of a passive open. Numbers are 32 bits wide."""
 
-    __slots__ = ("due_at", "has_sack", "has_timestamps", "irs", "is_acked", "is_held",
+    __slots__ = ("due_at", "ends", "has_sack", "has_timestamps", "irs", "is_acked", "is_held",
                  "is_loopback", "iss", "key", "link_header", "listener", "mss", "retries",
                  "sent_at", "snd_wnd", "snd_wscale", "ts_offset", "ts_recent")  # fmt: skip
 
-    def __init__(self, serial: int, key: bytes, listener: Listener) -> None:
+    def __init__(
+        self,
+        serial: int,
+        key: bytes,
+        ends: bytes,
+        listener: Listener,
+        link_header: bytes,
+        irs: int,
+        iss: int,
+        is_loopback: bool,
+    ) -> None:
         self.serial: int = serial
         self.timer_at: int = 0
         self.key: bytes = key
+        self.ends: bytes = ends  # as in the key, ours first
         self.listener: Listener = listener
-        self.link_header: bytes = b""
-        self.irs: int = 0
-        self.iss: int = 0
+        self.link_header: bytes = link_header
+        self.irs: int = irs
+        self.iss: int = iss
+        self.is_loopback: bool = is_loopback
         self.mss: int = 0  # the peer's option
         self.snd_wnd: int = 0
         self.snd_wscale: int = -1
@@ -76,7 +89,6 @@ class HalfOpen(Timed):
         self.retries: int = 0
         self.sent_at: int = 0  # 0 once anything was sent again: no measurement then
         self.due_at: int = 0
-        self.is_loopback: bool = False
         self.is_acked: bool = False  # all but the first data is here: TCP_DEFER_ACCEPT
         self.is_held: bool = False  # not answered until the listener's screen says so
 
@@ -126,43 +138,44 @@ class Listener:
     def syn_arrives(
         self,
         key: bytes,
+        ends: bytes,
         link_header: bytes,
         seq: int,
         window: int,
         options: Options,
         is_loopback: bool,
-        iss_after: int | None,
+        iss_after: int,
         now_ns: int,
     ) -> str | None:
         """Answer a SYN for a connection nobody has. ``iss_after``: the sequence number that a
-        connection in TIME_WAIT has left off at. Returns why it was dropped, or None."""
+        connection in TIME_WAIT has left off at, -1: there is none. Returns why it was dropped, or
+        None."""
         engine = self.engine
         config = engine.config
         if self.is_full:
             return "accept_queue_full"
+        waiting = self.half_open
         is_cookie = (
-            self.half_open >= min(config.half_open_limit, max(8, self.backlog + 1))
+            (waiting > self.backlog and waiting >= _LEAST_HALF_OPEN)
+            or waiting >= config.half_open_limit
             or len(engine.half_open) >= config.half_open_max
         )
         if is_cookie and (not config.has_syn_cookies or self.screen is not None):
             return "syn_queue_full"
         iss, ts_offset = engine.isn.make(key, now_ns)
-        if iss_after is not None and not lt(iss_after, iss):
+        if iss_after >= 0 and not lt(iss_after, iss):
             iss = (iss_after + 0x10000) & MASK
-        half = HalfOpen(engine.new_serial(), key, self)
-        half.link_header = link_header
-        half.irs = seq
-        half.iss = iss
-        half.mss = max(options.mss or handshake.default_mss(key, config), config.min_mss)
+        half = HalfOpen(engine.new_serial(), key, ends, self, link_header, seq, iss, is_loopback)
+        mss = options.mss or handshake.default_mss(ends, config)
+        half.mss = mss if mss > config.min_mss else config.min_mss
         half.snd_wnd = window
-        if config.has_timestamps and options.has_timestamps:
+        if options.has_timestamps and config.has_timestamps:
             half.has_timestamps = True
             half.ts_offset = ts_offset
             half.ts_recent = options.tsval
-        half.has_sack = config.has_sack and options.is_sack_permitted
+        half.has_sack = options.is_sack_permitted and config.has_sack
         if config.has_window_scaling:
             half.snd_wscale = options.wscale
-        half.is_loopback = is_loopback
         half.sent_at = now_ns
         if is_cookie:
             self.cookies_ns = now_ns
@@ -196,7 +209,7 @@ class Listener:
             engine = self.engine
             engine.counts["tcp_refused"] += 1
             frame = header.plain(
-                half.link_header, ends_of(half.key), 0, half.irs + 1,
+                half.link_header, half.ends, 0, half.irs + 1,
                 header.RST | header.ACK, 0, b"", engine.has_checksum_offload,
             )  # fmt: skip
             engine.reply(frame, half.is_loopback)
@@ -255,7 +268,9 @@ class Listener:
         link_header: bytes,
         seq: int,
         ack: int,
-        options: Options,
+        option: int,
+        tsval: int,
+        tsecr: int,
         is_loopback: bool,
         now_ns: int,
     ) -> HalfOpen | None:
@@ -263,10 +278,9 @@ class Listener:
         is still good."""
         if now_ns - self.cookies_ns > _COOKIE_FRESH_NS:
             return None
-        half = HalfOpen(self.engine.new_serial(), key, self)
-        half.irs = (seq - 1) & MASK
-        half.iss = (ack - 1) & MASK
-        difference = (half.iss - half.irs - self._cookie_hash(key, 0)) & MASK
+        irs = (seq - 1) & MASK
+        iss = (ack - 1) & MASK
+        difference = (iss - irs - self._cookie_hash(key, 0)) & MASK
         count = now_ns // (_COOKIE_PERIOD_S * NS_PER_S)
         age = (count - (difference >> 24)) & 0xFF
         if age >= _COOKIE_AGES:
@@ -274,18 +288,20 @@ class Listener:
         size = ((difference & 0xFFFFFF) - self._cookie_hash(key, 1 + count - age)) & 0xFFFFFF
         if size >= len(_COOKIE_SIZES):
             return None
-        half.link_header = link_header
-        half.is_loopback = is_loopback
+        engine = self.engine
+        half = HalfOpen(
+            engine.new_serial(), key, turned(key), self, link_header, irs, iss, is_loopback
+        )
         half.mss = _COOKIE_SIZES[size]
-        if options.has_timestamps and self.engine.config.has_timestamps:
+        if option and engine.config.has_timestamps:
             half.has_timestamps = True
-            half.ts_offset = self.engine.isn.make(key, now_ns)[1]
-            half.ts_recent = options.tsval
-            bits = options.tsecr & 0x3F
+            half.ts_offset = engine.isn.make(key, now_ns)[1]
+            half.ts_recent = tsval
+            bits = tsecr & 0x3F
             if bits & 0xF != _NO_WSCALE:
                 half.snd_wscale = bits & 0xF
             half.has_sack = bool(bits & 0x10)
-        self.engine.counts["syn_cookies_taken"] += 1
+        engine.counts["syn_cookies_taken"] += 1
         return half
 
     def close(self) -> None:
@@ -305,34 +321,31 @@ class Listener:
     def _connect(self, half: HalfOpen, window: int, tsecr: int, now_ns: int) -> Tcb:
         engine = self.engine
         key = half.key
-        local, local_port, peer, peer_port = ends_of(key)
+        irs = half.irs
         tcb = Tcb(
-            engine, engine.new_serial(), key, local, local_port, peer, peer_port, self.settings,
-        )  # fmt: skip
+            engine, engine.new_serial(), key, half.ends, self.settings, half.iss, half.iss + 1
+        )
+        tcb.state = State.SYN_RCVD  # the record's, so to speak
+        tcb.is_accepting = True
         tcb.is_loopback = half.is_loopback
         tcb.link_header = half.link_header
-        tcb.iss = half.iss
-        tcb.snd_una = tcb.snd_nxt = tcb.snd_max = tcb.snd_end = tcb.snd_top = half.iss + 1
-        tcb.recover = tcb.snd_small = half.iss
-        tcb.irs = half.irs
-        tcb.rcv_nxt = tcb.last_ack_sent = half.irs + 1
+        tcb.irs = irs
+        tcb.rcv_nxt = tcb.last_ack_sent = tcb.snd_wl1 = irs + 1
+        tcb.snd_wl2 = tcb.snd_una
         if half.snd_wscale >= 0:
             tcb.snd_wscale = half.snd_wscale
             tcb.rcv_wscale = engine.rcv_wscale
+        tcb.snd_wnd = tcb.snd_max_wnd = window << tcb.snd_wscale
         tcb.has_sack = half.has_sack
         if half.has_timestamps:
             tcb.has_timestamps = True
             tcb.ts_offset = half.ts_offset
             tcb.ts_recent = half.ts_recent
             tcb.ts_recent_at = now_ns
-        tcb.is_accepting = True
-        tcb.state = State.SYN_RCVD  # the record's, so to speak
         handshake.apply_settings(tcb)
         handshake.negotiate(tcb, half.mss)
-        tcb.rcv_adv = tcb.rcv_nxt + min(tcb.rcv_limit, 0xFFFF)
-        tcb.snd_wl1 = tcb.rcv_nxt
-        tcb.snd_wl2 = tcb.snd_una
-        tcb.snd_wnd = tcb.snd_max_wnd = window << tcb.snd_wscale
+        limit = tcb.rcv_limit
+        tcb.rcv_adv = tcb.rcv_nxt + (limit if limit < 0xFFFF else 0xFFFF)
         handshake.established(tcb, now_ns - half.sent_at if half.sent_at else 0, tsecr, now_ns)
         tcb.change_state(Event.ACK_OF_SYN)
         engine.connections[key] = tcb
@@ -352,26 +365,17 @@ class Listener:
         engine = self.engine
         timestamps = (tsval, half.ts_recent) if half.has_timestamps else None
         wscale = engine.rcv_wscale if half.snd_wscale >= 0 else -1
-        limit = self.settings.rcv_bytes or engine.config.rcv_default
-        limit = min(limit, self.settings.window_clamp or limit)
-        engine.reply(
-            header.plain(
-                half.link_header,
-                ends_of(half.key),
-                half.iss,
-                half.irs + 1,
-                header.SYN | header.ACK,
-                min(limit, 0xFFFF),
-                emit_syn(
-                    handshake.own_mss(engine, self.settings, half.key),
-                    wscale,
-                    half.has_sack,
-                    timestamps,
-                ),
-                engine.has_checksum_offload,
-            ),
-            half.is_loopback,
-        )
+        settings = self.settings
+        limit = settings.rcv_bytes or engine.config.rcv_default
+        if settings.window_clamp:
+            limit = min(limit, settings.window_clamp)
+        mss = handshake.own_mss(engine, settings, half.ends)
+        options = emit_syn(mss, wscale, half.has_sack, timestamps)
+        frame = header.plain(
+            half.link_header, half.ends, half.iss, half.irs + 1, header.SYN | header.ACK,
+            limit if limit < 0xFFFF else 0xFFFF, options, engine.has_checksum_offload,
+        )  # fmt: skip
+        engine.reply(frame, half.is_loopback)
 
     def _cookie_hash(self, key: bytes, count: int) -> int:
         return self.engine.isn.digest(b"cookie" + count.to_bytes(8, "big") + key) & MASK

@@ -509,12 +509,12 @@ def _emit_syn(tcb: Tcb, now_ns: int, out: list[Frame]) -> None:
     frame = (
         header.plain(
             tcb.link_header or b"",
-            (tcb.local, tcb.local_port, tcb.peer, tcb.peer_port),
+            tcb.ends,
             tcb.iss,
             tcb.rcv_nxt if is_answer else 0,
             control,
             window,
-            emit_syn(own_mss(engine, tcb.settings, tcb.key), wscale, has_sack, timestamps),
+            emit_syn(own_mss(engine, tcb.settings, tcb.ends), wscale, has_sack, timestamps),
             engine.has_checksum_offload,
         ),
     )

@@ -105,7 +105,7 @@ def load_engine(engine: Engine, state: Saved) -> None:
     engine.half_open = {}
     for saved in state["half_open"]:
         listener = engine.listeners[saved["listener"]]
-        half = HalfOpen(0, b"", listener)
+        half = HalfOpen(0, b"", b"", listener, b"", 0, 0, False)
         half.load(saved["record"])
         listener.half_open += 1
         engine.half_open[half.key] = half
@@ -157,7 +157,7 @@ def _load_socket(engine: Engine, state: Saved, tcbs: dict[int, Tcb]) -> TcpSocke
 
 
 def _load_tcb(engine: Engine, state: Saved) -> Tcb:
-    tcb = Tcb(engine, 0, b"", b"", 0, b"", 0, engine.settings)
+    tcb = Tcb(engine, 0, b"", b"", engine.settings, 0, 0)
     saved = state["congestion"]
     algorithm = congestion.make(saved["name"])
     if algorithm is None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from leulo.tcp import handshake, sockopt
 from leulo.tcp.account import LEAST_BYTES, Lent
-from leulo.tcp.addresses import ANY, ANY_4, ANY_6, inside, shown
+from leulo.tcp.addresses import ANY, ANY_4, ANY_6, inside, shown, turned
 from leulo.tcp.deadlines import await_fin
 from leulo.tcp.errno import (
     AF_INET,
@@ -312,16 +312,15 @@ class TcpSocket:
         key = where + mark
         if self.bound_port and not engine.may_use(key):
             return -EADDRNOTAVAIL
-        tcb = Tcb(engine, engine.new_serial(), key, local, local_port, address, port, self.settings)
-        tcb.is_loopback = is_loopback
-        iss, tcb.ts_offset = engine.isn.make(where, engine.now_ns)
+        iss, ts_offset = engine.isn.make(where, engine.now_ns)
         record = engine.time_wait.get(key)
         if record is not None:
             if not lt(record.snd_nxt, iss):
                 iss = (record.snd_nxt + 0x10000) & MASK
             engine.time_wait.remove(record)
-        tcb.iss = tcb.snd_una = tcb.snd_nxt = tcb.snd_max = tcb.recover = iss
-        tcb.snd_end = tcb.snd_top = tcb.snd_small = iss + 1
+        tcb = Tcb(engine, engine.new_serial(), key, turned(key), self.settings, iss, iss)
+        tcb.is_loopback = is_loopback
+        tcb.ts_offset = ts_offset
         handshake.apply_settings(tcb)
         tcb.change_state(Event.ACTIVE_OPEN)
         tcb.is_syn_due = True

@@ -57,7 +57,7 @@ def segment_in_syn_sent(
         tcb.snd_wscale = options.wscale
         tcb.rcv_wscale = engine.rcv_wscale
     handshake.negotiate(
-        tcb, max(options.mss or handshake.default_mss(tcb.key, config), config.min_mss)
+        tcb, max(options.mss or handshake.default_mss(tcb.ends, config), config.min_mss)
     )
     engine.want_output(tcb)
     if not has_ack:

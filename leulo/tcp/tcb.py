@@ -60,22 +60,21 @@ class Tcb(Timed):
 
     __slots__ = (
         "ack_due", "ack_partial", "ack_prefix", "backoff", "congestion", "cwnd", "cwnd_credit",
-        "data_length", "data_partial", "data_prefix", "delack_at", "dsack", "dupacks", "engine",
-        "episode", "error", "fin_at", "first_timeout_at", "flight", "has_sack", "has_timestamps",
-        "high_rxt", "hystart", "invalid_ack_at", "irs", "is_accepting", "is_counted",
-        "is_cwnd_limited", "is_deaf", "is_fin_queued", "is_loopback", "is_ordinary", "is_orphan",
-        "is_pending", "is_persisting", "is_pushing", "is_rexmit_due", "is_syn_due",
+        "data_length", "data_partial", "data_prefix", "delack_at", "dsack", "dupacks", "ends",
+        "engine", "episode", "error", "fin_at", "first_timeout_at", "flight", "has_sack",
+        "has_timestamps", "high_rxt", "hystart", "invalid_ack_at", "irs", "is_accepting",
+        "is_counted", "is_cwnd_limited", "is_deaf", "is_fin_queued", "is_loopback", "is_ordinary",
+        "is_orphan", "is_pending", "is_persisting", "is_pushing", "is_rexmit_due", "is_syn_due",
         "is_write_blocked", "iss", "keep_at", "keep_probes", "key", "last_ack_sent", "last_recv_ns",
-        "last_send_ns", "lent_end", "life_at", "link_header", "local", "local_port", "min_rtt_ns",
-        "min_rtt_until", "more", "mss", "peer", "peer_port", "probe", "probe_at", "probe_due",
-        "quick_acks", "rcv_adv", "rcv_limit", "rcv_mss", "rcv_nxt", "rcv_round_at",
-        "rcv_round_bytes", "rcv_round_taken", "rcv_wscale", "reassembly", "receive_buffer",
-        "recover", "recovery", "reorder_at", "reordering", "retransmits", "retransmitted_bytes",
-        "rto_at", "rto_ns", "rttvar_ns", "scoreboard", "send_buffer", "settings", "snd_end",
-        "snd_limit", "snd_max", "snd_max_wnd", "snd_nxt", "snd_small", "snd_top", "snd_una",
-        "snd_wl1", "snd_wl2", "snd_wnd", "snd_wscale", "socket", "soft_error", "spread_max_ns",
-        "spread_ns", "spread_seq", "srtt_ns", "ssthresh", "state", "timed_at", "timed_seq",
-        "ts_offset", "ts_recent", "ts_recent_at", "window",
+        "last_send_ns", "lent_end", "life_at", "link_header", "min_rtt_ns", "min_rtt_until", "more",
+        "mss", "probe", "probe_at", "probe_due", "quick_acks", "rcv_adv", "rcv_limit", "rcv_mss",
+        "rcv_nxt", "rcv_round_at", "rcv_round_bytes", "rcv_round_taken", "rcv_wscale", "reassembly",
+        "receive_buffer", "recover", "recovery", "reorder_at", "reordering", "retransmits",
+        "retransmitted_bytes", "rto_at", "rto_ns", "rttvar_ns", "scoreboard", "send_buffer",
+        "settings", "snd_end", "snd_limit", "snd_max", "snd_max_wnd", "snd_nxt", "snd_small",
+        "snd_top", "snd_una", "snd_wl1", "snd_wl2", "snd_wnd", "snd_wscale", "socket", "soft_error",
+        "spread_max_ns", "spread_ns", "spread_seq", "srtt_ns", "ssthresh", "state", "timed_at",
+        "timed_seq", "ts_offset", "ts_recent", "ts_recent_at", "window",
     )  # fmt: skip
 
     def __init__(
@@ -83,12 +82,12 @@ class Tcb(Timed):
         engine: Engine,
         serial: int,
         key: bytes,
-        local: bytes,
-        local_port: int,
-        peer: bytes,
-        peer_port: int,
+        ends: bytes,
         settings: Settings,
+        iss: int,
+        una: int,
     ) -> None:
+        """``una``: the first sequence number that the peer has not acknowledged."""
         config = engine.config
         self.serial: int = serial
         self.timer_at: int = 0
@@ -96,10 +95,7 @@ class Tcb(Timed):
         self.engine: Engine = engine
         self.socket: TcpSocket | None = None
         self.key: bytes = key  # peer, local, peer port, local port: as in a received frame
-        self.local: bytes = local
-        self.peer: bytes = peer
-        self.local_port: int = local_port
-        self.peer_port: int = peer_port
+        self.ends: bytes = ends  # local, peer, local port, peer port: as in a frame of ours
         self.settings: Settings = settings
         self.state: State = State.CLOSED
         self.error: int = 0  # errno for the user, told once
@@ -111,18 +107,18 @@ class Tcb(Timed):
         self.is_loopback: bool = False
         self.link_header: bytes | None = None  # Ethernet header, None: not resolved
         # -- send sequence space [RFC 9293 3.3.1]
-        self.iss: int = 0
-        self.snd_una: int = 0
-        self.snd_nxt: int = 0
-        self.snd_max: int = 0  # the highest ever sent
-        self.snd_end: int = 0  # behind the last byte the user has given
-        self.snd_top: int = 0  # snd_end, plus one if a FIN follows
+        self.iss: int = iss
+        self.snd_una: int = una
+        self.snd_nxt: int = una
+        self.snd_max: int = una  # the highest ever sent
+        self.snd_end: int = iss + 1  # behind the last byte the user has given
+        self.snd_top: int = iss + 1  # snd_end, plus one if a FIN follows
         self.snd_wnd: int = 0
         self.snd_wl1: int = 0
         self.snd_wl2: int = 0
         self.snd_max_wnd: int = 0
         self.snd_wscale: int = 0
-        self.snd_small: int = 0  # behind the last segment sent that was not full
+        self.snd_small: int = iss + 1  # behind the last segment sent that was not full
         self.mss: int = 0  # bytes of payload in a full segment, options subtracted
         self.send_buffer: SendBuffer | None = None
         self.snd_limit: int = config.snd_default
@@ -164,7 +160,7 @@ class Tcb(Timed):
         self.cwnd_credit: int = 0  # bytes acknowledged towards the next step of cwnd
         self.is_cwnd_limited: bool = False
         self.recovery: int = RECOVERY_NONE
-        self.recover: int = 0
+        self.recover: int = iss
         self.high_rxt: int = 0
         self.dupacks: int = 0
         self.is_rexmit_due: bool = False
@@ -210,6 +206,23 @@ class Tcb(Timed):
         self.data_prefix: bytes = b""  # the same for segments of data_length
         self.data_partial: int = 0
         self.data_length: int = -1
+
+    @property
+    def local(self) -> bytes:
+        """Our address, 4 or 16 bytes."""
+        return self.ends[: len(self.ends) - 4 >> 1]
+
+    @property
+    def peer(self) -> bytes:
+        return self.ends[len(self.ends) - 4 >> 1 : -4]
+
+    @property
+    def local_port(self) -> int:
+        return int.from_bytes(self.ends[-4:-2], "big")
+
+    @property
+    def peer_port(self) -> int:
+        return int.from_bytes(self.ends[-2:], "big")
 
     def change_state(self, event: Event) -> None:
         """Go where the transition table says. Raises LeuloBug if it does not say."""
@@ -312,7 +325,7 @@ _PARTS: Final = (
 # What is saved as it is. Not here: links to other objects, header templates (rebuilt), places in
 # the engine's lists (the engine saves those) and the heap's entry (armed again from deadlines).
 _FIELDS: Final = (
-    "serial", "key", "local", "peer", "local_port", "peer_port", "error", "soft_error",
+    "serial", "key", "ends", "error", "soft_error",
     "is_accepting", "is_counted", "is_orphan", "is_loopback", "link_header", "iss", "snd_una",
     "snd_nxt", "snd_max", "snd_end", "snd_top", "snd_wnd", "snd_wl1", "snd_wl2", "snd_max_wnd",
     "snd_wscale", "snd_small", "mss", "snd_limit", "is_fin_queued", "is_write_blocked", "is_deaf",

@@ -28,36 +28,28 @@ class TimeWait:
 
     __slots__ = _FIELDS
 
-    def __init__(self) -> None:
-        self.key: bytes = b""
-        self.snd_nxt: int = 0
-        self.rcv_nxt: int = 0
-        self.window: int = 0  # as in the header
+    def __init__(
+        self,
+        key: bytes,
+        link_header: bytes,
+        snd_nxt: int,
+        rcv_nxt: int,
+        window: int,
+        since_ns: int,
+        expires_ns: int,
+    ) -> None:
+        self.key: bytes = key
+        self.link_header: bytes = link_header
+        self.snd_nxt: int = snd_nxt
+        self.rcv_nxt: int = rcv_nxt
+        self.window: int = window  # as in the header
+        self.since_ns: int = since_ns
+        self.expires_ns: int = expires_ns
         self.has_timestamps: bool = False
         self.ts_offset: int = 0
         self.ts_recent: int = 0
-        self.since_ns: int = 0
-        self.expires_ns: int = 0
-        self.link_header: bytes = b""
         self.is_address_reused: bool = False
         self.answered_ns: int = 0
-
-    @classmethod
-    def of(cls, tcb: Tcb, now_ns: int, duration_ns: int) -> TimeWait:
-        """The record of a connection that has just closed."""
-        record = cls()
-        record.key = tcb.key
-        record.snd_nxt = tcb.snd_max & MASK
-        record.rcv_nxt = tcb.rcv_nxt & MASK
-        record.window = min(0xFFFF, max(0, tcb.rcv_adv - tcb.rcv_nxt) >> tcb.rcv_wscale)
-        record.has_timestamps = tcb.has_timestamps
-        record.ts_offset = tcb.ts_offset
-        record.ts_recent = tcb.ts_recent
-        record.since_ns = now_ns
-        record.expires_ns = now_ns + duration_ns
-        record.link_header = tcb.link_header or b""
-        record.is_address_reused = tcb.settings.is_address_reused
-        return record
 
     def allows_syn(self, seq: int, has_timestamps: bool, tsval: int) -> bool:
         """May a SYN open the connection anew before the time is over? Only if it is surely not
@@ -88,11 +80,22 @@ class TimeWaitTable:
         self._order: deque[TimeWait] = deque()
 
     def add(self, tcb: Tcb, now_ns: int) -> None:
-        """Keep the record of ``tcb``."""
+        """Keep the record of ``tcb``, which has just closed."""
         if len(self._records) >= self.limit:
             self._evict()
-        record = TimeWait.of(tcb, now_ns, self.duration_ns)
-        self._records[record.key] = record
+        key = tcb.key
+        rcv_nxt = tcb.rcv_nxt
+        window = tcb.rcv_adv - rcv_nxt >> tcb.rcv_wscale if tcb.rcv_adv > rcv_nxt else 0
+        record = TimeWait(
+            key, tcb.link_header or b"", tcb.snd_max & MASK, rcv_nxt & MASK, window, now_ns,
+            now_ns + self.duration_ns,
+        )  # fmt: skip
+        if tcb.has_timestamps:
+            record.has_timestamps = True
+            record.ts_offset = tcb.ts_offset
+            record.ts_recent = tcb.ts_recent
+        record.is_address_reused = tcb.settings.is_address_reused
+        self._records[key] = record
         self._order.append(record)
 
     def get(self, key: bytes) -> TimeWait | None:
@@ -156,7 +159,7 @@ class TimeWaitTable:
         self._records = {}
         self._order = deque()
         for saved in state["records"]:
-            record = TimeWait()
+            record = TimeWait(b"", b"", 0, 0, 0, 0, 0)
             load_fields(record, 1, _FIELDS, saved)
             self._records[record.key] = record
             self._order.append(record)
