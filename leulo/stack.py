@@ -47,14 +47,13 @@ from leulo.tcp.errno import (
     AF_INET6,
     EAFNOSUPPORT,
     ECONNABORTED,
-    ECONNREFUSED,
     EPROTONOSUPPORT,
     ESOCKTNOSUPPORT,
     SOCK_DGRAM,
     SOCK_STREAM,
 )
 from leulo.tcp.header import IP_AT, TCP_AT, TIMESTAMPED_AT, VNET_BYTES, VNET_PLAIN, Frame
-from leulo.tcp.icmp_errors import error_of_icmp, icmp_error_arrives
+from leulo.tcp.icmp_errors import icmp_error_arrives
 from leulo.tcp.input import segment_arrives
 from leulo.tcp.saved import load_engine, save_engine
 from leulo.tcp.socket import TcpSocket
@@ -62,6 +61,7 @@ from leulo.tcp.tcb import LOOPBACK_MARK
 from leulo.trace import Trace
 from leulo.udp.datagram import datagram_arrives, emit_datagram
 from leulo.udp.dhcp_port import DhcpPort
+from leulo.udp.ping import echo_message
 from leulo.udp.socket import UdpSocket
 from leulo.udp.table import Outgoing, UdpTable
 
@@ -239,8 +239,10 @@ class Stack:
             answer, error = self.icmp.input(payload, is_broadcast, now_ns)
             if answer is not None:
                 self._send(ip.destination, ip.source, PROTOCOL_ICMP, answer, now_ns)
-            if error is not None:
+            elif error is not None:
                 self._icmp_error(error, now_ns)
+            elif not self.udp.reply_arrives(ip.source, ip.destination, payload):
+                raise ParseError("icmp_reply_unasked")
         else:
             code = PROTOCOL_UNREACHABLE
             if ip.protocol == PROTOCOL_UDP:
@@ -265,18 +267,13 @@ class Stack:
         self._input((again,), False, now_ns)
 
     def _icmp_error(self, error: IcmpError, now_ns: int) -> None:
-        if error.protocol == PROTOCOL_UDP:
-            # Soft errors are not told: they may pass. [RFC 1122 4.1.3.3] [Linux udp(7)]
-            if error.is_hard:
-                self.udp.error_arrives(error.local, error.remote, error_of_icmp(error.code))
-            return
         if error.protocol != PROTOCOL_TCP:
-            self._drop("icmp_other_protocol")
-            return
-        reason = icmp_error_arrives(
-            self.engine, error.local, error.remote, error.sequence, error.is_hard,
-            error.is_too_big, error.mtu, error.code,
-        )  # fmt: skip
+            reason = self.udp.icmp_error_arrives(error)
+        else:
+            reason = icmp_error_arrives(
+                self.engine, error.local, error.remote, error.sequence, error.is_hard,
+                error.is_too_big, error.mtu, error.code,
+            )  # fmt: skip
         if reason is not None:
             self._drop(reason)
 
@@ -409,8 +406,11 @@ class Stack:
                 self._drop(reason)
             return
         if self.is_local(destination[0]):
-            if not self.udp.input(source, destination, data):
-                self.udp.error_arrives(source, destination, ECONNREFUSED)
+            self.udp.turn_round(outgoing)
+            return
+        if outgoing.socket.space:
+            message = echo_message(source, destination[0], data, is_reply=False)
+            self._send(source[0], destination[0], PROTOCOL_ICMP, message, now_ns)
             return
         is_broadcast = self.route.is_broadcast(destination[0])
         hop = None if is_broadcast else self.route.next_hop(destination[0])
@@ -484,13 +484,11 @@ class Stack:
     def socket(self, family: int, kind: int, protocol: int = 0) -> TcpSocket | UdpSocket | int: ...
 
     def socket(self, family: int, kind: int, protocol: int = 0) -> TcpSocket | UdpSocket | int:
-        """A new TCP or UDP socket, or -EAFNOSUPPORT, -ESOCKTNOSUPPORT, -EPROTONOSUPPORT."""
+        """For TCP, UDP or pings; or -EAFNOSUPPORT, -ESOCKTNOSUPPORT, -EPROTONOSUPPORT."""
         if family != AF_INET and (family != AF_INET6 or self.ipv6 is None):
             return -EAFNOSUPPORT
         if kind == SOCK_DGRAM:
-            if protocol not in (0, PROTOCOL_UDP):
-                return -EPROTONOSUPPORT
-            return self.udp.open(family)
+            return self.udp.open(family, protocol)
         if kind != SOCK_STREAM:
             return -ESOCKTNOSUPPORT
         if protocol not in (0, PROTOCOL_TCP):

@@ -16,15 +16,15 @@ from leulo.net.wire import ParseError
 from leulo.net.wire.checksum import sum_words
 from leulo.net.wire.icmpv6 import DESTINATION_UNREACHABLE, PORT_UNREACHABLE
 from leulo.net.wire.ipv4 import PROTOCOL_TCP
-from leulo.net.wire.ipv6 import HEADER_BYTES, LOOPBACK
+from leulo.net.wire.ipv6 import HEADER_BYTES, LOOPBACK, PROTOCOL_ICMPV6
 from leulo.state import State
 from leulo.tcp.demux import stranger_arrives
 from leulo.tcp.engine import Engine
-from leulo.tcp.errno import ECONNREFUSED
 from leulo.tcp.header import IP_AT, TCP_AT, TIMESTAMPED_AT, Frame
 from leulo.tcp.input import segment_arrives
 from leulo.tcp.tcb import LOOPBACK_MARK
 from leulo.udp.datagram import datagram_arrives, emit_datagram_v6
+from leulo.udp.ping import echo_message
 from leulo.udp.table import Outgoing, UdpTable
 
 _TYPE_IPV6: Final = b"\x86\xdd"
@@ -72,6 +72,10 @@ class StackIpv6:
             return received
         if received.protocol == PROTOCOL_TCP:
             self._tcp(received, frame, is_inside, now_ns)
+        elif received.protocol == PROTOCOL_ICMPV6:
+            ends = (received.source, received.destination)
+            if received.is_group or not self._udp.reply_arrives(*ends, received.payload):
+                raise ParseError("icmp_reply_unasked")
         else:
             self._datagram(received, now_ns)
         return None
@@ -130,9 +134,11 @@ class StackIpv6:
         source, destination, data = outgoing.source, outgoing.destination, outgoing.data
         host = self.host
         if host.is_local(destination[0]):
-            if not self._udp.input(source, destination, data):
-                self._udp.error_arrives(source, destination, ECONNREFUSED)
+            self._udp.turn_round(outgoing)
             return None
+        if outgoing.socket.space:
+            message = echo_message(source, destination[0], data, is_reply=False)
+            return host.send_packet(source[0], destination[0], PROTOCOL_ICMPV6, message, now_ns)
         link = bytes(6) + host.mac + _TYPE_IPV6
         mtu = host.path_mtu(destination[0])
         frames: list[Frame] = emit_datagram_v6(

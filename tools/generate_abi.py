@@ -37,6 +37,7 @@ GROUPS: tuple[tuple[type[IntEnum | IntFlag], str, str], ...] = (
     (abi.Poll, "LEULO_POLL_", "Readiness"),
     (abi.Family, "LEULO_AF_", "Address families"),
     (abi.SockType, "LEULO_SOCK_", "Socket types"),
+    (abi.Protocol, "LEULO_", "Protocols"),
     (abi.Shut, "LEULO_SHUT_", "Shutdown"),
     (abi.Level, "LEULO_", "Option levels"),
     (abi.SocketOption, "LEULO_", "Options at SOL_SOCKET"),

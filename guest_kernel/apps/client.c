@@ -10,8 +10,7 @@
 #include <time.h>
 #include <unistd.h>
 
-/* Four numbers below 256 and perhaps a port: 0, or -1. */
-static int parse(struct sockaddr_in *to, const char *text, int port) {
+int parse_address(struct sockaddr_in *to, const char *text, int port) {
     uint32_t address = 0;
     char *end;
 
@@ -36,7 +35,7 @@ static int parse(struct sockaddr_in *to, const char *text, int port) {
 int connect_to(const char *name, const char *address, int port) {
     struct sockaddr_in to;
 
-    if (parse(&to, address, port) < 0) {
+    if (parse_address(&to, address, port) < 0) {
         dprintf(STDERR_FILENO, "%s: %s is not an address: write 10.0.2.2 or 10.0.2.2:80\n", name,
                 address);
         return -1;

@@ -121,6 +121,16 @@ class SockType(IntEnum):
     DGRAM = 2
 
 
+class Protocol(IntEnum):
+    """Third argument of SOCKET; 0 is what the type suggests. ICMP and ICMPV6 with DGRAM are ping
+    sockets: their datagrams are whole ICMP messages, echo requests out and echo replies in, their
+    port is the identifier, which is filled in as the checksum is. [Linux icmp(7)]"""
+
+    IPPROTO_ICMP = 1
+    IPPROTO_UDP = 17
+    IPPROTO_ICMPV6 = 58
+
+
 class Shut(IntEnum):
     RD = 0
     WR = 1

@@ -69,9 +69,10 @@ class IcmpError:
     """What an ICMP error says of a packet that we sent.
 
     ``local`` and ``remote`` are (address, port) as we see them; ports are 0 if the protocol has
-    none. ``sequence`` is the quoted TCP sequence number, to be checked against what is in flight
-    before the error is believed. [RFC 5927 4.1] ``mtu`` is in bytes, 0 unless the packet was too
-    big; an old router's missing value is replaced by the next plateau. [RFC 1191 5]
+    none, and an echo request's identifier is ``local``'s port. ``sequence`` is the quoted TCP
+    sequence number, to be checked against what is in flight before the error is believed.
+    [RFC 5927 4.1] ``mtu`` is in bytes, 0 unless the packet was too big; an old router's missing
+    value is replaced by the next plateau. [RFC 1191 5]
     """
 
     kind: int
@@ -110,6 +111,8 @@ def parse_error(message: IcmpRepr) -> IcmpError:
     if ip.protocol in (PROTOCOL_TCP, PROTOCOL_UDP):
         local_port = transport[0] << 8 | transport[1]
         remote_port = transport[2] << 8 | transport[3]
+    elif ip.protocol == PROTOCOL_ICMP and transport[0] == ECHO_REQUEST:
+        local_port = transport[4] << 8 | transport[5]
     if ip.protocol == PROTOCOL_TCP:
         sequence = int.from_bytes(transport[4:8], "big")
     mtu = 0
@@ -167,8 +170,8 @@ class IcmpHost:
     ) -> tuple[bytes | None, IcmpError | None]:
         """A received ICMP message (an IPv4 packet's payload).
 
-        Returns the message to send back to its source, if any, and the error it is, if any.
-        Raises ParseError with the reason of a drop.
+        Returns the message to send back to its source, if any, and the error it is, if any;
+        neither for an echo reply. Raises ParseError with the reason of a drop.
         """
         icmp = IcmpRepr.parse(message)
         self._counters["icmp_in"] += 1
@@ -176,6 +179,8 @@ class IcmpHost:
             error = parse_error(icmp)
             self._counters["icmp_errors_in"] += 1
             return None, error
+        if icmp.kind == ECHO_REPLY and not to_broadcast:
+            return None, None
         if icmp.kind != ECHO_REQUEST:
             raise ParseError("icmp_kind")
         if to_broadcast:

@@ -72,6 +72,8 @@ def parse_error(message: Icmpv6Repr) -> IcmpError:
     if upper.protocol in (PROTOCOL_TCP, PROTOCOL_UDP):
         local_port = transport[0] << 8 | transport[1]
         remote_port = transport[2] << 8 | transport[3]
+    elif upper.protocol == PROTOCOL_ICMPV6 and transport[0] == ECHO_REQUEST:
+        local_port = transport[4] << 8 | transport[5]
     if upper.protocol == PROTOCOL_TCP:
         sequence = int.from_bytes(transport[4:8], "big")
     kind, code = icmp4.TIME_EXCEEDED, message.code
@@ -124,9 +126,9 @@ class Icmpv6Host:
             0,
         )  # fmt: skip
 
-    def input(self, message: Icmpv6Repr, now_ns: int) -> Icmpv6Repr | IcmpError:
+    def input(self, message: Icmpv6Repr, now_ns: int) -> Icmpv6Repr | IcmpError | None:
         """A message that is not neighbour discovery's: the answer to its source, or the error it
-        is. Raises ParseError with the reason of a drop."""
+        is; None for an echo reply. Raises ParseError with the reason of a drop."""
         self._counters["icmpv6_in"] += 1
         if message.is_error:
             if message.kind not in (
@@ -136,6 +138,8 @@ class Icmpv6Host:
             error = parse_error(message)
             self._counters["icmpv6_errors_in"] += 1
             return error
+        if message.kind == ECHO_REPLY:
+            return None
         if message.kind != ECHO_REQUEST:
             raise ParseError("icmpv6_kind")
         if not self._echo_limit.allows(now_ns):

@@ -21,6 +21,7 @@ from leulo.net.wire import Buffer, ParseError, vnet
 from leulo.net.wire.ethernet import TYPE_IPV6, EthernetRepr
 from leulo.net.wire.icmpv6 import (
     BAD_FIELD,
+    ECHO_REPLY,
     INCOMPLETE_FIRST_FRAGMENT,
     NEIGHBOUR_ADVERTISEMENT,
     NEIGHBOUR_SOLICITATION,
@@ -81,7 +82,8 @@ class Ipv6Config:
 
 @dataclass
 class Received:
-    """A packet for a transport. ``packet`` begins with the IPv6 header, fragments joined."""
+    """A packet for a transport, or an echo reply. ``packet`` begins with the IPv6 header,
+    fragments joined."""
 
     source: bytes
     destination: bytes
@@ -269,10 +271,12 @@ class Ipv6Host:
             message = Icmpv6Repr.parse(
                 payload, ip.source, ip.destination, verify_checksum=not is_trusted
             )
-            return self._icmp(ip, message, mac, now_ns)
-        if protocol == NO_NEXT_HEADER:
+            found = self._icmp(ip, message, mac, now_ns)
+            if message.kind != ECHO_REPLY:
+                return found
+        elif protocol == NO_NEXT_HEADER:
             return None
-        if protocol not in (PROTOCOL_TCP, PROTOCOL_UDP):
+        elif protocol not in (PROTOCOL_TCP, PROTOCOL_UDP):
             raise BadHeader("ipv6_next_header", UNKNOWN_NEXT_HEADER, upper.named_at)
         if ip.source == UNSPECIFIED:
             raise ParseError("ipv6_source")
@@ -297,6 +301,8 @@ class Ipv6Host:
         if not is_multicast(ip.destination) and not self.is_local(ip.destination):
             raise ParseError("ipv6_tentative")
         answer = self.icmp.input(message, now_ns)
+        if answer is None:
+            return None
         if isinstance(answer, IcmpError):
             return self._take_error(answer)
         source: bytes | None = ip.destination

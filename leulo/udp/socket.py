@@ -52,6 +52,7 @@ _LEAST_BYTES: Final = 2_304
 _MOST_BYTES: Final = 8 << 20
 _DATAGRAM_COST: Final = 128  # what a queued datagram takes beside its payload
 _MAX_WAITING: Final = 4_096  # datagrams of one socket that wait for the link
+PING_SPACE: Final = 1 << 16  # where the identifiers of ping sockets are, among the ports
 _ROOM: Final = 1 << 30  # what `send_room` says if a datagram would be taken
 
 _MAPPED: Final = bytes(10) + b"\xff\xff"
@@ -74,7 +75,7 @@ _INT: Final = Struct("<i")
 _FIELDS: Final = (
     "serial", "family", "address", "port", "remote", "error", "is_ready", "is_address_reused",
     "is_v6only", "may_broadcast", "is_read_shut", "is_write_shut", "rcv_bytes", "snd_bytes",
-    "drops", "is_address_chosen",
+    "drops", "is_address_chosen", "space",
 )  # fmt: skip
 
 
@@ -101,7 +102,7 @@ class UdpSocket:
         "address", "drops", "error", "family", "is_address_chosen", "is_address_reused",
         "is_closed", "is_read_shut", "is_ready", "is_v6only", "is_write_shut", "may_broadcast",
         "owner", "port", "queue", "queued_bytes", "rcv_bytes", "remote", "serial", "snd_bytes",
-        "table", "waiting", "waiting_bytes", "wants_every_byte",
+        "space", "table", "waiting", "waiting_bytes", "wants_every_byte",
     )  # fmt: skip
 
     is_datagram: Final = True
@@ -110,6 +111,7 @@ class UdpSocket:
         self.table: UdpTable = table
         self.serial: int = serial
         self.family: int = family
+        self.space: int = 0  # what the table adds to the port: 0, or PING_SPACE
         self.owner: object | None = None
         self.address: bytes = b""  # bound or chosen; empty or zero: every address
         self.port: int = 0
@@ -199,11 +201,14 @@ class UdpSocket:
         """Fix the other side: `send` goes there, only what comes from there is received, ICMP
         errors are told. Again: change it. No packet is sent. 0, -EINVAL, -EACCES (a broadcast
         without SO_BROADCAST), -ENETUNREACH, -EAFNOSUPPORT, -EAGAIN (no port is free)."""
+        if self._inside(address) is not None and not 0 < port <= 0xFFFF:
+            return -EINVAL
+        return self._connect(address, port)
+
+    def _connect(self, address: bytes, port: int) -> int:
         inside = self._inside(address)
         if inside is None:
             return -EAFNOSUPPORT
-        if not 0 < port <= 0xFFFF:
-            return -EINVAL
         network = self.table.network
         if network.is_broadcast(inside) and not self.may_broadcast:
             return -EACCES
@@ -273,7 +278,7 @@ class UdpSocket:
         if room <= 0:
             return room or -EAGAIN
         address, port = to
-        if len(data) > (MAX_PAYLOAD if len(address) == 4 else MAX_PAYLOAD_V6):
+        if len(data) > self._largest(address):
             return -EMSGSIZE
         network = self.table.network
         if network.is_broadcast(address) and not self.may_broadcast:
@@ -461,6 +466,10 @@ class UdpSocket:
         self.queued_bytes = sum(datagram.cost for datagram in self.queue)
 
     # -- inside
+
+    def _largest(self, address: bytes) -> int:
+        """The most bytes of one datagram to ``address``."""
+        return MAX_PAYLOAD if len(address) == 4 else MAX_PAYLOAD_V6
 
     def _has_room(self) -> bool:
         return self.waiting < _MAX_WAITING and self.waiting_bytes * 2 < self.snd_bytes

@@ -1,4 +1,5 @@
-"""All UDP of one stack: who is bound where, what waits to be sent, who wants to be told.
+"""All UDP of one stack: who is bound where, what waits to be sent, who wants to be told. Ping
+sockets are sockets of the same table, their identifiers ports behind the real ones.
 
 The table knows no link and no route. `stack` hands it valid datagrams and takes `output` in its
 drain; sockets meet in it. What is kept per socket is in `socket`. [RFC 768] [RFC 1122 4.1]
@@ -10,13 +11,26 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final, Protocol
 
+from leulo.net.icmp import IcmpError
 from leulo.net.wire import Buffer
+from leulo.net.wire.icmp import (
+    DESTINATION_UNREACHABLE,
+    HOST_UNREACHABLE,
+    PARAMETER_PROBLEM,
+    TIME_EXCEEDED,
+)
+from leulo.net.wire.ipv4 import PROTOCOL_ICMP, PROTOCOL_UDP
+from leulo.net.wire.ipv6 import PROTOCOL_ICMPV6
 from leulo.state import State
-from leulo.udp.socket import Datagram, Endpoint, UdpSocket
+from leulo.tcp.errno import AF_INET, ECONNREFUSED, EPROTONOSUPPORT
+from leulo.tcp.icmp_errors import error_of_icmp
+from leulo.udp.ping import PingSocket, echo_message
+from leulo.udp.socket import PING_SPACE, Datagram, Endpoint, UdpSocket
 
 # What may wait in the whole stack at once, whatever single sockets ask for.
 MAX_RECEIVED_BYTES: Final = 64 << 20
 _ANY: Final = (b"", bytes(4), bytes(16))
+_LOST: Final = (DESTINATION_UNREACHABLE, TIME_EXCEEDED, PARAMETER_PROBLEM)
 
 
 class Network(Protocol):
@@ -68,11 +82,16 @@ class UdpTable:
         self._new_serial: Callable[[], int] = new_serial
         self._first: int = ephemeral[0]
         self._ports: int = ephemeral[1] - ephemeral[0] + 1
-        self._bound: dict[int, list[UdpSocket]] = {}  # by port, latest last
+        self._bound: dict[int, list[UdpSocket]] = {}  # by space and port, latest last
 
-    def open(self, family: int) -> UdpSocket:
-        """A new socket of AF_INET or AF_INET6."""
-        socket = UdpSocket(self, self._new_serial(), family)
+    def open(self, family: int, protocol: int = 0) -> UdpSocket | int:
+        """A new socket of AF_INET or AF_INET6, for UDP or for pings; or -EPROTONOSUPPORT."""
+        if protocol in (0, PROTOCOL_UDP):
+            socket = UdpSocket(self, self._new_serial(), family)
+        elif protocol == (PROTOCOL_ICMP if family == AF_INET else PROTOCOL_ICMPV6):
+            socket = PingSocket(self, self._new_serial(), family)
+        else:
+            return -EPROTONOSUPPORT
         self.sockets[socket.serial] = socket
         return socket
 
@@ -122,18 +141,41 @@ class UdpTable:
             self.counts["udp_receive_full"] += 1
             socket.drops += 1
         else:
-            self.counts["udp_delivered"] += 1
+            self.counts["ping_in" if socket.space else "udp_delivered"] += 1
 
-    def error_arrives(self, local: Endpoint, remote: Endpoint, error: int) -> bool:
-        """An ICMP error says that a datagram of ours did not arrive; ``error`` is its errno.
-        Only a connected socket is told, as it alone can know which datagram is meant.
-        [RFC 1122 4.1.3.3] False: nobody was told."""
+    def reply_arrives(self, source: bytes, destination: bytes, message: Buffer) -> bool:
+        """An intact echo reply for an address of ours. False: nobody asked."""
+        identifier = message[4] << 8 | message[5]
+        for socket in self._bound.get(PING_SPACE | identifier, ()):
+            if _score(socket, (source, 0), destination) >= 0:
+                self._give(socket, (source, 0), (destination, identifier), message)
+                return True
+        return False
+
+    def icmp_error_arrives(self, error: IcmpError) -> str | None:
+        """An ICMP error about a datagram of ours, to the socket that sent it. Returns why it was
+        ignored, or None."""
+        if error.protocol in (PROTOCOL_ICMP, PROTOCOL_ICMPV6):
+            # Deviation: soft errors are told too, because there is no queue of errors here
+            # (IP_RECVERR), and a ping wants to know them.
+            if error.kind in _LOST and not error.is_too_big:
+                code = error.code if error.kind == DESTINATION_UNREACHABLE else HOST_UNREACHABLE
+                local = (error.local[0], PING_SPACE | error.local[1])
+                self._fail(local, error.remote, error_of_icmp(code))
+        elif error.protocol != PROTOCOL_UDP:
+            return "icmp_other_protocol"
+        elif error.is_hard:  # soft ones may pass [RFC 1122 4.1.3.3] [Linux udp(7)]
+            self._fail(error.local, error.remote, error_of_icmp(error.code))
+        return None
+
+    def _fail(self, local: Endpoint, remote: Endpoint, error: int) -> None:
+        """A datagram of ours did not arrive; ``error`` is the errno. Only a connected socket is
+        told, as it alone can know which datagram is meant. [RFC 1122 4.1.3.3]"""
         for socket in self._bound.get(local[1], ()):
             if socket.remote == remote and (socket.address == local[0] or socket.address in _ANY):
                 socket.fail(error)
                 self.counts["udp_errors"] += 1
-                return True
-        return False
+                return
 
     # ------------------------------------------------------------ datagrams out
 
@@ -145,24 +187,33 @@ class UdpTable:
         """The next to be sent; its socket has the room back."""
         outgoing = self.output.popleft()
         outgoing.socket.sent(len(outgoing.data))
-        self.counts["udp_out"] += 1
+        self.counts["ping_out" if outgoing.socket.space else "udp_out"] += 1
         return outgoing
+
+    def turn_round(self, outgoing: Outgoing) -> None:
+        """Its destination is this same stack."""
+        source, destination, data = outgoing.source, outgoing.destination, outgoing.data
+        if outgoing.socket.space:
+            answer = echo_message((destination[0], source[1]), source[0], data, is_reply=True)
+            self.reply_arrives(destination[0], source[0], answer)
+        elif not self.input(source, destination, data):
+            self._fail(source, destination, ECONNREFUSED)
 
     # ------------------------------------------------------------ ports
 
     def bind(self, socket: UdpSocket, address: bytes, port: int) -> int:
         """Give ``port`` (0: choose one) at ``address`` to ``socket``: the port, 0 if there is
         none. Two sockets share a port if both allow it, or have different addresses."""
-        if not port and not self.accepts_any:
+        if not port and (socket.space or not self.accepts_any):
             return self._choose(socket, address)
-        others = self._bound.get(port, ())
+        others = self._bound.get(socket.space | port, ())
         if any(
             not (socket.is_address_reused and other.is_address_reused)
             and _overlap(socket, address, other)
             for other in others
         ):
             return -1
-        self._bound.setdefault(port, []).append(socket)
+        self._bound.setdefault(socket.space | port, []).append(socket)
         return port
 
     def _choose(self, socket: UdpSocket, address: bytes) -> int:
@@ -170,8 +221,8 @@ class UdpTable:
         offset = self._random_bits(32) % self._ports
         for step in range(self._ports):
             port = self._first + (offset + step) % self._ports
-            if port not in self._bound:
-                self._bound[port] = [socket]
+            if socket.space | port not in self._bound:
+                self._bound[socket.space | port] = [socket]
                 return port
         return -1
 
@@ -181,11 +232,11 @@ class UdpTable:
 
     def release(self, socket: UdpSocket, port: int) -> None:
         """``socket`` lets go of ``port``."""
-        users = self._bound.get(port)
+        users = self._bound.get(socket.space | port)
         if users is not None and socket in users:
             users.remove(socket)
             if not users:
-                del self._bound[port]
+                del self._bound[socket.space | port]
 
     # ------------------------------------------------------------ users
 
@@ -230,14 +281,14 @@ class UdpTable:
         self._bound = {}
         self.received_bytes = 0
         for saved in state["sockets"]:
-            socket = UdpSocket(self, 0, 0)
+            socket = PingSocket(self, 0, 0) if saved["space"] else UdpSocket(self, 0, 0)
             socket.load(saved)
             self.received_bytes += socket.queued_bytes
             self.sockets[socket.serial] = socket
         for serials in state["bound"]:
             users = [self.sockets[serial] for serial in serials if serial in self.sockets]
             if users:
-                self._bound[users[0].port] = users
+                self._bound[users[0].space | users[0].port] = users
         self.ready = [self.sockets[s] for s in state["ready"] if s in self.sockets]
         self.output = deque(
             Outgoing(self.sockets[o["serial"]], tuple(o["from"]), tuple(o["to"]), o["data"])
@@ -248,6 +299,7 @@ class UdpTable:
 
 _COUNTS = (
     "udp_in", "udp_out", "udp_delivered", "udp_no_port", "udp_receive_full", "udp_errors",
+    "ping_in", "ping_out",
 )  # fmt: skip
 
 

@@ -50,6 +50,7 @@ class Fuzzer:
         self.listeners: list[int] = []
         self.connections: list[int] = []
         self.boxes: list[int] = []  # sockets of datagrams
+        self.pings: list[int] = []
         self.buffers: list[int] = []
         self.steps = 0
         self.storms = 0
@@ -142,6 +143,9 @@ class Fuzzer:
             handles = self.listeners
         elif op in _ON_STREAMS and self.connections and chance.random() < 0.8:
             handles = self.connections
+        elif op in (Op.SENDTO, Op.RECVFROM) and self.pings and chance.random() < 0.3:
+            handles = self.pings
+            guest.memory.write(0xC000, chance.choice([b"\x08\0", b"\x08\0", b"\x80\0"]))  # an echo
         elif op in (Op.SENDTO, Op.RECVFROM) and self.boxes and chance.random() < 0.8:
             handles = self.boxes
         elif op == Op.BUFFER_RELEASE:
@@ -166,6 +170,8 @@ class Fuzzer:
         elif op == Op.SOCKET:
             family = chance.choice([2, 2, 2, 2, 2, 10])
             args = [family, chance.choice([1, 1, 2, 2]), chance.choice([0, 0, 0, 6]), 0]
+            if args[1] == 2 and chance.random() < 0.4:  # a ping socket, if both belong together
+                args[2] = chance.choice([1, 58])
         elif op in (Op.LISTEN, Op.SHUTDOWN):
             args[0] = chance.choice([0, 1, 2, 100])
         elif op in (Op.GETSOCKOPT, Op.SETSOCKOPT):
@@ -279,12 +285,16 @@ class Fuzzer:
             self.results[op] = self.results.get(op, 0) + (answer.result >= 0)
             if op in (Op.SOCKET, Op.ACCEPT) and answer.result == 0:
                 self.handles.append(answer.handle)
-                if op == Op.SOCKET and args[1] == 2:
+                if op == Op.SOCKET and args[2] in (1, 58):
+                    self.pings = [*self.pings[-3:], answer.handle]
+                elif op == Op.SOCKET and args[1] == 2:
                     self.boxes = [*self.boxes[-7:], answer.handle]
                 elif op == Op.ACCEPT or self.chance.random() < 0.3:
                     self.connections = [*self.connections[-15:], answer.handle]
             elif op == Op.CLOSE and answer.result == 0:
-                for known in (self.handles, self.listeners, self.connections, self.boxes):
+                for known in (
+                    self.handles, self.listeners, self.connections, self.boxes, self.pings,
+                ):  # fmt: skip
                     if answer.handle in known:
                         known.remove(answer.handle)
             elif op == Op.BUFFER_REGISTER and answer.result == 0:
@@ -301,7 +311,7 @@ class Fuzzer:
         """Sockets, buffers and ring are gone."""
         self.ring = (0, 0)
         self.handles, self.listeners, self.connections, self.buffers = [], [], [], []
-        self.boxes = []
+        self.boxes, self.pings = [], []
 
     def _named(self, ram: bytes, at: int, op: int, args: tuple[int, ...]) -> list[Range]:
         """The ranges that the descriptor lets the hypervisor write."""

@@ -28,6 +28,8 @@ def test_20000_descriptors_harm_nobody() -> None:
     for status in abi.Status:
         assert fuzzer.statuses[int(status)] > 3, (status, fuzzer.statuses)
     assert world.world.guest.hypercalls.ring.storms > 10
+    counts = world.world.stack.counters()
+    assert counts["ping_out"] > 5 and counts["ping_in"] > 3, counts
     world.finish()
 
 

@@ -32,7 +32,7 @@ def test_echo_request_is_answered_with_the_same_data() -> None:
     ("message", "to_broadcast", "reason"),
     [
         (bytes(ICMP(type=8)), True, "icmp_broadcast_echo"),
-        (bytes(ICMP(type=0)), False, "icmp_kind"),
+        (bytes(ICMP(type=0)), True, "icmp_kind"),
         (bytes(ICMP(type=13, ts_ori=1, ts_rx=2, ts_tx=3)), False, "icmp_kind"),
         (bytes(ICMP(type=8))[:7], False, "icmp_short"),
         (bytes(ICMP(type=8))[:2] + b"\0\0" + bytes(4), False, "icmp_checksum"),
@@ -45,6 +45,10 @@ def test_other_messages_are_dropped_with_a_reason(
     with pytest.raises(ParseError) as caught:
         IcmpHost().input(message, to_broadcast, 0)
     assert caught.value.reason == reason
+
+
+def test_an_echo_reply_is_neither_answered_nor_an_error() -> None:
+    assert IcmpHost().input(bytes(ICMP(type=0, id=7)), False, 0) == (None, None)
 
 
 def test_echo_replies_are_limited_in_rate() -> None:
@@ -169,7 +173,7 @@ def test_any_message_is_answered_read_or_dropped(
     message = IcmpRepr(kind, code, 0, payload).emit()
     try:
         reply, error = host.input(message, broadcast, 0)
-        assert (reply is None) != (error is None)
+        assert (reply is None) != (error is None) or (kind == 0 and not broadcast)
     except ParseError as dropped:
         assert dropped.reason.startswith("icmp_")
     host.error(3, 3, payload, broadcast, 0)

@@ -79,6 +79,11 @@
 #define LEULO_SOCK_STREAM 1
 #define LEULO_SOCK_DGRAM 2
 
+/* Protocols */
+#define LEULO_IPPROTO_ICMP 1
+#define LEULO_IPPROTO_UDP 17
+#define LEULO_IPPROTO_ICMPV6 58
+
 /* Shutdown */
 #define LEULO_SHUT_RD 0
 #define LEULO_SHUT_WR 1
