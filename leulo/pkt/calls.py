@@ -8,7 +8,7 @@ back through pointers are compared here; a difference is a `CallDiffers`.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from ipaddress import ip_address
 from typing import Final, Protocol
@@ -17,6 +17,7 @@ from leulo.pkt import epoll_calls, option_calls
 from leulo.pkt.connections import Connection, Stage, payload_at
 from leulo.pkt.constants import CONSTANTS, ERRNO, ERRNO_NAMES
 from leulo.pkt.differences import CallDiffers
+from leulo.pkt.error_queue import ErrorQueue
 from leulo.pkt.lexer import Refused, ScriptError
 from leulo.pkt.syntax import (
     Apply,
@@ -40,11 +41,13 @@ MSG_DONTWAIT: Final = 0x40
 MSG_WAITALL: Final = 0x100
 MSG_NOSIGNAL: Final = 0x4000
 MSG_MORE: Final = 0x8000
+MSG_ZEROCOPY: Final = 0x4000000
 _SOCK_NONBLOCK: Final = 0o4000
 _SOCK_TYPE: Final = 0xF
 MAX_BYTES: Final = 64 * 1024 * 1024
 MAX_DESCRIPTORS: Final = 1_024
 _PIECE_BYTES: Final = 128 * 1024  # of a long write, handed over at once
+_SO_ZEROCOPY: Final = (1, 60)
 _EAGAIN: Final = -ERRNO["EAGAIN"]
 _EBADF: Final = -ERRNO["EBADF"]
 _EINVAL: Final = -ERRNO["EINVAL"]
@@ -60,6 +63,9 @@ class Descriptor:
     is_nonblocking: bool = False
     written: int = 0  # bytes of the stream so far
     read: int = 0
+    kept: dict[tuple[int, int], int] = field(default_factory=dict)  # options without effect here
+    errors: ErrorQueue = field(default_factory=ErrorQueue)
+    has_inq: bool = False  # TCP_INQ
 
 
 @dataclass(slots=True)
@@ -84,6 +90,8 @@ class Surroundings(Protocol):
     connections: list[Connection]
     under_test: Connection
     family: int  # of sockets that name none
+    start_ns: int  # of the script
+    tolerance_ns: int
 
     @property
     def stack(self) -> Stack: ...
@@ -105,6 +113,8 @@ class Calls:
         self.world: Surroundings = world
         self.descriptors: dict[int, Descriptor] = {}
         self.epolls: dict[int, epoll_calls.EpollSet] = {}
+        from leulo.pkt import message_calls
+
         self._calls: dict[str, Callable[[Running], int | None]] = {
             "socket": self._socket,
             "bind": self._bind,
@@ -115,13 +125,13 @@ class Calls:
             "read": self._read,
             "recv": self._read,
             "recvfrom": self._read,
-            "recvmsg": self._recvmsg,
-            "readv": self._readv,
+            "recvmsg": partial(message_calls.recvmsg, self),
+            "readv": partial(message_calls.readv, self),
             "write": self._write,
             "send": self._write,
             "sendto": self._write,
-            "sendmsg": self._sendmsg,
-            "writev": self._writev,
+            "sendmsg": partial(message_calls.sendmsg, self),
+            "writev": partial(message_calls.writev, self),
             "shutdown": self._shutdown,
             "close": self._close,
             "getsockopt": partial(option_calls.getsockopt, self),
@@ -147,6 +157,17 @@ class Calls:
             raise ScriptError(running.line, f"{name} has too few arguments") from None
         running.has_begun = True
         return result
+
+    def look_at_queues(self) -> None:
+        """Something has happened: what do error queues have to tell of it?"""
+        for number, descriptor in self.descriptors.items():
+            socket = descriptor.socket
+            if not isinstance(socket, TcpSocket) or socket.tcb is None:
+                continue
+            if descriptor.errors.look(socket.tcb, self.world.now_ns):
+                for epoll in self.epolls.values():
+                    if number in epoll.interests:
+                        epoll.interests[number].has_edge = True
 
     def descriptor_of(self, connection: Connection) -> Descriptor | None:
         """The newest descriptor of ``connection``."""
@@ -294,7 +315,8 @@ class Calls:
         is_nonblocking = False
         if running.call.name == "accept4" and len(running.call.arguments) > 3:
             is_nonblocking = bool(self.number(running, 3) & _SOCK_NONBLOCK)
-        return self._open(Descriptor(child, connection, is_nonblocking), running)
+        accepted = Descriptor(child, connection, is_nonblocking, kept=dict(descriptor.kept))
+        return self._open(accepted, running)
 
     def _connect(self, running: Running) -> int | None:
         descriptor = self.descriptor_for(running)
@@ -338,20 +360,9 @@ class Calls:
         if running.call.name != "read" and len(arguments) > 3:
             flags = self.number(running, 3)
         expected = arguments[1]
-        return self._receive(running, self.number(running, 2), flags, expected)
+        return self.receive(running, self.number(running, 2), flags, expected)
 
-    def _recvmsg(self, running: Running) -> int | None:
-        total, _ = self._message(running)
-        flags = self.number(running, 2) if len(running.call.arguments) > 2 else 0
-        return self._receive(running, total, flags, Ellipsis_())
-
-    def _readv(self, running: Running) -> int | None:
-        total, _ = self._vector(running.call.arguments[1], running.line)
-        return self._receive(running, total, 0, Ellipsis_())
-
-    def _receive(
-        self, running: Running, limit: int, flags: int, expected: Expression
-    ) -> int | None:
+    def receive(self, running: Running, limit: int, flags: int, expected: Expression) -> int | None:
         descriptor = self.descriptor_for(running)
         if descriptor is None:
             return _EBADF
@@ -400,27 +411,15 @@ class Calls:
             flags = self.number(running, 3)
         data = arguments[1]
         text = data.value if isinstance(data, Text) else None
-        return self._transmit(running, self.number(running, 2), flags, text)
+        return self.transmit(running, self.number(running, 2), flags, text)
 
-    def _sendmsg(self, running: Running) -> int | None:
-        total, flags = self._message(running)
-        if len(running.call.arguments) > 2:
-            flags = self.number(running, 2)
-        return self._transmit(running, total, flags, None)
-
-    def _writev(self, running: Running) -> int | None:
-        total, text = self._vector(running.call.arguments[1], running.line)
-        return self._transmit(running, total, 0, text)
-
-    def _transmit(
-        self, running: Running, length: int, flags: int, text: bytes | None
-    ) -> int | None:
+    def transmit(self, running: Running, length: int, flags: int, text: bytes | None) -> int | None:
         descriptor = self.descriptor_for(running)
         if descriptor is None:
             return _EBADF
         if length and self._is_null(running):
             return -ERRNO["EFAULT"]
-        unknown = flags & ~(MSG_DONTWAIT | MSG_NOSIGNAL | MSG_MORE)
+        unknown = flags & ~(MSG_DONTWAIT | MSG_NOSIGNAL | MSG_MORE | MSG_ZEROCOPY)
         if unknown:
             raise Refused(running.line, f"{running.call.name} with {_flags_text(unknown)}")
         is_nonblocking = descriptor.is_nonblocking or bool(flags & MSG_DONTWAIT)
@@ -438,12 +437,24 @@ class Calls:
             count = descriptor.socket.send(data, bool(flags & MSG_MORE))
             if count < 0:
                 if count != _EAGAIN or is_nonblocking:
+                    self._note_written(descriptor, running.progress, flags)
                     return running.progress or count
                 return None
             running.progress += count
             descriptor.written += count
             if running.progress >= length or is_nonblocking:
+                self._note_written(descriptor, running.progress, flags)
                 return running.progress
+
+    def _note_written(self, descriptor: Descriptor, count: int, flags: int) -> None:
+        """A write is done: who asked for it hears later what became of its last byte."""
+        socket = descriptor.socket
+        if not count or not isinstance(socket, TcpSocket) or socket.tcb is None:
+            return
+        end = socket.tcb.snd_end
+        if flags & MSG_ZEROCOPY and descriptor.kept.get(_SO_ZEROCOPY):
+            descriptor.errors.lend(end)
+        descriptor.errors.stamp(end)
 
     def _send_datagram(
         self, running: Running, socket: UdpSocket, descriptor: Descriptor, length: int
@@ -460,36 +471,6 @@ class Calls:
         if socket.local is not None:
             connection.local_port = socket.local[1]
         return count
-
-    def _message(self, running: Running) -> tuple[int, int]:
-        """Bytes and flags of a msghdr."""
-        header = running.call.arguments[1]
-        if not isinstance(header, Struct):
-            raise ScriptError(running.line, "expected a msghdr")
-        if isinstance(header.fields.get("msg_control"), Array) and header.fields["msg_control"]:
-            control = header.fields["msg_control"]
-            if isinstance(control, Array) and control.items:
-                raise Refused(running.line, "control messages (msg_control)")
-        total, _ = self._vector(header.fields.get("msg_iov", Array([])), running.line)
-        flags = header.fields.get("msg_flags", 0)
-        return total, 0 if isinstance(flags, Ellipsis_) else self.value(flags, running.line)
-
-    def _vector(self, expression: Expression, line: int) -> tuple[int, bytes | None]:
-        """Bytes of an iovec array, and its text if it has any."""
-        if not isinstance(expression, Array):
-            raise ScriptError(line, "expected an array of buffers")
-        total, text = 0, b""
-        has_text = False
-        for item in expression.items:
-            if not isinstance(item, Array) or len(item.items) != 2:
-                raise ScriptError(line, "expected {buffer, length}")
-            length = self.value(item.items[1], line)
-            first = item.items[0]
-            if isinstance(first, Text):
-                has_text = True
-                text += first.value[:length].ljust(min(length, MAX_BYTES), b"\0")
-            total += length
-        return total, text if has_text else None
 
     # ------------------------------------------------------------ closing
 

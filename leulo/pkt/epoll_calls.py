@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 _ET: Final = 1 << 31
 _ONESHOT: Final = 1 << 30
-_ALWAYS: Final = 0x8 | 0x10
+_ERROR: Final = 0x8
+_ALWAYS: Final = _ERROR | 0x10
 _NS_PER_MS: Final = 1_000_000
 _ADD, _DELETE, _MODIFY = 1, 2, 3
 
@@ -84,7 +85,9 @@ def epoll_wait(calls: Calls, running: Running) -> int | None:
         descriptor = calls.descriptors.get(number)
         if descriptor is None or len(ready) >= most:
             continue
-        mask = descriptor.socket.events & (interest.wanted | _ALWAYS) & 0xFFFF
+        events = descriptor.socket.events | (_ERROR if descriptor.errors.notices else 0)
+        # One shot, and it tells nothing, not even errors, until it is set anew.
+        mask = events & (interest.wanted | _ALWAYS) & 0xFFFF if interest.wanted else 0
         if mask and (interest.has_edge or not interest.wanted & _ET):
             interest.has_edge = False
             ready.append((mask, interest.data))

@@ -11,19 +11,36 @@ from typing import TYPE_CHECKING, Final
 
 from leulo.pkt.constants import CONSTANTS, ERRNO
 from leulo.pkt.differences import CallDiffers
+from leulo.pkt.error_queue import OPT_ID, OPT_TSONLY, TX_ACK, TX_SCHED, TX_SOFTWARE
 from leulo.pkt.lexer import Refused, ScriptError
 from leulo.pkt.snippets import decode_info
 from leulo.pkt.syntax import Array, Ellipsis_, Struct, Text
 from leulo.tcp.socket import TcpSocket
 
 if TYPE_CHECKING:
-    from leulo.pkt.calls import Calls, Running
+    from leulo.pkt.calls import Calls, Descriptor, Running
 
 O_NONBLOCK: Final = 0o4000
 O_RDWR: Final = 2
 _SO_LINGER: Final = (1, 13)
 _TCP_INFO: Final = (6, 11)
 _TIMEVAL_OPTIONS: Final = ((1, 20), (1, 21))
+_TCP_INQ: Final = (6, 36)
+_SO_TIMESTAMPING: Final = (1, 37)
+# Kept and told, without effect: they steer what this world has not (routing marks, queues, the
+# address that is not there yet), or what calls do rather than packets.
+_KEPT: Final = (
+    (1, 12),  # SO_PRIORITY
+    (1, 36),  # SO_MARK
+    (1, 46),  # SO_BUSY_POLL
+    (1, 49),  # SO_INCOMING_CPU
+    (1, 60),  # SO_ZEROCOPY
+    (0, 11),  # IP_RECVERR
+    (0, 15),  # IP_FREEBIND
+    (0, 24),  # IP_BIND_ADDRESS_NO_PORT
+    (41, 25),  # IPV6_RECVERR
+)
+_KNOWN_STAMPS: Final = TX_SOFTWARE | 0x8 | 0x10 | OPT_ID | TX_SCHED | TX_ACK | OPT_TSONLY
 _POLL_ALWAYS: Final = 0x8 | 0x10 | 0x20
 _POLL_NVAL: Final = 0x20
 _INT: Final = Layout("<i")
@@ -54,7 +71,31 @@ def setsockopt(calls: Calls, running: Running) -> int:
         data = b"".join(_INT.pack(_signed(calls.value(item, line))) for item in value.items)
     else:
         data = _INT.pack(_signed(calls.value(value, line)))
+    if (level, name) in _KEPT or (level, name) in (_TCP_INQ, _SO_TIMESTAMPING):
+        return _keep(descriptor, (level, name), data, line)
     return descriptor.socket.setsockopt(level, name, data)
+
+
+def _keep(descriptor: Descriptor, option: tuple[int, int], data: bytes, line: int) -> int:
+    """Options of the layer that a script's calls play: they change what calls tell, or nothing."""
+    if not data:
+        return -ERRNO["EINVAL"]
+    value = int.from_bytes(data[:4], "little", signed=True)
+    if option == _TCP_INQ:
+        if value not in (0, 1):
+            return -ERRNO["EINVAL"]
+        descriptor.has_inq = value == 1
+    elif option == _SO_TIMESTAMPING:
+        if value & ~_KNOWN_STAMPS:
+            raise Refused(line, f"SO_TIMESTAMPING with the flags {value & ~_KNOWN_STAMPS:#x}")
+        tcb = descriptor.socket.tcb if isinstance(descriptor.socket, TcpSocket) else None
+        if value & OPT_ID and not descriptor.errors.stamps & OPT_ID:
+            if tcb is None:
+                return -ERRNO["EINVAL"]
+            descriptor.errors.key_base = tcb.snd_una
+        descriptor.errors.stamps = value
+    descriptor.kept[option] = value
+    return 0
 
 
 def getsockopt(calls: Calls, running: Running) -> int:
@@ -62,7 +103,10 @@ def getsockopt(calls: Calls, running: Running) -> int:
     if descriptor is None:
         return _EBADF
     level, name = _option(calls, running)
-    data = descriptor.socket.getsockopt(level, name)
+    if (level, name) in _KEPT or (level, name) in (_TCP_INQ, _SO_TIMESTAMPING):
+        data: bytes | int = _INT.pack(descriptor.kept.get((level, name), 0))
+    else:
+        data = descriptor.socket.getsockopt(level, name)
     if isinstance(data, int):
         return data
     expected = running.call.arguments[3]
@@ -162,6 +206,8 @@ def poll(calls: Calls, running: Running) -> int | None:
         expected = calls.value(entry.fields.get("revents", 0), line)
         descriptor = calls.descriptors.get(number)
         mask = _POLL_NVAL if descriptor is None else descriptor.socket.events
+        if descriptor is not None and descriptor.errors.notices:
+            mask |= CONSTANTS["POLLERR"]
         actual = mask & (wanted | _POLL_ALWAYS)
         found.append((number, expected, actual))
         ready += actual != 0

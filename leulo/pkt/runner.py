@@ -162,6 +162,8 @@ class Run:
         self.connect_port: int = options.connect_port
         self.setup: Setup = Setup()
         self.line: int = 1
+        self.start_ns: int = START_NS
+        self.tolerance_ns: int = options.tolerance_ns
         self.history: deque[str] = deque(maxlen=_LAST_EVENTS)
         self.connections: list[Connection] = []
         self.next_peer_port: int = _FIRST_PEER_PORT
@@ -467,7 +469,8 @@ class Run:
         return result
 
     def _retry(self) -> None:
-        """Let the sleeping call look again."""
+        """Something may have happened: let the sleeping call look again."""
+        self.calls.look_at_queues()
         running = self.sleeping
         if running is None:
             return

@@ -65,6 +65,9 @@ class Config:
     # what Linux does in its own way
     probes_with_data: bool = False  # a zero window is probed by a byte, else by an old number
     trims_to_window: bool = False  # of a segment beyond the window; else all of it or nothing
+    drops_missing_timestamps: bool = False  # segments without those agreed on [RFC 7323 3.2]
+    delays_ack_of_fin: bool = True  # on an open connection, as for data
+    rounds_first_window: bool = True  # down to whole segments
     acks_unsent: bool = False  # an open connection answers an acknowledgement of nothing sent
 
     # life and death

@@ -26,6 +26,7 @@ from leulo.tcp.events import (
     StateChanged,
     tell_dropped,
 )
+from leulo.tcp.handshake import scale_for
 from leulo.tcp.header import ACK, RST, Frame
 from leulo.tcp.isn import IsnGenerator
 from leulo.tcp.listen import HalfOpen, Listener
@@ -90,7 +91,7 @@ class Engine:
         self.accepts_any: bool = accepts_any  # every address, and every port by one listener
         self.now_ns: int = 0
         self.now_ms: int = 0
-        self.rcv_wscale: int = _scale_for(config.rcv_max)
+        self.rcv_wscale: int = scale_for(config.rcv_max)
         default = congestion.make(config.congestion)
         if default is None:
             raise ValueError(f"no congestion control is called {config.congestion!r}")
@@ -380,11 +381,3 @@ _COUNTS = (
     "tcp_challenge_acks", "tcp_window_probes", "tcp_keepalives", "syn_cookies_sent",
     "syn_cookies_taken", "syn_timeouts", "time_wait_reused",
 )  # fmt: skip
-
-
-def _scale_for(limit: int) -> int:
-    """The smallest window scale that lets 16 bits say ``limit``. [RFC 7323 2]"""
-    scale = 0
-    while scale < 14 and limit > 0xFFFF << scale:
-        scale += 1
-    return scale

@@ -81,9 +81,12 @@ def examine(
     # PAWS [RFC 7323 5.3 R1]
     if tcb.has_timestamps and not control & RST:
         if not has_timestamps:
-            engine.drop("tcp_no_timestamp", tcb)  # [RFC 7323 3.2]
-            return
-        if lt(tsval, tcb.ts_recent) and now_ns - tcb.ts_recent_at < _PAWS_IDLE_NS:
+            # Deviation: taken all the same, as Linux does: some boxes on the way strip the option
+            # from segments they split or repeat. [RFC 7323 3.2]
+            if engine.config.drops_missing_timestamps:
+                engine.drop("tcp_no_timestamp", tcb)
+                return
+        elif lt(tsval, tcb.ts_recent) and now_ns - tcb.ts_recent_at < _PAWS_IDLE_NS:
             _answer_invalid(tcb, "tcp_paws", length + (control & FIN), now_ns)
             return
 

@@ -35,6 +35,34 @@ def default_mss(ends: bytes, config: Config) -> int:
     return config.default_mss if len(ends) == _ENDS_4_BYTES else config.default_mss6
 
 
+def scale_for(limit: int) -> int:
+    """The smallest window scale that lets 16 bits say ``limit``. [RFC 7323 2]"""
+    scale = 0
+    while scale < 14 and limit > 0xFFFF << scale:
+        scale += 1
+    return scale
+
+
+def own_scale(engine: Engine, settings: Settings) -> int:
+    """The window scale we announce: for the largest buffer that this connection can come to have.
+    [RFC 7323 2.2]"""
+    most = settings.rcv_bytes or settings.window_clamp
+    if not most:
+        return engine.rcv_wscale
+    return scale_for(min(most, settings.window_clamp or most))
+
+
+def first_limit(engine: Engine, settings: Settings, ends: bytes, has_timestamps: bool) -> int:
+    """Room for what the peer sends first; the SYN offers of it what 16 bits can say."""
+    config = engine.config
+    limit = settings.rcv_bytes or config.rcv_default
+    limit = min(limit, settings.window_clamp or limit)
+    segment = own_mss(engine, settings, ends) - (_TIMESTAMP_BYTES if has_timestamps else 0)
+    if config.rounds_first_window and limit > segment:
+        limit -= limit % segment
+    return limit
+
+
 def negotiate(tcb: Tcb, peer_mss: int) -> None:
     """Fix the payload of a full segment and the initial window. [RFC 9293 3.7.1] [RFC 6928 2]"""
     engine = tcb.engine
@@ -58,10 +86,7 @@ def negotiate(tcb: Tcb, peer_mss: int) -> None:
 def apply_settings(tcb: Tcb) -> None:
     """Give a new connection what its socket's options ask for."""
     settings = tcb.settings
-    if settings.rcv_bytes:
-        tcb.rcv_limit = settings.rcv_bytes
-    if settings.window_clamp:
-        tcb.rcv_limit = min(tcb.rcv_limit, settings.window_clamp)
+    tcb.rcv_limit = first_limit(tcb.engine, settings, tcb.ends, tcb.has_timestamps)
     if settings.snd_bytes:
         tcb.snd_limit = settings.snd_bytes
     # Always its own: an algorithm with state must not be shared by two connections.

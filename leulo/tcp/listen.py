@@ -38,6 +38,7 @@ _NO_WSCALE: Final = 15
 _HALF_FIELDS: Final = (
     "serial", "key", "ends", "link_header", "irs", "iss", "mss", "snd_wnd", "snd_wscale",
     "has_timestamps", "has_sack", "ts_offset", "ts_recent", "retries", "sent_at", "is_loopback",
+    "rcv_wscale",
     "due_at", "is_acked", "is_held",
 )  # fmt: skip
 
@@ -56,8 +57,9 @@ class HalfOpen(Timed):
     """A SYN that was answered: state SYN_RCVD of a passive open. Numbers are 32 bits wide."""
 
     __slots__ = ("due_at", "ends", "has_sack", "has_timestamps", "irs", "is_acked", "is_held",
-                 "is_loopback", "iss", "key", "link_header", "listener", "mss", "retries",
-                 "sent_at", "snd_wnd", "snd_wscale", "ts_offset", "ts_recent")  # fmt: skip
+                 "is_loopback", "iss", "key", "link_header", "listener", "mss", "rcv_wscale",
+                 "retries", "sent_at", "snd_wnd", "snd_wscale", "ts_offset",
+                 "ts_recent")  # fmt: skip
 
     def __init__(
         self,
@@ -82,6 +84,7 @@ class HalfOpen(Timed):
         self.mss: int = 0  # the peer's option
         self.snd_wnd: int = 0
         self.snd_wscale: int = -1
+        self.rcv_wscale: int = handshake.own_scale(listener.engine, listener.settings)
         self.has_timestamps: bool = False
         self.has_sack: bool = False
         self.ts_offset: int = 0
@@ -334,7 +337,7 @@ class Listener:
         tcb.snd_wl2 = tcb.snd_una
         if half.snd_wscale >= 0:
             tcb.snd_wscale = half.snd_wscale
-            tcb.rcv_wscale = engine.rcv_wscale
+            tcb.rcv_wscale = half.rcv_wscale
         tcb.snd_wnd = tcb.snd_max_wnd = window << tcb.snd_wscale
         tcb.has_sack = half.has_sack
         if half.has_timestamps:
@@ -364,11 +367,9 @@ class Listener:
     def _answer(self, half: HalfOpen, tsval: int) -> None:
         engine = self.engine
         timestamps = (tsval, half.ts_recent) if half.has_timestamps else None
-        wscale = engine.rcv_wscale if half.snd_wscale >= 0 else -1
+        wscale = half.rcv_wscale if half.snd_wscale >= 0 else -1
         settings = self.settings
-        limit = settings.rcv_bytes or engine.config.rcv_default
-        if settings.window_clamp:
-            limit = min(limit, settings.window_clamp)
+        limit = handshake.first_limit(engine, settings, half.ends, half.has_timestamps)
         mss = handshake.own_mss(engine, settings, half.ends)
         options = emit_syn(mss, wscale, half.has_sack, timestamps)
         frame = header.plain(

@@ -15,7 +15,7 @@ from leulo.tcp import header, rack, recovery
 from leulo.tcp.episode import FRTO_NEW
 from leulo.tcp.events import tell_retransmitted, tell_segment_out
 from leulo.tcp.flight import END, START
-from leulo.tcp.handshake import own_mss
+from leulo.tcp.handshake import own_mss, own_scale
 from leulo.tcp.header import ACK, FIN, PSH, SYN, TIMESTAMPED, TIMESTAMPED_WORDS, Frame
 from leulo.tcp.options import TIMESTAMPS_ONLY, emit_sack, emit_syn, emit_timestamps
 from leulo.tcp.seq import MASK
@@ -365,7 +365,7 @@ def _emit_data(tcb: Tcb, seq: int, length: int, now_ns: int, out: list[Frame]) -
     if end > tcb.snd_nxt:
         tcb.snd_nxt = end
     tcb.last_send_ns = now_ns
-    if tcb.ack_due and tcb.quick_acks:
+    if tcb.quick_acks and (tcb.ack_due or now_ns < tcb.quick_until):
         tcb.quick_acks = 0  # an answer to what came: the peers take turns
     emit(tcb, seq, control, length, payload, now_ns, out)
     if not tcb.rto_at or tcb.is_persisting:
@@ -494,14 +494,14 @@ def _emit_syn(tcb: Tcb, now_ns: int, out: list[Frame]) -> None:
     tcb.is_syn_due = False
     is_answer = tcb.state is SYN_RCVD
     control = SYN | ACK if is_answer else SYN
-    wscale = engine.rcv_wscale if config.has_window_scaling else -1
+    wscale = own_scale(engine, tcb.settings) if config.has_window_scaling else -1
     if is_answer and not tcb.rcv_wscale:
         wscale = -1
     timestamps = None
     if tcb.has_timestamps if is_answer else config.has_timestamps:
         timestamps = ((engine.now_ms + tcb.ts_offset) & MASK, tcb.ts_recent)
     has_sack = tcb.has_sack if is_answer else config.has_sack
-    window = min(tcb.rcv_limit, 0xFFFF)
+    window = min(tcb.rcv_limit, 0xFFFF)  # `apply_settings` has made whole segments of it
     if is_answer:
         tcb.rcv_adv = tcb.rcv_nxt + window
         tcb.last_ack_sent = tcb.rcv_nxt

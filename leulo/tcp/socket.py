@@ -484,6 +484,9 @@ class TcpSocket:
         tcb.rcv_round_at = now_ns
         tcb.rcv_round_taken = taken
         account = self.engine.account
+        asked = tcb.settings.rcv_bytes
+        if asked > tcb.rcv_limit:
+            tcb.rcv_limit = min(asked, self.settings.window_clamp or asked)  # it was rounded
         if (
             wanted > tcb.rcv_limit
             and not tcb.settings.rcv_bytes

@@ -121,9 +121,12 @@ def _get_quickack(socket: TcpSocket) -> int:
 
 
 def _get_rcvbuf(socket: TcpSocket) -> int:
-    if socket.tcb is not None:
-        return 2 * socket.tcb.rcv_limit
-    return 2 * (socket.settings.rcv_bytes or socket.engine.config.rcv_default)
+    limit = socket.settings.rcv_bytes
+    if not limit:
+        limit = socket.engine.config.rcv_default
+        if socket.tcb is not None:
+            limit = max(limit, socket.tcb.rcv_limit)
+    return 2 * limit
 
 
 def _get_sndbuf(socket: TcpSocket) -> int:

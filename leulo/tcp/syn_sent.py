@@ -55,7 +55,7 @@ def segment_in_syn_sent(
     tcb.has_sack = config.has_sack and options.is_sack_permitted
     if config.has_window_scaling and options.wscale >= 0:
         tcb.snd_wscale = options.wscale
-        tcb.rcv_wscale = engine.rcv_wscale
+        tcb.rcv_wscale = handshake.own_scale(engine, tcb.settings)
     handshake.negotiate(
         tcb, max(options.mss or handshake.default_mss(tcb.ends, config), config.min_mss)
     )

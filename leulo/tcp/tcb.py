@@ -67,14 +67,14 @@ class Tcb(Timed):
         "is_orphan", "is_pending", "is_persisting", "is_pushing", "is_rexmit_due", "is_syn_due",
         "is_write_blocked", "iss", "keep_at", "keep_probes", "key", "last_ack_sent", "last_recv_ns",
         "last_send_ns", "lent_end", "life_at", "link_header", "min_rtt_ns", "min_rtt_until", "more",
-        "mss", "probe", "probe_at", "probe_due", "quick_acks", "rcv_adv", "rcv_limit", "rcv_mss",
-        "rcv_nxt", "rcv_round_at", "rcv_round_bytes", "rcv_round_taken", "rcv_wscale", "reassembly",
-        "receive_buffer", "recover", "recovery", "reorder_at", "reordering", "retransmits",
-        "retransmitted_bytes", "rto_at", "rto_ns", "rttvar_ns", "scoreboard", "send_buffer",
-        "settings", "snd_end", "snd_limit", "snd_max", "snd_max_wnd", "snd_nxt", "snd_small",
-        "snd_top", "snd_una", "snd_wl1", "snd_wl2", "snd_wnd", "snd_wscale", "socket", "soft_error",
-        "spread_max_ns", "spread_ns", "spread_seq", "srtt_ns", "ssthresh", "state", "timed_at",
-        "timed_seq", "ts_offset", "ts_recent", "ts_recent_at", "window",
+        "mss", "probe", "probe_at", "probe_due", "quick_acks", "quick_until", "rcv_adv",
+        "rcv_limit", "rcv_mss", "rcv_nxt", "rcv_round_at", "rcv_round_bytes", "rcv_round_taken",
+        "rcv_wscale", "reassembly", "receive_buffer", "recover", "recovery", "reorder_at",
+        "reordering", "retransmits", "retransmitted_bytes", "rto_at", "rto_ns", "rttvar_ns",
+        "scoreboard", "send_buffer", "settings", "snd_end", "snd_limit", "snd_max", "snd_max_wnd",
+        "snd_nxt", "snd_small", "snd_top", "snd_una", "snd_wl1", "snd_wl2", "snd_wnd", "snd_wscale",
+        "socket", "soft_error", "spread_max_ns", "spread_ns", "spread_seq", "srtt_ns", "ssthresh",
+        "state", "timed_at", "timed_seq", "ts_offset", "ts_recent", "ts_recent_at", "window",
     )  # fmt: skip
 
     def __init__(
@@ -145,6 +145,7 @@ class Tcb(Timed):
         # -- acknowledging
         self.ack_due: int = ACK_NONE
         self.quick_acks: int = config.quick_acks
+        self.quick_until: int = 0  # data sent before is an answer to what came
         self.last_ack_sent: int = 0
         self.invalid_ack_at: int = 0
         # -- options on the wire
@@ -331,7 +332,7 @@ _FIELDS: Final = (
     "snd_wscale", "snd_small", "mss", "snd_limit", "is_fin_queued", "is_write_blocked", "is_deaf",
     "more", "is_pushing", "is_syn_due", "probe_due", "irs", "rcv_nxt", "rcv_adv", "rcv_wscale",
     "rcv_limit", "rcv_mss", "rcv_round_at", "rcv_round_bytes", "rcv_round_taken",
-    "fin_at", "ack_due", "quick_acks",
+    "fin_at", "ack_due", "quick_acks", "quick_until",
     "last_ack_sent", "invalid_ack_at", "has_timestamps", "has_sack", "ts_offset", "ts_recent",
     "ts_recent_at", "window", "cwnd", "ssthresh", "cwnd_credit", "is_cwnd_limited", "recovery",
     "recover", "high_rxt", "dupacks", "is_rexmit_due", "srtt_ns", "rttvar_ns", "rto_ns", "backoff",

@@ -31,7 +31,9 @@ def deliver(tcb: Tcb, piece: bytes | memoryview, length: int) -> None:
     if length > tcb.rcv_mss:
         tcb.rcv_mss = min(length, tcb.mss)
     if rcv_nxt - tcb.last_ack_sent > tcb.rcv_mss or tcb.quick_acks > 0:
-        tcb.quick_acks -= tcb.quick_acks > 0
+        if tcb.quick_acks:
+            tcb.quick_acks -= 1
+            tcb.quick_until = tcb.engine.now_ns + tcb.engine.config.delayed_ack_ns
         tcb.ack_due = ACK_NOW
     elif not tcb.ack_due:
         tcb.ack_due = ACK_DELAYED
@@ -117,9 +119,18 @@ def take_fin(tcb: Tcb) -> None:
     """Everything up to the peer's FIN is here. [RFC 9293 3.10.7.4 eighth]"""
     engine = tcb.engine
     tcb.rcv_nxt += 1
-    tcb.ack_due = ACK_NOW
     tcb.dsack = None  # nothing more will come that the peer could learn for
     state = tcb.state
+    if (
+        state is ESTABLISHED
+        and engine.config.delays_ack_of_fin
+        and tcb.rcv_nxt > tcb.irs + 2  # a connection that data has come over
+    ):
+        # The user may close at once: then both go in one segment.
+        tcb.quick_acks = 0
+        tcb.ack_due = tcb.ack_due or ACK_DELAYED
+    else:
+        tcb.ack_due = ACK_NOW
     if state is ESTABLISHED or state is FIN_WAIT_1:
         tcb.change_state(Event.FIN)
     elif state is FIN_WAIT_2:
