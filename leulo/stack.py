@@ -271,7 +271,7 @@ class Stack:
             reason = self.udp.icmp_error_arrives(error)
         else:
             reason = icmp_error_arrives(
-                self.engine, error.local, error.remote, error.sequence, error.is_hard,
+                self.engine, error.local, error.remote, error.sequence, error.kind,
                 error.is_too_big, error.mtu, error.code,
             )  # fmt: skip
         if reason is not None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Final
 
-from leulo.tcp import errno
+from leulo.tcp import errno, sockopt
+
+LOCAL_OPTION: Final = 0x200000  # options from here on are taken and change nothing
 
 ERRNO: Final[dict[str, int]] = {
     name: value for name, value in vars(errno).items() if name.startswith("E") and name.isupper()
@@ -22,7 +24,7 @@ _GROUPS: Final = {
                   "IPPROTO_MPTCP": 262},
     "levels": {"SOL_SOCKET": 1, "SOL_IP": 0, "SOL_TCP": 6, "SOL_UDP": 17, "SOL_IPV6": 41},
     "socket options": {
-        "SO_DEBUG": 1, "SO_REUSEADDR": 2, "SO_TYPE": 3, "SO_ERROR": 4, "SO_DONTROUTE": 5,
+        "SO_REUSEADDR": 2, "SO_TYPE": 3, "SO_ERROR": 4, "SO_DONTROUTE": 5,
         "SO_BROADCAST": 6, "SO_SNDBUF": 7, "SO_RCVBUF": 8, "SO_KEEPALIVE": 9, "SO_OOBINLINE": 10,
         "SO_PRIORITY": 12, "SO_LINGER": 13, "SO_REUSEPORT": 15, "SO_RCVLOWAT": 18,
         "SO_SNDLOWAT": 19, "SO_RCVTIMEO": 20, "SO_SNDTIMEO": 21, "SO_ATTACH_FILTER": 26,
@@ -57,6 +59,11 @@ _GROUPS: Final = {
         "TCP_SAVED_SYN": 28, "TCP_FASTOPEN_CONNECT": 30, "TCP_ULP": 31, "TCP_FASTOPEN_KEY": 33,
         "TCP_FASTOPEN_NO_COOKIE": 34, "TCP_ZEROCOPY_RECEIVE": 35, "TCP_INQ": 36, "TCP_CM_INQ": 36,
         "TCP_TX_DELAY": 37,
+        "TCP_KEEPINIT": sockopt.TCP_KEEPINIT, "TCP_NOOPT": sockopt.TCP_NOOPT,
+    },
+    "socket options of FreeBSD that only a host's own side sees": {
+        "SO_NOSIGPIPE": LOCAL_OPTION + 1, "SO_USELOOPBACK": LOCAL_OPTION + 2,
+        "TCP_LOG": LOCAL_OPTION + 3, "TCP_LOGID": LOCAL_OPTION + 4, "SO_DEBUG": LOCAL_OPTION + 5,
     },
     "message flags": {
         "MSG_OOB": 1, "MSG_PEEK": 2, "MSG_DONTROUTE": 4, "MSG_CTRUNC": 8, "MSG_TRUNC": 0x20,
@@ -84,6 +91,11 @@ _GROUPS: Final = {
         "TCP_CA_Disorder": 1, "TCP_CA_CWR": 2, "TCP_CA_Recovery": 3, "TCP_CA_Loss": 4,
         "TCPI_OPT_TIMESTAMPS": 1, "TCPI_OPT_SACK": 2, "TCPI_OPT_WSCALE": 4, "TCPI_OPT_ECN": 8,
         "TCPI_OPT_ECN_SEEN": 16, "TCPI_OPT_SYN_DATA": 32, "TCP_INFINITE_SSTHRESH": 0x7FFFFFFF,
+    },
+    "states as FreeBSD's packetdrill calls them": {
+        "TCPI_ESTABLISHED": 1, "TCPI_SYN_SENT": 2, "TCPI_SYN_RECEIVED": 3, "TCPI_FIN_WAIT_1": 4,
+        "TCPI_FIN_WAIT_2": 5, "TCPI_TIME_WAIT": 6, "TCPI_CLOSED": 7, "TCPI_CLOSE_WAIT": 8,
+        "TCPI_LAST_ACK": 9, "TCPI_LISTEN": 10, "TCPI_CLOSING": 11,
     },
     "others": {"INADDR_ANY": 0, "NULL": 0},
 }  # fmt: skip

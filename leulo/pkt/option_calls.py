@@ -9,7 +9,7 @@ from __future__ import annotations
 from struct import Struct as Layout
 from typing import TYPE_CHECKING, Final
 
-from leulo.pkt.constants import CONSTANTS, ERRNO
+from leulo.pkt.constants import CONSTANTS, ERRNO, LOCAL_OPTION
 from leulo.pkt.differences import CallDiffers
 from leulo.pkt.error_queue import OPT_ID, OPT_TSONLY, TX_ACK, TX_SCHED, TX_SOFTWARE
 from leulo.pkt.lexer import Refused, ScriptError
@@ -58,6 +58,8 @@ def setsockopt(calls: Calls, running: Running) -> int:
     if descriptor is None:
         return _EBADF
     level, name = _option(calls, running)
+    if name >= LOCAL_OPTION:
+        return 0
     value = running.call.arguments[3]
     line = running.line
     if isinstance(value, Text):

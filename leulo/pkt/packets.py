@@ -67,7 +67,10 @@ ICMP_CODES: Final = {
         "precedence_violation": 14, "precedence_cutoff": 15,
     },
     5: {"net": 0, "host": 1, "net_for_tos": 2, "host_for_tos": 3},
-    11: {"ttl_exceeded": 0, "reassembly_exceeded": 1, "exc_fragtime": 1},
+    11: {
+        "ttl_exceeded": 0, "ttl_exceeded_in_transit": 0, "reassembly_exceeded": 1,
+        "frag_reass_exceeded": 1, "exc_fragtime": 1,
+    },
 }  # fmt: skip
 
 ICMPV6_TYPES: Final = {
@@ -78,8 +81,13 @@ ICMPV6_CODES: Final = {
     1: {
         "net_unreachable": 0, "noroute": 0, "admin_prohibited": 1, "net_prohibited": 1,
         "not_neighbour": 2, "addr_unreachable": 3, "host_unreachable": 3, "port_unreachable": 4,
+        "no_route": 0, "address_unreachable": 3,
     },
-    3: {"ttl_exceeded": 0, "hop_limit": 0, "exc_hoplimit": 0, "exc_fragtime": 1},
+    3: {
+        "ttl_exceeded": 0, "hop_limit": 0, "exc_hoplimit": 0, "exceeded_hop_limit": 0,
+        "exc_fragtime": 1, "exceeded_frag_time": 1,
+    },
+    4: {"header_field": 0, "unknown_next_header": 1, "unknown_option": 2},
 }  # fmt: skip
 
 

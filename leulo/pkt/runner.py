@@ -16,6 +16,7 @@ from enum import Enum
 from typing import Final
 
 from leulo.net.wire.tcp import ACK, FIN, PSH, SYN
+from leulo.pkt import bsd_tools
 from leulo.pkt.calls import Calls, Running, result_text
 from leulo.pkt.connections import Connection, Stage
 from leulo.pkt.differences import CallDiffers
@@ -238,7 +239,10 @@ class Run:
         if isinstance(action, Command) and self._world is None:
             # Set-up: its time passes without a stack.
             self._anchor_ns = max(self._anchor_ns, self._start_of(time))
-            self.setup.command(action.text, event.line)
+            if bsd_tools.is_tool(action.text):
+                self._use_tool(action, event.line)
+            else:
+                self.setup.command(action.text, event.line)
             return
         self._move_to(self._start_of(time))
         if isinstance(action, Call):
@@ -535,8 +539,19 @@ class Run:
         except SnippetFailed as failure:
             raise Mismatch(line, failure.statement, failure.values) from failure
 
+    def _use_tool(self, command: Command, line: int) -> None:
+        stack = None if self._world is None else self._world.stack
+        printed = bsd_tools.run(command.text.strip(), stack, line)
+        if printed is not None:
+            raise Mismatch(line, f"`{command.text.strip()}` to succeed", f"it prints {printed}")
+        if stack is not None:
+            self.world.settle()
+
     def _reconfigure(self, command: Command, line: int) -> None:
         """Settings that change while the stack runs hold for what comes."""
+        if bsd_tools.is_tool(command.text):
+            self._use_tool(command, line)
+            return
         changes = Setup()
         changes.command(command.text, line)
         if changes.changes:

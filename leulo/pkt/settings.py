@@ -25,7 +25,12 @@ Setting = Callable[[str], Changes | None]  # None: refused
 _FIELDS: Final = {field.name for field in fields(Config)}
 _SEPARATORS = re.compile(r"\n|;|&&|\|\|")
 _REDIRECTION = re.compile(r"\s*(?:[12&]?>{1,2}\s*&?\s*[\w/.]+|2>&1|<\s*\S+)")
-_BSD_SYN = re.compile(r">\s*S[.EW]*\s+[^<\n]*<mss \d+,\s*nop,\s*wscale \d+,\s*sackOK")
+_BSD_WORDS = re.compile(
+    r">\s*S[.EW]*\s+[^<\n]*<mss \d+,\s*nop,\s*wscale \d+,\s*sackOK"
+    r"|net\.inet\.|kern\.ipc\.|\bsockstat\b|\btcpdrop\b|\bTCP_KEEPINIT\b"
+    r"|\bTCPI_(?:CLOS|LISTEN|SYN_SENT|SYN_RECEIVED|ESTAB|FIN_WAIT|LAST_ACK|TIME_WAIT)"
+    r"|SO_RCVBUF, \[65536\]"
+)
 _DONE_NOTHING: Final = {"true", ":", "sleep", "echo", "kldload", "kldunload", "modprobe", "sync",
                         "rm", "exit", "fi", "done", "set", "#"}  # fmt: skip
 _ARITHMETIC = re.compile(r"\$\(\(\s*(\d{1,9}(?:\s*\*\s*\d{1,9}){0,4})\s*\)\)")
@@ -191,6 +196,7 @@ _BSD: Final[dict[str, Setting]] = {
     "net.inet.tcp.recvbuf_auto": _any,
     "net.inet.tcp.sendbuf_auto": _any,
     "net.inet.tcp.mssdflt": _count("default_mss"),
+    "net.inet.tcp.v6mssdflt": _count("default_mss6"),
     "net.inet.tcp.minmss": _count("min_mss"),
     "net.inet.tcp.msl": _milliseconds("time_wait_ns", 2),
     "net.inet.tcp.finwait2_timeout": _milliseconds("fin_timeout_ns"),
@@ -198,6 +204,12 @@ _BSD: Final[dict[str, Setting]] = {
     "net.inet.tcp.delayed_ack": _only(1),
     "net.inet.tcp.rexmit_min": _milliseconds("rto_min_ns"),
     "net.inet.tcp.rexmit_initial": _milliseconds("rto_initial_ns"),
+    "net.inet.tcp.rexmit_slop": _milliseconds("rto_slop_ns"),
+    "net.inet.tcp.rexmit_drop_options": lambda text: {"plain_syn_retries": 3 * (_whole(text) > 0)},
+    "net.inet.tcp.persmin": _milliseconds("persist_min_ns"),
+    "net.inet.tcp.persmax": _milliseconds("persist_max_ns"),
+    "net.inet.tcp.keepinit": _milliseconds("connect_timeout_ns"),
+    "net.inet.tcp.syncache.rexmtlimit": _count("synack_retries"),
     "net.inet.tcp.keepidle": _milliseconds("keep_idle_ns"),
     "net.inet.tcp.keepintvl": _milliseconds("keep_interval_ns"),
     "net.inet.tcp.keepcnt": _count("keep_count"),
@@ -205,11 +217,11 @@ _BSD: Final[dict[str, Setting]] = {
     "net.inet.tcp.cc.algorithm": _congestion,
     "kern.ipc.somaxconn": _count("max_backlog"),
     "kern.ipc.soacceptqueue": _count("max_backlog"),
-    "net.inet.tcp.insecure_rst": _only(0),
-    "net.inet.tcp.insecure_syn": _only(0),
+    "net.inet.tcp.insecure_rst": lambda text: {"has_exact_rst": _whole(text) == 0},
+    "net.inet.tcp.insecure_syn": lambda text: {"has_syn_challenge": _whole(text) == 0},
     "net.inet.tcp.insecure_ack": _only(0),
-    "net.inet.tcp.drop_synfin": _only(0),
-    "net.inet.tcp.blackhole": _only(0),
+    "net.inet.tcp.drop_synfin": _flag("drops_syn_fin"),
+    "net.inet.tcp.blackhole": lambda text: {"answers_closed_port": _whole(text) == 0},
     "net.inet.tcp.rfc3042": _any,
     "net.inet.tcp.rfc3390": _any,
     "net.inet.tcp.rfc3465": _any,
@@ -224,9 +236,11 @@ _BSD: Final[dict[str, Setting]] = {
     "net.inet.tcp.path_mtu_discovery": _any,
     "net.inet.tcp.pmtud_blackhole_detection": _only(0),
     "net.inet.tcp.always_keepalive": _any,
-    "net.inet.tcp.icmp_may_rst": _only(1),
+    "net.inet.tcp.icmp_may_rst": _flag("believes_icmp"),
     "net.inet.tcp.ts_offset_per_conn": _any,
-    "net.inet.tcp.tolerate_missing_ts": _any,
+    "net.inet.tcp.tolerate_missing_ts": lambda text: {
+        "drops_missing_timestamps": _whole(text) == 0
+    },
     "net.inet.tcp.nolocaltimewait": _any,
     "net.inet.tcp.fast_finwait2_recycle": _only(0),
     "net.inet.tcp.log_in_vain": _any,
@@ -344,5 +358,5 @@ def _product_text(match: re.Match[str]) -> str:
 
 
 def looks_like_bsd(text: str) -> bool:
-    """Does the script set a BSD's variables, or expect a BSD's SYN?"""
-    return "net.inet." in text or "kern.ipc." in text or _BSD_SYN.search(text) is not None
+    """Does the script set a BSD's variables, use its tools, or expect its SYN or its buffers?"""
+    return _BSD_WORDS.search(text) is not None

@@ -1,7 +1,9 @@
 """Every knob of the engine, as a sysctl would have it; frozen, one per stack.
 
 The plain ``Config()`` is the preset ``linux``: the defaults of a current Linux where they are
-observable from outside. Times are nanoseconds, sizes bytes of payload.
+observable from outside. The preset ``freebsd`` is FreeBSD's base stack likewise [FreeBSD tcp(4)],
+``rfc`` the standards' own figures, where they name one. Times are nanoseconds, sizes bytes of
+payload.
 """
 
 from __future__ import annotations
@@ -21,6 +23,8 @@ class Config:
     has_sack: bool = True  # [RFC 2018]
     default_mss: int = 536  # the peer's when it names none [RFC 9293 3.7.1]
     default_mss6: int = 1_220  # the same over IPv6
+    # A SYN's options in FreeBSD's order, and the scale always for the largest buffer there may be
+    has_freebsd_syn: bool = False
     min_mss: int = 48  # smaller ones from a peer count as this
 
     # buffers, bytes of payload; they tune themselves from the default to the maximum
@@ -30,6 +34,11 @@ class Config:
     snd_min: int = 2 * KIB
     snd_default: int = 64 * KIB
     snd_max: int = 4 * MIB
+    is_buffer_doubled: bool = True  # SO_RCVBUF and SO_SNDBUF are read back as twice the payload
+    has_whole_segment_buffers: bool = False  # rounded up to segments when a connection opens
+    # Every segment offers all the room there is, and all of it is accepted, even what 16 bits
+    # cannot say. Otherwise the window moves by steps and binds this side, too.
+    offers_all_room: bool = False
 
     # what all connections of a stack may take together
     buffers_max: int = 1 << 40  # bytes in buffers; ENOBUFS and dropped data past it
@@ -51,7 +60,15 @@ class Config:
     # retransmission
     rto_initial_ns: int = 1 * NS_PER_S  # [RFC 6298 2.1]
     rto_min_ns: int = 200 * NS_PER_MS
+    # The minimum bounds the variance's part of the timeout, which falls slowly, as in Linux;
+    # else all of it [RFC 6298 2]
+    has_min_variance: bool = True
+    rto_slop_ns: int = 0  # on top of every timeout but a SYN's first
     rto_max_ns: int = 120 * NS_PER_S
+    connect_timeout_ns: int = 0  # of an active open, beside the retries; 0: none
+    plain_syn_retries: int = 0  # from this retransmission on a SYN has no options but MSS; 0: never
+    persist_min_ns: int = 0  # bounds between window probes
+    persist_max_ns: int = 120 * NS_PER_S
     syn_retries: int = 6
     synack_retries: int = 5
     retries: int = 15  # R2 of an open connection [RFC 9293 3.8.3]
@@ -60,6 +77,10 @@ class Config:
     # acknowledgement
     delayed_ack_ns: int = 40 * NS_PER_MS
     quick_acks: int = 16  # segments acknowledged at once at a connection's beginning, as in Linux
+    acks_every_second: bool = False  # every second segment at once, however small it is
+    # What a small segment waits for: "strict" for everything that is outstanding
+    # [RFC 9293 3.7.4], "bsd" for what was when the user wrote, "minshall" for a small one alone
+    nagle: str = "minshall"
     cork_ns: int = 200 * NS_PER_MS  # longest time a partial segment is held back by TCP_CORK
 
     # what Linux does in its own way
@@ -78,6 +99,13 @@ class Config:
     keep_idle_ns: int = 7_200 * NS_PER_S
     keep_interval_ns: int = 75 * NS_PER_S
     keep_count: int = 9
+    resets_unread: bool = True  # closing with data unread is a reset [RFC 2525 2.17]
+    has_epipe_on_reset: bool = True  # a reset in CLOSE_WAIT is EPIPE, not ECONNRESET
+    repeats_fin: bool = False  # every ACK has the FIN until that is acknowledged
+    # A SYN, or any segment without an ACK, in TIME_WAIT is answered, as in every state
+    # [RFC 5961 4]; if not, dropped.
+    answers_time_wait_syn: bool = True
+    answers_closed_port: bool = True  # by a reset; if not, by nothing
 
     # passive opens
     max_backlog: int = 4_096
@@ -87,6 +115,11 @@ class Config:
     # limits against attack
     challenge_acks_per_s: int = 1_000  # [RFC 5961 10]
     invalid_ack_interval_ns: int = 500 * NS_PER_MS  # one connection's answers to what may be forged
+    has_exact_rst: bool = True  # only at RCV.NXT; else anywhere in the window [RFC 5961 3]
+    has_syn_challenge: bool = True  # else a SYN in the window is a reset, as before RFC 5961
+    drops_syn_fin: bool = True  # to a listener; else the FIN is overlooked
+    believes_icmp: bool = True  # a hard error ends an active open
+    has_freebsd_icmp: bool = False  # which errors are hard, and what they are called
     reassembly_blocks: int = 256
     scoreboard_blocks: int = 256
 
@@ -95,4 +128,73 @@ class Config:
     last_ephemeral: int = 60_999
 
 
-PRESETS = {"linux": Config()}
+PRESETS = {
+    "linux": Config(),
+    # What is listed is where FreeBSD's default differs from Linux's. [FreeBSD tcp(4)]
+    "freebsd": Config(
+        has_freebsd_syn=True,
+        min_mss=216,
+        rcv_default=64 * KIB,
+        rcv_max=2 * MIB,
+        snd_default=32 * KIB,
+        snd_max=2 * MIB,
+        is_buffer_doubled=False,
+        has_whole_segment_buffers=True,
+        offers_all_room=True,
+        has_rack=False,
+        has_tail_probe=False,
+        has_frto=False,
+        has_hystart=False,
+        rto_min_ns=30 * NS_PER_MS,
+        has_min_variance=False,
+        rto_slop_ns=200 * NS_PER_MS,
+        rto_max_ns=64 * NS_PER_S,
+        connect_timeout_ns=75 * NS_PER_S,
+        persist_min_ns=5 * NS_PER_S,
+        persist_max_ns=60 * NS_PER_S,
+        syn_retries=12,
+        synack_retries=3,
+        retries=12,
+        orphan_retries=12,
+        quick_acks=0,
+        acks_every_second=True,
+        nagle="bsd",
+        keep_count=8,
+        resets_unread=False,
+        has_epipe_on_reset=False,
+        repeats_fin=True,
+        probes_with_data=True,
+        trims_to_window=True,
+        drops_missing_timestamps=True,
+        delays_ack_of_fin=False,
+        rounds_first_window=False,
+        acks_unsent=True,
+        has_freebsd_icmp=True,
+        invalid_ack_interval_ns=0,
+        answers_time_wait_syn=False,
+        drops_syn_fin=False,
+        max_backlog=128,
+        first_ephemeral=10_000,
+        last_ephemeral=65_535,
+    ),
+    # Where a standard names a figure or leaves no choice, it is this one.
+    "rfc": Config(
+        congestion="reno",  # [RFC 5681 3.1]
+        rto_min_ns=1 * NS_PER_S,  # [RFC 6298 2.4]
+        has_min_variance=False,
+        rto_max_ns=60 * NS_PER_S,  # at least [RFC 6298 2.5]
+        syn_retries=7,  # R2 of a SYN: three minutes [RFC 9293 3.8.3 (MUST-23)]
+        synack_retries=7,
+        delayed_ack_ns=499 * NS_PER_MS,  # less than 0.5 s [RFC 9293 3.8.6.3 (MUST-40)]
+        quick_acks=0,
+        acks_every_second=False,  # of full size [RFC 9293 3.8.6.3 (SHLD-18)]
+        nagle="strict",  # [RFC 9293 3.7.4]
+        probes_with_data=True,  # [RFC 9293 3.8.6.1]
+        drops_missing_timestamps=True,  # [RFC 7323 3.2]
+        trims_to_window=True,  # [RFC 9293 3.10.7.4 first]
+        delays_ack_of_fin=False,  # [RFC 9293 3.10.7.4 eighth]
+        rounds_first_window=False,
+        acks_unsent=True,  # [RFC 9293 3.10.7.4 fifth]
+        time_wait_ns=240 * NS_PER_S,  # two times two minutes [RFC 9293 3.4.2]
+    ),
+}

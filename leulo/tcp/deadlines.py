@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from leulo.tcp import rack, recovery
 from leulo.tcp.errno import ETIMEDOUT
-from leulo.tcp.state import CLOSED, FIN_WAIT_2, SYN_RCVD, SYN_SENT, TIME_WAIT, Event
+from leulo.tcp.rtt import backed_off
+from leulo.tcp.state import CLOSED, FIN_WAIT_2, SENDS, SYN_RCVD, SYN_SENT, TIME_WAIT, Event
 from leulo.tcp.tcb import ACK_NOW, MORE_NONE, PROBE_KEEPALIVE, PROBE_WINDOW, Tcb
 
 _MAX_BACKOFF = 16
@@ -24,6 +25,8 @@ def expire(tcb: Tcb, now_ns: int) -> None:
         tcb.delack_at = 0
         if tcb.ack_due:
             tcb.ack_due = ACK_NOW
+            if tcb.is_fin_queued:
+                repeat_fin(tcb)
             engine.want_output(tcb)
     if tcb.rto_at and now_ns >= tcb.rto_at:
         tcb.rto_at = 0
@@ -37,9 +40,14 @@ def expire(tcb: Tcb, now_ns: int) -> None:
         rack.detect(tcb, now_ns)
     if tcb.keep_at and now_ns >= tcb.keep_at:
         _keep_alive(tcb, now_ns)
-    if tcb.life_at and now_ns >= tcb.life_at and tcb.state is FIN_WAIT_2:
-        tcb.change_state(Event.ABORT)
-        engine.forget(tcb)
+    if tcb.life_at and now_ns >= tcb.life_at:
+        if tcb.state is FIN_WAIT_2:
+            tcb.change_state(Event.ABORT)
+            engine.forget(tcb)
+        elif tcb.state is SYN_SENT or tcb.state is SYN_RCVD:
+            engine.fail(tcb, tcb.soft_error or ETIMEDOUT)  # an active open took too long
+        else:
+            tcb.life_at = 0
     arm_next(tcb)
 
 
@@ -65,6 +73,17 @@ def await_fin(tcb: Tcb, now_ns: int) -> bool:
     tcb.life_at = now_ns + (linger2_ns or tcb.engine.config.fin_timeout_ns)
     tcb.engine.timers.arm(tcb, tcb.life_at)
     return True
+
+
+def repeat_fin(tcb: Tcb) -> None:
+    """Our FIN is on its way and an ACK is due: send it with the FIN once more."""
+    if (
+        tcb.ack_due == ACK_NOW
+        and tcb.snd_una < tcb.snd_nxt == tcb.snd_top
+        and SENDS >> tcb.state & 1
+        and tcb.engine.config.repeats_fin
+    ):
+        tcb.snd_nxt -= 1
 
 
 def _is_over(tcb: Tcb, now_ns: int) -> bool:
@@ -116,7 +135,7 @@ def _retransmit(tcb: Tcb, now_ns: int) -> None:
             rack.timeout(tcb, now_ns)
         else:
             recovery.timeout(tcb, now_ns)
-    tcb.rto_at = now_ns + min(tcb.rto_ns << tcb.backoff, config.rto_max_ns)
+    tcb.rto_at = now_ns + backed_off(tcb)
     engine.want_output(tcb)
 
 

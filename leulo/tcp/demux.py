@@ -140,7 +140,7 @@ def _syn_arrives(
         engine.count_drop("tcp_rst_unknown")
     elif listener is None or control & ACK:
         refuse(engine, key, link_header, end - start, seq, ack, control, is_loopback)
-    elif control & FIN:
+    elif control & FIN and engine.config.drops_syn_fin:
         engine.count_drop("tcp_syn_fin")
     else:
         reason = listener.syn_arrives(
@@ -161,6 +161,9 @@ def refuse(
     is_loopback: bool,
 ) -> None:
     """Reset a segment that nobody wants. [RFC 9293 3.10.7.1]"""
+    if not engine.config.answers_closed_port:
+        engine.count_drop("tcp_closed_port")
+        return
     engine.counts["tcp_refused"] += 1
     if control & ACK:
         answer_seq, answer_ack, flags = ack, 0, RST
@@ -215,10 +218,7 @@ def _for_half_open(
     offset = (seq - half.irs - 1) & MASK
     if control & (SYN | RST | ACK) != ACK:
         if control & RST:
-            if offset == 0:
-                half.listener.lose(half)
-            else:
-                engine.count_drop("tcp_rst_outside")
+            _reset_half_open(engine, half, offset, now_ns)
         elif not control & SYN:
             engine.count_drop("tcp_no_ack")
         elif not control & ACK and seq == half.irs:
@@ -279,13 +279,26 @@ def _complete(
         )
 
 
+def _reset_half_open(engine: Engine, half: HalfOpen, offset: int, now_ns: int) -> None:
+    """A reset ends the record where it must be, elsewhere in the window it is challenged.
+    [RFC 5961 3.2]"""
+    if offset and offset >= half.listener.room(half):
+        engine.count_drop("tcp_rst_outside")
+    elif not offset or not engine.config.has_exact_rst:
+        half.listener.lose(half)
+    else:
+        engine.count_drop("tcp_rst_challenged")
+        if not half.is_held and engine.challenge.allows(now_ns):
+            _acknowledge(engine, half)
+
+
 def _acknowledge(engine: Engine, half: HalfOpen) -> None:
     options = b""
     if half.has_timestamps:
         options = emit_timestamps((engine.now_ms + half.ts_offset) & MASK, half.ts_recent)
     _answer(
-        engine, half.key, half.link_header, half.iss + 1, half.irs + 1, ACK, 0xFFFF, options,
-        half.is_loopback,
+        engine, half.key, half.link_header, half.iss + 1, half.irs + 1, ACK,
+        half.listener.room(half), options, half.is_loopback,
     )  # fmt: skip
 
 
@@ -306,6 +319,15 @@ def _for_time_wait(
         # Deviation: a reset does not end TIME_WAIT; an old duplicate could. [RFC 1337 3]
         engine.count_drop("tcp_rst_time_wait")
         return
+    config = engine.config
+    if not config.answers_time_wait_syn and (
+        not control & ACK or (control & (SYN | FIN) == SYN | FIN and config.drops_syn_fin)
+    ):
+        engine.count_drop("tcp_time_wait")
+        return
+    if record.has_timestamps and not option and config.drops_missing_timestamps:
+        engine.count_drop("tcp_no_timestamp")  # [RFC 7323 3.2]
+        return
     is_old = record.has_timestamps and option != 0 and lt(tsval, record.ts_recent)
     if control & FIN and not is_old:
         engine.time_wait.restart(record, now_ns)
@@ -315,7 +337,7 @@ def _for_time_wait(
         engine.count_drop("tcp_time_wait")
         return
     if not length and not control & FIN:
-        record.answered_ns = now_ns + engine.config.invalid_ack_interval_ns
+        record.answered_ns = now_ns + config.invalid_ack_interval_ns
     text = b""
     if record.has_timestamps:
         text = emit_timestamps((engine.now_ms + record.ts_offset) & MASK, record.ts_recent)

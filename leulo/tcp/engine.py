@@ -37,7 +37,7 @@ from leulo.tcp.seq import MASK
 from leulo.tcp.settings import Settings
 from leulo.tcp.socket import TcpSocket
 from leulo.tcp.state import CLOSED, SYN_RCVD, SYN_SENT, SYNCHRONIZED, TIME_WAIT, Event
-from leulo.tcp.tcb import ACK_NONE, ACK_NOW, PROBE_NONE, Tcb
+from leulo.tcp.tcb import ACK_BARE, ACK_NONE, PROBE_NONE, Tcb
 from leulo.tcp.time_wait import TimeWaitTable
 from leulo.tcp.timers import Timers
 from leulo.trace import Channel, Trace
@@ -330,7 +330,7 @@ class Engine:
         if now_ns >= tcb.invalid_ack_at and self.challenge.allows(now_ns):
             tcb.invalid_ack_at = now_ns + self.config.invalid_ack_interval_ns
             self.counts["tcp_challenge_acks"] += 1
-            tcb.ack_due = ACK_NOW
+            tcb.ack_due = ACK_BARE
             self.want_output(tcb)
 
     def _send_rst(self, tcb: Tcb, seq: int, ack: int, flags: int, options: bytes = b"") -> None:

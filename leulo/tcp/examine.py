@@ -30,7 +30,7 @@ from leulo.tcp.state import (
 )
 from leulo.tcp.syn_sent import segment_in_syn_sent
 from leulo.tcp.tcb import ACK_NOW, Tcb
-from leulo.tcp.text import take_text
+from leulo.tcp.text import take_kept, take_text
 from leulo.units import NS_PER_S
 
 _PAWS_IDLE_NS: Final = 24 * 86_400 * NS_PER_S  # ts_recent is out of date then [RFC 7323 5.5]
@@ -78,6 +78,19 @@ def examine(
         control &= ~SYN
         seq += 1
 
+    rcv_nxt = tcb.rcv_nxt
+    right = tcb.rcv_adv
+    if tcb.is_room_offered:
+        right = max(right, rcv_nxt + tcb.rcv_limit - tcb.received())
+    # A SYN never ends an open connection, wherever it stands. [RFC 5961 4.2]
+    if control & (SYN | RST) == SYN and state is not SYN_RCVD:
+        if engine.config.has_syn_challenge or not rcv_nxt <= seq < right:
+            engine.challenge_ack(tcb, "tcp_syn_challenged", now_ns)
+        else:
+            engine.drop("tcp_syn_in_window", tcb)
+            engine.abort(tcb, ECONNRESET)  # as RFC 793 had it
+        return
+
     # PAWS [RFC 7323 5.3 R1]
     if tcb.has_timestamps and not control & RST:
         if not has_timestamps:
@@ -91,8 +104,6 @@ def examine(
             return
 
     # First: is it in the window? [RFC 9293 3.10.7.4 first, table 6]
-    rcv_nxt = tcb.rcv_nxt
-    right = tcb.rcv_adv
     span = length + (control & FIN) + (control >> 1 & 1)
     if span:
         is_acceptable = seq < right and seq + span > rcv_nxt
@@ -161,10 +172,14 @@ def examine(
             or (queue is not None and tcb.has_sack and first_seq == queue.end)
         ):
             _reset(tcb)
-        else:
+        elif not rcv_nxt < first_seq < right:
+            engine.drop("tcp_rst_outside", tcb)
+        elif engine.config.has_exact_rst:
             engine.challenge_ack(tcb, "tcp_rst_challenged", now_ns)
+        else:
+            _reset(tcb)  # as RFC 793 had it
         return
-    # Fourth: SYN never ends an open connection. [RFC 5961 4.2]
+    # Fourth: SYN
     if control & SYN:
         engine.challenge_ack(tcb, "tcp_syn_challenged", now_ns)
         return
@@ -195,6 +210,9 @@ def examine(
     if is_ts_new:
         tcb.ts_recent = tsval  # [RFC 7323 4.3 (2)]
         tcb.ts_recent_at = now_ns
+
+    if state is SYN_RCVD:
+        take_kept(tcb)
 
     # Sixth: the urgent pointer. Urgent data is read in line. [RFC 6093 6]
     # Seventh: text
@@ -330,7 +348,7 @@ def _reset(tcb: Tcb) -> None:
     state = tcb.state
     if state is SYN_RCVD:
         tcb.engine.fail(tcb, ECONNREFUSED)
-    elif state is CLOSE_WAIT:
+    elif state is CLOSE_WAIT and tcb.engine.config.has_epipe_on_reset:
         tcb.engine.fail(tcb, EPIPE)
     elif state in (CLOSING, LAST_ACK, FIN_WAIT_1, FIN_WAIT_2) and tcb.is_orphan:
         tcb.engine.fail(tcb, 0)

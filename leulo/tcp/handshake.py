@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from leulo.tcp import congestion, rtt
 from leulo.tcp.config import Config
+from leulo.tcp.options import emit_freebsd_syn, emit_syn
 from leulo.tcp.settings import Settings
 from leulo.tcp.tcb import Tcb
 from leulo.units import NS_PER_S
@@ -47,7 +48,7 @@ def own_scale(engine: Engine, settings: Settings) -> int:
     """The window scale we announce: for the largest buffer that this connection can come to have.
     [RFC 7323 2.2]"""
     most = settings.rcv_bytes or settings.window_clamp
-    if not most:
+    if not most or engine.config.has_freebsd_syn:
         return engine.rcv_wscale
     return scale_for(min(most, settings.window_clamp or most))
 
@@ -61,6 +62,23 @@ def first_limit(engine: Engine, settings: Settings, ends: bytes, has_timestamps:
     if config.rounds_first_window and limit > segment:
         limit -= limit % segment
     return limit
+
+
+def syn_options(
+    engine: Engine,
+    settings: Settings,
+    ends: bytes,
+    wscale: int,
+    has_sack: bool,
+    timestamps: tuple[int, int] | None,
+) -> bytes:
+    """The options of our SYN or SYN-ACK. ``wscale`` -1 leaves window scaling out."""
+    if settings.is_bare:
+        return b""
+    mss = own_mss(engine, settings, ends)
+    if engine.config.has_freebsd_syn:
+        return emit_freebsd_syn(mss, wscale, has_sack, timestamps)
+    return emit_syn(mss, wscale, has_sack, timestamps)
 
 
 def negotiate(tcb: Tcb, peer_mss: int) -> None:
@@ -81,6 +99,16 @@ def negotiate(tcb: Tcb, peer_mss: int) -> None:
     tcb.cwnd = cwnd
     if tcb.snd_limit < cwnd << 2 and not tcb.settings.snd_bytes:
         tcb.snd_limit = min(cwnd << 2, engine.config.snd_max)
+
+
+def round_buffers(tcb: Tcb, peer_mss: int) -> None:
+    """Make the buffers whole segments. [FreeBSD tcp(4)]"""
+    config = tcb.engine.config
+    mss = min(peer_mss, own_mss(tcb.engine, tcb.settings, tcb.ends))
+    if tcb.rcv_limit > mss:
+        tcb.rcv_limit = min(-(-tcb.rcv_limit // mss) * mss, config.rcv_max)
+    if tcb.snd_limit > mss:
+        tcb.snd_limit = min(-(-tcb.snd_limit // mss) * mss, config.snd_max)
 
 
 def apply_settings(tcb: Tcb) -> None:

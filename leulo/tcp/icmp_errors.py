@@ -32,6 +32,18 @@ _ERRORS: Final = {
     12: EHOSTUNREACH,
     13: EHOSTUNREACH,
 }
+_UNREACHABLE: Final = 3  # types
+_TIME_EXCEEDED: Final = 11
+# Types and codes that end an active open on FreeBSD: protocol, port, what is prohibited, and a
+# path that is too long. [FreeBSD tcp(4) icmp_may_rst]
+_FREEBSD_HARD: Final = {
+    (_UNREACHABLE, 2): ECONNREFUSED,
+    (_UNREACHABLE, 3): ECONNREFUSED,
+    (_UNREACHABLE, 9): ECONNREFUSED,
+    (_UNREACHABLE, 10): ECONNREFUSED,
+    (_UNREACHABLE, 13): ECONNREFUSED,
+    (_TIME_EXCEEDED, 0): EHOSTUNREACH,
+}
 _LEAST_MTU: Final = 576  # smaller reports are ignored: an attacker's way to tiny segments
 
 _LEAST_MTU_6: Final = 1280  # of every link that carries IPv6 [RFC 8200 5]
@@ -47,7 +59,7 @@ def icmp_error_arrives(
     local: tuple[bytes, int],
     peer: tuple[bytes, int],
     sequence: int,
-    is_hard: bool,
+    kind: int,
     is_too_big: bool,
     mtu: int,
     code: int,
@@ -72,9 +84,21 @@ def icmp_error_arrives(
             rack.rewind(tcb)
             engine.want_output(tcb)
         return None
-    error = error_of_icmp(code)
-    if (tcb.state is SYN_SENT or tcb.state is SYN_RCVD) and (is_hard or code not in (0, 1, 5)):
+    config = engine.config
+    if kind == _UNREACHABLE:
+        error = error_of_icmp(code)
+        is_hard = code not in (0, 1, 5)
+    elif kind == _TIME_EXCEEDED:
+        error = EHOSTUNREACH
+        is_hard = False  # [RFC 1122 4.2.3.9]
+    else:
+        return "icmp_kind"
+    if config.has_freebsd_icmp:
+        is_hard = (kind, code) in _FREEBSD_HARD
+        error = _FREEBSD_HARD.get((kind, code), EHOSTUNREACH)
+    is_opening = tcb.state is SYN_SENT or tcb.state is SYN_RCVD
+    if is_opening and is_hard and config.believes_icmp:
         engine.fail(tcb, error)
-    elif tcb.state is SYN_SENT or tcb.state is SYN_RCVD or tcb.backoff:
+    elif is_opening or tcb.backoff:
         tcb.soft_error = error
     return None

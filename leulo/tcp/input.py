@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import Final
 
 from leulo.tcp.ack import acknowledged, fin_acknowledged, take_window
+from leulo.tcp.deadlines import repeat_fin
 from leulo.tcp.events import tell_segment_in
 from leulo.tcp.examine import examine
 from leulo.tcp.header import FIN, TCP_AT, TIMESTAMPED_AT
@@ -84,3 +85,5 @@ def segment_arrives(
                 deliver(tcb, payload(frame, TIMESTAMPED_AT, length), length)
             return
     examine(tcb, frame, end, seq, ack, control, window, option, tsval, tsecr, now_ns)
+    if tcb.is_fin_queued:
+        repeat_fin(tcb)

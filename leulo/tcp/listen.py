@@ -17,7 +17,7 @@ from leulo.state import State as Saved
 from leulo.state import load_fields, save_fields
 from leulo.tcp import handshake, header
 from leulo.tcp.addresses import turned
-from leulo.tcp.options import Options, emit_syn
+from leulo.tcp.options import Options
 from leulo.tcp.seq import MASK, lt
 from leulo.tcp.settings import Settings
 from leulo.tcp.state import Event, State
@@ -172,6 +172,9 @@ class Listener:
         mss = options.mss or handshake.default_mss(ends, config)
         half.mss = mss if mss > config.min_mss else config.min_mss
         half.snd_wnd = window
+        if self.settings.is_bare:
+            options.has_timestamps = options.is_sack_permitted = False
+            options.wscale = -1
         if options.has_timestamps and config.has_timestamps:
             half.has_timestamps = True
             half.ts_offset = ts_offset
@@ -347,6 +350,8 @@ class Listener:
             tcb.ts_recent_at = now_ns
         handshake.apply_settings(tcb)
         handshake.negotiate(tcb, half.mss)
+        if engine.config.has_whole_segment_buffers:
+            handshake.round_buffers(tcb, half.mss)
         limit = tcb.rcv_limit
         tcb.rcv_adv = tcb.rcv_nxt + (limit if limit < 0xFFFF else 0xFFFF)
         handshake.established(tcb, now_ns - half.sent_at if half.sent_at else 0, tsecr, now_ns)
@@ -364,17 +369,21 @@ class Listener:
         half.due_at = now_ns + engine.config.rto_initial_ns
         engine.timers.arm(half, half.due_at)
 
+    def room(self, half: HalfOpen) -> int:
+        """The window of a connection that is not open yet; never scaled."""
+        limit = handshake.first_limit(self.engine, self.settings, half.ends, half.has_timestamps)
+        return limit if limit < 0xFFFF else 0xFFFF
+
     def _answer(self, half: HalfOpen, tsval: int) -> None:
         engine = self.engine
         timestamps = (tsval, half.ts_recent) if half.has_timestamps else None
         wscale = half.rcv_wscale if half.snd_wscale >= 0 else -1
-        settings = self.settings
-        limit = handshake.first_limit(engine, settings, half.ends, half.has_timestamps)
-        mss = handshake.own_mss(engine, settings, half.ends)
-        options = emit_syn(mss, wscale, half.has_sack, timestamps)
+        options = handshake.syn_options(
+            engine, self.settings, half.ends, wscale, half.has_sack, timestamps
+        )
         frame = header.plain(
             half.link_header, half.ends, half.iss, half.irs + 1, header.SYN | header.ACK,
-            limit if limit < 0xFFFF else 0xFFFF, options, engine.has_checksum_offload,
+            self.room(half), options, engine.has_checksum_offload,
         )  # fmt: skip
         engine.reply(frame, half.is_loopback)
 

@@ -104,6 +104,22 @@ def emit_syn(mss: int, wscale: int, has_sack: bool, timestamps: tuple[int, int] 
     return out
 
 
+def emit_freebsd_syn(
+    mss: int, wscale: int, has_sack: bool, timestamps: tuple[int, int] | None
+) -> bytes:
+    """As `emit_syn`, in FreeBSD's order: each option at its alignment, zeros at the end."""
+    out = bytes((MSS, 4, mss >> 8, mss & 0xFF))
+    if wscale >= 0:
+        out += bytes((NOP, WINDOW_SCALE, 3, wscale))
+    if has_sack:
+        out += bytes((SACK_PERMITTED, 2))
+    if timestamps is not None:
+        while len(out) % 4 != 2:
+            out += bytes((NOP,))
+        out += bytes((TIMESTAMPS, 10)) + _PAIR.pack(*timestamps)
+    return out + bytes(-len(out) % 4)
+
+
 def emit_timestamps(tsval: int, tsecr: int) -> bytes:
     """NOP NOP TS: the twelve bytes of every ordinary segment. [RFC 7323 A]"""
     return _TIMESTAMPS.pack(TIMESTAMPS_ONLY, tsval, tsecr)

@@ -15,12 +15,14 @@ from leulo.tcp import header, rack, recovery
 from leulo.tcp.episode import FRTO_NEW
 from leulo.tcp.events import tell_retransmitted, tell_segment_out
 from leulo.tcp.flight import END, START
-from leulo.tcp.handshake import own_mss, own_scale
+from leulo.tcp.handshake import own_scale, syn_options
 from leulo.tcp.header import ACK, FIN, PSH, SYN, TIMESTAMPED, TIMESTAMPED_WORDS, Frame
-from leulo.tcp.options import TIMESTAMPS_ONLY, emit_sack, emit_syn, emit_timestamps
+from leulo.tcp.options import TIMESTAMPS_ONLY, emit_sack, emit_timestamps
+from leulo.tcp.rtt import backed_off
 from leulo.tcp.seq import MASK
 from leulo.tcp.state import SENDS, SYN_RCVD, SYN_SENT
 from leulo.tcp.tcb import (
+    ACK_BARE,
     ACK_DELAYED,
     ACK_NONE,
     ACK_NOW,
@@ -72,13 +74,15 @@ def output(tcb: Tcb, now_ns: int, out: list[Frame], limit: int) -> None:
         tcb.delack_at = now_ns + engine.config.delayed_ack_ns
         if not tcb.timer_at or tcb.delack_at < tcb.timer_at:
             engine.timers.arm(tcb, tcb.delack_at)
+    elif due == ACK_BARE:
+        emit(tcb, tcb.snd_nxt, ACK, 0, (), now_ns, out)
 
 
 def _send(tcb: Tcb, now_ns: int, out: list[Frame], limit: int) -> None:
     """New data, and after a timeout old data again, as both windows allow."""
     mss = tcb.mss
     una = tcb.snd_una
-    nxt = tcb.snd_nxt
+    begin = nxt = tcb.snd_nxt
     cwnd = tcb.cwnd
     length = tcb.snd_end - nxt
     if (
@@ -124,7 +128,7 @@ def _send(tcb: Tcb, now_ns: int, out: list[Frame], limit: int) -> None:
                 continue
         if length >= mss:
             tail = length % mss
-            if tail and (length < available or not _may_send_small(tcb, nxt)):
+            if tail and (length < available or not _may_send_small(tcb, nxt, begin)):
                 length -= tail
         elif length <= 0:
             _send_last(tcb, nxt, available, window_edge, now_ns, out)
@@ -134,7 +138,7 @@ def _send(tcb: Tcb, now_ns: int, out: list[Frame], limit: int) -> None:
             if not tcb.is_pushing and (cwnd < tcb.snd_wnd or length < tcb.snd_max_wnd >> 1):
                 _send_last(tcb, nxt, available, window_edge, now_ns, out)
                 break
-        elif not _may_send_small(tcb, nxt):
+        elif not _may_send_small(tcb, nxt, begin):
             break
         _emit_data(tcb, nxt, length, now_ns, out)
     tcb.is_pushing = False
@@ -191,7 +195,7 @@ def _send_by_rack(tcb: Tcb, now_ns: int, out: list[Frame], limit: int) -> None:
             _emit_data(tcb, seq, length, now_ns, out)
             if seq == tcb.snd_una:
                 # It, too, has a whole timeout to be acknowledged.
-                tcb.rto_at = now_ns + min(tcb.rto_ns << tcb.backoff, tcb.engine.config.rto_max_ns)
+                tcb.rto_at = now_ns + backed_off(tcb)
         elif has_fresh and room >= min(fresh, mss):
             length = min(fresh, max(mss, min(largest, room // mss * mss)))
             if length > mss and length < fresh:
@@ -250,15 +254,24 @@ def _send_in_recovery(tcb: Tcb, now_ns: int, out: list[Frame], limit: int) -> No
     tcb.is_cwnd_limited = True
 
 
-def _may_send_small(tcb: Tcb, nxt: int) -> bool:
-    """May the last, partial segment go out? Nagle's algorithm in Minshall's form: unless another
-    partial one is unacknowledged. A cork holds it in any case. [RFC 9293 3.7.4]"""
+def _may_send_small(tcb: Tcb, nxt: int, begin: int) -> bool:
+    """May the last, partial segment go out? Nagle's algorithm: unless something is
+    unacknowledged, in Minshall's form another partial one. A cork holds it in any case.
+    ``begin``: what was to be sent next when sending began. [RFC 9293 3.7.4]"""
     if tcb.is_fin_queued or tcb.is_pushing or nxt < tcb.snd_max:
         return True
     settings = tcb.settings
     if settings.is_corked or tcb.more == MORE_HELD:
         return False
-    return settings.has_nodelay or tcb.snd_small <= tcb.snd_una
+    if settings.has_nodelay:
+        return True
+    una = tcb.snd_una
+    if tcb.snd_small > una:
+        return False
+    if nxt == una:
+        return True
+    nagle = tcb.engine.config.nagle
+    return nagle == "minshall" or (nagle == "bsd" and begin == una)
 
 
 def _restart(tcb: Tcb, now_ns: int) -> int:
@@ -276,7 +289,7 @@ def _persist(tcb: Tcb, now_ns: int) -> None:
     window [RFC 9293 3.8.6.1] or because a cork may not hold data for ever."""
     tcb.is_persisting = True
     config = tcb.engine.config
-    wait = min(tcb.rto_ns << tcb.backoff, config.rto_max_ns)
+    wait = max(config.persist_min_ns, min(backed_off(tcb), config.persist_max_ns))
     if (tcb.settings.is_corked or tcb.more) and tcb.snd_wnd >= tcb.snd_end - tcb.snd_nxt:
         wait = max(tcb.rto_ns, config.cork_ns)
     tcb.rto_at = now_ns + wait
@@ -405,7 +418,11 @@ def offer_window(tcb: Tcb) -> None:
     if offered < 0:
         offered = 0  # more was taken than was offered
     gain = space - offered
-    if gain > 0 and (gain >= tcb.rcv_mss or gain << 1 >= tcb.rcv_limit):
+    if gain > 0 and (
+        gain >= tcb.rcv_mss
+        or gain << 1 >= tcb.rcv_limit
+        or (tcb.is_room_offered and (space >= tcb.rcv_mss or space << 2 >= tcb.rcv_limit))
+    ):
         offered = space
     scale = tcb.rcv_wscale
     # Rounded up, so that the edge does not move back by what scaling cannot say.
@@ -494,13 +511,14 @@ def _emit_syn(tcb: Tcb, now_ns: int, out: list[Frame]) -> None:
     tcb.is_syn_due = False
     is_answer = tcb.state is SYN_RCVD
     control = SYN | ACK if is_answer else SYN
-    wscale = own_scale(engine, tcb.settings) if config.has_window_scaling else -1
+    is_plain = bool(config.plain_syn_retries and tcb.backoff >= config.plain_syn_retries)
+    wscale = own_scale(engine, tcb.settings) if config.has_window_scaling and not is_plain else -1
     if is_answer and not tcb.rcv_wscale:
         wscale = -1
     timestamps = None
-    if tcb.has_timestamps if is_answer else config.has_timestamps:
+    if not is_plain and (tcb.has_timestamps if is_answer else config.has_timestamps):
         timestamps = ((engine.now_ms + tcb.ts_offset) & MASK, tcb.ts_recent)
-    has_sack = tcb.has_sack if is_answer else config.has_sack
+    has_sack = (tcb.has_sack if is_answer else config.has_sack) and not is_plain
     window = min(tcb.rcv_limit, 0xFFFF)  # `apply_settings` has made whole segments of it
     if is_answer:
         tcb.rcv_adv = tcb.rcv_nxt + window
@@ -514,7 +532,7 @@ def _emit_syn(tcb: Tcb, now_ns: int, out: list[Frame]) -> None:
             tcb.rcv_nxt if is_answer else 0,
             control,
             window,
-            emit_syn(own_mss(engine, tcb.settings, tcb.ends), wscale, has_sack, timestamps),
+            syn_options(engine, tcb.settings, tcb.ends, wscale, has_sack, timestamps),
             engine.has_checksum_offload,
         ),
     )
@@ -526,11 +544,14 @@ def _emit_syn(tcb: Tcb, now_ns: int, out: list[Frame]) -> None:
         tcb.snd_nxt = tcb.snd_max = tcb.iss + 1
         tcb.timed_at = now_ns
         tcb.timed_seq = tcb.snd_nxt
+        if tcb.settings.connect_timeout_ns:
+            tcb.life_at = now_ns + tcb.settings.connect_timeout_ns
+            engine.timers.arm(tcb, tcb.life_at)
     else:
         tcb.timed_seq = 0
     tcb.last_send_ns = now_ns
     if not tcb.rto_at:
-        tcb.rto_at = now_ns + min(tcb.rto_ns << tcb.backoff, config.rto_max_ns)
+        tcb.rto_at = now_ns + backed_off(tcb)
         engine.timers.arm(tcb, tcb.rto_at)
     if engine.segment_out.active:
         tell_segment_out(tcb, tcb.iss, control, window, 0, now_ns)

@@ -40,7 +40,8 @@ def sample(tcb: Tcb, rtt_ns: int) -> None:
         else:
             change = -error - rttvar
             # A round trip that becomes short is no reason to wait longer.
-            rttvar += change >> 5 if change > 0 else change >> 2
+            is_less = change > 0 and config.has_min_variance
+            rttvar += change >> 5 if is_less else change >> 2
         spread = rttvar << 2
         if spread > tcb.spread_max_ns:
             tcb.spread_max_ns = spread
@@ -64,7 +65,23 @@ def sample(tcb: Tcb, rtt_ns: int) -> None:
     # Deviation: the variance's part is at least the minimum, not the sum (2.4), and it falls once
     # a window, as in Linux: a peer's delayed ACK on a steady path must not cause a timeout.
     rto = srtt + tcb.spread_ns
+    if not config.has_min_variance:
+        rto = max(srtt + (rttvar << 2), config.rto_min_ns) + config.rto_slop_ns
     tcb.rto_ns = rto if rto < config.rto_max_ns else config.rto_max_ns
+
+
+def backed_off(tcb: Tcb) -> int:
+    """The timeout after ``tcb.backoff`` timeouts in a row: doubled so often. [RFC 6298 5.5]"""
+    config = tcb.engine.config
+    slop_ns = config.rto_slop_ns
+    rto_ns = tcb.rto_ns
+    if slop_ns:
+        # It is in every measured timeout, and added to the others but a SYN's first.
+        rto_ns -= slop_ns if tcb.srtt_ns else 0
+        rto_ns = (rto_ns << tcb.backoff) + (slop_ns if tcb.srtt_ns or tcb.backoff else 0)
+    else:
+        rto_ns <<= tcb.backoff
+    return rto_ns if rto_ns < config.rto_max_ns else config.rto_max_ns
 
 
 def sample_echo(tcb: Tcb, tsecr: int) -> None:

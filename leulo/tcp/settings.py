@@ -35,12 +35,18 @@ class Settings:
     defer_retries: int = 0  # TCP_DEFER_ACCEPT, as so many SYN-ACKs
     window_clamp: int = 0  # bytes, 0: none
     notsent_lowat: int = 0  # unsent bytes from which the socket is not writable, 0: none
+    connect_timeout_ns: int = 0  # of an active open, 0: only the retries end it
+    is_bare: bool = False  # TCP_NOOPT: no options in SYNs, none of the peer's taken
 
     @classmethod
     def of(cls, config: Config) -> Settings:
         """What a new socket has."""
         return cls(
-            config.congestion, config.keep_idle_ns, config.keep_interval_ns, config.keep_count
+            config.congestion,
+            config.keep_idle_ns,
+            config.keep_interval_ns,
+            config.keep_count,
+            connect_timeout_ns=config.connect_timeout_ns,
         )
 
     def save(self) -> Saved:

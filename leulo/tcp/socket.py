@@ -546,12 +546,13 @@ class TcpSocket:
         if state is SYN_SENT:
             engine.fail(tcb, 0)
         elif (
-            tcb.received()
+            (tcb.received() and engine.config.resets_unread)
             or self.settings.linger_s == 0
             or engine.orphans > engine.config.orphans_max
         ):
             engine.abort(tcb)
         else:
+            tcb.drop_received()
             self._finish(tcb)
             tcb.keep_at = 0
             if tcb.state is State.FIN_WAIT_2:
@@ -564,6 +565,8 @@ class TcpSocket:
             return
         tcb.is_fin_queued = True
         tcb.snd_top = tcb.snd_end + 1
+        if self.engine.config.repeats_fin:
+            tcb.is_ordinary = False
         if tcb.state is ESTABLISHED or tcb.state is CLOSE_WAIT:
             tcb.change_state(Event.CLOSE)
         self.engine.want_output(tcb)

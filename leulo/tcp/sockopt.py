@@ -53,6 +53,9 @@ TCP_QUICKACK: Final = 12
 TCP_CONGESTION: Final = 13
 TCP_USER_TIMEOUT: Final = 18
 TCP_NOTSENT_LOWAT: Final = 25
+# FreeBSD's, under numbers that Linux does not use [FreeBSD tcp(4)]
+TCP_NOOPT: Final = 0x4008
+TCP_KEEPINIT: Final = 0x4080
 
 _INT: Final = Struct("<i")
 _WORD: Final = Struct("<I")
@@ -121,18 +124,19 @@ def _get_quickack(socket: TcpSocket) -> int:
 
 
 def _get_rcvbuf(socket: TcpSocket) -> int:
+    config = socket.engine.config
     limit = socket.settings.rcv_bytes
-    if not limit:
-        limit = socket.engine.config.rcv_default
-        if socket.tcb is not None:
-            limit = max(limit, socket.tcb.rcv_limit)
-    return 2 * limit
+    if socket.tcb is not None and (not limit or config.has_whole_segment_buffers):
+        limit = max(limit or config.rcv_default, socket.tcb.rcv_limit)
+    return (limit or config.rcv_default) << config.is_buffer_doubled
 
 
 def _get_sndbuf(socket: TcpSocket) -> int:
+    config = socket.engine.config
+    size = socket.settings.snd_bytes or config.snd_default
     if socket.tcb is not None:
-        return 2 * socket.tcb.snd_limit
-    return 2 * (socket.settings.snd_bytes or socket.engine.config.snd_default)
+        size = socket.tcb.snd_limit
+    return size << config.is_buffer_doubled
 
 
 def _set_reuseaddr(socket: TcpSocket, value: int) -> int:
@@ -165,6 +169,19 @@ def _set_keepcnt(socket: TcpSocket, value: int) -> int:
     if not 1 <= value <= _MOST_KEEP_PROBES:
         return -EINVAL
     socket.change_settings(keep_count=value)
+    return 0
+
+
+def _set_keepinit(socket: TcpSocket, value: int) -> int:
+    """Seconds that an active open may take."""
+    if not 1 <= value <= _MOST_KEEP_S:
+        return -EINVAL
+    socket.change_settings(connect_timeout_ns=value * NS_PER_S)
+    return 0
+
+
+def _set_noopt(socket: TcpSocket, value: int) -> int:
+    socket.change_settings(is_bare=value != 0)
     return 0
 
 
@@ -367,6 +384,8 @@ _GETTERS: Final[dict[tuple[int, int], Getter]] = {
     (IPPROTO_TCP, TCP_WINDOW_CLAMP): _get_window_clamp,
     (IPPROTO_TCP, TCP_NOTSENT_LOWAT): lambda s: s.settings.notsent_lowat,
     (IPPROTO_TCP, TCP_QUICKACK): _get_quickack,
+    (IPPROTO_TCP, TCP_NOOPT): lambda s: int(s.settings.is_bare),
+    (IPPROTO_TCP, TCP_KEEPINIT): lambda s: s.settings.connect_timeout_ns // NS_PER_S,
     (IPPROTO_TCP, TCP_USER_TIMEOUT): lambda s: s.settings.user_timeout_ns // NS_PER_MS,
 }
 _SETTERS: Final[dict[tuple[int, int], Setter]] = {
@@ -388,5 +407,7 @@ _SETTERS: Final[dict[tuple[int, int], Setter]] = {
     (IPPROTO_TCP, TCP_WINDOW_CLAMP): _set_window_clamp,
     (IPPROTO_TCP, TCP_NOTSENT_LOWAT): _set_notsent_lowat,
     (IPPROTO_TCP, TCP_QUICKACK): _set_quickack,
+    (IPPROTO_TCP, TCP_NOOPT): _set_noopt,
+    (IPPROTO_TCP, TCP_KEEPINIT): _set_keepinit,
     (IPPROTO_TCP, TCP_USER_TIMEOUT): _set_user_timeout,
 }

@@ -9,7 +9,7 @@ from leulo.tcp.options import Options
 from leulo.tcp.seq import MASK
 from leulo.tcp.state import Event
 from leulo.tcp.tcb import ACK_NOW, Tcb
-from leulo.tcp.text import take_text
+from leulo.tcp.text import keep_text, take_text
 
 
 def segment_in_syn_sent(
@@ -48,6 +48,9 @@ def segment_in_syn_sent(
     tcb.snd_wl1 = seq_wire
     tcb.snd_wl2 = tcb.snd_una
     tcb.snd_wnd = tcb.snd_max_wnd = window  # never scaled in a SYN [RFC 7323 2.2]
+    if tcb.settings.is_bare:
+        options.has_timestamps = options.is_sack_permitted = False
+        options.wscale = -1
     if config.has_timestamps and options.has_timestamps:
         tcb.has_timestamps = True
         tcb.ts_recent = options.tsval
@@ -56,19 +59,22 @@ def segment_in_syn_sent(
     if config.has_window_scaling and options.wscale >= 0:
         tcb.snd_wscale = options.wscale
         tcb.rcv_wscale = handshake.own_scale(engine, tcb.settings)
-    handshake.negotiate(
-        tcb, max(options.mss or handshake.default_mss(tcb.ends, config), config.min_mss)
-    )
+    peer_mss = max(options.mss or handshake.default_mss(tcb.ends, config), config.min_mss)
+    handshake.negotiate(tcb, peer_mss)
+    if options.mss and config.has_whole_segment_buffers:
+        handshake.round_buffers(tcb, peer_mss)
     engine.want_output(tcb)
     if not has_ack:
         # Both opened at once. [RFC 9293 3.5]
         tcb.change_state(Event.SYN)
         tcb.is_syn_due = True
         tcb.timed_seq = 0
+        keep_text(tcb, frame, start, end - start, control & FIN != 0)
         return
     rtt_ns = now_ns - tcb.timed_at if tcb.timed_seq else 0
     tcb.snd_una = tcb.snd_nxt
     tcb.snd_wl2 = tcb.snd_una
+    tcb.life_at = 0
     handshake.established(tcb, rtt_ns, options.tsecr, now_ns)
     tcb.change_state(Event.SYN_ACK)
     tcb.ack_due = ACK_NOW

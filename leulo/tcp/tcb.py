@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 ACK_NONE: Final = 0
 ACK_DELAYED: Final = 1
 ACK_NOW: Final = 2
+ACK_BARE: Final = 3  # now, and without a FIN
 
 # Values of `Tcb.recovery`
 RECOVERY_NONE: Final = 0
@@ -64,8 +65,9 @@ class Tcb(Timed):
         "engine", "episode", "error", "fin_at", "first_timeout_at", "flight", "has_sack",
         "has_timestamps", "high_rxt", "hystart", "invalid_ack_at", "irs", "is_accepting",
         "is_counted", "is_cwnd_limited", "is_deaf", "is_fin_queued", "is_loopback", "is_ordinary",
-        "is_orphan", "is_pending", "is_persisting", "is_pushing", "is_rexmit_due", "is_syn_due",
-        "is_write_blocked", "iss", "keep_at", "keep_probes", "key", "last_ack_sent", "last_recv_ns",
+        "is_orphan", "is_pending", "is_persisting", "is_pushing", "is_rexmit_due",
+        "is_room_offered", "is_syn_due", "is_write_blocked", "iss", "keep_at", "keep_probes", "key",
+        "last_ack_sent", "last_recv_ns",
         "last_send_ns", "lent_end", "life_at", "link_header", "min_rtt_ns", "min_rtt_until", "more",
         "mss", "probe", "probe_at", "probe_due", "quick_acks", "quick_until", "rcv_adv",
         "rcv_limit", "rcv_mss", "rcv_nxt", "rcv_round_at", "rcv_round_bytes", "rcv_round_taken",
@@ -135,6 +137,7 @@ class Tcb(Timed):
         self.rcv_wscale: int = 0
         self.window: int = 0  # as in the next header, while output is at work
         self.rcv_limit: int = config.rcv_default
+        self.is_room_offered: bool = config.offers_all_room
         self.rcv_mss: int = 536  # largest payload seen in one segment, at most ours
         self.rcv_round_at: int = 0
         self.rcv_round_taken: int = 0
@@ -196,7 +199,7 @@ class Tcb(Timed):
         self.keep_at: int = 0
         self.keep_probes: int = 0  # probes, of either kind, without any answer
         self.probe_due: int = PROBE_NONE
-        self.life_at: int = 0  # an orphan's end
+        self.life_at: int = 0  # an orphan's end, or that of an open that takes too long
         self.last_recv_ns: int = 0
         self.last_send_ns: int = 0
         # -- for speed
@@ -251,6 +254,7 @@ class Tcb(Timed):
             and self.dupacks == 0
             and self.episode is None
             and self.probe is None
+            and not (self.is_fin_queued and self.engine.config.repeats_fin)
             and (self.flight is None or self.flight.order is None)
             and (self.fin_at == NO_FIN or self.rcv_nxt > self.fin_at)
         )

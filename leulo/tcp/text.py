@@ -37,6 +37,8 @@ def deliver(tcb: Tcb, piece: bytes | memoryview, length: int) -> None:
         tcb.ack_due = ACK_NOW
     elif not tcb.ack_due:
         tcb.ack_due = ACK_DELAYED
+    elif tcb.engine.config.acks_every_second:
+        tcb.ack_due = ACK_NOW
     if not tcb.is_pending:
         tcb.is_pending = True
         tcb.engine.pending.append(tcb)
@@ -75,6 +77,29 @@ def payload(frame: bytes, start: int, length: int) -> bytes | memoryview:
     if length < _VIEWED_BYTES or length << 1 < len(frame):
         return frame[start : start + length]
     return memoryview(frame)[start : start + length]
+
+
+def keep_text(tcb: Tcb, frame: bytes, start: int, length: int, is_fin: bool) -> None:
+    """Payload and FIN that come with a SYN without an ACK: they wait until the connection is
+    open. [RFC 9293 3.10.7.3 fourth]"""
+    length = min(length, tcb.rcv_adv - tcb.rcv_nxt)
+    if length:
+        _queue(tcb, tcb.rcv_nxt, payload(frame, start, length))
+    if is_fin:
+        tcb.fin_at = tcb.rcv_nxt + length
+
+
+def take_kept(tcb: Tcb) -> None:
+    """The connection is open: what came with the SYN counts now."""
+    queue = tcb.reassembly
+    if queue is not None:
+        for piece in queue.take(tcb.rcv_nxt):
+            deliver(tcb, piece, len(piece))
+        if queue.is_empty:
+            tcb.reassembly = None
+            tcb.refresh_ordinary()
+    if tcb.rcv_nxt == tcb.fin_at:
+        take_fin(tcb)
 
 
 def _fill(tcb: Tcb, queue: Reassembly, piece: bytes | memoryview, end: int) -> None:

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from leulo.pkt.report import Result, text_of
-from leulo.pkt.runner import Mode, Status, run_text
+from leulo.pkt.runner import AUTO, Mode, Status, run_text
+from leulo.tcp.config import PRESETS
 
 SCRIPTS = Path(__file__).resolve().parents[1] / "pkt"
 FOUND = sorted(SCRIPTS.rglob("*.pkt"))
@@ -19,9 +20,15 @@ STATES = (
 )  # fmt: skip
 
 
+def _preset(path: Path) -> str:
+    """A folder that is called like a preset asks for it."""
+    folder = path.parent.name
+    return folder if folder in PRESETS else AUTO
+
+
 @pytest.mark.parametrize("path", FOUND, ids=lambda path: f"{path.parent.name}/{path.stem}")
 def test_script(path: Path) -> None:
-    outcome = run_text(path.read_text(), Mode())
+    outcome = run_text(path.read_text(), Mode(preset=_preset(path)))
     name = str(path.relative_to(SCRIPTS))
     assert outcome.status is Status.PASSED, "\n" + text_of(Result(name, outcome))
 
@@ -45,7 +52,7 @@ def test_the_grid_has_no_empty_state() -> None:
 
 def test_every_script_names_its_clause() -> None:
     """It begins with a comment that cites what the script is about."""
-    cited = re.compile(r"\A(?://[^\n]*\n)*?//[^\n]*\[(?:RFC \d+|POSIX|Linux)[^\]]*\]")
+    cited = re.compile(r"\A(?://[^\n]*\n)*?//[^\n]*\[(?:RFC \d+|POSIX|Linux|FreeBSD)[^\]]*\]")
     silent = [str(path) for path in FOUND if not cited.match(path.read_text())]
     assert silent == []
 

@@ -260,3 +260,42 @@ def test_command_wrong_use(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     assert leulo(["pkt"]) == 2
     assert leulo(["pkt", "--preset", "fish", str(tmp_path)]) == 2
     assert "Traceback" not in capsys.readouterr().err
+
+
+def test_auto_takes_the_preset_that_a_script_speaks_of() -> None:
+    """A script that names FreeBSD's things is run with its defaults, any other with Linux's."""
+    auto = Mode()
+    for text in (
+        "0 `sysctl -w net.inet.tcp.rfc1323=1`",
+        "+0 > S 0:0(0) win 65535 <mss 1460,nop,wscale 6,sackOK,TS val 100 ecr 0>",
+        "+0 %{ assert tcpi_state == TCPI_SYN_RECEIVED }%",
+        "+0 getsockopt(3, SOL_SOCKET, SO_RCVBUF, [65536], [4]) = 0",
+        "+.1 `sockstat -4 -P tcp -s | grep -c TIME_WAIT | grep 1`",
+    ):
+        assert auto.preset_for(text) == "freebsd", text
+    for text in (
+        "0 `sysctl -q net.ipv4.tcp_timestamps=0`",
+        "+0 > S 0:0(0) <mss 1460,sackOK,TS val 100 ecr 0,nop,wscale 7>",
+        "+0 %{ assert tcpi_options == TCPI_OPT_TIMESTAMPS }%",
+    ):
+        assert auto.preset_for(text) == "linux", text
+    assert Mode(preset="rfc").preset_for("net.inet.") == "rfc"
+
+
+@pytest.mark.parametrize(
+    ("pattern", "status"), [("SYN_SENT", Status.PASSED), ("LISTEN", Status.FAILED)]
+)
+def test_sockstat_asks_the_stack(pattern: str, status: Status) -> None:
+    """A pipeline that finds nothing fails, as it would in a shell."""
+    outcome = run_text(
+        "0 socket(..., SOCK_STREAM, IPPROTO_TCP) = 3\n"
+        "+0 fcntl(3, F_SETFL, O_RDWR|O_NONBLOCK) = 0\n"
+        "+0 connect(3, ..., ...) = -1 EINPROGRESS\n"
+        f"+.1 `sockstat -4 -P tcp -s -p 8080 | grep {pattern}`\n"
+    )
+    assert outcome.status is status
+
+
+def test_sockstat_executes_nothing() -> None:
+    for command in ("sockstat -4 | sh", "sockstat -4 -P udp", "sockstat | grep -v x", "tcpdrop x"):
+        assert run_text(f"0 `{command}`\n").status is Status.REFUSED, command

@@ -447,9 +447,9 @@ def test_path_mtu_report_makes_segments_smaller() -> None:
     ends = ((tcb.local, tcb.local_port), (tcb.peer, tcb.peer_port))
     engine = s.stack.engine
     wrong = (tcb.snd_una + 100_000) & 0xFFFFFFFF
-    assert icmp_error_arrives(engine, *ends, wrong, False, True, 1000, 4) == "icmp_sequence"
-    assert icmp_error_arrives(engine, *ends, tcb.snd_una & 0xFFFFFFFF, False, True, 68, 4)
-    assert icmp_error_arrives(engine, *ends, tcb.snd_una & 0xFFFFFFFF, False, True, 1000, 4) is None
+    assert icmp_error_arrives(engine, *ends, wrong, 3, True, 1000, 4) == "icmp_sequence"
+    assert icmp_error_arrives(engine, *ends, tcb.snd_una & 0xFFFFFFFF, 3, True, 68, 4)
+    assert icmp_error_arrives(engine, *ends, tcb.snd_una & 0xFFFFFFFF, 3, True, 1000, 4) is None
     s.expect("A", 1, 1, 948)
 
 
