@@ -38,12 +38,11 @@ from leulo.net.dhcp import Lease
 from leulo.stack import Stack, StackConfig
 from leulo.tcp.config import Config
 from leulo.trace import Event, Trace
-from leulo.units import MIB, NS_PER_S
+from leulo.units import NS_PER_S
 
 PIT_IRQ: Final = 0
 UART_IRQ: Final = 4
 RTC_IRQ: Final = 8
-_BUFFERS_BYTES: Final = 128 * MIB  # of the engine's memory, for all of a machine's connections
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +175,8 @@ class Machine:
         self.system_control = SystemControlA(self._reset)
         self.debug_console = DebugConsole(self._print_debug)
         self.hypercalls = Hypercalls(
-            self.stack, self.memory, self.pic.line(EVENT_IRQ), clock, trace, Limits(),
+            self.stack, self.memory, self.pic.line(EVENT_IRQ), clock, trace,
+            Limits(max_sockets=config.quotas.sockets, max_events=config.quotas.events),
             _machine_info(config, epoch_s),
         )  # fmt: skip
         self.stack.on_address = self._take_lease
@@ -366,6 +366,7 @@ class Machine:
 
 
 def _stack_config(config: MachineConfig, offload: Offload) -> StackConfig:
+    quotas = config.quotas
     return StackConfig(
         name=config.name,
         mac=config.mac,
@@ -380,7 +381,11 @@ def _stack_config(config: MachineConfig, offload: Offload) -> StackConfig:
         prefix_length6=config.prefix_length6,
         gateway6=config.gateway6,
         is_dhcp=config.is_dhcp,
-        tcp=Config(buffers_max=_BUFFERS_BYTES),
+        tcp=Config(
+            buffers_max=quotas.buffers_bytes,
+            connections_max=quotas.connections,
+            half_open_max=quotas.half_open,
+        ),
     )
 
 

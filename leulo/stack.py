@@ -111,6 +111,7 @@ class Stack:
             self.engine.new_serial,
             (config.tcp.first_ephemeral, config.tcp.last_ephemeral),
             config.accept_any,
+            config.tcp.buffers_max,
         )
         self.ipv6: StackIpv6 | None = None
         if config.has_ipv6:

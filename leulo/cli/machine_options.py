@@ -117,6 +117,36 @@ _OPTIONS: Final = (
         help="How exceptions and interrupts reach the guest: native, or portable, which is slow, "
         "wholly in Python, and gives the same results.  [default: native]",
     ),
+    click.option(
+        "--max-sockets",
+        type=click.IntRange(1, 0xFFFF),
+        metavar="N",
+        help="Sockets the guest may have at once; EMFILE past it.  [default: 4096]",
+    ),
+    click.option(
+        "--max-connections",
+        type=click.IntRange(1, 1 << 20),
+        metavar="N",
+        help="Connections at once, closed ones that still end included.  [default: 65536]",
+    ),
+    click.option(
+        "--max-half-open",
+        type=click.IntRange(1, 1 << 20),
+        metavar="N",
+        help="Handshakes at once; past it they are answered with cookies.  [default: 65536]",
+    ),
+    click.option(
+        "--max-buffers",
+        metavar="SIZE",
+        help="Memory for what all connections hold, and again, up to 64M, for datagrams that "
+        "wait; ENOBUFS past it.  [default: 128M]",
+    ),
+    click.option(
+        "--max-events",
+        type=click.IntRange(2, 1 << 16),
+        metavar="N",
+        help="Entries of the event ring, a power of two.  [default: 4096]",
+    ),
     click.option("--append", metavar="WORDS", help="More words for the kernel."),
     click.option(
         "--name",

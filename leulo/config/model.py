@@ -70,6 +70,21 @@ class SerialSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class Quotas:
+    """What one machine may take of the hypervisor; past each it gets an errno, never more.
+
+    ``buffers_bytes`` bounds what all connections hold, and apart from that what all datagrams
+    that wait to be received do (these at most 64 MiB).
+    """
+
+    sockets: int = 4_096  # handles at once: EMFILE
+    connections: int = 65_536  # also those that the guest has closed: ENOBUFS, SYNs are dropped
+    half_open: int = 65_536  # of all listeners: SYN cookies
+    buffers_bytes: int = 128 * MIB  # ENOBUFS, and what peers send is dropped
+    events: int = 4_096  # entries of the event ring, a power of two
+
+
+@dataclass(frozen=True, slots=True)
 class MachineConfig:
     """One virtual machine. Addresses are 4 bytes; ``seed`` None takes the host's randomness."""
 
@@ -94,6 +109,7 @@ class MachineConfig:
     publish: tuple[Publish, ...] = DEFAULT_PUBLISH
     host_loopback: bool = False
     cpu: Deliverer = "native"
+    quotas: Quotas = Quotas()
 
     @property
     def mac(self) -> bytes:

@@ -15,14 +15,16 @@ from pathlib import Path
 from typing import Any
 
 from leulo.config.keys import KEYS, Key, Kind, nearest
-from leulo.config.model import DEFAULT_QUANTUM_NS, MachineConfig, RunConfig
+from leulo.config.model import DEFAULT_QUANTUM_NS, MachineConfig, Quotas, RunConfig
 from leulo.config.values import (
     check_together,
     parse_addresses,
     parse_addresses6,
     parse_append,
+    parse_buffers,
     parse_clock,
     parse_cpu,
+    parse_events,
     parse_memory,
     parse_mode,
     parse_name,
@@ -154,6 +156,7 @@ def _configure(values: dict[str, Any]) -> tuple[MachineConfig, RunConfig]:
         gateway6=gateway6,
         publish=parse_publishes(values.get("publish", ()), net),
         host_loopback=values.get("host-loopback", False),
+        quotas=_quotas(values),
     )
     run = RunConfig(
         clock=clock,
@@ -171,6 +174,18 @@ def _configure(values: dict[str, Any]) -> tuple[MachineConfig, RunConfig]:
     )
     check_together(machine, run)
     return machine, run
+
+
+def _quotas(values: dict[str, Any]) -> Quotas:
+    usual = Quotas()
+    buffers = values.get("max-buffers")
+    return Quotas(
+        sockets=values.get("max-sockets", usual.sockets),
+        connections=values.get("max-connections", usual.connections),
+        half_open=values.get("max-half-open", usual.half_open),
+        buffers_bytes=usual.buffers_bytes if buffers is None else parse_buffers(buffers),
+        events=parse_events(values.get("max-events", usual.events)),
+    )
 
 
 def _read(key: Key, text: str, origin: str) -> Value:

@@ -29,11 +29,13 @@ from leulo.config.model import (
     SerialSpec,
 )
 from leulo.errors import ConfigError
-from leulo.units import parse_duration, parse_size
+from leulo.units import GIB, KIB, parse_duration, parse_size
 
 MOST_APPEND_BYTES: Final = 1024
 IFNAME_BYTES: Final = 15  # IFNAMSIZ less the final zero [Linux netdevice(7)]
 PAGE_BYTES: Final = 4096
+LEAST_BUFFERS_BYTES: Final = 64 * KIB
+MOST_BUFFERS_BYTES: Final = 64 * GIB
 
 # net kind -> (address with prefix, gateway)
 _NETWORKS: Final[dict[NetKind, tuple[str, str]]] = {
@@ -248,6 +250,28 @@ def parse_memory(text: str) -> int:
     if size % PAGE_BYTES:
         raise ConfigError(f"{key}: is not a whole number of {PAGE_BYTES}-byte pages")
     return size
+
+
+def parse_buffers(text: str) -> int:
+    """Bytes of buffers in ``128M``: 64 KiB to 64 GiB. Raises ConfigError."""
+    key = f"--max-buffers {text}"
+    try:
+        size = parse_size(text)
+    except ValueError:
+        raise ConfigError(f"{key}: is not a size: write a number with K, M or G") from None
+    if not LEAST_BUFFERS_BYTES <= size <= MOST_BUFFERS_BYTES:
+        raise ConfigError(f"{key}: is out of range: write 64K to 64G")
+    return size
+
+
+def parse_events(number: int) -> int:
+    """Entries of an event ring: a power of two. Raises ConfigError."""
+    if number & (number - 1):
+        below = 1 << number.bit_length() - 1
+        raise ConfigError(
+            f"--max-events {number}: is not a power of two: write {below} or {2 * below}"
+        )
+    return number
 
 
 def parse_append(text: str) -> str:

@@ -27,7 +27,6 @@ from leulo.tcp.icmp_errors import error_of_icmp
 from leulo.udp.ping import PingSocket, echo_message
 from leulo.udp.socket import PING_SPACE, Datagram, Endpoint, UdpSocket
 
-# What may wait in the whole stack at once, whatever single sockets ask for.
 MAX_RECEIVED_BYTES: Final = 64 << 20
 _ANY: Final = (b"", bytes(4), bytes(16))
 _LOST: Final = (DESTINATION_UNREACHABLE, TIME_EXCEEDED, PARAMETER_PROBLEM)
@@ -61,7 +60,8 @@ class Outgoing:
 
 
 class UdpTable:
-    """The UDP layer. ``accepts_any``: the socket bound to port 0 gets what no other does."""
+    """The UDP layer. ``accepts_any``: the socket bound to port 0 gets what no other does.
+    ``received_max``: bytes of all receive queues together, whatever single sockets ask for."""
 
     def __init__(
         self,
@@ -70,12 +70,14 @@ class UdpTable:
         new_serial: Callable[[], int],
         ephemeral: tuple[int, int],
         accepts_any: bool = False,
+        received_max: int = MAX_RECEIVED_BYTES,
     ) -> None:
         self.network: Network = network
         self.accepts_any: bool = accepts_any
         self.sockets: dict[int, UdpSocket] = {}  # by serial number
         self.output: deque[Outgoing] = deque()
         self.ready: list[UdpSocket] = []
+        self.received_max: int = min(received_max, MAX_RECEIVED_BYTES)
         self.received_bytes: int = 0  # in all receive queues
         self.counts: dict[str, int] = dict.fromkeys(_COUNTS, 0)
         self._random_bits: Callable[[int], int] = random_bits
@@ -137,7 +139,7 @@ class UdpTable:
         self, socket: UdpSocket, source: Endpoint, destination: Endpoint, data: Buffer
     ) -> None:
         datagram = Datagram(bytes(data), source, destination)
-        if self.received_bytes + datagram.cost > MAX_RECEIVED_BYTES or not socket.take(datagram):
+        if self.received_bytes + datagram.cost > self.received_max or not socket.take(datagram):
             self.counts["udp_receive_full"] += 1
             socket.drops += 1
         else:

@@ -103,3 +103,28 @@ def test_ctrl_c_ends_a_pipeline_and_not_the_shell() -> None:
         said = command(process, "ps")
         assert "ttcp" not in said
         assert command(process, "echo still here").count("still here") == 2
+
+
+@pytest.mark.parametrize("events", ["2", "4096"])
+def test_past_its_quota_of_sockets_a_guest_gets_an_errno_and_goes_on(events: str) -> None:
+    """Four servers listen, so six sockets are all taken when two clients are served."""
+    quotas = ("--max-sockets", "6", "--max-events", events, "--max-buffers", "256K")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    with LeuloProcess(*quotas, "--publish", f"{port}:7") as process:
+        process.expect_services()
+        streams = [socket.create_connection(("127.0.0.1", port), timeout=10) for _ in range(2)]
+        for stream in streams:
+            stream.sendall(b"x" * 100_000)
+            got = 0
+            while got < 100_000:
+                got += len(stream.recv(1 << 16))
+        assert "Too many open files" in command(process, "fetch 10.0.2.2:80/")
+        for stream in streams:
+            stream.close()
+        for _ in range(50):
+            said = command(process, "ping -c 1 127.0.0.1")
+            if "1 received" in said:
+                break
+        assert "1 received" in said
