@@ -262,7 +262,10 @@ class Stack:
         """TCP that came in fragments or behind IP options: once more, in a plain frame."""
         if len(payload) < 20:
             raise ParseError("tcp_short")
-        plain = Ipv4Repr(ip.source, ip.destination, PROTOCOL_TCP, len(payload), ip.ttl)
+        plain = Ipv4Repr(
+            ip.source, ip.destination, PROTOCOL_TCP, len(payload), ip.ttl,
+            traffic_class=ip.traffic_class,
+        )  # fmt: skip
         vnet = frame[:VNET_BYTES] if not ip.is_fragment else VNET_PLAIN
         again = b"".join((vnet, frame[VNET_BYTES:IP_AT], plain.emit(), payload))
         self._input((again,), False, now_ns)

@@ -35,7 +35,8 @@ _MORE: Final = HEADER_BYTES - 20  # how much longer the header is than IPv4's
 _PORTS_END: Final = IP_AT + HEADER_BYTES + 4
 _KEY_AT: Final = IP_AT + 8
 _CHECKED: Final = 3  # NEEDS_CSUM or DATA_VALID [virtio 1.2 5.1.6.4]
-_BEFORE: Final = bytes(TCP_AT)
+_KEPT_BYTES: Final = 6  # of what is before a segment: up to the traffic class
+_BEFORE: Final = bytes(TCP_AT - _KEPT_BYTES)
 
 
 class StackIpv6:
@@ -88,7 +89,7 @@ class StackIpv6:
         key = received.source + received.destination + received.payload[:4]
         if is_inside:
             key += LOOPBACK_MARK
-        plain = _BEFORE + received.payload
+        plain = frame[_MORE : _MORE + _KEPT_BYTES] + _BEFORE + received.payload
         self._segment(plain, key, frame, received.is_trusted, is_inside, now_ns)
 
     def _segment(

@@ -40,6 +40,10 @@ Exit codes: 0 all bounds are held; 1 one is not; 2 a flag is wrong.
 @click.option("--rtt", default="40ms", show_default=True, help="Round trip, with --flow.")
 @click.option("--queue", default=2000, show_default=True, type=click.IntRange(1), help="Packets.")
 @click.option("--loss", default=0.0, show_default=True, type=click.FloatRange(0, 0.5), help="Rate.")
+@click.option(
+    "--ecn", default=0, type=click.IntRange(0), metavar="PACKETS",
+    help="Mark from so many packets in the queue on, and ask for ECN; 0: off.",
+)  # fmt: skip
 @click.option("--seconds", default=30, show_default=True, type=click.IntRange(1, 3600))
 @click.option("--seed", default=1, show_default=True, type=click.IntRange(0))
 @click.option(
@@ -56,6 +60,7 @@ def command(  # one parameter a flag
     rtt: str,
     queue: int,
     loss: float,
+    ecn: int,
     seconds: int,
     seed: int,
     plot: FilePath | None,
@@ -65,7 +70,7 @@ def command(  # one parameter a flag
     ROW selects rows of the table by name or glob.
     """
     if flows:
-        return _one(flows, rate, rtt, queue, loss, seconds, seed, plot, as_json)
+        return _one(flows, rate, rtt, queue, loss, ecn, seconds, seed, plot, as_json)
     if plot is not None:
         raise ConfigError("--plot: draws what --flow simulates: add --flow NAME")
     return _table(rows, quick, with_long, as_json)
@@ -114,6 +119,7 @@ def _one(
     rtt: str,
     queue: int,
     loss: float,
+    ecn: int,
     seconds: int,
     seed: int,
     plot: FilePath | None,
@@ -130,7 +136,11 @@ def _one(
             )
     try:
         path = Path(
-            rate=parse_rate(rate), rtt_ns=parse_duration(rtt), queue=queue, loss=round(loss * 10**9)
+            rate=parse_rate(rate),
+            rtt_ns=parse_duration(rtt),
+            queue=queue,
+            loss=round(loss * 10**9),
+            ecn=ecn,
         )
     except ValueError as error:
         raise ConfigError(f"netsim: {error}") from None
@@ -146,7 +156,8 @@ def _one(
                         {"congestion": f.congestion, "bit_s": r, "retransmits": f.retransmits}
                         for f, r in zip(flows, rates, strict=True)
                     ],
-                    "lost": result.lost, "dropped": result.dropped, "hops": result.hops,
+                    "lost": result.lost, "dropped": result.dropped, "marked": result.marked,
+                    "hops": result.hops,
                 }
             )
         )  # fmt: skip
@@ -155,6 +166,8 @@ def _one(
             click.echo(f"{flow.congestion}: {got / 1e6:.2f} Mbit/s, "
                        f"{flow.retransmits} retransmissions")  # fmt: skip
         click.echo(f"the wire lost {result.lost} and its queue dropped {result.dropped} segments")
+        if ecn:
+            click.echo(f"{result.marked} segments were marked")
     if plot is not None:
         from leulo.netsim.plots import draw
 

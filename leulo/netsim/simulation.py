@@ -8,7 +8,7 @@ Everything is integers and seeded: the same arguments give the same result on ev
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from random import Random
 from typing import Final
 
@@ -44,6 +44,7 @@ class Path:
     loss: int = 0
     reorder: int = 0  # parts per billion of frames that are held back, so that others overtake
     reorder_by_ns: int = 0
+    ecn: int = 0  # mark from so many packets in the queue on; the sender asks for ECN then
     loss_plan: Callable[[int], bool] | None = None  # by number of the data segment, from 0
 
 
@@ -88,6 +89,7 @@ class Result:
     hops: int
     dropped: int  # found the queue full
     lost: int
+    marked: int
     segments_sent: int
 
     def rate(self, flow: int = 0) -> int:
@@ -112,11 +114,13 @@ class Simulation:
         self._path = path
         self._sample_ns = sample_ns
         tcp = config or Config(rcv_max=_BUFFER_BYTES, snd_max=_BUFFER_BYTES)
+        if path.ecn:
+            tcp = replace(tcp, ecn=1)
         self._a = _stack("sender", 1, tcp, seed)
         self._b = _stack("receiver", 2, tcp, seed)
         spec = WireSpec(
             path.rate, path.rtt_ns // 2, path.queue,
-            reorder=path.reorder, reorder_by=path.reorder_by_ns,
+            reorder=path.reorder, reorder_by=path.reorder_by_ns, ecn=path.ecn,
         )  # fmt: skip
         there = Wire.of(spec, Chance(seed, 1))
         self._there = there
@@ -171,6 +175,7 @@ class Simulation:
             self._hops,
             self._there.overflowed,
             self._lost,
+            self._there.marked,
             counts["segments_out"],
         )
 

@@ -91,6 +91,11 @@ def _congestion(text: str) -> Changes | None:
     return {"congestion": name} if congestion.make(name) is not None else None
 
 
+def _ecn(text: str) -> Changes | None:
+    value = _whole(text)  # from 3 on: accurate ECN
+    return {"ecn": value} if 0 <= value <= 2 else None
+
+
 def _rfc1323(text: str) -> Changes:
     value = _whole(text)  # 1: both, 2: window scaling only, 3: timestamps only
     return {"has_window_scaling": value in (1, 2), "has_timestamps": value in (1, 3)}
@@ -129,7 +134,8 @@ _LINUX: Final[dict[str, Setting]] = {
     "tcp_rto_max_ms": _milliseconds("rto_max_ns"),
     "ip_local_port_range": _ports,
     "somaxconn": _count("max_backlog"),
-    "tcp_ecn": _only(0, 2),
+    "tcp_ecn": _ecn,
+    "tcp_ecn_fallback": _flag("has_ecn_fallback"),
     "tcp_fack": _any,
     "tcp_early_retrans": lambda text: {"has_tail_probe": _whole(text) >= 3},
     "tcp_frto": lambda text: {"has_frto": _whole(text) > 0},
@@ -185,7 +191,7 @@ _LINUX: Final[dict[str, Setting]] = {
 _BSD: Final[dict[str, Setting]] = {
     "net.inet.tcp.rfc1323": _rfc1323,
     "net.inet.tcp.sack.enable": _flag("has_sack"),
-    "net.inet.tcp.ecn.enable": _only(0, 2),
+    "net.inet.tcp.ecn.enable": _ecn,
     "net.inet.tcp.syncookies": _flag("has_syn_cookies"),
     "net.inet.tcp.syncookies_only": _only(0),
     "net.inet.tcp.recvspace": _count("rcv_default"),

@@ -11,7 +11,7 @@ from leulo.tcp import hystart, rack, recovery
 from leulo.tcp.deadlines import await_fin
 from leulo.tcp.rtt import sample, sample_echo
 from leulo.tcp.state import CLOSING, FIN_WAIT_1, LAST_ACK, Event
-from leulo.tcp.tcb import MORE_HELD, MORE_SENT, RECOVERY_FAST, RECOVERY_NONE, Tcb
+from leulo.tcp.tcb import MORE_HELD, MORE_SENT, RECOVERY_NONE, RECOVERY_PACED, Tcb
 
 # What a segment costs while it is in flight is not in the account: a peer that wants tiny ones
 # gets less buffer for them.
@@ -41,7 +41,7 @@ def acknowledged(tcb: Tcb, acked: int, tsecr: int, now_ns: int) -> None:
     elif tsecr and (tcb.recovery != RECOVERY_NONE or tcb.backoff):
         sample_echo(tcb, tsecr)
     tcb.backoff = 0
-    if tcb.is_cwnd_limited and tcb.recovery != RECOVERY_FAST:
+    if tcb.is_cwnd_limited and not tcb.recovery & RECOVERY_PACED:
         news = acked if tcb.is_ordinary else recovery.delivered(tcb, acked)
         tcb.congestion.on_ack(tcb, news, now_ns)
         if tcb.snd_limit < tcb.cwnd << 1:

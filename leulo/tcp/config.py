@@ -46,6 +46,10 @@ class Config:
     half_open_max: int = 65_536  # as half_open_limit, of all listeners
     orphans_max: int = 8_192  # closed by the user, not yet by the peer; reset past it
 
+    # explicit congestion notification [RFC 3168]
+    ecn: int = 2  # 0: off, 1: asked for, 2: on the peer's request
+    has_ecn_fallback: bool = True  # a SYN sent again does not ask
+
     # congestion control
     congestion: str = "cubic"
     initial_window_segments: int = 10  # [RFC 6928 2]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from leulo.tcp import header
+from leulo.tcp import ecn, header
 from leulo.tcp.addresses import turned
 from leulo.tcp.header import ACK, FIN, RST, SYN, TCP_AT
 from leulo.tcp.input import segment_arrives
@@ -144,7 +144,16 @@ def _syn_arrives(
         engine.count_drop("tcp_syn_fin")
     else:
         reason = listener.syn_arrives(
-            key, ends, link_header, seq, window, options, is_loopback, iss_after, now_ns
+            key,
+            ends,
+            link_header,
+            seq,
+            window,
+            options,
+            is_loopback,
+            control & ecn.SETUP == ecn.SETUP,
+            iss_after,
+            now_ns,
         )
         if reason is not None:
             engine.count_drop(reason)
@@ -222,6 +231,8 @@ def _for_half_open(
         elif not control & SYN:
             engine.count_drop("tcp_no_ack")
         elif not control & ACK and seq == half.irs:
+            if control & ecn.SETUP != ecn.SETUP:
+                half.has_ecn = False  # asked once, not any more [RFC 3168 6.1.1]
             half.listener.answer_again(half)
         elif not half.is_held and engine.challenge.allows(now_ns):
             _acknowledge(engine, half)

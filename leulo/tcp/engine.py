@@ -377,7 +377,8 @@ class Engine:
 _COUNTS = (
     "segments_in", "segments_out", "tcp_connects", "tcp_accepted", "tcp_failed", "tcp_refused",
     "tcp_retransmits", "tcp_timeouts", "tcp_fast_recoveries", "tcp_tail_probes", "tcp_undone",
-    "tcp_dsacks_received", "tcp_dsacks_sent", "tcp_resets_sent",
+    "tcp_dsacks_received", "tcp_dsacks_sent", "tcp_resets_sent", "tcp_ecn_marks",
+    "tcp_ecn_reductions",
     "tcp_challenge_acks", "tcp_window_probes", "tcp_keepalives", "syn_cookies_sent",
     "syn_cookies_taken", "syn_timeouts", "time_wait_reused",
 )  # fmt: skip

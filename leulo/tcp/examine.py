@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from typing import Final
 
-from leulo.tcp import handshake, rack, recovery
+from leulo.tcp import ecn, handshake, rack, recovery
 from leulo.tcp.account import LEAST_BYTES
 from leulo.tcp.ack import acknowledged, fin_acknowledged, take_window
 from leulo.tcp.errno import ECONNREFUSED, ECONNRESET, EPIPE
-from leulo.tcp.header import ACK, FIN, RST, SYN, TCP_AT
+from leulo.tcp.header import ACK, CWR, ECE, FIN, RST, SYN, TCP_AT
 from leulo.tcp.options import TIMESTAMPS_ONLY, Options, parse
 from leulo.tcp.seq import lt, unwrap
 from leulo.tcp.state import (
@@ -205,7 +205,8 @@ def examine(
         and first_seq <= tcb.last_ack_sent
         and not lt(tsval, tcb.ts_recent)
     )
-    if not _take_ack(tcb, seq, ack_wire, length, is_fin, window, tsecr, sacks, now_ns):
+    is_echo = control & ECE != 0 and tcb.ecn is not None
+    if not _take_ack(tcb, seq, ack_wire, length, is_fin, window, tsecr, sacks, is_echo, now_ns):
         return
     if is_ts_new:
         tcb.ts_recent = tsval  # [RFC 7323 4.3 (2)]
@@ -216,6 +217,11 @@ def examine(
 
     # Sixth: the urgent pointer. Urgent data is read in line. [RFC 6093 6]
     # Seventh: text
+    if tcb.ecn is not None:
+        if control & CWR:
+            ecn.cwr_arrives(tcb, tcb.ecn, length)
+        if length:
+            ecn.data_arrives(tcb, tcb.ecn, frame)
     state = tcb.state
     if (length or is_fin) and RECEIVES >> state & 1:
         if length and tcb.is_deaf and (state is FIN_WAIT_1 or state is FIN_WAIT_2):
@@ -245,6 +251,7 @@ def _take_ack(
     window: int,
     tsecr: int,
     sacks: list[tuple[int, int]] | None,
+    is_echo: bool,
     now_ns: int,
 ) -> bool:
     """The acknowledgement field. False: the segment ends here. [RFC 9293 3.10.7.4 fifth]"""
@@ -293,6 +300,8 @@ def _take_ack(
         if wnd != tcb.snd_wnd:
             is_window_new = True
             take_window(tcb, wnd)
+    if is_echo and tcb.ecn is not None:
+        recovery.told_of_congestion(tcb, tcb.ecn, ack, now_ns)
     if tcb.has_sack and engine.config.has_rack:
         if tcb.flight is not None:
             tcb.flight.begin()

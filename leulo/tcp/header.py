@@ -34,6 +34,8 @@ RST: Final = 0x04
 PSH: Final = 0x08
 ACK: Final = 0x10
 URG: Final = 0x20
+ECE: Final = 0x40
+CWR: Final = 0x80
 
 VNET_PLAIN: Final = bytes(VNET_BYTES)
 _VNET: Final = Struct("<BBHHHH")
@@ -41,6 +43,7 @@ _NEEDS_CSUM: Final = 1
 _GSO_NONE: Final = 0
 _GSO_TCPV4: Final = 1
 _GSO_TCPV6: Final = 4
+_GSO_ECN: Final = 0x80
 VNET_CHECKSUM: Final = _VNET.pack(_NEEDS_CSUM, _GSO_NONE, 0, 0, LINK_BYTES + 20, 16)
 VNET_CHECKSUM_6: Final = _VNET.pack(_NEEDS_CSUM, _GSO_NONE, 0, 0, LINK_BYTES + 40, 16)
 
@@ -68,9 +71,12 @@ TIMESTAMPED: Final = Struct("!IIHHHHIII")  # the same with NOP NOP TS
 TIMESTAMPED_WORDS: Final = 0x8000  # data offset of that form
 
 
-def gso_vnet(tcp_header_bytes: int, mss: int, is_v6: bool) -> bytes:
-    """The virtio_net_hdr of a super-segment that the link cuts into pieces of ``mss``."""
+def gso_vnet(tcp_header_bytes: int, mss: int, is_v6: bool, is_cwr_set: bool) -> bytes:
+    """The virtio_net_hdr of a super-segment that the link cuts into pieces of ``mss``; CWR is to
+    be set in the first one only."""
     kind, start = (_GSO_TCPV6, LINK_BYTES + 40) if is_v6 else (_GSO_TCPV4, LINK_BYTES + 20)
+    if is_cwr_set:
+        kind |= _GSO_ECN
     return _VNET.pack(_NEEDS_CSUM, kind, start + tcp_header_bytes, mss, start, 16)
 
 
@@ -79,10 +85,12 @@ def of_tcb(tcb: Tcb, header_bytes: int, length: int) -> tuple[bytes, int]:
     header. ``tcb.link_header`` must be known."""
     ends = tcb.ends
     is_v4 = len(ends) == _ENDS_BYTES
+    ecn = tcb.ecn
+    tos = 0 if ecn is None or not length else ecn.codepoint
     if not tcb.engine.has_checksum_offload:
         vnet = VNET_PLAIN
     elif length > tcb.mss:
-        vnet = gso_vnet(header_bytes, tcb.mss, not is_v4)
+        vnet = gso_vnet(header_bytes, tcb.mss, not is_v4, ecn is not None and ecn.is_cwr_set)
     else:
         vnet = VNET_CHECKSUM if is_v4 else VNET_CHECKSUM_6
     link_header = tcb.link_header or bytes(LINK_BYTES)
@@ -90,11 +98,18 @@ def of_tcb(tcb: Tcb, header_bytes: int, length: int) -> tuple[bytes, int]:
     addresses = int.from_bytes(ends[:-4], "big")
     pseudo = (addresses + _TCP + tcp_bytes) % 0xFFFF
     if not is_v4:
-        return _PREFIX_6.pack(vnet, link_header, _VERSION_6, tcp_bytes, _TCP_AND_HOPS, ends), pseudo
+        first = _VERSION_6 | tos << 20
+        return _PREFIX_6.pack(vnet, link_header, first, tcp_bytes, _TCP_AND_HOPS, ends), pseudo
     total = 20 + tcp_bytes
-    checksum = 0xFFFF - (addresses + _IP_SUM + total) % 0xFFFF
+    checksum = 0xFFFF - (addresses + _IP_SUM + tos + total) % 0xFFFF
     return _PREFIX.pack(
-        vnet, link_header, _VERSION_4 + total, _DONT_FRAGMENT, _TTL_AND_TCP, checksum, ends
+        vnet,
+        link_header,
+        _VERSION_4 + (tos << 16) + total,
+        _DONT_FRAGMENT,
+        _TTL_AND_TCP,
+        checksum,
+        ends,
     ), pseudo
 
 

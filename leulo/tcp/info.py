@@ -10,7 +10,7 @@ from struct import Struct
 from typing import TYPE_CHECKING, Final
 
 from leulo.tcp.state import State
-from leulo.tcp.tcb import RECOVERY_FAST, RECOVERY_TIMEOUT, Tcb
+from leulo.tcp.tcb import RECOVERY_CWR, RECOVERY_FAST, RECOVERY_TIMEOUT, Tcb
 
 if TYPE_CHECKING:
     from leulo.tcp.socket import TcpSocket
@@ -21,11 +21,14 @@ TCP_INFO_BYTES: Final = _LAYOUT.size
 
 _CA_OPEN: Final = 0
 _CA_DISORDER: Final = 1
+_CA_CWR: Final = 2
 _CA_RECOVERY: Final = 3
 _CA_LOSS: Final = 4
 _OPT_TIMESTAMPS: Final = 1
 _OPT_SACK: Final = 2
 _OPT_WSCALE: Final = 4
+_OPT_ECN: Final = 8
+_OPT_ECN_SEEN: Final = 16
 _UNKNOWN_RTT: Final = 0xFFFFFFFF
 _UNPACED: Final = 0xFFFFFFFFFFFFFFFF
 _INFINITE: Final = 0x7FFFFFFF
@@ -77,12 +80,16 @@ def _of(tcb: Tcb) -> tuple[int, ...]:
         ca_state = _CA_RECOVERY
     elif tcb.recovery == RECOVERY_TIMEOUT:
         ca_state = _CA_LOSS
+    elif tcb.recovery == RECOVERY_CWR:
+        ca_state = _CA_CWR
     elif tcb.dupacks:
         ca_state = _CA_DISORDER
     options = (
         _OPT_TIMESTAMPS * tcb.has_timestamps
         | _OPT_SACK * tcb.has_sack
         | _OPT_WSCALE * (tcb.rcv_wscale > 0 or tcb.snd_wscale > 0)
+        | _OPT_ECN * (tcb.ecn is not None)
+        | _OPT_ECN_SEEN * (tcb.ecn is not None and tcb.ecn.is_seen)
     )
     now_ns = engine.now_ns
     is_open = tcb.state not in (State.SYN_SENT, State.SYN_RCVD)
@@ -105,7 +112,7 @@ def _of(tcb: Tcb) -> tuple[int, ...]:
         _UNPACED, _UNPACED, acked, received,
         0, 0, _bounded(max(0, tcb.snd_end - tcb.snd_max)), _UNKNOWN_RTT, 0, 0,
         0, 0, 0, 0,
-        0, 0,
+        0, 0 if tcb.ecn is None else tcb.ecn.delivered_ce,
         sent + tcb.retransmitted_bytes, tcb.retransmitted_bytes,
         0, 0, 0, _bounded(tcb.snd_wnd),
     )  # fmt: skip

@@ -12,6 +12,7 @@ from typing import Final
 
 from leulo.tcp.ack import acknowledged, fin_acknowledged, take_window
 from leulo.tcp.deadlines import repeat_fin
+from leulo.tcp.ecn import data_arrives
 from leulo.tcp.events import tell_segment_in
 from leulo.tcp.examine import examine
 from leulo.tcp.header import FIN, TCP_AT, TIMESTAMPED_AT
@@ -82,6 +83,8 @@ def segment_arrives(
             if fin:
                 take_text(tcb, frame, TIMESTAMPED_AT, rcv_nxt, length, True)
             elif length:
+                if tcb.ecn is not None:
+                    data_arrives(tcb, tcb.ecn, frame)
                 deliver(tcb, payload(frame, TIMESTAMPED_AT, length), length)
             return
     examine(tcb, frame, end, seq, ack, control, window, option, tsval, tsecr, now_ns)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from leulo.state import State as Saved
 from leulo.state import load_fields, save_fields
-from leulo.tcp import handshake, header
+from leulo.tcp import ecn, handshake, header
 from leulo.tcp.addresses import turned
 from leulo.tcp.options import Options
 from leulo.tcp.seq import MASK, lt
@@ -39,7 +39,7 @@ _HALF_FIELDS: Final = (
     "serial", "key", "ends", "link_header", "irs", "iss", "mss", "snd_wnd", "snd_wscale",
     "has_timestamps", "has_sack", "ts_offset", "ts_recent", "retries", "sent_at", "is_loopback",
     "rcv_wscale",
-    "due_at", "is_acked", "is_held",
+    "due_at", "is_acked", "is_held", "has_ecn",
 )  # fmt: skip
 
 
@@ -56,9 +56,9 @@ class Screen(Protocol):
 class HalfOpen(Timed):
     """A SYN that was answered: state SYN_RCVD of a passive open. Numbers are 32 bits wide."""
 
-    __slots__ = ("due_at", "ends", "has_sack", "has_timestamps", "irs", "is_acked", "is_held",
-                 "is_loopback", "iss", "key", "link_header", "listener", "mss", "rcv_wscale",
-                 "retries", "sent_at", "snd_wnd", "snd_wscale", "ts_offset",
+    __slots__ = ("due_at", "ends", "has_ecn", "has_sack", "has_timestamps", "irs", "is_acked",
+                 "is_held", "is_loopback", "iss", "key", "link_header", "listener", "mss",
+                 "rcv_wscale", "retries", "sent_at", "snd_wnd", "snd_wscale", "ts_offset",
                  "ts_recent")  # fmt: skip
 
     def __init__(
@@ -87,6 +87,7 @@ class HalfOpen(Timed):
         self.rcv_wscale: int = handshake.own_scale(listener.engine, listener.settings)
         self.has_timestamps: bool = False
         self.has_sack: bool = False
+        self.has_ecn: bool = False
         self.ts_offset: int = 0
         self.ts_recent: int = 0
         self.retries: int = 0
@@ -96,11 +97,11 @@ class HalfOpen(Timed):
         self.is_held: bool = False  # not answered until the listener's screen says so
 
     def save(self) -> Saved:
-        return save_fields(self, 1, _HALF_FIELDS)
+        return save_fields(self, 2, _HALF_FIELDS)
 
     def load(self, state: Saved) -> None:
         """Raises ValueError on another version."""
-        load_fields(self, 1, _HALF_FIELDS, state)
+        load_fields(self, 2, _HALF_FIELDS, state)
 
 
 class Listener:
@@ -147,6 +148,7 @@ class Listener:
         window: int,
         options: Options,
         is_loopback: bool,
+        is_ecn_asked: bool,
         iss_after: int,
         now_ns: int,
     ) -> str | None:
@@ -180,6 +182,7 @@ class Listener:
             half.ts_offset = ts_offset
             half.ts_recent = options.tsval
         half.has_sack = options.is_sack_permitted and config.has_sack
+        half.has_ecn = is_ecn_asked and config.ecn != ecn.OFF
         if config.has_window_scaling:
             half.snd_wscale = options.wscale
         half.sent_at = now_ns
@@ -307,6 +310,7 @@ class Listener:
             if bits & 0xF != _NO_WSCALE:
                 half.snd_wscale = bits & 0xF
             half.has_sack = bool(bits & 0x10)
+            half.has_ecn = bool(bits & 0x20)
         engine.counts["syn_cookies_taken"] += 1
         return half
 
@@ -343,6 +347,8 @@ class Listener:
             tcb.rcv_wscale = half.rcv_wscale
         tcb.snd_wnd = tcb.snd_max_wnd = window << tcb.snd_wscale
         tcb.has_sack = half.has_sack
+        if half.has_ecn:
+            tcb.ecn = ecn.Ecn(half.iss)
         if half.has_timestamps:
             tcb.has_timestamps = True
             tcb.ts_offset = half.ts_offset
@@ -382,7 +388,8 @@ class Listener:
             engine, self.settings, half.ends, wscale, half.has_sack, timestamps
         )
         frame = header.plain(
-            half.link_header, half.ends, half.iss, half.irs + 1, header.SYN | header.ACK,
+            half.link_header, half.ends, half.iss, half.irs + 1,
+            header.SYN | header.ACK | header.ECE if half.has_ecn else header.SYN | header.ACK,
             self.room(half), options, engine.has_checksum_offload,
         )  # fmt: skip
         engine.reply(frame, half.is_loopback)
@@ -401,6 +408,7 @@ class Listener:
         if not half.has_timestamps:
             half.snd_wscale = -1  # there is no room for them in the number alone
             half.has_sack = False
+            half.has_ecn = False
 
     def _cookie_timestamp(self, half: HalfOpen) -> int:
         """The present timestamp with the options in its low bits, never in the future."""
@@ -408,6 +416,8 @@ class Listener:
         bits = half.snd_wscale if half.snd_wscale >= 0 else _NO_WSCALE
         if half.has_sack:
             bits |= 0x10
+        if half.has_ecn:
+            bits |= 0x20
         low = (tsval & ~0x3F) | bits
         if low > tsval:
             low -= 0x40

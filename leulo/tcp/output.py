@@ -11,12 +11,12 @@ from __future__ import annotations
 
 from typing import Final
 
-from leulo.tcp import header, rack, recovery
+from leulo.tcp import ecn, header, rack, recovery
 from leulo.tcp.episode import FRTO_NEW
 from leulo.tcp.events import tell_retransmitted, tell_segment_out
 from leulo.tcp.flight import END, START
 from leulo.tcp.handshake import own_scale, syn_options
-from leulo.tcp.header import ACK, FIN, PSH, SYN, TIMESTAMPED, TIMESTAMPED_WORDS, Frame
+from leulo.tcp.header import ACK, ECE, FIN, PSH, SYN, TIMESTAMPED, TIMESTAMPED_WORDS, Frame
 from leulo.tcp.options import TIMESTAMPS_ONLY, emit_sack, emit_timestamps
 from leulo.tcp.rtt import backed_off
 from leulo.tcp.seq import MASK
@@ -30,6 +30,7 @@ from leulo.tcp.tcb import (
     PROBE_KEEPALIVE,
     PROBE_NONE,
     PROBE_TAIL,
+    RECOVERY_CWR,
     RECOVERY_FAST,
     RECOVERY_NONE,
     RECOVERY_TIMEOUT,
@@ -53,7 +54,10 @@ def output(tcb: Tcb, now_ns: int, out: list[Frame], limit: int) -> None:
         if tcb.probe_due:
             _probe(tcb, now_ns, out)
         if tcb.recovery and tcb.has_sack and engine.config.has_rack:
-            _send_by_rack(tcb, now_ns, out, limit)
+            if tcb.recovery == RECOVERY_CWR:
+                _send_in_reduction(tcb, now_ns, out, limit)
+            else:
+                _send_by_rack(tcb, now_ns, out, limit)
         elif tcb.recovery == RECOVERY_FAST:
             _send_in_recovery(tcb, now_ns, out, limit)
         elif tcb.snd_nxt < tcb.snd_top:
@@ -69,13 +73,16 @@ def output(tcb: Tcb, now_ns: int, out: list[Frame], limit: int) -> None:
         return
     due = tcb.ack_due
     if due == ACK_NOW:
-        emit(tcb, tcb.snd_nxt, ACK, 0, (), now_ns, out)
+        # After a timeout snd_nxt may be old to the peer, who would not look at what we say.
+        seq = tcb.snd_max if tcb.recovery == RECOVERY_TIMEOUT else tcb.snd_nxt
+        control = ACK if tcb.ecn is None else ACK | tcb.ecn.echo
+        emit(tcb, seq, control, 0, (), now_ns, out)
     elif due == ACK_DELAYED and not tcb.delack_at:
         tcb.delack_at = now_ns + engine.config.delayed_ack_ns
         if not tcb.timer_at or tcb.delack_at < tcb.timer_at:
             engine.timers.arm(tcb, tcb.delack_at)
     elif due == ACK_BARE:
-        emit(tcb, tcb.snd_nxt, ACK, 0, (), now_ns, out)
+        emit(tcb, tcb.snd_nxt, _ack_of(tcb), 0, (), now_ns, out)
 
 
 def _send(tcb: Tcb, now_ns: int, out: list[Frame], limit: int) -> None:
@@ -210,6 +217,15 @@ def _send_by_rack(tcb: Tcb, now_ns: int, out: list[Frame], limit: int) -> None:
     tcb.is_cwnd_limited = True
 
 
+def _send_in_reduction(tcb: Tcb, now_ns: int, out: list[Frame], limit: int) -> None:
+    """Nothing is lost: as usual, but what goes out is counted. [RFC 6937 3]"""
+    before = tcb.snd_nxt
+    if before < tcb.snd_top:
+        _send(tcb, now_ns, out, limit)
+        if tcb.episode is not None:
+            tcb.episode.sent += tcb.snd_nxt - before
+
+
 def _send_in_recovery(tcb: Tcb, now_ns: int, out: list[Frame], limit: int) -> None:
     """Fast recovery: lost segments first, then new ones. [RFC 6675 5] [RFC 6582 3.2]"""
     mss = tcb.mss
@@ -302,7 +318,7 @@ def _probe(tcb: Tcb, now_ns: int, out: list[Frame]) -> None:
     tcb.probe_due = PROBE_NONE
     if kind == PROBE_KEEPALIVE:
         # A sequence number the peer has acknowledged makes it answer. [RFC 9293 3.8.4]
-        emit(tcb, tcb.snd_una - 1, ACK, 0, (), now_ns, out)
+        emit(tcb, tcb.snd_una - 1, _ack_of(tcb), 0, (), now_ns, out)
         return
     if kind == PROBE_TAIL:
         _probe_tail(tcb, now_ns, out)
@@ -317,7 +333,7 @@ def _probe(tcb: Tcb, now_ns: int, out: list[Frame]) -> None:
     else:
         # Deviation: a probe carries no new data but an old number, as in Linux: the answer is the
         # same, and nothing can be thrown away. [RFC 9293 3.8.6.1]
-        emit(tcb, una - 1, ACK, 0, (), now_ns, out)
+        emit(tcb, una - 1, _ack_of(tcb), 0, (), now_ns, out)
         tcb.last_send_ns = now_ns
     tcb.snd_nxt = una
     tcb.timed_seq = 0  # the peer may have thrown it away: no measurement
@@ -355,6 +371,8 @@ def _emit_data(tcb: Tcb, seq: int, length: int, now_ns: int, out: list[Frame]) -
         if tcb.is_fin_queued:
             control = ACK | PSH | FIN if length else ACK | FIN
             end += 1
+    if tcb.ecn is not None:
+        control |= ecn.data_leaves(tcb, tcb.ecn, seq, length)
     if length:
         buffer = tcb.send_buffer
         payload = buffer.view(seq, length) if buffer is not None else ()
@@ -511,6 +529,7 @@ def _emit_syn(tcb: Tcb, now_ns: int, out: list[Frame]) -> None:
     tcb.is_syn_due = False
     is_answer = tcb.state is SYN_RCVD
     control = SYN | ACK if is_answer else SYN
+    control |= _ecn_of_syn(tcb, is_answer)
     is_plain = bool(config.plain_syn_retries and tcb.backoff >= config.plain_syn_retries)
     wscale = own_scale(engine, tcb.settings) if config.has_window_scaling and not is_plain else -1
     if is_answer and not tcb.rcv_wscale:
@@ -555,3 +574,21 @@ def _emit_syn(tcb: Tcb, now_ns: int, out: list[Frame]) -> None:
         engine.timers.arm(tcb, tcb.rto_at)
     if engine.segment_out.active:
         tell_segment_out(tcb, tcb.iss, control, window, 0, now_ns)
+
+
+def _ack_of(tcb: Tcb) -> int:
+    """Flags of a bare acknowledgement. [RFC 3168 6.1.3]"""
+    return ACK if tcb.ecn is None else ACK | tcb.ecn.echo
+
+
+def _ecn_of_syn(tcb: Tcb, is_answer: bool) -> int:
+    """Flags that offer ECN, or agree to it. A SYN that was not answered may have been dropped for
+    them: the next one does without, and so does the connection. [RFC 3168 6.1.1, 6.1.1.1]"""
+    config = tcb.engine.config
+    if is_answer:
+        return 0 if tcb.ecn is None else ECE
+    if config.ecn == ecn.ASK and tcb.snd_nxt == tcb.iss:
+        tcb.ecn = ecn.Ecn(tcb.iss)
+    elif tcb.ecn is not None and config.has_ecn_fallback:
+        tcb.ecn = None
+    return 0 if tcb.ecn is None else ecn.SETUP

@@ -11,11 +11,20 @@ from __future__ import annotations
 
 from typing import Final
 
+from leulo.tcp import ecn
 from leulo.tcp.episode import FRTO_FIRST, FRTO_NEW, FRTO_OFF, Episode, Reordering, TailProbe
 from leulo.tcp.flight import Flight
 from leulo.tcp.scoreboard import Scoreboard
 from leulo.tcp.seq import MASK
-from leulo.tcp.tcb import PROBE_TAIL, RECOVERY_FAST, RECOVERY_NONE, RECOVERY_TIMEOUT, Tcb
+from leulo.tcp.tcb import (
+    PROBE_TAIL,
+    RECOVERY_CWR,
+    RECOVERY_FAST,
+    RECOVERY_NONE,
+    RECOVERY_PACED,
+    RECOVERY_TIMEOUT,
+    Tcb,
+)
 from leulo.units import NS_PER_MS
 
 _LONGEST_MS: Final = 1 << 22  # an echo older than 70 minutes is nonsense
@@ -66,7 +75,7 @@ def schedule_probe(tcb: Tcb, now_ns: int) -> None:
     """New data went out, or some was acknowledged: if then nothing is heard for two round trips,
     ask. [RFC 8985 7.2]"""
     if (
-        tcb.recovery != RECOVERY_NONE
+        (tcb.recovery and tcb.recovery != RECOVERY_CWR)
         or tcb.scoreboard is not None
         or tcb.probe is not None
         or not tcb.engine.config.has_tail_probe
@@ -90,7 +99,7 @@ def may_probe(tcb: Tcb) -> bool:
         tcb.has_sack
         and config.has_rack
         and config.has_tail_probe
-        and tcb.recovery == RECOVERY_NONE
+        and tcb.recovery in (RECOVERY_NONE, RECOVERY_CWR)
         and tcb.scoreboard is None
         and tcb.probe is None
         and tcb.snd_una < tcb.snd_max == tcb.snd_nxt
@@ -170,7 +179,7 @@ def after_ack(
     if tcb.recovery != RECOVERY_NONE:
         if una >= tcb.recover:
             _leave(tcb, now_ns)
-        elif is_old and tcb.recovery == RECOVERY_FAST and episode is not None and news > 0:
+        elif is_old and tcb.recovery & RECOVERY_PACED and episode is not None and news > 0:
             _pace(tcb, episode, news, acked > 0 and _lost_bytes(tcb) <= lost)
         tcb.engine.want_output(tcb)
     elif news > 0:
@@ -208,7 +217,7 @@ def detect(tcb: Tcb, now_ns: int, news: int = 0, acked: int = 0) -> None:
         if not tcb.timer_at or at < tcb.timer_at:
             tcb.engine.timers.arm(tcb, at)
     if flight.lost_bytes:
-        if tcb.recovery == RECOVERY_NONE:
+        if tcb.recovery in (RECOVERY_NONE, RECOVERY_CWR):
             _enter(tcb, news, acked, now_ns)
         tcb.engine.want_output(tcb)
 
@@ -244,6 +253,22 @@ def timeout(tcb: Tcb, now_ns: int) -> None:
     tcb.probe = None
     tcb.probe_at = tcb.reorder_at = 0
     tcb.is_ordinary = False
+    ecn.reduced(tcb)
+
+
+def reduce(tcb: Tcb, now_ns: int) -> None:
+    """The peer has seen marks: the window shrinks in proportion to what arrives, as after a loss,
+    but nothing is sent again. [RFC 3168 6.1.2] [RFC 6937 3]"""
+    before = tcb.cwnd, tcb.ssthresh
+    in_flight = tcb.snd_max - tcb.snd_una
+    tcb.congestion.on_loss(tcb, in_flight, now_ns)
+    tcb.episode = Episode(tcb.snd_una, *before, in_flight)
+    tcb.recovery = RECOVERY_CWR
+    tcb.recover = tcb.snd_max
+    tcb.cwnd_credit = 0
+    tcb.hystart = None
+    tcb.is_ordinary = False
+    ecn.reduced(tcb)
 
 
 def rewind(tcb: Tcb) -> None:
@@ -332,7 +357,7 @@ def _window(tcb: Tcb, flight: Flight) -> int:
     """How long to wait for a segment that others have overtaken. [RFC 8985 6.2 step 4]"""
     reordering = tcb.reordering
     if (reordering is None or not reordering.is_seen) and (
-        tcb.recovery != RECOVERY_NONE
+        tcb.recovery not in (RECOVERY_NONE, RECOVERY_CWR)
         or flight.sacked_segments >= tcb.engine.config.duplicate_threshold
     ):
         return 0
@@ -406,7 +431,11 @@ def _enter(tcb: Tcb, news: int, acked: int, now_ns: int) -> None:
     """Fast recovery begins."""
     before = tcb.cwnd, tcb.ssthresh
     in_flight = tcb.snd_max - tcb.snd_una
-    tcb.congestion.on_loss(tcb, in_flight, now_ns)
+    if tcb.recovery == RECOVERY_CWR:
+        before = tcb.ssthresh, tcb.ssthresh  # this window has had its reduction
+    else:
+        tcb.congestion.on_loss(tcb, in_flight, now_ns)
+        ecn.reduced(tcb)
     # What was reported before does not count as delivered in recovery. [RFC 9937 6.1]
     held = 0 if tcb.scoreboard is None else tcb.scoreboard.sacked
     flight_bytes = in_flight + acked - held + (news - acked)
@@ -442,7 +471,7 @@ def _pace(tcb: Tcb, episode: Episode, delivered: int, is_safe: bool) -> None:
 
 def _leave(tcb: Tcb, now_ns: int) -> None:
     """Everything that was outstanding when the loss was seen has arrived."""
-    if tcb.recovery == RECOVERY_FAST:
+    if tcb.recovery & RECOVERY_PACED:
         tcb.cwnd = tcb.ssthresh
     tcb.recovery = RECOVERY_NONE
     tcb.cwnd_credit = 0
@@ -474,6 +503,7 @@ def _judge_probe(tcb: Tcb, dsack: tuple[int, int] | None, is_duplicate: bool, no
             tcb.congestion.on_loss(tcb, min(tcb.cwnd, tail.end - tcb.snd_una + tcb.cwnd), now_ns)
             tcb.cwnd = tcb.ssthresh
             tcb.hystart = None
+            ecn.reduced(tcb)
             tcb.congestion.on_recovered(tcb, now_ns)
     elif is_duplicate:
         tcb.probe = None  # original and probe have both arrived

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from leulo.tcp import rack
+from leulo.tcp import ecn, rack
 from leulo.tcp.scoreboard import Scoreboard
 from leulo.tcp.tcb import RECOVERY_FAST, RECOVERY_NONE, RECOVERY_TIMEOUT, Tcb
 
@@ -94,6 +94,26 @@ def advanced(tcb: Tcb, acked: int, now_ns: int) -> None:
     tcb.refresh_ordinary()
 
 
+def told_of_congestion(tcb: Tcb, marks: ecn.Ecn, ack: int, now_ns: int) -> None:
+    """A valid acknowledgement of ``ack`` says that data of ours was marked; snd_una has not moved
+    yet. At most one reduction for a window of data, whatever its cause. [RFC 3168 6.1.2]"""
+    if ack > tcb.snd_una:
+        marks.delivered_ce += -(-(ack - tcb.snd_una) // max(tcb.mss, 1))
+    if tcb.recovery != RECOVERY_NONE or ack <= marks.recover or tcb.snd_una == tcb.snd_max:
+        return
+    # Deviation: not below two segments, because ssthresh is not, as in Linux; the retransmission
+    # timer is not used to send still less. [RFC 3168 6.1.2]
+    tcb.engine.counts["tcp_ecn_reductions"] += 1
+    if rack.is_used(tcb):
+        rack.reduce(tcb, now_ns)
+        return
+    tcb.congestion.on_loss(tcb, tcb.snd_max - tcb.snd_una, now_ns)
+    tcb.cwnd = min(tcb.cwnd, tcb.ssthresh)
+    tcb.cwnd_credit = 0
+    tcb.congestion.on_recovered(tcb, now_ns)
+    ecn.reduced(tcb)
+
+
 def timeout(tcb: Tcb, now_ns: int) -> None:
     """The retransmission timer expired: back to snd_una with a window of one segment.
     [RFC 5681 3.1] [RFC 6298 5.4-5.6]"""
@@ -112,6 +132,7 @@ def timeout(tcb: Tcb, now_ns: int) -> None:
     tcb.is_rexmit_due = False
     tcb.timed_seq = 0
     tcb.is_ordinary = False
+    ecn.reduced(tcb)
 
 
 def in_flight(tcb: Tcb) -> int:
@@ -144,6 +165,7 @@ def _enter(tcb: Tcb, now_ns: int) -> None:
     tcb.cwnd = tcb.ssthresh
     if not tcb.has_sack:
         tcb.cwnd += tcb.engine.config.duplicate_threshold * tcb.mss
+    ecn.reduced(tcb)
     tcb.engine.counts["tcp_fast_recoveries"] += 1
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from leulo.tcp import handshake
+from leulo.tcp import ecn, handshake
 from leulo.tcp.errno import ECONNREFUSED
-from leulo.tcp.header import ACK, FIN, RST, SYN
+from leulo.tcp.header import ACK, ECE, FIN, RST, SYN
 from leulo.tcp.options import Options
 from leulo.tcp.seq import MASK
 from leulo.tcp.state import Event
@@ -59,6 +59,13 @@ def segment_in_syn_sent(
     if config.has_window_scaling and options.wscale >= 0:
         tcb.snd_wscale = options.wscale
         tcb.rcv_wscale = handshake.own_scale(engine, tcb.settings)
+    if has_ack:
+        if tcb.ecn is not None and control & ecn.SETUP != ECE:
+            tcb.ecn = None  # not agreed to [RFC 3168 6.1.1]
+    elif config.ecn and control & ecn.SETUP == ecn.SETUP:
+        tcb.ecn = ecn.Ecn(tcb.iss)
+    else:
+        tcb.ecn = None
     peer_mss = max(options.mss or handshake.default_mss(tcb.ends, config), config.min_mss)
     handshake.negotiate(tcb, peer_mss)
     if options.mss and config.has_whole_segment_buffers:

@@ -14,6 +14,7 @@ from leulo.errors import LeuloBug
 from leulo.state import State as Saved
 from leulo.state import load_fields, save_fields
 from leulo.tcp.congestion.base import CongestionControl
+from leulo.tcp.ecn import Ecn
 from leulo.tcp.episode import Episode, Reordering, TailProbe
 from leulo.tcp.events import tell_state
 from leulo.tcp.flight import Flight
@@ -40,6 +41,8 @@ ACK_BARE: Final = 3  # now, and without a FIN
 RECOVERY_NONE: Final = 0
 RECOVERY_FAST: Final = 1  # after duplicate acknowledgements [RFC 6582] [RFC 6675]
 RECOVERY_TIMEOUT: Final = 2  # after a retransmission timeout [RFC 5681 3.1]
+RECOVERY_CWR: Final = 3  # nothing was lost, but the window shrinks [RFC 3168 6.1.2]
+RECOVERY_PACED: Final = 1  # the bit of those in which cwnd follows what arrives [RFC 6937]
 
 # Values of `Tcb.probe_due`
 PROBE_NONE: Final = 0
@@ -61,8 +64,8 @@ class Tcb(Timed):
 
     __slots__ = (
         "ack_due", "ack_partial", "ack_prefix", "backoff", "congestion", "cwnd", "cwnd_credit",
-        "data_length", "data_partial", "data_prefix", "delack_at", "dsack", "dupacks", "ends",
-        "engine", "episode", "error", "fin_at", "first_timeout_at", "flight", "has_sack",
+        "data_length", "data_partial", "data_prefix", "delack_at", "dsack", "dupacks", "ecn",
+        "ends", "engine", "episode", "error", "fin_at", "first_timeout_at", "flight", "has_sack",
         "has_timestamps", "high_rxt", "hystart", "invalid_ack_at", "irs", "is_accepting",
         "is_counted", "is_cwnd_limited", "is_deaf", "is_fin_queued", "is_loopback", "is_ordinary",
         "is_orphan", "is_pending", "is_persisting", "is_pushing", "is_rexmit_due",
@@ -157,6 +160,7 @@ class Tcb(Timed):
         self.ts_offset: int = 0
         self.ts_recent: int = 0
         self.ts_recent_at: int = 0
+        self.ecn: Ecn | None = None  # if both sides have agreed on it [RFC 3168]
         # -- congestion control and loss recovery
         self.congestion: CongestionControl = engine.congestion
         self.cwnd: int = 0
@@ -315,6 +319,8 @@ class Tcb(Timed):
             self.reordering = Reordering.loaded(state["reordering"])
         if state["hystart"] is not None:
             self.hystart = HyStart.loaded(state["hystart"])
+        if state["ecn"] is not None:
+            self.ecn = Ecn.loaded(state["ecn"])
         dsack = state["dsack"]
         self.dsack = None if dsack is None else (dsack[0], dsack[1])
         self.data_length = -1
@@ -325,7 +331,7 @@ class Tcb(Timed):
 _VERSION: Final = 3
 _PARTS: Final = (
     "send_buffer", "receive_buffer", "reassembly", "scoreboard", "flight", "episode", "probe",
-    "reordering", "hystart",
+    "reordering", "hystart", "ecn",
 )  # fmt: skip
 # What is saved as it is. Not here: links to other objects, header templates (rebuilt), places in
 # the engine's lists (the engine saves those) and the heap's entry (armed again from deadlines).

@@ -13,13 +13,13 @@ from tcp_world import ANY, INET, MS, STREAM, S, address, make_stack
 
 from leulo.net.wire.checksum import checksum
 from leulo.net.wire.ipv4 import Ipv4Repr
-from leulo.net.wire.tcp import ACK, FIN, PSH, RST, SYN, URG, TcpRepr
+from leulo.net.wire.tcp import ACK, CWR, ECE, FIN, PSH, RST, SYN, URG, TcpRepr
 from leulo.stack import Stack
 from leulo.tcp.socket import TcpSocket
 from leulo.tcp.state import State
 from leulo.trace import Trace
 
-NAMES = {"F": FIN, "S": SYN, "R": RST, "P": PSH, "A": ACK, "U": URG}
+NAMES = {"F": FIN, "S": SYN, "R": RST, "P": PSH, "A": ACK, "U": URG, "E": ECE, "W": CWR}
 PEER_ISN = 0xFFFFFF00  # so that every test wraps round soon
 HERE, THERE = address(1), address(2)
 HERE_MAC, THERE_MAC = bytes((2, 0, 0, 0, 0, 1)), bytes((2, 0, 0, 0, 0, 2))
@@ -140,6 +140,8 @@ class Script:
         sacks: list[tuple[int, int]] | None = None,
         options: list[tuple[int, bytes]] | None = None,
         drain: bool = True,
+        tos: int = 0,
+        ip_options: bytes = b"",
     ) -> None:
         """The peer sends. ``tsval`` in milliseconds of the peer's clock, None: now; -1: none."""
         bits = sum(NAMES[name] for name in flags)
@@ -172,7 +174,9 @@ class Script:
             options,
         )
         segment = tcp.emit(THERE, HERE, data)
-        ip = Ipv4Repr(THERE, HERE, 6, len(segment), dont_fragment=True)
+        ip = Ipv4Repr(
+            THERE, HERE, 6, len(segment), traffic_class=tos, dont_fragment=True, options=ip_options
+        )
         self.note(f"peer  > {flags} seq {seq} ack {ack} len {len(data)} {sacks or ''}")
         frame = bytes(10) + HERE_MAC + THERE_MAC + b"\x08\x00" + ip.emit() + segment
         self.stack.input([frame], self.now_ns)

@@ -274,6 +274,21 @@ def test_user_timeout() -> None:
     s.do("recv", socket.recv(1), -110)
 
 
+def test_an_acknowledgement_after_a_timeout_is_in_the_peers_window() -> None:
+    """Without SACK sending begins again at snd_una; an ACK with that number would be old to the
+    peer, and two peers in that state would never hear each other. [RFC 9293 3.10.7.4]"""
+    s = Script(sack=False)
+    socket = s.passive()
+    socket.send(bytes(4 * MSS))
+    for i in range(4):
+        s.expect("A", 1 + i * MSS, 1, MSS)
+    s.wait(300 * MS)
+    s.expect("A", 1, 1, MSS)
+    s.inject("A", 1, 1, b"x")
+    s.wait(40 * MS)
+    s.expect("A", 1 + 4 * MSS, 2, 0)
+
+
 def test_three_duplicates_cause_a_fast_retransmit() -> None:
     """[RFC 5681 3.2] without SACK"""
     s = Script(sack=False, congestion="reno")

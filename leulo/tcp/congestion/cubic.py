@@ -81,7 +81,8 @@ class Cubic(CongestionControl):
         tcb.cwnd_credit = credit % cwnd
 
     def on_loss(self, tcb: Tcb, in_flight: int, now_ns: int) -> None:
-        """Fast convergence [RFC 9438 4.7], multiplicative decrease [RFC 9438 4.6]."""
+        """Fast convergence [RFC 9438 4.7], multiplicative decrease [RFC 9438 4.6]. That is of cwnd,
+        not of what is in flight: cwnd does not grow while the application is what limits."""
         cwnd = tcb.cwnd
         self.undo = [self.w_max, self.cwnd_prior, self.w_est, self.k_us, self.epoch_ns]
         if cwnd < self.w_max:
@@ -90,7 +91,7 @@ class Cubic(CongestionControl):
             self.w_max = cwnd
         self.cwnd_prior = cwnd
         self.epoch_ns = 0
-        tcb.ssthresh = max(in_flight * _BETA_NUM // _BETA_DEN, 2 * tcb.mss)
+        tcb.ssthresh = max(cwnd * _BETA_NUM // _BETA_DEN, 2 * tcb.mss)
 
     def on_timeout(self, tcb: Tcb, in_flight: int, now_ns: int) -> None:
         """As a loss; but the old maximum is forgotten, and the curve begins at its plateau where

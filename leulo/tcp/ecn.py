@@ -1,0 +1,109 @@
+"""Explicit congestion notification of one connection, both roles. [RFC 3168 6.1]
+
+The object exists where both sides have agreed on it. As a receiver it echoes a mark in every
+acknowledgement until the sender says that it has reduced; as a sender it marks new data as capable
+(never repeated data, probes or bare acknowledgements), reduces once a window when it is told of
+congestion, and says so in the next new data. The reduction itself is with `recovery`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from leulo.state import State as Saved
+from leulo.state import load_fields, save_fields
+from leulo.tcp.header import CWR, ECE
+
+if TYPE_CHECKING:
+    from leulo.tcp.tcb import Tcb
+
+NOT_ECT: Final = 0
+ECT0: Final = 2
+CE: Final = 3
+_FIELD: Final = 3  # of the byte that was called type of service [RFC 3168 5]
+SETUP: Final = ECE | CWR  # of a SYN that asks [RFC 3168 6.1.1]
+
+# Values of `Config.ecn`, as of net.ipv4.tcp_ecn
+OFF: Final = 0
+ASK: Final = 1
+ON_REQUEST: Final = 2
+
+_QUICK_ACKS: Final = 2
+_ENDS_6_BYTES: Final = 36  # two addresses of IPv6 and two ports
+_FIELDS: Final = (
+    "codepoint", "delivered_ce", "echo", "is_cwr_due", "is_cwr_set", "is_seen", "recover",
+)  # fmt: skip
+
+
+class Ecn:
+    """``echo`` is ECE while a mark is to be echoed; ``codepoint`` is the next data segment's."""
+
+    __slots__ = _FIELDS
+
+    def __init__(self, recover: int) -> None:
+        self.echo: int = 0
+        self.codepoint: int = NOT_ECT
+        self.is_seen: bool = False  # the peer has marked its data as capable
+        self.is_cwr_due: bool = False  # the next new data says that we have reduced
+        self.is_cwr_set: bool = False  # the segment being made says so
+        self.recover: int = recover  # up to here there was a reduction already
+        self.delivered_ce: int = 0  # segments that were acknowledged with an echo
+
+    def save(self) -> Saved:
+        return save_fields(self, 1, _FIELDS)
+
+    @classmethod
+    def loaded(cls, state: Saved) -> Ecn:
+        """The object saved as ``state``."""
+        ecn = cls(0)
+        load_fields(ecn, 1, _FIELDS, state)
+        return ecn
+
+
+def data_leaves(tcb: Tcb, ecn: Ecn, seq: int, length: int) -> int:
+    """A segment with ``length`` bytes from ``seq`` is about to go out; returns the flags that it
+    carries. Called before snd_max moves. [RFC 3168 6.1.2, 6.1.5, 6.1.6]"""
+    codepoint = NOT_ECT
+    is_cwr_set = False
+    if length and seq >= tcb.snd_max and seq + length <= tcb.snd_una + tcb.snd_wnd:
+        codepoint = ECT0
+        if ecn.is_cwr_due:
+            ecn.is_cwr_due = False
+            is_cwr_set = True
+    if codepoint != ecn.codepoint or is_cwr_set or ecn.is_cwr_set:
+        tcb.data_length = -1  # the template has another codepoint or offload
+    ecn.codepoint = codepoint
+    ecn.is_cwr_set = is_cwr_set
+    return ecn.echo | CWR if is_cwr_set else ecn.echo
+
+
+def cwr_arrives(tcb: Tcb, ecn: Ecn, length: int) -> None:
+    """The peer has reduced its window. Comes before the mark of the same segment.
+    [RFC 3168 6.1.3]"""
+    ecn.echo = 0
+    if length:
+        tcb.quick_acks = max(tcb.quick_acks, 1)  # the peer's window may be very small now
+
+
+def data_arrives(tcb: Tcb, ecn: Ecn, frame: bytes) -> None:
+    """A segment with data in the window: note its mark. [RFC 3168 6.1.3]"""
+    # An IPv6 header has lost its first twenty bytes here. [RFC 3168 5] [RFC 8200 7]
+    mark = (frame[5] >> 4 if len(tcb.ends) == _ENDS_6_BYTES else frame[25]) & _FIELD
+    if mark == CE:
+        if not ecn.echo:
+            ecn.echo = ECE
+            tcb.quick_acks = max(tcb.quick_acks, _QUICK_ACKS)
+        ecn.is_seen = True
+        tcb.engine.counts["tcp_ecn_marks"] += 1
+    elif mark != NOT_ECT:
+        ecn.is_seen = True
+    elif ecn.is_seen:
+        tcb.quick_acks = max(tcb.quick_acks, _QUICK_ACKS)  # sent again: the peer has lost it
+
+
+def reduced(tcb: Tcb) -> None:
+    """The window was reduced, for whatever reason: the peer shall know. [RFC 3168 6.1.2]"""
+    ecn = tcb.ecn
+    if ecn is not None:
+        ecn.is_cwr_due = True
+        ecn.recover = tcb.snd_max
