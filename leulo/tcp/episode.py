@@ -69,7 +69,7 @@ class TailProbe:
         return cls(state["end"], state["is_again"])
 
 
-_REORDERING_FIELDS: Final = ("dsack_round", "is_seen", "multiplier", "persist")
+_REORDERING_FIELDS: Final = ("dsack_round", "dsacks", "is_seen", "multiplier", "persist")
 
 
 class Reordering:
@@ -81,6 +81,7 @@ class Reordering:
         self.is_seen: bool = False
         self.multiplier: int = 1  # quarters of the least round trip
         self.persist: int = 0  # recoveries until the multiplier is one again
+        self.dsacks: int = 0  # in all
         self.dsack_round: int = 0  # snd_max at the last DSACK that counted, 0: none
 
     def save(self) -> Saved:

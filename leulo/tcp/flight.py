@@ -214,6 +214,10 @@ class Flight:
         self.lost = []
         self.rack_at = self.rack_end = 0
 
+    def has_repeats(self) -> bool:
+        """Is anything on its way that has been sent more than once?"""
+        return any(record[STATE] == WAITING | AGAIN for record in self.records)
+
     def next_lost(self) -> Record | None:
         """The first record that is to be sent again."""
         lost = self.lost

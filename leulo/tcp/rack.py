@@ -368,11 +368,14 @@ def _window(tcb: Tcb, flight: Flight) -> int:
 def _note_dsack(tcb: Tcb, dsack: tuple[int, int]) -> None:
     """Something arrived twice: wait longer from now on, and perhaps nothing was lost."""
     reordering = _reordering(tcb)
+    tcb.engine.counts["tcp_dsacks_received"] += 1
+    reordering.dsacks += 1
+    if reordering.dsacks > tcb.retransmits:
+        return  # it was the path that doubled it
     if tcb.snd_una >= reordering.dsack_round:
         reordering.dsack_round = tcb.snd_max
         reordering.multiplier = min(reordering.multiplier + 1, _MOST_MULTIPLIER)
         reordering.persist = _PERSIST
-    tcb.engine.counts["tcp_dsacks_received"] += 1
     episode = tcb.episode
     if episode is not None and episode.pending and dsack[0] >= episode.begin:
         episode.pending -= 1
@@ -390,8 +393,13 @@ def _is_spurious(tcb: Tcb, acked: int, news: int, tsecr: int) -> bool:
     if episode.again_ms >= 0:
         if not episode.pending:
             return True  # every retransmission arrived beside its original [RFC 3708 3]
-        # The first acknowledgement tells which transmission it is for. [RFC 3522 3.2]
-        if acked and 0 <= echo_ms(tcb, tsecr) < episode.again_ms:
+        # The first acknowledgement tells which transmission it is for [RFC 3522 3.2], but of
+        # others that were sent again and are on their way it says nothing.
+        if (
+            acked
+            and 0 <= echo_ms(tcb, tsecr) < episode.again_ms
+            and (tcb.flight is None or not tcb.flight.has_repeats())
+        ):
             return True
     if tcb.recovery != RECOVERY_TIMEOUT or episode.frto == FRTO_OFF:
         return False
@@ -434,7 +442,9 @@ def _enter(tcb: Tcb, news: int, acked: int, now_ns: int) -> None:
     if tcb.recovery == RECOVERY_CWR:
         before = tcb.ssthresh, tcb.ssthresh  # this window has had its reduction
     else:
-        tcb.congestion.on_loss(tcb, in_flight, now_ns)
+        # What went out because something behind the hole had arrived does not count, or a loss
+        # that is seen late would reduce nothing. [RFC 5681 3.2 (2)]
+        tcb.congestion.on_loss(tcb, min(in_flight, tcb.cwnd), now_ns)
         ecn.reduced(tcb)
     # What was reported before does not count as delivered in recovery. [RFC 9937 6.1]
     held = 0 if tcb.scoreboard is None else tcb.scoreboard.sacked

@@ -155,7 +155,9 @@ def _is_lost(tcb: Tcb) -> bool:
 
 
 def _enter(tcb: Tcb, now_ns: int) -> None:
-    tcb.congestion.on_loss(tcb, tcb.snd_nxt - tcb.snd_una, now_ns)
+    in_flight = tcb.snd_nxt - tcb.snd_una
+    # Without what limited transmit has let out. [RFC 5681 3.2 (2)]
+    tcb.congestion.on_loss(tcb, min(in_flight, tcb.cwnd), now_ns)
     tcb.recovery = RECOVERY_FAST
     tcb.recover = tcb.snd_max
     tcb.high_rxt = tcb.snd_una
