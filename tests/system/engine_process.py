@@ -22,29 +22,40 @@ _READY_SECONDS = 20
 class EngineProcess:
     """The engine serving at `ADDRESS` over the TAP leulo0; a context manager.
 
-    ``cpu`` pins it, ``python`` is the words that start the interpreter.
+    ``cpu`` pins it. With ``socket_fd`` it serves over that socket of frames instead, which it
+    takes over, and ``namespace`` may be None.
     """
 
     def __init__(
         self,
-        namespace: Namespace,
+        namespace: Namespace | None,
         capture: Path | None = None,
         cpu: int | None = None,
         environment: dict[str, str] | None = None,
+        socket_fd: int | None = None,
+        congestion: str | None = None,
     ) -> None:
         here = os.path.dirname(os.path.abspath(__file__))
-        pin = ["taskset", "-c", str(cpu)] if cpu is not None else []
-        extra = [str(capture)] if capture else []
+        command = ["taskset", "-c", str(cpu)] if cpu is not None else []
+        link = "leulo0" if socket_fd is None else f"fd:{socket_fd}"
+        command += [sys.executable, os.path.join(here, "engine_server.py"), link, f"{ADDRESS}/24",
+                    GATEWAY]  # fmt: skip
+        if capture is not None:
+            command += ["--capture", str(capture)]
+        if congestion is not None:
+            command += ["--congestion", congestion]
         self.counters: dict[str, int] = {}
         self._errors = b""
         self._process = subprocess.Popen(
-            namespace.command(*pin, sys.executable, os.path.join(here, "engine_server.py"),
-                              "leulo0", f"{ADDRESS}/24", GATEWAY, *extra),
+            command if namespace is None else namespace.command(*command),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             env={**os.environ, **(environment or {})},
-        )  # fmt: skip
+            pass_fds=() if socket_fd is None else (socket_fd,),
+        )
+        if socket_fd is not None:
+            os.close(socket_fd)
         try:
             self._wait_ready()
         except BaseException:

@@ -1,13 +1,15 @@
 """The TCP engine serving over a TAP without any guest, for tools that judge TCP alone.
 
 ``python engine_server.py NAME ADDRESS/LENGTH GATEWAY`` opens the TAP ``NAME`` in the namespace it
-is started in, listens on 7 (echo, of datagrams too), 9 (discard), 19 (chargen) and 80 (HTTP: ``/``
-is 100 bytes, ``/bytes/N`` is N), over both versions of IP (`ADDRESS_6`), prints ``ready`` and
-serves until SIGTERM; then it prints its counters as JSON.
+is started in (or takes over a socket of frames: ``fd:N``), listens on 7 (echo, of datagrams too),
+9 (discard), 19 (chargen), 80 (HTTP: ``/`` is 100 bytes, ``/bytes/N`` is N) and 5001 (a stream as of
+/bytes/N comes in, and ``N right`` or ``wrong from N`` goes back at its end), over both versions of
+IP (`ADDRESS_6`), prints ``ready`` and serves until SIGTERM; then it prints its counters as JSON.
 """
 
 from __future__ import annotations
 
+import argparse
 import gc
 import json
 import os
@@ -19,15 +21,17 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from http_checks import expected_bytes
+from socket_link import SocketLink
 
 from leulo.clock import RealClock
-from leulo.links.base import Offload
+from leulo.links.base import Link, Offload
 from leulo.links.capture import Capture
 from leulo.links.poller import Poller
 from leulo.links.switch import Switch
 from leulo.links.tap import TapLink
 from leulo.net.wire.ipv4 import parse_ipv4
 from leulo.stack import Stack, StackConfig, TcpSocket
+from leulo.tcp.config import Config
 from leulo.trace import Trace
 from leulo.udp.socket import UdpSocket
 from leulo.units import NS_PER_MS
@@ -78,6 +82,7 @@ class Conversation:
                 self.received(data)
             else:
                 self.is_ended = True
+                self.ended()
             self.flush()
 
     def flush(self) -> None:
@@ -115,6 +120,9 @@ class Conversation:
     def received(self, data: bytes) -> None:
         raise TypeError("a conversation has a protocol")
 
+    def ended(self) -> None:
+        """The peer sends no more."""
+
 
 class Echo(Conversation):
     __slots__ = ()
@@ -128,6 +136,26 @@ class Discard(Conversation):
 
     def received(self, data: bytes) -> None:
         pass
+
+
+class Check(Conversation):
+    """A stream that must be as the body of /bytes/N; says at its end whether it was."""
+
+    __slots__ = ("is_wrong",)
+
+    def __init__(self, socket: TcpSocket) -> None:
+        super().__init__(socket)
+        self.is_wrong = False
+
+    def received(self, data: bytes) -> None:
+        if not self.is_wrong and data == expected_bytes(self.offset, len(data)):
+            self.offset += len(data)
+        else:
+            self.is_wrong = True
+
+    def ended(self) -> None:
+        answer = b"wrong from %d" if self.is_wrong else b"%d right"
+        self.pending.append(answer % self.offset)
 
 
 class Chargen(Conversation):
@@ -222,16 +250,21 @@ class Server:
 
     def __init__(
         self, name: str, address: bytes, prefix_length: int, gateway: bytes,
-        capture: Path | None = None, seed: int = 1,
+        capture: Path | None = None, seed: int = 1, tcp: Config | None = None,
     ) -> None:  # fmt: skip
         self.clock = RealClock(time.monotonic_ns)
         self.poller = Poller()
-        self.link = TapLink(name, self.poller, gateway, prefix_length)
+        self.link: Link
+        if name.startswith("fd:"):
+            self.link = SocketLink(int(name[3:]), self.poller)
+        else:
+            self.link = TapLink(name, self.poller, gateway, prefix_length)
         self.offload = self.link.offload
         config = StackConfig(
             name="engine", mac=MAC, address=address, prefix_length=prefix_length,
             gateway=gateway, mtu=self.link.mtu, checksum=self.offload.checksum,
             tso_bytes=self.offload.tso_bytes, has_ipv6=True, address6=ADDRESS_6,
+            tcp=tcp or Config(),
         )  # fmt: skip
         self.stack = Stack(config, random.Random(seed).getrandbits, Trace())
         self.switch = Switch()
@@ -243,7 +276,13 @@ class Server:
             self.switch.watch(self.capture.record)
         self.listeners = [
             Listener(self.stack, port, kind)
-            for port, kind in ((7, Echo), (9, Discard), (19, Chargen), (80, Http))
+            for port, kind in (
+                (7, Echo),
+                (9, Discard),
+                (19, Chargen),
+                (80, Http),
+                (5001, Check),
+            )
         ]
         self.datagrams = Datagrams(self.stack, 7)
         self.is_stopped = False
@@ -293,10 +332,18 @@ class Server:
 
 
 def main(argv: list[str]) -> None:
-    name, interface, gateway = argv[:3]
-    address, _, length = interface.partition("/")
-    capture = Path(argv[3]) if len(argv) > 3 else None
-    server = Server(name, parse_ipv4(address), int(length), parse_ipv4(gateway), capture)
+    parser = argparse.ArgumentParser()
+    parser.add_argument("name")
+    parser.add_argument("address")
+    parser.add_argument("gateway")
+    parser.add_argument("--capture", type=Path)
+    parser.add_argument("--congestion", default=Config().congestion)
+    given = parser.parse_args(argv)
+    address, _, length = given.address.partition("/")
+    server = Server(
+        given.name, parse_ipv4(address), int(length), parse_ipv4(given.gateway), given.capture,
+        tcp=Config(congestion=given.congestion),
+    )  # fmt: skip
     signal.signal(signal.SIGTERM, lambda *_: server.stop())
     signal.signal(signal.SIGINT, lambda *_: server.stop())
     signal.signal(
