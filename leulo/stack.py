@@ -40,7 +40,7 @@ from leulo.stack_config import StackConfig as StackConfig
 from leulo.stack_ipv6 import StackIpv6
 from leulo.state import State
 from leulo.tcp.account import Lent
-from leulo.tcp.demux import stranger_arrives
+from leulo.tcp.demux import half_open_arrives, stranger_arrives
 from leulo.tcp.engine import Engine
 from leulo.tcp.errno import (
     AF_INET,
@@ -52,7 +52,7 @@ from leulo.tcp.errno import (
     SOCK_DGRAM,
     SOCK_STREAM,
 )
-from leulo.tcp.header import IP_AT, TCP_AT, TIMESTAMPED_AT, VNET_BYTES, VNET_PLAIN, Frame
+from leulo.tcp.header import IP_AT, TCP_AT, TIMESTAMPED_AT, VNET_BYTES, VNET_PLAIN, Frame, front
 from leulo.tcp.icmp_errors import icmp_error_arrives
 from leulo.tcp.input import segment_arrives
 from leulo.tcp.saved import load_engine, save_engine
@@ -124,6 +124,7 @@ class Stack:
             self._use_address(None)
             client = DhcpClient(config.mac, config.name, random_bits)
             self.dhcp = DhcpPort(client, self.udp)
+        self._vnet: bytes = front(b"", False, config.checksum)  # before what answers a stranger
         self._output: list[Frame] = []
         self._drops: dict[str, int] = {}
         self._identification: int = 0  # of packets that may be fragmented [RFC 6864 4.1]
@@ -132,14 +133,14 @@ class Stack:
 
     def input(self, frames: Sequence[bytes], now_ns: int) -> None:
         """Received frames, each a 10-byte virtio_net_hdr and Ethernet. Anything is allowed."""
-        engine = self.engine
-        if now_ns != engine.now_ns:
-            engine.set_time(now_ns)
-        engine.counts["segments_in"] += len(frames)
+        self.engine.counts["segments_in"] += len(frames)
         self._input(frames, False, now_ns)
 
     def _input(self, frames: Sequence[bytes], is_inside: bool, now_ns: int) -> None:
-        connections = self.engine.connections
+        engine = self.engine
+        if now_ns != engine.now_ns:
+            engine.set_time(now_ns)
+        connections = engine.connections
         unpack = _HEADERS.unpack_from
         for frame in frames:
             size = len(frame)
@@ -162,16 +163,19 @@ class Stack:
             if is_inside:
                 key += LOOPBACK_MARK
             tcb = connections.get(key)
-            header = TCP_AT + (control >> 12) * 4
-            if header < TCP_AT + 20 or header > end:
-                self._drop("tcp_header_length")
-            elif tcb is not None:
+            if tcb is not None:
                 segment_arrives(
                     tcb, frame, end, seq, ack, control, window, option, tsval, tsecr, now_ns
                 )
+                continue
+            half = engine.half_open.get(key)
+            if half is not None:
+                half_open_arrives(
+                    half, frame, end, seq, ack, control, window, option, tsval, tsecr, now_ns
+                )
             elif is_inside or self._is_for_us(frame):
                 stranger_arrives(
-                    self.engine, key, frame[16:22] + frame[10:16] + _TYPE_IPV4,
+                    engine, key, self._vnet + frame[16:22] + frame[10:16] + _TYPE_IPV4,
                     frame, end, seq, ack, control, window, option, tsval, tsecr, is_inside, now_ns,
                 )  # fmt: skip
 
@@ -185,9 +189,7 @@ class Stack:
         if destination != self.address and not (self.config.accept_any and is_unicast(destination)):
             self._drop("ipv4_destination")
             return False
-        if source not in self._hops and (
-            source == self.address or not self.route.is_valid_source(source)
-        ):
+        if source == self.address or not self.route.is_valid_source(source):
             self._drop("ipv4_source")
             return False
         return True

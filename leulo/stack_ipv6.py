@@ -18,9 +18,9 @@ from leulo.net.wire.icmpv6 import DESTINATION_UNREACHABLE, PORT_UNREACHABLE
 from leulo.net.wire.ipv4 import PROTOCOL_TCP
 from leulo.net.wire.ipv6 import HEADER_BYTES, LOOPBACK, PROTOCOL_ICMPV6
 from leulo.state import State
-from leulo.tcp.demux import stranger_arrives
+from leulo.tcp.demux import half_open_arrives, stranger_arrives
 from leulo.tcp.engine import Engine
-from leulo.tcp.header import IP_AT, TCP_AT, TIMESTAMPED_AT, Frame
+from leulo.tcp.header import IP_AT, TCP_AT, TIMESTAMPED_AT, Frame, front
 from leulo.tcp.input import segment_arrives
 from leulo.tcp.tcb import LOOPBACK_MARK
 from leulo.udp.datagram import datagram_arrives, emit_datagram_v6
@@ -104,18 +104,21 @@ class StackIpv6:
         if end < TIMESTAMPED_AT:
             plain += bytes(TIMESTAMPED_AT - end)
         seq, ack, control, window, option, tsval, tsecr = _SEGMENT.unpack_from(plain, TCP_AT - 4)
-        start = TCP_AT + (control >> 12) * 4
-        if start < TCP_AT + 20 or start > end:
-            raise ParseError("tcp_header_length")
         tcb = self._engine.connections.get(key)
         if tcb is not None:
             segment_arrives(
                 tcb, plain, end, seq, ack, control, window, option, tsval, tsecr, now_ns
             )
             return
-        link_header = frame[16:22] + frame[10:16] + _TYPE_IPV6
+        half = self._engine.half_open.get(key)
+        if half is not None:
+            half_open_arrives(
+                half, plain, end, seq, ack, control, window, option, tsval, tsecr, now_ns
+            )
+            return
+        back = front(frame[16:22] + frame[10:16] + _TYPE_IPV6, True, self._has_offload)
         stranger_arrives(
-            self._engine, key, link_header, plain, end, seq, ack, control, window, option, tsval,
+            self._engine, key, back, plain, end, seq, ack, control, window, option, tsval,
             tsecr, is_inside, now_ns,
         )  # fmt: skip
 

@@ -1,8 +1,9 @@
 """Segments that belong to no open connection.
 
-They are for a half-open record, for a record of TIME_WAIT, for a listener (a SYN, or an ACK that
-carries a cookie), or for nobody, and are then answered by a reset at once. Answers to the last
-three need no connection and are built whole here. [RFC 9293 3.10.7.1, 3.10.7.2, 3.5.2]
+They are for a half-open record (`half_open_arrives`), or (`stranger_arrives`) for a record of
+TIME_WAIT, for a listener (a SYN, or an ACK that carries a cookie), or for nobody, and are then
+answered by a reset at once. Answers to the last three need no connection and are built whole here.
+[RFC 9293 3.10.7.1, 3.10.7.2, 3.5.2]
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 def stranger_arrives(
     engine: Engine,
     key: bytes,
-    link_header: bytes,
+    front: bytes,
     frame: bytes,
     end: int,
     seq: int,
@@ -38,7 +39,7 @@ def stranger_arrives(
     is_loopback: bool,
     now_ns: int,
 ) -> None:
-    """A valid segment whose key no connection has. ``link_header`` leads back to its sender, the
+    """A valid segment whose key no connection has. ``front`` leads back to its sender, the
     rest is as for `input.segment_arrives`; from here on ``option`` says whether there is a
     timestamp, in whatever place."""
     words = control >> 12
@@ -48,7 +49,7 @@ def stranger_arrives(
         return
     if control & SYN:
         _syn_arrives(
-            engine, key, link_header, frame, start, end, seq, ack, control, window, is_loopback,
+            engine, key, front, frame, start, end, seq, ack, control, window, is_loopback,
             now_ns,
         )  # fmt: skip
         return
@@ -56,13 +57,6 @@ def stranger_arrives(
         options = parse(frame, TCP_AT + 20, start)
         option = TIMESTAMPS_ONLY if options.has_timestamps else 0
         tsval, tsecr = options.tsval, options.tsecr
-    half = engine.half_open.get(key)
-    if half is not None:
-        _for_half_open(
-            engine, half, frame, end, end - start, seq, ack, control, window, option, tsval, tsecr,
-            now_ns,
-        )  # fmt: skip
-        return
     record = engine.time_wait.get(key)
     if record is not None:
         _for_time_wait(
@@ -78,26 +72,21 @@ def stranger_arrives(
             engine.count_drop("tcp_listen_neither")  # [RFC 9293 3.10.7.2 fourth]
             return
         cookie = listener.cookie_arrives(
-            key, link_header, seq, ack, option, tsval, tsecr, is_loopback, now_ns
+            key, front, seq, ack, option, tsval, tsecr, is_loopback, now_ns
         )
         if cookie is not None:
-            if listener.is_full:
-                engine.count_drop("accept_queue_full")
-                return
-            listener.half_open += 1
-            engine.half_open[key] = cookie
             _complete(
                 engine, cookie, frame, end, end - start, seq, control, window, option, tsval, tsecr,
                 now_ns,
             )  # fmt: skip
             return
-    refuse(engine, key, link_header, end - start, seq, ack, control, is_loopback)
+    refuse(engine, key, front, end - start, seq, ack, control, is_loopback)
 
 
 def _syn_arrives(
     engine: Engine,
     key: bytes,
-    link_header: bytes,
+    front: bytes,
     frame: bytes,
     start: int,
     end: int,
@@ -110,14 +99,6 @@ def _syn_arrives(
 ) -> None:
     """A segment with a SYN, which a listener may want."""
     options = parse(frame, TCP_AT + 20, start)
-    option = TIMESTAMPS_ONLY if options.has_timestamps else 0
-    half = engine.half_open.get(key)
-    if half is not None:
-        _for_half_open(
-            engine, half, frame, end, end - start, seq, ack, control, window, option, options.tsval,
-            options.tsecr, now_ns,
-        )  # fmt: skip
-        return
     ends = turned(key)
     listener = engine.find_listener(ends)
     record = engine.time_wait.get(key)
@@ -128,6 +109,7 @@ def _syn_arrives(
             or listener is None
             or not record.allows_syn(seq, options.has_timestamps, options.tsval)
         ):
+            option = TIMESTAMPS_ONLY if options.has_timestamps else 0
             _for_time_wait(
                 engine, record, end - start, seq, control, option, options.tsval, is_loopback,
                 now_ns,
@@ -139,14 +121,14 @@ def _syn_arrives(
     if control & RST:
         engine.count_drop("tcp_rst_unknown")
     elif listener is None or control & ACK:
-        refuse(engine, key, link_header, end - start, seq, ack, control, is_loopback)
+        refuse(engine, key, front, end - start, seq, ack, control, is_loopback)
     elif control & FIN and engine.config.drops_syn_fin:
         engine.count_drop("tcp_syn_fin")
     else:
         reason = listener.syn_arrives(
             key,
             ends,
-            link_header,
+            front,
             seq,
             window,
             options,
@@ -162,7 +144,7 @@ def _syn_arrives(
 def refuse(
     engine: Engine,
     key: bytes,
-    link_header: bytes,
+    front: bytes,
     length: int,
     seq: int,
     ack: int,
@@ -179,13 +161,13 @@ def refuse(
     else:
         span = length + (control & FIN) + (control >> 1 & 1)
         answer_seq, answer_ack, flags = 0, seq + span, RST | ACK
-    _answer(engine, key, link_header, answer_seq, answer_ack, flags, 0, b"", is_loopback)
+    _answer(engine, key, front, answer_seq, answer_ack, flags, 0, b"", is_loopback)
 
 
 def _answer(
     engine: Engine,
     key: bytes,
-    link_header: bytes,
+    front: bytes,
     seq: int,
     ack: int,
     flags: int,
@@ -195,25 +177,22 @@ def _answer(
 ) -> None:
     engine.reply(
         header.plain(
-            link_header,
+            front,
             turned(key),
             seq,
             ack,
             flags,
             window,
             options,
-            engine.has_checksum_offload,
         ),
         is_loopback,
     )
 
 
-def _for_half_open(
-    engine: Engine,
+def half_open_arrives(
     half: HalfOpen,
     frame: bytes,
     end: int,
-    length: int,
     seq: int,
     ack: int,
     control: int,
@@ -223,7 +202,20 @@ def _for_half_open(
     tsecr: int,
     now_ns: int,
 ) -> None:
-    """State SYN_RCVD of a passive open. [RFC 9293 3.10.7.4] [RFC 5961 3, 4]"""
+    """A valid segment for a half-open record, in state SYN_RCVD of a passive open; the rest is as
+    for `input.segment_arrives`. [RFC 9293 3.10.7.4] [RFC 5961 3, 4]"""
+    listener = half.listener
+    engine = listener.engine
+    words = control >> 12
+    start = TCP_AT + words * 4
+    if words < 5 or start > end:
+        engine.count_drop("tcp_header_length")
+        return
+    if words != 8 or option != TIMESTAMPS_ONLY:
+        options = parse(frame, TCP_AT + 20, start)
+        option = TIMESTAMPS_ONLY if options.has_timestamps else 0
+        tsval, tsecr = options.tsval, options.tsecr
+    length = end - start
     offset = (seq - half.irs - 1) & MASK
     if control & (SYN | RST | ACK) != ACK:
         if control & RST:
@@ -233,11 +225,11 @@ def _for_half_open(
         elif not control & ACK and seq == half.irs:
             if control & ecn.SETUP != ecn.SETUP:
                 half.has_ecn = False  # asked once, not any more [RFC 3168 6.1.1]
-            half.listener.answer_again(half)
+            listener.answer_again(half)
         elif not half.is_held and engine.challenge.allows(now_ns):
             _acknowledge(engine, half)
     elif half.is_held or (ack - half.iss) & MASK != 1:
-        refuse(engine, half.key, half.link_header, length, seq, ack, control, half.is_loopback)
+        refuse(engine, half.key, half.front, length, seq, ack, control, half.is_loopback)
     elif offset > 0xFFFF or (
         half.has_timestamps and (not option or (tsval - half.ts_recent) & MASK >= HALF)
     ):
@@ -277,10 +269,11 @@ def _complete(
         return
     if option and seq == half.irs + 1 & MASK and (tsval - half.ts_recent) & MASK < HALF:
         half.ts_recent = tsval  # [RFC 7323 4.3 (2)]
-    tcb = listener.ack_arrives(half, window, tsecr, now_ns)
-    if tcb is None:
-        engine.count_drop("accept_queue_full")
+    if listener.is_full:
+        engine.count_drop("accept_queue_full")  # the SYN-ACK will be sent again
         return
+    listener.forget(half)
+    tcb = listener.connect(half, window, tsecr, now_ns)
     if length or control & FIN:
         # Of eight words with timestamps nothing else matters; other options are read again.
         if control >> 12 != 8:
@@ -293,7 +286,7 @@ def _complete(
 def _reset_half_open(engine: Engine, half: HalfOpen, offset: int, now_ns: int) -> None:
     """A reset ends the record where it must be, elsewhere in the window it is challenged.
     [RFC 5961 3.2]"""
-    if offset and offset >= half.listener.room(half):
+    if offset and offset >= half.room:
         engine.count_drop("tcp_rst_outside")
     elif not offset or not engine.config.has_exact_rst:
         half.listener.lose(half)
@@ -308,8 +301,8 @@ def _acknowledge(engine: Engine, half: HalfOpen) -> None:
     if half.has_timestamps:
         options = emit_timestamps((engine.now_ms + half.ts_offset) & MASK, half.ts_recent)
     _answer(
-        engine, half.key, half.link_header, half.iss + 1, half.irs + 1, ACK,
-        half.listener.room(half), options, half.is_loopback,
+        engine, half.key, half.front, half.iss + 1, half.irs + 1, ACK,
+        half.room, options, half.is_loopback,
     )  # fmt: skip
 
 
@@ -353,6 +346,6 @@ def _for_time_wait(
     if record.has_timestamps:
         text = emit_timestamps((engine.now_ms + record.ts_offset) & MASK, record.ts_recent)
     _answer(
-        engine, record.key, record.link_header, record.snd_nxt, record.rcv_nxt, ACK,
+        engine, record.key, record.front, record.snd_nxt, record.rcv_nxt, ACK,
         record.window, text, is_loopback,
     )  # fmt: skip

@@ -70,8 +70,6 @@ def data_leaves(tcb: Tcb, ecn: Ecn, seq: int, length: int) -> int:
         if ecn.is_cwr_due:
             ecn.is_cwr_due = False
             is_cwr_set = True
-    if codepoint != ecn.codepoint or is_cwr_set or ecn.is_cwr_set:
-        tcb.data_length = -1  # the template has another codepoint or offload
     ecn.codepoint = codepoint
     ecn.is_cwr_set = is_cwr_set
     return ecn.echo | CWR if is_cwr_set else ecn.echo

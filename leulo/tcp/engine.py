@@ -85,7 +85,7 @@ class Engine:
         self.mtu6: int = mtu  # a router may want smaller packets of IPv6
         self.has_checksum_offload: bool = has_checksum_offload
         # Less than the headers of either family, which a super-segment has to leave room for.
-        self.tso_bytes: int = max(0, min(tso_bytes, 0xFFFF) - 80)
+        self.tso_bytes: int = max(0, min(tso_bytes, 0xFFFF) - 80) if has_checksum_offload else 0
         self.random_bits: Callable[[int], int] = random_bits
         self.network: Network = network
         self.accepts_any: bool = accepts_any  # every address, and every port by one listener
@@ -179,7 +179,9 @@ class Engine:
             self.pending.append(tcb)
 
     def reply(self, frame: bytes, is_loopback: bool) -> None:
-        """Send a segment that belongs to no connection."""
+        """Send a segment that belongs to no connection, all of it header."""
+        if not self.has_checksum_offload:
+            frame = header.finish(frame, ())
         if is_loopback:
             self.loopback.append((frame,))
         elif len(self.replies) < _MAX_REPLIES:
@@ -193,9 +195,7 @@ class Engine:
         """Fill in the connection's Ethernet header. False: it has to wait, or failed."""
         link = self.network.link_header(tcb.peer, now_ns)
         if link:
-            tcb.link_header = link
-            tcb.ack_prefix = b""
-            tcb.data_length = -1
+            tcb.front = header.front(link, len(tcb.peer) == 16, self.has_checksum_offload)
             return True
         if link is None:
             tcb.is_pending = True
@@ -211,7 +211,7 @@ class Engine:
     def lose_link(self, tcb: Tcb) -> None:
         """Nothing comes back: ask for the neighbour anew. [RFC 1122 2.3.2.1]"""
         if not tcb.is_loopback:
-            tcb.link_header = None
+            tcb.front = None
 
     def retry_links(self) -> None:
         """Some neighbour's address has been found, or given up."""
@@ -271,19 +271,21 @@ class Engine:
         if self.connections.get(tcb.key) is tcb:
             del self.connections[tcb.key]
         self.timers.forget(tcb)
-        tcb.rto_at = tcb.delack_at = tcb.keep_at = tcb.life_at = 0
-        tcb.probe_at = tcb.reorder_at = 0
         tcb.drop_buffers()
-        tcb.scoreboard = tcb.flight = tcb.episode = tcb.probe = tcb.hystart = None
-        tcb.is_rexmit_due = tcb.is_persisting = tcb.is_ordinary = False
+        tcb.is_ordinary = False
         tcb.probe_due = PROBE_NONE
-        if tcb.socket is not None:
-            self.notify(tcb.socket)
-        elif not tcb.is_accepting:
-            tcb.drop_received()
-        if tcb.is_orphan and tcb.is_counted:
+        if tcb.is_counted:
             tcb.is_counted = False
             self.orphans -= 1
+        if tcb.socket is None and not tcb.is_accepting:
+            tcb.drop_received()  # the last ACK may still go out, and then it is gone
+            return
+        tcb.rto_at = tcb.delack_at = tcb.keep_at = tcb.life_at = 0
+        tcb.probe_at = tcb.reorder_at = 0
+        tcb.scoreboard = tcb.flight = tcb.episode = tcb.probe = tcb.hystart = None
+        tcb.is_rexmit_due = tcb.is_persisting = False
+        if tcb.socket is not None:
+            self.notify(tcb.socket)
 
     def enter_time_wait(self, tcb: Tcb, now_ns: int) -> None:
         """Both FINs are acknowledged, or ours will be in a moment: a record takes over. The
@@ -334,11 +336,9 @@ class Engine:
             self.want_output(tcb)
 
     def _send_rst(self, tcb: Tcb, seq: int, ack: int, flags: int, options: bytes = b"") -> None:
-        if tcb.link_header is None:
+        if tcb.front is None:
             return
-        frame = header.plain(
-            tcb.link_header, tcb.ends, seq, ack, flags, 0, options, self.has_checksum_offload
-        )
+        frame = header.plain(tcb.front, tcb.ends, seq, ack, flags, 0, options)
         self.counts["tcp_resets_sent"] += 1
         self.reply(frame, tcb.is_loopback)
 

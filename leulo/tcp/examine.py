@@ -52,6 +52,9 @@ def examine(
     """The segment in ``frame[44:end]``; the arguments are those of `input.segment_arrives`."""
     engine = tcb.engine
     start = TCP_AT + (control >> 12) * 4
+    if start < TCP_AT + 20 or start > end:
+        engine.drop("tcp_header_length", tcb)
+        return
     options: Options | None = None
     has_timestamps = False
     if control >> 12 == 8 and option == TIMESTAMPS_ONLY:
@@ -266,6 +269,7 @@ def _take_ack(
         tcb.snd_wnd = tcb.snd_max_wnd = wnd
         tcb.snd_wl1, tcb.snd_wl2 = seq, ack
         tcb.snd_una = una = tcb.iss + 1
+        handshake.syn_acknowledged(tcb)
         handshake.established(tcb, 0, tsecr, now_ns)
         tcb.change_state(Event.ACK_OF_SYN)
         if tcb.is_fin_queued:

@@ -57,7 +57,8 @@ def first_limit(engine: Engine, settings: Settings, ends: bytes, has_timestamps:
     """Room for what the peer sends first; the SYN offers of it what 16 bits can say."""
     config = engine.config
     limit = settings.rcv_bytes or config.rcv_default
-    limit = min(limit, settings.window_clamp or limit)
+    if settings.window_clamp:
+        limit = min(limit, settings.window_clamp)
     segment = own_mss(engine, settings, ends) - (_TIMESTAMP_BYTES if has_timestamps else 0)
     if config.rounds_first_window and limit > segment:
         limit -= limit % segment
@@ -111,14 +112,23 @@ def round_buffers(tcb: Tcb, peer_mss: int) -> None:
         tcb.snd_limit = min(-(-tcb.snd_limit // mss) * mss, config.snd_max)
 
 
-def apply_settings(tcb: Tcb) -> None:
-    """Give a new connection what its socket's options ask for."""
+def apply_settings(tcb: Tcb, rcv_limit: int) -> None:
+    """Give a new connection what its socket's options ask for; ``rcv_limit`` as `first_limit`
+    says."""
     settings = tcb.settings
-    tcb.rcv_limit = first_limit(tcb.engine, settings, tcb.ends, tcb.has_timestamps)
+    tcb.rcv_limit = rcv_limit
     if settings.snd_bytes:
         tcb.snd_limit = settings.snd_bytes
     # Always its own: an algorithm with state must not be shared by two connections.
     tcb.congestion = congestion.make(settings.congestion) or tcb.congestion
+
+
+def syn_acknowledged(tcb: Tcb) -> None:
+    """Our SYN has arrived: nothing is outstanding."""
+    tcb.backoff = 0
+    tcb.rto_at = 0
+    tcb.timed_seq = 0
+    tcb.first_timeout_at = 0
 
 
 def established(tcb: Tcb, rtt_ns: int, tsecr: int, now_ns: int) -> None:
@@ -129,10 +139,6 @@ def established(tcb: Tcb, rtt_ns: int, tsecr: int, now_ns: int) -> None:
         rtt.sample_echo(tcb, tsecr)
     if not tcb.srtt_ns:
         tcb.rto_ns = max(tcb.rto_ns, _FALLBACK_RTO_NS)
-    tcb.backoff = 0
-    tcb.rto_at = 0
-    tcb.timed_seq = 0
-    tcb.first_timeout_at = 0
     tcb.last_recv_ns = tcb.last_send_ns = now_ns
     tcb.rcv_round_at = now_ns
     tcb.congestion.begin(tcb, now_ns)

@@ -80,7 +80,6 @@ def icmp_error_arrives(
             # The path is narrower: smaller segments, and what did not fit goes again.
             # [RFC 1191 6]
             tcb.mss = mtu - headers
-            tcb.data_length = -1
             rack.rewind(tcb)
             engine.want_output(tcb)
         return None

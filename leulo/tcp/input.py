@@ -56,7 +56,7 @@ def segment_arrives(
         fin = control & FIN
         if (
             not (seq - rcv_nxt) & MASK
-            and (length or acked or fin)
+            and (length > 0 or (not length and (acked or fin)))
             and acked <= tcb.snd_max - tcb.snd_una
             and length + fin <= tcb.rcv_adv - rcv_nxt
             and age < HALF

@@ -36,10 +36,9 @@ _COOKIE_AGES: Final = 2  # periods a cookie is good for
 _COOKIE_FRESH_NS: Final = _COOKIE_PERIOD_S * _COOKIE_AGES * NS_PER_S
 _NO_WSCALE: Final = 15
 _HALF_FIELDS: Final = (
-    "serial", "key", "ends", "link_header", "irs", "iss", "mss", "snd_wnd", "snd_wscale",
+    "serial", "key", "ends", "front", "irs", "iss", "mss", "snd_wnd", "snd_wscale",
     "has_timestamps", "has_sack", "ts_offset", "ts_recent", "retries", "sent_at", "is_loopback",
-    "rcv_wscale",
-    "due_at", "is_acked", "is_held", "has_ecn",
+    "rcv_limit", "rcv_wscale", "due_at", "is_acked", "is_held", "has_ecn",
 )  # fmt: skip
 
 
@@ -56,10 +55,11 @@ class Screen(Protocol):
 class HalfOpen(Timed):
     """A SYN that was answered: state SYN_RCVD of a passive open. Numbers are 32 bits wide."""
 
-    __slots__ = ("due_at", "ends", "has_ecn", "has_sack", "has_timestamps", "irs", "is_acked",
-                 "is_held", "is_loopback", "iss", "key", "link_header", "listener", "mss",
-                 "rcv_wscale", "retries", "sent_at", "snd_wnd", "snd_wscale", "ts_offset",
-                 "ts_recent")  # fmt: skip
+    __slots__ = (
+        "due_at", "ends", "front", "has_ecn", "has_sack", "has_timestamps", "irs", "is_acked",
+        "is_held", "is_loopback", "iss", "key", "listener", "mss", "rcv_limit", "rcv_wscale",
+        "retries", "sent_at", "snd_wnd", "snd_wscale", "ts_offset", "ts_recent",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -67,7 +67,7 @@ class HalfOpen(Timed):
         key: bytes,
         ends: bytes,
         listener: Listener,
-        link_header: bytes,
+        front: bytes,
         irs: int,
         iss: int,
         is_loopback: bool,
@@ -77,13 +77,14 @@ class HalfOpen(Timed):
         self.key: bytes = key
         self.ends: bytes = ends  # as in the key, ours first
         self.listener: Listener = listener
-        self.link_header: bytes = link_header
+        self.front: bytes = front
         self.irs: int = irs
         self.iss: int = iss
         self.is_loopback: bool = is_loopback
         self.mss: int = 0  # the peer's option
         self.snd_wnd: int = 0
         self.snd_wscale: int = -1
+        self.rcv_limit: int = 0  # of the connection to come
         self.rcv_wscale: int = handshake.own_scale(listener.engine, listener.settings)
         self.has_timestamps: bool = False
         self.has_sack: bool = False
@@ -95,6 +96,11 @@ class HalfOpen(Timed):
         self.due_at: int = 0
         self.is_acked: bool = False  # all but the first data is here: TCP_DEFER_ACCEPT
         self.is_held: bool = False  # not answered until the listener's screen says so
+
+    @property
+    def room(self) -> int:
+        """The window of a connection that is not open yet; never scaled."""
+        return self.rcv_limit if self.rcv_limit < 0xFFFF else 0xFFFF
 
     def save(self) -> Saved:
         return save_fields(self, 2, _HALF_FIELDS)
@@ -108,8 +114,10 @@ class Listener:
     """A listening socket's queues. ``address`` is one of ours, or stands for every one: see
     `leulo.tcp.addresses`."""
 
-    __slots__ = ("accept_queue", "address", "backlog", "cookies_ns", "engine", "half_open", "port",
-                 "screen", "settings", "socket")  # fmt: skip
+    __slots__ = (
+        "accept_queue", "address", "backlog", "cookies_ns", "engine", "half_open", "port", "screen",
+        "settings", "socket",
+    )  # fmt: skip
 
     def __init__(
         self, engine: Engine, address: bytes, port: int, backlog: int, settings: Settings
@@ -143,7 +151,7 @@ class Listener:
         self,
         key: bytes,
         ends: bytes,
-        link_header: bytes,
+        front: bytes,
         seq: int,
         window: int,
         options: Options,
@@ -170,7 +178,7 @@ class Listener:
         iss, ts_offset = engine.isn.make(key, now_ns)
         if iss_after >= 0 and not lt(iss_after, iss):
             iss = (iss_after + 0x10000) & MASK
-        half = HalfOpen(engine.new_serial(), key, ends, self, link_header, seq, iss, is_loopback)
+        half = HalfOpen(engine.new_serial(), key, ends, self, front, seq, iss, is_loopback)
         mss = options.mss or handshake.default_mss(ends, config)
         half.mss = mss if mss > config.min_mss else config.min_mss
         half.snd_wnd = window
@@ -185,6 +193,7 @@ class Listener:
         half.has_ecn = is_ecn_asked and config.ecn != ecn.OFF
         if config.has_window_scaling:
             half.snd_wscale = options.wscale
+        half.rcv_limit = handshake.first_limit(engine, self.settings, ends, half.has_timestamps)
         half.sent_at = now_ns
         if is_cookie:
             self.cookies_ns = now_ns
@@ -217,10 +226,8 @@ class Listener:
         if self.forget(half):
             engine = self.engine
             engine.counts["tcp_refused"] += 1
-            frame = header.plain(
-                half.link_header, half.ends, 0, half.irs + 1,
-                header.RST | header.ACK, 0, b"", engine.has_checksum_offload,
-            )  # fmt: skip
+            flags = header.RST | header.ACK
+            frame = header.plain(half.front, half.ends, 0, half.irs + 1, flags, 0, b"")
             engine.reply(frame, half.is_loopback)
 
     def answer_again(self, half: HalfOpen) -> None:
@@ -263,18 +270,50 @@ class Listener:
         if self.forget(half) and self.screen is not None:
             self.screen.half_lost(half)
 
-    def ack_arrives(self, half: HalfOpen, window: int, tsecr: int, now_ns: int) -> Tcb | None:
-        """The handshake's last ACK, checked: make the connection. None if the queue is full;
-        the record then stays, and the SYN-ACK will be sent again."""
-        if self.is_full:
-            return None
-        self.forget(half)
-        return self._connect(half, window, tsecr, now_ns)
+    def connect(self, half: HalfOpen, window: int, tsecr: int, now_ns: int) -> Tcb:
+        """The handshake's last ACK has come: make the record a connection."""
+        engine = self.engine
+        key = half.key
+        irs = half.irs
+        tcb = Tcb(engine, half.serial, key, half.ends, self.settings, half.iss, half.iss + 1)
+        tcb.state = State.SYN_RCVD  # the record's, so to speak
+        tcb.is_accepting = True
+        tcb.is_loopback = half.is_loopback
+        tcb.front = half.front
+        tcb.irs = irs
+        tcb.rcv_nxt = tcb.last_ack_sent = tcb.snd_wl1 = irs + 1
+        tcb.snd_wl2 = tcb.snd_una
+        if half.snd_wscale >= 0:
+            tcb.snd_wscale = half.snd_wscale
+            tcb.rcv_wscale = half.rcv_wscale
+        tcb.snd_wnd = tcb.snd_max_wnd = window << tcb.snd_wscale
+        tcb.has_sack = half.has_sack
+        if half.has_ecn:
+            tcb.ecn = ecn.Ecn(half.iss)
+        if half.has_timestamps:
+            tcb.has_timestamps = True
+            tcb.ts_offset = half.ts_offset
+            tcb.ts_recent = half.ts_recent
+            tcb.ts_recent_at = now_ns
+        handshake.apply_settings(tcb, half.rcv_limit)
+        handshake.negotiate(tcb, half.mss)
+        if engine.config.has_whole_segment_buffers:
+            handshake.round_buffers(tcb, half.mss)
+        limit = tcb.rcv_limit
+        tcb.rcv_adv = tcb.rcv_nxt + (limit if limit < 0xFFFF else 0xFFFF)
+        handshake.established(tcb, now_ns - half.sent_at if half.sent_at else 0, tsecr, now_ns)
+        tcb.change_state(Event.ACK_OF_SYN)
+        engine.connections[key] = tcb
+        self.accept_queue.append(tcb)
+        engine.counts["tcp_accepted"] += 1
+        if self.socket is not None:
+            engine.notify(self.socket)
+        return tcb
 
     def cookie_arrives(
         self,
         key: bytes,
-        link_header: bytes,
+        front: bytes,
         seq: int,
         ack: int,
         option: int,
@@ -298,9 +337,7 @@ class Listener:
         if size >= len(_COOKIE_SIZES):
             return None
         engine = self.engine
-        half = HalfOpen(
-            engine.new_serial(), key, turned(key), self, link_header, irs, iss, is_loopback
-        )
+        half = HalfOpen(engine.new_serial(), key, turned(key), self, front, irs, iss, is_loopback)
         half.mss = _COOKIE_SIZES[size]
         if option and engine.config.has_timestamps:
             half.has_timestamps = True
@@ -311,6 +348,9 @@ class Listener:
                 half.snd_wscale = bits & 0xF
             half.has_sack = bool(bits & 0x10)
             half.has_ecn = bool(bits & 0x20)
+        half.rcv_limit = handshake.first_limit(
+            engine, self.settings, half.ends, half.has_timestamps
+        )
         engine.counts["syn_cookies_taken"] += 1
         return half
 
@@ -328,57 +368,11 @@ class Listener:
 
     # -- inside
 
-    def _connect(self, half: HalfOpen, window: int, tsecr: int, now_ns: int) -> Tcb:
-        engine = self.engine
-        key = half.key
-        irs = half.irs
-        tcb = Tcb(
-            engine, engine.new_serial(), key, half.ends, self.settings, half.iss, half.iss + 1
-        )
-        tcb.state = State.SYN_RCVD  # the record's, so to speak
-        tcb.is_accepting = True
-        tcb.is_loopback = half.is_loopback
-        tcb.link_header = half.link_header
-        tcb.irs = irs
-        tcb.rcv_nxt = tcb.last_ack_sent = tcb.snd_wl1 = irs + 1
-        tcb.snd_wl2 = tcb.snd_una
-        if half.snd_wscale >= 0:
-            tcb.snd_wscale = half.snd_wscale
-            tcb.rcv_wscale = half.rcv_wscale
-        tcb.snd_wnd = tcb.snd_max_wnd = window << tcb.snd_wscale
-        tcb.has_sack = half.has_sack
-        if half.has_ecn:
-            tcb.ecn = ecn.Ecn(half.iss)
-        if half.has_timestamps:
-            tcb.has_timestamps = True
-            tcb.ts_offset = half.ts_offset
-            tcb.ts_recent = half.ts_recent
-            tcb.ts_recent_at = now_ns
-        handshake.apply_settings(tcb)
-        handshake.negotiate(tcb, half.mss)
-        if engine.config.has_whole_segment_buffers:
-            handshake.round_buffers(tcb, half.mss)
-        limit = tcb.rcv_limit
-        tcb.rcv_adv = tcb.rcv_nxt + (limit if limit < 0xFFFF else 0xFFFF)
-        handshake.established(tcb, now_ns - half.sent_at if half.sent_at else 0, tsecr, now_ns)
-        tcb.change_state(Event.ACK_OF_SYN)
-        engine.connections[key] = tcb
-        self.accept_queue.append(tcb)
-        engine.counts["tcp_accepted"] += 1
-        if self.socket is not None:
-            engine.notify(self.socket)
-        return tcb
-
     def _answer_first(self, half: HalfOpen, now_ns: int) -> None:
         engine = self.engine
         self._answer(half, (engine.now_ms + half.ts_offset) & MASK)
         half.due_at = now_ns + engine.config.rto_initial_ns
         engine.timers.arm(half, half.due_at)
-
-    def room(self, half: HalfOpen) -> int:
-        """The window of a connection that is not open yet; never scaled."""
-        limit = handshake.first_limit(self.engine, self.settings, half.ends, half.has_timestamps)
-        return limit if limit < 0xFFFF else 0xFFFF
 
     def _answer(self, half: HalfOpen, tsval: int) -> None:
         engine = self.engine
@@ -388,9 +382,9 @@ class Listener:
             engine, self.settings, half.ends, wscale, half.has_sack, timestamps
         )
         frame = header.plain(
-            half.link_header, half.ends, half.iss, half.irs + 1,
+            half.front, half.ends, half.iss, half.irs + 1,
             header.SYN | header.ACK | header.ECE if half.has_ecn else header.SYN | header.ACK,
-            self.room(half), options, engine.has_checksum_offload,
+            half.room, options,
         )  # fmt: skip
         engine.reply(frame, half.is_loopback)
 

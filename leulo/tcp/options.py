@@ -36,28 +36,34 @@ class Options:
 
     __slots__ = ("has_timestamps", "is_sack_permitted", "mss", "sacks", "tsecr", "tsval", "wscale")
 
-    def __init__(self) -> None:
-        self.mss: int = 0  # 0: not there
-        self.wscale: int = -1  # -1: not there
-        self.is_sack_permitted: bool = False
-        self.has_timestamps: bool = False
-        self.tsval: int = 0
-        self.tsecr: int = 0
+    def __init__(
+        self,
+        mss: int = 0,
+        wscale: int = -1,
+        is_sack_permitted: bool = False,
+        has_timestamps: bool = False,
+        tsval: int = 0,
+        tsecr: int = 0,
+    ) -> None:
+        self.mss: int = mss  # 0: not there
+        self.wscale: int = wscale  # -1: not there
+        self.is_sack_permitted: bool = is_sack_permitted
+        self.has_timestamps: bool = has_timestamps
+        self.tsval: int = tsval
+        self.tsecr: int = tsecr
         self.sacks: list[tuple[int, int]] | None = None  # as on the wire, unchecked
 
 
 def parse(frame: bytes, start: int, end: int) -> Options:
     """The options in ``frame[start:end]``. Never raises; ``end`` must be inside the frame."""
-    options = Options()
     if end - start == _SYN_BYTES:
         first, mss, second, tsval, tsecr, third = _SYN.unpack_from(frame, start)
         if first == _SYN_MSS and second == _SYN_TIMESTAMPS and third & 0xFFFFFF00 == _SYN_WSCALE:
-            options.mss = mss
-            options.is_sack_permitted = options.has_timestamps = True
-            options.tsval = tsval
-            options.tsecr = tsecr
-            options.wscale = min(third & 0xFF, MAX_WINDOW_SCALE)
-            return options
+            wscale = third & 0xFF
+            if wscale > MAX_WINDOW_SCALE:
+                wscale = MAX_WINDOW_SCALE
+            return Options(mss, wscale, True, True, tsval, tsecr)
+    options = Options()
     at = start
     while at < end:
         kind = frame[at]

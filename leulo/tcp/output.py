@@ -16,7 +16,20 @@ from leulo.tcp.episode import FRTO_NEW
 from leulo.tcp.events import tell_retransmitted, tell_segment_out
 from leulo.tcp.flight import END, START
 from leulo.tcp.handshake import own_scale, syn_options
-from leulo.tcp.header import ACK, ECE, FIN, PSH, SYN, TIMESTAMPED, TIMESTAMPED_WORDS, Frame
+from leulo.tcp.header import (
+    ACK,
+    DONT_FRAGMENT,
+    ECE,
+    ENDS_4_BYTES,
+    FIN,
+    PSH,
+    SYN,
+    TIMESTAMPED,
+    TIMESTAMPED_BYTES,
+    TIMESTAMPED_WORDS,
+    TTL_AND_TCP,
+    Frame,
+)
 from leulo.tcp.options import TIMESTAMPS_ONLY, emit_sack, emit_timestamps
 from leulo.tcp.rtt import backed_off
 from leulo.tcp.seq import MASK
@@ -38,6 +51,11 @@ from leulo.tcp.tcb import (
 )
 
 _PACK: Final = TIMESTAMPED.pack
+# of the usual segment without payload: the first word of IPv4, the words of its header, and what
+# the pseudo header has beside the addresses
+_FIRST_WORD: Final = header.VERSION_4 + 20 + TIMESTAMPED_BYTES
+_IP_SUM: Final = header.IP_SUM + 20 + TIMESTAMPED_BYTES
+_PSEUDO_SUM: Final = header.TCP + TIMESTAMPED_BYTES
 _SACK_BLOCKS_WITH_TIMESTAMPS: Final = 3
 _SACK_BLOCKS: Final = 4
 
@@ -46,7 +64,7 @@ def output(tcb: Tcb, now_ns: int, out: list[Frame], limit: int) -> None:
     """Send what may be sent now; ``out`` gets at most ``limit`` frames in all."""
     engine = tcb.engine
     tcb.is_pending = False
-    if tcb.link_header is None and not engine.find_link(tcb, now_ns):
+    if tcb.front is None and not engine.find_link(tcb, now_ns):
         return
     state = tcb.state
     offer_window(tcb)
@@ -456,33 +474,40 @@ def emit(
 ) -> None:
     """Put one segment into ``out``; it carries the acknowledgement, whatever it is for."""
     engine = tcb.engine
+    front = tcb.front or b""
+    ends = tcb.ends
     window = tcb.window
     rcv_nxt = tcb.rcv_nxt
-    if tcb.has_timestamps and tcb.reassembly is None and tcb.dsack is None:
-        if not length:
-            if not tcb.ack_prefix:
-                tcb.ack_prefix, tcb.ack_partial = header.of_tcb(tcb, 32, 0)
-            prefix = tcb.ack_prefix
-            partial = tcb.ack_partial
-        else:
-            if length != tcb.data_length:
-                tcb.data_prefix, tcb.data_partial = header.of_tcb(tcb, 32, length)
-                tcb.data_length = length
-            prefix = tcb.data_prefix
-            partial = tcb.data_partial
-        head = prefix + _PACK(
-            seq & MASK,
-            rcv_nxt & MASK,
-            TIMESTAMPED_WORDS | control,
-            window,
-            partial,
-            0,
-            TIMESTAMPS_ONLY,
-            (engine.now_ms + tcb.ts_offset) & MASK,
-            tcb.ts_recent,
-        )
+    notification = tcb.ecn
+    if length > tcb.mss:
+        front = header.gso_front(
+            front, 32 if tcb.has_timestamps else 20, tcb.mss, len(ends) != ENDS_4_BYTES,
+            notification is not None and notification.is_cwr_set,
+        )  # fmt: skip
+    if (
+        tcb.has_timestamps
+        and tcb.reassembly is None
+        and tcb.dsack is None
+        and notification is None
+        and len(ends) == ENDS_4_BYTES
+    ):
+        words = tcb.words + length
+        head = _PACK(
+            front, _FIRST_WORD + length, DONT_FRAGMENT, TTL_AND_TCP,
+            0xFFFF - (words + _IP_SUM) % 0xFFFF, ends, seq & MASK, rcv_nxt & MASK,
+            TIMESTAMPED_WORDS | control, window, (words + _PSEUDO_SUM) % 0xFFFF, 0,
+            TIMESTAMPS_ONLY, (engine.now_ms + tcb.ts_offset) & MASK, tcb.ts_recent,
+        )  # fmt: skip
+        tcb.ack_due = ACK_NONE
+        tcb.delack_at = 0
     else:
-        head = _odd_header(tcb, seq, control, window, length)
+        options = _odd_options(tcb, length)
+        tos = 0 if notification is None or not length else notification.codepoint
+        head = header.plain(front, ends, seq, rcv_nxt, control, window, options, length, tos)
+        # Data has no room for SACK: an ACK follows.
+        if not length or (tcb.reassembly is None and tcb.dsack is None):
+            tcb.ack_due = ACK_NONE
+            tcb.delack_at = 0
     if not engine.has_checksum_offload:
         head = header.finish(head, payload)
     frame = (head, *payload) if payload else (head,)
@@ -490,17 +515,14 @@ def emit(
         engine.loopback.append(frame)
     else:
         out.append(frame)
-    # Data has no room for SACK: an ACK follows.
-    if not length or (tcb.reassembly is None and tcb.dsack is None):
-        tcb.ack_due = ACK_NONE
-        tcb.delack_at = 0
     tcb.last_ack_sent = rcv_nxt
     if engine.segment_out.active:
         tell_segment_out(tcb, seq, control, window, length, now_ns)
 
 
-def _odd_header(tcb: Tcb, seq: int, control: int, window: int, length: int) -> bytes:
-    """A header with SACK blocks, or without timestamps."""
+def _odd_options(tcb: Tcb, length: int) -> bytes:
+    """The options of a segment with ``length`` bytes: timestamps if there are any, SACK blocks in
+    a pure ACK."""
     engine = tcb.engine
     options = b""
     if tcb.has_timestamps:
@@ -515,11 +537,7 @@ def _odd_header(tcb: Tcb, seq: int, control: int, window: int, length: int) -> b
         if tcb.reassembly is not None:
             blocks += tcb.reassembly.sack_blocks(most - len(blocks))
         options += emit_sack([(left & MASK, right & MASK) for left, right in blocks])
-    header_bytes = 20 + len(options)
-    prefix, partial = header.of_tcb(tcb, header_bytes, length)
-    return prefix + header.fixed(
-        seq, tcb.rcv_nxt, header_bytes << 10 | control, window, partial
-    ) + options  # fmt: skip
+    return options
 
 
 def _emit_syn(tcb: Tcb, now_ns: int, out: list[Frame]) -> None:
@@ -543,18 +561,12 @@ def _emit_syn(tcb: Tcb, now_ns: int, out: list[Frame]) -> None:
         tcb.rcv_adv = tcb.rcv_nxt + window
         tcb.last_ack_sent = tcb.rcv_nxt
         tcb.ack_due = ACK_NONE
-    frame = (
-        header.plain(
-            tcb.link_header or b"",
-            tcb.ends,
-            tcb.iss,
-            tcb.rcv_nxt if is_answer else 0,
-            control,
-            window,
-            syn_options(engine, tcb.settings, tcb.ends, wscale, has_sack, timestamps),
-            engine.has_checksum_offload,
-        ),
-    )
+    options = syn_options(engine, tcb.settings, tcb.ends, wscale, has_sack, timestamps)
+    ack = tcb.rcv_nxt if is_answer else 0
+    head = header.plain(tcb.front or b"", tcb.ends, tcb.iss, ack, control, window, options)
+    if not engine.has_checksum_offload:
+        head = header.finish(head, ())
+    frame: Frame = (head,)
     if tcb.is_loopback:
         engine.loopback.append(frame)
     else:

@@ -52,6 +52,14 @@ class RecvBuffer:
         room = len(view)
         pieces = self._pieces
         offset = self._offset
+        done = self.length
+        if len(pieces) == 1 and done <= room and not offset and not is_peek:
+            view[:done] = pieces[0]
+            pieces.clear()
+            self.length = 0
+            self.account.used -= done
+            self.taken += done
+            return done
         done = 0
         whole = 0
         for piece in pieces:

@@ -32,7 +32,8 @@ class SendBuffer:
         self._held: int = 0  # bytes of pieces that are copies
         self._starts: list[int] = []
         self._pieces: list[Buffer] = []
-        self._lent: list[tuple[int, Lent]] = []  # the sequence number behind a stretch, and whose
+        # The sequence number behind a stretch that is lent, and whose it is.
+        self._lent: list[tuple[int, Lent]] | None = None
         self.end: int = start
 
     def append(self, data: bytes) -> None:
@@ -63,6 +64,8 @@ class SendBuffer:
             is_kept = True
         if is_kept:
             lent.in_flight += 1
+            if self._lent is None:
+                self._lent = []
             self._lent.append((self.end, lent))
 
     @property
@@ -99,8 +102,10 @@ class SendBuffer:
 
     def acknowledge(self, seq: int) -> None:
         """Let go of every piece that lies wholly before ``seq``."""
-        if self._lent:
-            self._give_back(seq)
+        if not self._pieces:
+            return
+        if self._lent is not None:
+            self._give_back(seq, self._lent)
         if seq >= self.end:
             self._starts.clear()
             self._pieces.clear()
@@ -122,21 +127,23 @@ class SendBuffer:
         """Nothing of it will be sent any more."""
         self.acknowledge(self.end)
 
-    def _give_back(self, seq: int) -> None:
+    def _give_back(self, seq: int, stretches: list[tuple[int, Lent]]) -> None:
         gone = 0
-        for end, lent in self._lent:
+        for end, lent in stretches:
             if end > seq:
                 break
             lent.give_back()
             gone += 1
-        del self._lent[:gone]
+        del stretches[:gone]
+        if not stretches:
+            self._lent = None
 
     def save(self) -> Saved:
         """Lent memory is saved as a copy, with whose it was."""
         return {
             "end": self.end,
             "pieces": [bytes(piece) for piece in self._pieces],
-            "lent": [(end, lent.number) for end, lent in self._lent],
+            "lent": [(end, lent.number) for end, lent in self._lent or ()],
         }
 
     @classmethod
@@ -154,5 +161,7 @@ class SendBuffer:
         for stretch_end, number in state["lent"]:
             owner = lent.setdefault(number, Lent(number))
             owner.in_flight += 1
+            if buffer._lent is None:
+                buffer._lent = []
             buffer._lent.append((stretch_end, owner))
         return buffer

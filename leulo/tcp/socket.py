@@ -321,7 +321,8 @@ class TcpSocket:
         tcb = Tcb(engine, engine.new_serial(), key, turned(key), self.settings, iss, iss)
         tcb.is_loopback = is_loopback
         tcb.ts_offset = ts_offset
-        handshake.apply_settings(tcb)
+        limit = handshake.first_limit(engine, self.settings, tcb.ends, tcb.has_timestamps)
+        handshake.apply_settings(tcb, limit)
         tcb.change_state(Event.ACTIVE_OPEN)
         tcb.is_syn_due = True
         tcb.socket = self

@@ -82,6 +82,7 @@ def segment_in_syn_sent(
     tcb.snd_una = tcb.snd_nxt
     tcb.snd_wl2 = tcb.snd_una
     tcb.life_at = 0
+    handshake.syn_acknowledged(tcb)
     handshake.established(tcb, rtt_ns, options.tsecr, now_ns)
     tcb.change_state(Event.SYN_ACK)
     tcb.ack_due = ACK_NOW

@@ -63,23 +63,22 @@ class Tcb(Timed):
     """Transmission control block."""
 
     __slots__ = (
-        "ack_due", "ack_partial", "ack_prefix", "backoff", "congestion", "cwnd", "cwnd_credit",
-        "data_length", "data_partial", "data_prefix", "delack_at", "dsack", "dupacks", "ecn",
-        "ends", "engine", "episode", "error", "fin_at", "first_timeout_at", "flight", "has_sack",
-        "has_timestamps", "high_rxt", "hystart", "invalid_ack_at", "irs", "is_accepting",
-        "is_counted", "is_cwnd_limited", "is_deaf", "is_fin_queued", "is_loopback", "is_ordinary",
-        "is_orphan", "is_pending", "is_persisting", "is_pushing", "is_rexmit_due",
+        "ack_due", "backoff", "congestion", "cwnd", "cwnd_credit", "delack_at", "dsack", "dupacks",
+        "ecn", "ends", "engine", "episode", "error", "fin_at", "first_timeout_at", "flight",
+        "front", "has_sack", "has_timestamps", "high_rxt", "hystart", "invalid_ack_at", "irs",
+        "is_accepting", "is_counted", "is_cwnd_limited", "is_deaf", "is_fin_queued", "is_loopback",
+        "is_ordinary", "is_orphan", "is_pending", "is_persisting", "is_pushing", "is_rexmit_due",
         "is_room_offered", "is_syn_due", "is_write_blocked", "iss", "keep_at", "keep_probes", "key",
-        "last_ack_sent", "last_recv_ns",
-        "last_send_ns", "lent_end", "life_at", "link_header", "min_rtt_ns", "min_rtt_until", "more",
-        "mss", "probe", "probe_at", "probe_due", "quick_acks", "quick_until", "rcv_adv",
-        "rcv_limit", "rcv_mss", "rcv_nxt", "rcv_round_at", "rcv_round_bytes", "rcv_round_taken",
-        "rcv_wscale", "reassembly", "receive_buffer", "recover", "recovery", "reorder_at",
-        "reordering", "retransmits", "retransmitted_bytes", "rto_at", "rto_ns", "rttvar_ns",
-        "scoreboard", "send_buffer", "settings", "snd_end", "snd_limit", "snd_max", "snd_max_wnd",
-        "snd_nxt", "snd_small", "snd_top", "snd_una", "snd_wl1", "snd_wl2", "snd_wnd", "snd_wscale",
-        "socket", "soft_error", "spread_max_ns", "spread_ns", "spread_seq", "srtt_ns", "ssthresh",
-        "state", "timed_at", "timed_seq", "ts_offset", "ts_recent", "ts_recent_at", "window",
+        "last_ack_sent", "last_recv_ns", "last_send_ns", "lent_end", "life_at", "min_rtt_ns",
+        "min_rtt_until", "more", "mss", "probe", "probe_at", "probe_due", "quick_acks",
+        "quick_until", "rcv_adv", "rcv_limit", "rcv_mss", "rcv_nxt", "rcv_round_at",
+        "rcv_round_bytes", "rcv_round_taken", "rcv_wscale", "reassembly", "receive_buffer",
+        "recover", "recovery", "reorder_at", "reordering", "retransmits", "retransmitted_bytes",
+        "rto_at", "rto_ns", "rttvar_ns", "scoreboard", "send_buffer", "settings", "snd_end",
+        "snd_limit", "snd_max", "snd_max_wnd", "snd_nxt", "snd_small", "snd_top", "snd_una",
+        "snd_wl1", "snd_wl2", "snd_wnd", "snd_wscale", "socket", "soft_error", "spread_max_ns",
+        "spread_ns", "spread_seq", "srtt_ns", "ssthresh", "state", "timed_at", "timed_seq",
+        "ts_offset", "ts_recent", "ts_recent_at", "window", "words",
     )  # fmt: skip
 
     def __init__(
@@ -110,7 +109,7 @@ class Tcb(Timed):
         self.is_deaf: bool = False  # the user has closed, or shut the reading side
         self.is_counted: bool = False  # among the engine's orphans
         self.is_loopback: bool = False
-        self.link_header: bytes | None = None  # Ethernet header, None: not resolved
+        self.front: bytes | None = None  # up to the Ethernet header, None: not resolved
         # -- send sequence space [RFC 9293 3.3.1]
         self.iss: int = iss
         self.snd_una: int = una
@@ -209,11 +208,7 @@ class Tcb(Timed):
         # -- for speed
         self.is_ordinary: bool = False  # see `refresh_ordinary`
         self.is_pending: bool = False  # in the engine's list of those with output
-        self.ack_prefix: bytes = b""  # headers up to the ports, of a pure ACK
-        self.ack_partial: int = 0
-        self.data_prefix: bytes = b""  # the same for segments of data_length
-        self.data_partial: int = 0
-        self.data_length: int = -1
+        self.words: int = int.from_bytes(ends[:-4], "big") % 0xFFFF  # the sum of the addresses
 
     @property
     def local(self) -> bytes:
@@ -323,8 +318,6 @@ class Tcb(Timed):
             self.ecn = Ecn.loaded(state["ecn"])
         dsack = state["dsack"]
         self.dsack = None if dsack is None else (dsack[0], dsack[1])
-        self.data_length = -1
-        self.ack_prefix = b""
         self.refresh_ordinary()
 
 
@@ -333,11 +326,11 @@ _PARTS: Final = (
     "send_buffer", "receive_buffer", "reassembly", "scoreboard", "flight", "episode", "probe",
     "reordering", "hystart", "ecn",
 )  # fmt: skip
-# What is saved as it is. Not here: links to other objects, header templates (rebuilt), places in
+# What is saved as it is. Not here: links to other objects, places in
 # the engine's lists (the engine saves those) and the heap's entry (armed again from deadlines).
 _FIELDS: Final = (
-    "serial", "key", "ends", "error", "soft_error",
-    "is_accepting", "is_counted", "is_orphan", "is_loopback", "link_header", "iss", "snd_una",
+    "serial", "key", "ends", "words", "error", "soft_error",
+    "is_accepting", "is_counted", "is_orphan", "is_loopback", "front", "iss", "snd_una",
     "snd_nxt", "snd_max", "snd_end", "snd_top", "snd_wnd", "snd_wl1", "snd_wl2", "snd_max_wnd",
     "snd_wscale", "snd_small", "mss", "snd_limit", "is_fin_queued", "is_write_blocked", "is_deaf",
     "more", "is_pushing", "is_syn_due", "probe_due", "irs", "rcv_nxt", "rcv_adv", "rcv_wscale",

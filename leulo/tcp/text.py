@@ -30,10 +30,12 @@ def deliver(tcb: Tcb, piece: bytes | memoryview, length: int) -> None:
     buffer.append(piece)
     if length > tcb.rcv_mss:
         tcb.rcv_mss = min(length, tcb.mss)
-    if rcv_nxt - tcb.last_ack_sent > tcb.rcv_mss or tcb.quick_acks > 0:
-        if tcb.quick_acks:
-            tcb.quick_acks -= 1
-            tcb.quick_until = tcb.engine.now_ns + tcb.engine.config.delayed_ack_ns
+    quick_acks = tcb.quick_acks
+    if quick_acks:
+        tcb.quick_acks = quick_acks - 1
+        tcb.quick_until = tcb.engine.now_ns + tcb.engine.config.delayed_ack_ns
+        tcb.ack_due = ACK_NOW
+    elif rcv_nxt - tcb.last_ack_sent > tcb.rcv_mss:
         tcb.ack_due = ACK_NOW
     elif not tcb.ack_due:
         tcb.ack_due = ACK_DELAYED
@@ -156,11 +158,12 @@ def take_fin(tcb: Tcb) -> None:
         tcb.ack_due = tcb.ack_due or ACK_DELAYED
     else:
         tcb.ack_due = ACK_NOW
-    if state is ESTABLISHED or state is FIN_WAIT_1:
-        tcb.change_state(Event.FIN)
-    elif state is FIN_WAIT_2:
+    if state is FIN_WAIT_2:
         tcb.change_state(Event.FIN)
         engine.enter_time_wait(tcb, engine.now_ns)
+        return
+    if state is ESTABLISHED or state is FIN_WAIT_1:
+        tcb.change_state(Event.FIN)
     tcb.refresh_ordinary()
     if tcb.socket is not None:
         engine.notify(tcb.socket)

@@ -18,7 +18,7 @@ from leulo.tcp.tcb import Tcb
 
 _FIELDS: Final = (
     "key", "snd_nxt", "rcv_nxt", "window", "has_timestamps", "ts_offset", "ts_recent", "since_ns",
-    "expires_ns", "link_header", "is_address_reused", "answered_ns",
+    "expires_ns", "front", "is_address_reused", "answered_ns",
 )  # fmt: skip
 _SPARE_PLACES: Final = 256  # of ended records, before their places are worth a look
 
@@ -31,7 +31,7 @@ class TimeWait:
     def __init__(
         self,
         key: bytes,
-        link_header: bytes,
+        front: bytes,
         snd_nxt: int,
         rcv_nxt: int,
         window: int,
@@ -39,7 +39,7 @@ class TimeWait:
         expires_ns: int,
     ) -> None:
         self.key: bytes = key
-        self.link_header: bytes = link_header
+        self.front: bytes = front
         self.snd_nxt: int = snd_nxt
         self.rcv_nxt: int = rcv_nxt
         self.window: int = window  # as in the header
@@ -90,7 +90,7 @@ class TimeWaitTable:
             room = tcb.rcv_limit - tcb.received() + (1 << tcb.rcv_wscale) - 1
             window = min(0xFFFF, max(window, room >> tcb.rcv_wscale))
         record = TimeWait(
-            key, tcb.link_header or b"", tcb.snd_max & MASK, rcv_nxt & MASK, window, now_ns,
+            key, tcb.front or b"", tcb.snd_max & MASK, rcv_nxt & MASK, window, now_ns,
             now_ns + self.duration_ns,
         )  # fmt: skip
         if tcb.has_timestamps:

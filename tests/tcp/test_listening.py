@@ -146,7 +146,7 @@ def _syn_frame(a, b, port: int) -> bytes:  # type: ignore[no-untyped-def]
     fake = bytes((10, 0, 0, 77))
     options = emit_syn(1460, 7, True, (1, 0))
     ends = fake + b.address + port.to_bytes(2, "big") + b"\x00\x50"
-    return header.plain(link, ends, 5, 0, 2, 60000, options, True)
+    return header.plain(header.VNET_CHECKSUM + link, ends, 5, 0, 2, 60000, options)
 
 
 def test_closing_a_listener_resets_who_waits() -> None:
@@ -306,7 +306,7 @@ def _frame_from(source: bytes) -> bytes:
     link = bytes((2, 0, 0, 0, 0, 1)) + bytes((2, 0, 0, 0, 0, 2)) + b"\x08\x00"
     options = emit_syn(1460, 7, True, (1, 0))
     ends = source + HERE + b"\x00\x07\x00\x50"
-    return header.plain(link, ends, 5, 0, 2, 60000, options, True)
+    return header.plain(header.VNET_CHECKSUM + link, ends, 5, 0, 2, 60000, options)
 
 
 def test_initial_sequence_numbers_differ_and_grow() -> None:

@@ -376,7 +376,9 @@ def test_outsiders_cannot_speak_to_loopback_connections() -> None:
 
     tcb = client.tcb
     link = stack.mac + bytes((2, 0, 0, 0, 0, 2)) + b"\x08\x00"
-    stack.input([header.plain(link, tcb.key, tcb.rcv_nxt, 0, 4, 0, b"", True)], wire.now_ns)
+    stack.input(
+        [header.plain(header.VNET_CHECKSUM + link, tcb.key, tcb.rcv_nxt, 0, 4, 0, b"")], wire.now_ns
+    )
     assert client.state is State.ESTABLISHED and server.state is State.ESTABLISHED
 
 

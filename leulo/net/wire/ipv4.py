@@ -49,7 +49,8 @@ def is_loopback(address: Buffer) -> bool:
 
 def is_unicast(address: Buffer) -> bool:
     """True for an address that one host on a network can have."""
-    return address[0] != 0 and address[0] != 127 and address[0] < 0xE0
+    first = address[0]
+    return 0 < first < 0xE0 and first != 127
 
 
 def format_ipv4(address: Buffer) -> str:
