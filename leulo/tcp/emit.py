@@ -1,0 +1,170 @@
+"""Segments as they leave: one with the usual header, one with options, SYN and SYN-ACK.
+
+`output` decides what goes out and accounts for data; here it becomes a frame. [RFC 9293 3.1]
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from leulo.tcp import ecn, header
+from leulo.tcp.events import tell_segment_out
+from leulo.tcp.handshake import own_scale, syn_options
+from leulo.tcp.header import (
+    ACK,
+    DONT_FRAGMENT,
+    ECE,
+    ENDS_4_BYTES,
+    SYN,
+    TIMESTAMPED,
+    TIMESTAMPED_BYTES,
+    TIMESTAMPED_WORDS,
+    TTL_AND_TCP,
+    Frame,
+)
+from leulo.tcp.options import TIMESTAMPS_ONLY, emit_sack, emit_timestamps
+from leulo.tcp.rtt import backed_off
+from leulo.tcp.seq import MASK
+from leulo.tcp.state import SYN_RCVD
+from leulo.tcp.tcb import ACK_NONE, Tcb
+
+_PACK: Final = TIMESTAMPED.pack
+# of the usual segment without payload: the first word of IPv4, the words of its header, and what
+# the pseudo header has beside the addresses
+_FIRST_WORD: Final = header.VERSION_4 + 20 + TIMESTAMPED_BYTES
+_IP_SUM: Final = header.IP_SUM + 20 + TIMESTAMPED_BYTES
+_PSEUDO_SUM: Final = header.TCP + TIMESTAMPED_BYTES
+_SACK_BLOCKS_WITH_TIMESTAMPS: Final = 3
+_SACK_BLOCKS: Final = 4
+
+
+def emit(
+    tcb: Tcb, seq: int, control: int, length: int, payload: Frame, now_ns: int, out: list[Frame]
+) -> None:
+    """Put one segment into ``out``; it carries the acknowledgement, whatever it is for."""
+    engine = tcb.engine
+    front = tcb.front or b""
+    ends = tcb.ends
+    window = tcb.window
+    rcv_nxt = tcb.rcv_nxt
+    notification = tcb.ecn
+    if length > tcb.mss:
+        front = header.gso_front(
+            front, 32 if tcb.has_timestamps else 20, tcb.mss, len(ends) != ENDS_4_BYTES,
+            notification is not None and notification.is_cwr_set,
+        )  # fmt: skip
+    if (
+        tcb.has_timestamps
+        and tcb.reassembly is None
+        and tcb.dsack is None
+        and notification is None
+        and len(ends) == ENDS_4_BYTES
+    ):
+        words = tcb.words + length
+        head = _PACK(
+            front, _FIRST_WORD + length, DONT_FRAGMENT, TTL_AND_TCP,
+            0xFFFF - (words + _IP_SUM) % 0xFFFF, ends, seq & MASK, rcv_nxt & MASK,
+            TIMESTAMPED_WORDS | control, window, (words + _PSEUDO_SUM) % 0xFFFF, 0,
+            TIMESTAMPS_ONLY, (engine.now_ms + tcb.ts_offset) & MASK, tcb.ts_recent,
+        )  # fmt: skip
+        tcb.ack_due = ACK_NONE
+        tcb.delack_at = 0
+    else:
+        options = _odd_options(tcb, length)
+        tos = 0 if notification is None or not length else notification.codepoint
+        head = header.plain(front, ends, seq, rcv_nxt, control, window, options, length, tos)
+        # Data has no room for SACK: an ACK follows.
+        if not length or (tcb.reassembly is None and tcb.dsack is None):
+            tcb.ack_due = ACK_NONE
+            tcb.delack_at = 0
+    if not engine.has_checksum_offload:
+        head = header.finish(head, payload)
+    frame = (head, *payload) if payload else (head,)
+    if tcb.is_loopback:
+        engine.loopback.append(frame)
+    else:
+        out.append(frame)
+    tcb.last_ack_sent = rcv_nxt
+    if engine.segment_out.active:
+        tell_segment_out(tcb, seq, control, window, length, now_ns)
+
+
+def _odd_options(tcb: Tcb, length: int) -> bytes:
+    """The options of a segment with ``length`` bytes: timestamps if there are any, SACK blocks in
+    a pure ACK."""
+    engine = tcb.engine
+    options = b""
+    if tcb.has_timestamps:
+        options = emit_timestamps((engine.now_ms + tcb.ts_offset) & MASK, tcb.ts_recent)
+    if (tcb.reassembly is not None or tcb.dsack is not None) and tcb.has_sack and not length:
+        most = _SACK_BLOCKS_WITH_TIMESTAMPS if tcb.has_timestamps else _SACK_BLOCKS
+        blocks: list[tuple[int, int]] = []
+        if tcb.dsack is not None:
+            blocks.append(tcb.dsack)  # first, and once [RFC 2883 4]
+            tcb.dsack = None
+            engine.counts["tcp_dsacks_sent"] += 1
+        if tcb.reassembly is not None:
+            blocks += tcb.reassembly.sack_blocks(most - len(blocks))
+        options += emit_sack([(left & MASK, right & MASK) for left, right in blocks])
+    return options
+
+
+def emit_syn(tcb: Tcb, now_ns: int, out: list[Frame]) -> None:
+    """The SYN of an active open, or the SYN-ACK of a simultaneous one. [RFC 9293 3.5]"""
+    engine = tcb.engine
+    config = engine.config
+    tcb.is_syn_due = False
+    is_answer = tcb.state is SYN_RCVD
+    control = SYN | ACK if is_answer else SYN
+    control |= _ecn_of_syn(tcb, is_answer)
+    is_plain = bool(config.plain_syn_retries and tcb.backoff >= config.plain_syn_retries)
+    wscale = own_scale(engine, tcb.settings) if config.has_window_scaling and not is_plain else -1
+    if is_answer and not tcb.rcv_wscale:
+        wscale = -1
+    timestamps = None
+    if not is_plain and (tcb.has_timestamps if is_answer else config.has_timestamps):
+        timestamps = ((engine.now_ms + tcb.ts_offset) & MASK, tcb.ts_recent)
+    has_sack = (tcb.has_sack if is_answer else config.has_sack) and not is_plain
+    window = min(tcb.rcv_limit, 0xFFFF)  # `apply_settings` has made whole segments of it
+    if is_answer:
+        tcb.rcv_adv = tcb.rcv_nxt + window
+        tcb.last_ack_sent = tcb.rcv_nxt
+        tcb.ack_due = ACK_NONE
+    options = syn_options(engine, tcb.settings, tcb.ends, wscale, has_sack, timestamps)
+    ack = tcb.rcv_nxt if is_answer else 0
+    head = header.plain(tcb.front or b"", tcb.ends, tcb.iss, ack, control, window, options)
+    if not engine.has_checksum_offload:
+        head = header.finish(head, ())
+    frame: Frame = (head,)
+    if tcb.is_loopback:
+        engine.loopback.append(frame)
+    else:
+        out.append(frame)
+    if tcb.snd_nxt == tcb.iss:
+        tcb.snd_nxt = tcb.snd_max = tcb.iss + 1
+        tcb.timed_at = now_ns
+        tcb.timed_seq = tcb.snd_nxt
+        if tcb.settings.connect_timeout_ns:
+            tcb.life_at = now_ns + tcb.settings.connect_timeout_ns
+            engine.timers.arm(tcb, tcb.life_at)
+    else:
+        tcb.timed_seq = 0
+    tcb.last_send_ns = now_ns
+    if not tcb.rto_at:
+        tcb.rto_at = now_ns + backed_off(tcb)
+        engine.timers.arm(tcb, tcb.rto_at)
+    if engine.segment_out.active:
+        tell_segment_out(tcb, tcb.iss, control, window, 0, now_ns)
+
+
+def _ecn_of_syn(tcb: Tcb, is_answer: bool) -> int:
+    """Flags that offer ECN, or agree to it. A SYN that was not answered may have been dropped for
+    them: the next one does without, and so does the connection. [RFC 3168 6.1.1, 6.1.1.1]"""
+    config = tcb.engine.config
+    if is_answer:
+        return 0 if tcb.ecn is None else ECE
+    if config.ecn == ecn.ASK and tcb.snd_nxt == tcb.iss:
+        tcb.ecn = ecn.Ecn(tcb.iss)
+    elif tcb.ecn is not None and config.has_ecn_fallback:
+        tcb.ecn = None
+    return 0 if tcb.ecn is None else ecn.SETUP
