@@ -206,7 +206,7 @@ class Stack:
             reason = self.arp.input(frame[IP_AT:], now_ns)
             if reason is not None:
                 self._drop(reason)
-            if self.engine.unresolved:
+            if self.engine.unresolved and self.arp.take_news():
                 self.engine.retry_links()
         elif kind == _TYPE_IPV6 and self.ipv6 is not None:
             try:

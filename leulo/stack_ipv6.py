@@ -67,7 +67,7 @@ class StackIpv6:
                 return None
         received = self.host.input(frame, is_inside, now_ns)
         self._engine.mtu6 = self.host.mtu
-        if self._engine.unresolved:
+        if self._engine.unresolved and self.host.ndp.take_news():
             self._engine.retry_links()
         if not isinstance(received, Received):
             return received

@@ -57,11 +57,11 @@ class ArpCache(NeighbourCache):
         is_for_us = arp.target_address == self.address and any(self.address)
         if not is_probe:
             known = self._entries.get(sender)
+            if known is None and is_for_us and arp.operation == REQUEST:
+                # He is about to talk to us: we shall need his address. [RFC 826 Packet Reception]
+                known = self._insert(sender, INCOMPLETE)
             if known is not None:
                 self._learn(sender, known, arp.sender_mac, now_ns)
-            elif is_for_us and arp.operation == REQUEST:
-                # He is about to talk to us: we shall need his address. [RFC 826 Packet Reception]
-                self._learn(sender, self._insert(sender, INCOMPLETE), arp.sender_mac, now_ns)
         if arp.operation != REQUEST:
             return None
         if is_for_us or (

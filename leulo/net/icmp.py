@@ -16,6 +16,8 @@ from leulo.net.wire.icmp import (
     ECHO_REPLY,
     ECHO_REQUEST,
     FRAGMENTATION_NEEDED,
+    REDIRECT,
+    SOURCE_QUENCH,
     IcmpRepr,
 )
 from leulo.net.wire.ipv4 import (
@@ -175,6 +177,12 @@ class IcmpHost:
         """
         icmp = IcmpRepr.parse(message)
         self._counters["icmp_in"] += 1
+        if icmp.kind == SOURCE_QUENCH:
+            raise ParseError("icmp_source_quench")  # ignored by everybody [RFC 6633 3, 4]
+        if icmp.kind == REDIRECT:
+            # Deviation: a redirect is not followed, because anybody could forge it; the router
+            # forwards all the same. [RFC 1122 3.2.2.2]
+            raise ParseError("icmp_redirect")
         if icmp.is_error:
             error = parse_error(icmp)
             self._counters["icmp_errors_in"] += 1

@@ -46,6 +46,8 @@ class NdpCache(NeighbourCache):
         entry = self._entries.get(source)
         if entry is None:
             entry = self._insert(source, INCOMPLETE)
+            if entry is None:
+                return
         if entry.mac != mac or entry.state in (INCOMPLETE, FAILED):
             self._become(source, entry, mac, STALE, now_ns)
 

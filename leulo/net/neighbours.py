@@ -69,6 +69,7 @@ class NeighbourCache:
         self._entries: dict[bytes, Neighbour] = {}  # least recently changed first
         self._output: list[TxFrame] = []
         self._failed: list[bytes] = []
+        self._has_news: bool = False  # somebody who was asked for has answered
         self._waiting_bytes: int = 0
         self._next_ns: int | None = None  # never later than the earliest deadline
         self._counters: dict[str, int] = dict.fromkeys((prefix + name for name in _COUNTS), 0)
@@ -94,11 +95,14 @@ class NeighbourCache:
     def resolve(self, address: bytes, now_ns: int) -> bool:
         """Begin to ask for ``address`` unless it is known or asked for already.
 
-        Returns False if it has failed lately: the sender reports the host as unreachable.
+        Returns False if it has failed lately, or too many others are being asked for: the sender
+        reports the host as unreachable.
         """
         entry = self._entries.get(address)
         if entry is None:
             entry = self._insert(address, INCOMPLETE)
+            if entry is None:
+                return False
             self._request(address, entry, now_ns)
         return entry.state != FAILED
 
@@ -106,7 +110,7 @@ class NeighbourCache:
         """Send ``frame`` (virtio_net_hdr, Ethernet header and more in the first buffer) with
         its destination MAC filled, now or when ``address`` is resolved.
 
-        The buffers are kept until then. Returns False if the address has failed lately.
+        The buffers are kept until then. Returns False as `resolve` does.
         """
         mac = self.lookup(address, now_ns)
         if mac is not None:
@@ -150,6 +154,12 @@ class NeighbourCache:
         """Addresses that turned out not to answer since the last call."""
         failed, self._failed = self._failed, []
         return failed
+
+    def take_news(self) -> bool:
+        """Has a neighbour who was asked for been found since the last call? Those who wait for
+        one should look again; other messages are no reason to."""
+        has_news, self._has_news = self._has_news, False
+        return has_news
 
     def next_deadline(self) -> int | None:
         """When `advance` is next needed, in nanoseconds; may be too early, never too late."""
@@ -236,24 +246,27 @@ class NeighbourCache:
         """Put a request for ``address`` into the output; of a known neighbour, himself."""
         raise LeuloBug("a neighbour cache of no protocol")
 
-    def _insert(self, address: bytes, state: int) -> Neighbour:
-        if len(self._entries) >= MAX_ENTRIES:
-            self._evict()
+    def _insert(self, address: bytes, state: int) -> Neighbour | None:
+        """A new entry; None if the table is full of neighbours that are being asked for."""
+        if len(self._entries) >= MAX_ENTRIES and not self._evict():
+            return None
         entry = self._entries[address] = Neighbour(state)
         return entry
 
-    def _evict(self) -> None:
-        """Make room: the oldest entry nobody waits for, or else the oldest."""
-        victim = next(
-            (a for a, e in self._entries.items() if e.waiting is None),
-            next(iter(self._entries)),
-        )
-        self._drop_waiting(self._entries.pop(victim))
-        self._counters[self._prefix + "evicted"] += 1
+    def _evict(self) -> bool:
+        """Make room: the oldest entry that is not being asked for gives way."""
+        for address, entry in self._entries.items():
+            if entry.state != INCOMPLETE:
+                del self._entries[address]
+                self._counters[self._prefix + "evicted"] += 1
+                return True
+        return False
 
     def _learn(self, address: bytes, entry: Neighbour, mac: bytes, now_ns: int) -> None:
         if entry.state == REACHABLE and entry.mac != mac and now_ns - entry.updated_ns < LOCK_NS:
             return  # of two answers the first counts, so that they do not take turns
+        if entry.requests and (entry.state == INCOMPLETE or entry.state == FAILED):
+            self._has_news = True
         entry.state = REACHABLE
         entry.mac = mac
         entry.updated_ns = now_ns

@@ -8,7 +8,10 @@ ACK touches the heap once per timeout, not once per segment.
 
 from __future__ import annotations
 
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
+from typing import Final
+
+_SPARE_ENTRIES: Final = 1024  # that do not count, before they are worth a look
 
 
 class Timed:
@@ -42,9 +45,14 @@ class Timers:
             heappush(self._heap, (at_ns, thing.serial))
 
     def forget(self, thing: Timed) -> None:
-        """``thing`` has ended: none of its entries counts."""
+        """``thing`` has ended: none of its entries counts. They leave memory when they come up, or
+        when such are more than half: one may be for a time hours ahead."""
         thing.timer_at = 0
-        self._things.pop(thing.serial, None)
+        things = self._things
+        things.pop(thing.serial, None)
+        if len(self._heap) > 2 * len(things) + _SPARE_ENTRIES:
+            self._heap = [(t.timer_at, t.serial) for t in things.values() if t.timer_at]
+            heapify(self._heap)
 
     def due(self, now_ns: int) -> Timed | None:
         """The next thing whose entry is due, its entry taken out; None if there is none."""

@@ -1,0 +1,186 @@
+"""ICMP and ICMPv6 errors that nobody sent for a reason: unreachable, too big, quench, redirect.
+[RFC 5927]"""
+
+from __future__ import annotations
+
+from random import Random
+
+import pytest
+from enemy import HERE, HERE_MAC, MS, THERE, THERE_MAC, TRUSTED, S, lines_of, packet
+from script_peer import Script
+
+from leulo.net.wire.icmp import IcmpRepr
+from leulo.net.wire.ipv4 import Ipv4Repr
+
+UNREACHABLE, QUENCH, REDIRECT, EXCEEDED, PROBLEM = 3, 4, 5, 11, 12
+EVERY_ERROR = [(kind, code) for kind in (UNREACHABLE, QUENCH, REDIRECT, EXCEEDED, PROBLEM)
+               for code in range(16)]  # fmt: skip
+
+
+def error(
+    s: Script, kind: int, code: int, seq: int, rest: int = 0, *, port: int | None = None,
+    source: bytes = THERE,
+) -> bytes:  # fmt: skip
+    """An error about a segment of the connection with this relative sequence number."""
+    wire_seq = (seq + (s.iss or 0)) & 0xFFFFFFFF
+    here = s.port if port is None else port
+    tcp = here.to_bytes(2, "big") + s.peer_port.to_bytes(2, "big") + wire_seq.to_bytes(4, "big")
+    quoted = Ipv4Repr(HERE, THERE, 6, 100).emit() + tcp + bytes(12)
+    return packet(1, IcmpRepr(kind, code, rest, quoted).emit(), source=source)
+
+
+def sending(size: int = 20_000) -> Script:
+    s = Script()
+    socket = s.passive()
+    socket.send(bytes(size))
+    s._collect()
+    s.queue.clear()
+    s.peer_port = 4000
+    return s
+
+
+@pytest.mark.parametrize(("kind", "code"), EVERY_ERROR)
+def test_no_error_ends_an_open_connection(kind: int, code: int) -> None:
+    """Whether the quoted number is outstanding or not. [RFC 5927 5.2]"""
+    s = sending()
+    for seq in (1, 1449, 0, -1, 1 << 30, 20_001):
+        s.stack.input([error(s, kind, code, seq, 1000)], s.now_ns)
+    s._collect()
+    s.expect_state("ESTABLISHED")
+    assert s.tcb.cwnd >= 10 * s.tcb.mss
+    assert s.tcb.mss >= 1000 - 52
+    assert s.socket is not None and s.socket.take_error() == 0
+
+
+@pytest.mark.parametrize(("kind", "code"), EVERY_ERROR)
+def test_guessed_errors_do_not_end_an_opening(kind: int, code: int) -> None:
+    """SYN_SENT: the number must be that of our SYN; and only "unreachable" can end it at all."""
+    s = Script()
+    s.enter("SYN_SENT")
+    random = Random(code)
+    frames = [error(s, kind, code, random.randrange(1, 1 << 32)) for _ in range(50)]
+    s.stack.input(frames, s.now_ns)
+    s.expect_state("SYN_SENT")
+    s.stack.input([error(s, kind, code, 0)], s.now_ns)
+    if kind != UNREACHABLE:
+        s.expect_state("SYN_SENT")
+    s._collect()
+
+
+def test_source_quench_is_dead() -> None:
+    """It slows nothing down. [RFC 6633 4]"""
+    s = sending(60_000)
+    before = s.tcb.cwnd, s.tcb.ssthresh, s.tcb.snd_nxt
+    s.stack.input([error(s, QUENCH, 0, 1)] * 100, s.now_ns)
+    s._collect()
+    assert (s.tcb.cwnd, s.tcb.ssthresh, s.tcb.snd_nxt) == before
+    s.expect_drop("icmp_source_quench")
+
+
+@pytest.mark.parametrize("mtu", [0, 1, 20, 67, 68, 295, 296, 508, 552, 575])
+def test_tiny_path_mtu_is_not_believed(mtu: int) -> None:
+    """[RFC 5927 7.2] [RFC 1191 3]: 0 stands for an old router, whose size we have to guess."""
+    s = sending()
+    before = s.tcb.mss
+    s.stack.input([error(s, UNREACHABLE, 4, 1, mtu)], s.now_ns)
+    assert s.tcb.mss == before
+
+
+def test_path_mtu_of_numbers_not_outstanding_is_not_believed() -> None:
+    s = sending()
+    before = s.tcb.mss
+    random = Random(2)
+    flight = s.tcb.snd_max - s.tcb.snd_una
+    for _ in range(500):
+        seq = 1 + flight + random.randrange((1 << 32) - flight)
+        s.stack.input([error(s, UNREACHABLE, 4, seq, 600)], s.now_ns)
+    assert s.tcb.mss == before
+    s.expect_drop("icmp_sequence")
+
+
+def test_repeated_too_big_makes_no_storm() -> None:
+    """Who sees our segments may say "too big" for each: the window is sent again once for each
+    step down, and the least step ends it."""
+    s = sending()
+    for mtu in (1400, 1400, 1200, 1200, 576, 576, 500):
+        for seq in (1, 1449, 2897):
+            s.stack.input([error(s, UNREACHABLE, 4, seq, mtu)] * 20, s.now_ns)
+            s._collect()
+    assert sum(len(seen.data) for seen in s.queue) <= 4 * 10 * 1460
+    assert s.tcb.mss == 576 - 52
+    s.queue.clear()
+    una = 1
+    for _ in range(100):
+        s.inject("A", 1, una)
+        s.wait(300 * MS)
+        for seen in s.queue:
+            if seen.data and seen.seq <= una:
+                una = max(una, seen.seq + len(seen.data))
+        s.queue.clear()
+    assert una == 20_001
+
+
+def test_unreachable_while_timing_out_is_only_remembered() -> None:
+    """The user hears the reason if the connection fails by itself, and not before."""
+    s = sending()
+    s.wait(2 * S)
+    s.stack.input([error(s, UNREACHABLE, 3, 1)] * 10, s.now_ns)
+    s.expect_state("ESTABLISHED")
+    s.inject("A", 1, s.tcb.snd_max - (s.iss or 0))
+    s.expect_state("ESTABLISHED")
+
+
+def test_errors_about_errors_and_nonsense_are_not_answered() -> None:
+    random = Random(3)
+    s = sending()
+    for _ in range(2_000):
+        text = IcmpRepr(
+            random.choice([3, 4, 5, 11, 12, 0, 13, 14, 40, 255]), random.randrange(256),
+            random.getrandbits(32), random.randbytes(random.randrange(60)),
+        ).emit()  # fmt: skip
+        s.stack.input([packet(1, text)], s.now_ns)
+    frames = s.stack.drain(s.now_ns, 10_000)
+    assert [f for f in frames if b"".join(f)[33] == 1] == []
+
+
+def test_answers_to_a_ping_flood_and_to_a_port_scan_are_limited() -> None:
+    """Nobody floods a third party by us: replies and errors have a rate. [RFC 1812 4.3.2.8]"""
+    s = Script()
+    echo = packet(1, IcmpRepr(8, 0, 1, bytes(32)).emit())
+    scan = packet(17, bytes((0, 9, 0, 9, 0, 8, 0, 0)))
+    s.stack.input([echo] * 5_000, s.now_ns)
+    s.stack.input([scan] * 5_000, s.now_ns)
+    frames = [b"".join(f) for f in s.stack.drain(s.now_ns, 100_000)]
+    assert 100 <= len(frames) <= 300
+    assert all(len(f) <= 24 + 576 for f in frames)
+
+
+def test_work_for_a_lie_does_not_grow() -> None:
+    s = sending()
+
+    def flood(count: int) -> int:
+        random = Random(count)
+        frames = [error(s, *random.choice(EVERY_ERROR), random.randrange(-9, 30_000), 600)
+                  for _ in range(count)]  # fmt: skip
+
+        def run() -> None:
+            for at in range(0, count, 64):
+                s.stack.input(frames[at : at + 64], s.now_ns)
+
+        return lines_of(run)
+
+    flood(200)
+    few, many = flood(300), flood(3000)
+    assert many <= 11 * few
+    assert many <= 3000 * 300
+
+
+def test_link_level_destination_is_checked() -> None:
+    """An error for another computer, or to everybody, is none of ours."""
+    s = Script()
+    s.enter("SYN_SENT")
+    frame = error(s, UNREACHABLE, 3, 0)
+    other = TRUSTED + bytes((2, 0, 0, 0, 0, 9)) + THERE_MAC + frame[22:]
+    assert frame[:16] == TRUSTED + HERE_MAC
+    s.stack.input([other], s.now_ns)
+    s.expect_state("SYN_SENT")
