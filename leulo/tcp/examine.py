@@ -190,17 +190,6 @@ def examine(
     if not control & ACK:
         engine.drop("tcp_no_ack", tcb)
         return
-    if (
-        has_timestamps
-        and tcb.has_timestamps
-        and first_seq <= tcb.last_ack_sent
-        and not lt(tsval, tcb.ts_recent)
-        # A forged timestamp far ahead would shut the peer out: only who knows what we have sent
-        # may set it. [RFC 5961 5.2]
-        and _is_plausible(tcb, ack_wire)
-    ):
-        tcb.ts_recent = tsval  # [RFC 7323 4.3 (2)]
-        tcb.ts_recent_at = now_ns
     sacks = None if options is None else options.sacks
     is_ts_new = (
         has_timestamps
@@ -212,7 +201,9 @@ def examine(
     if not _take_ack(tcb, seq, ack_wire, length, is_fin, window, tsecr, sacks, is_echo, now_ns):
         return
     if is_ts_new:
-        tcb.ts_recent = tsval  # [RFC 7323 4.3 (2)]
+        # Only beside an acknowledgement that the peer may send: a forged timestamp far ahead would
+        # shut him out. [RFC 7323 4.3 (2)] [RFC 5961 5.2]
+        tcb.ts_recent = tsval
         tcb.ts_recent_at = now_ns
 
     if state is SYN_RCVD:
@@ -237,12 +228,6 @@ def examine(
     elif length or is_fin:
         tcb.ack_due = ACK_NOW
         engine.want_output(tcb)
-
-
-def _is_plausible(tcb: Tcb, ack_wire: int) -> bool:
-    """May the peer acknowledge that? [RFC 5961 5.2]"""
-    ack = unwrap(tcb.snd_una, ack_wire)
-    return tcb.snd_una - tcb.snd_max_wnd <= ack <= tcb.snd_max
 
 
 def _take_ack(

