@@ -5,7 +5,7 @@ from __future__ import annotations
 from random import Random
 
 import pytest
-from enemy import ACK, MS, lines_of, segment, timestamps
+from enemy import ACK, MOST_LINES, MS, lines_of, segment, timestamps
 from script_peer import PEER_ISN, Script
 
 
@@ -103,7 +103,7 @@ def test_work_for_an_ack_does_not_grow(has_sack: bool, has_timestamps: bool) -> 
     flood(500)
     few, many = flood(640), flood(6400)
     assert many <= 10.5 * few
-    assert many <= 6400 * 160
+    assert many <= 6400 * MOST_LINES
 
 
 def test_window_games_make_no_storm_of_segments() -> None:

@@ -7,7 +7,7 @@ import warnings
 from random import Random
 
 import pytest
-from enemy import HERE, THERE, S, held_by, lines_of, packet, segment
+from enemy import HERE, MOST_LINES, THERE, S, held_by, lines_of, packet, segment
 from script_peer import PEER_ISN, Script
 from tcp_world import address
 
@@ -99,7 +99,7 @@ def test_work_for_a_fragment_does_not_grow_with_the_datagram(order: str) -> None
 
     few, many = flood(130), flood(1300)
     assert many <= 10.5 * few
-    assert many <= 1300 * 250
+    assert many <= 1300 * MOST_LINES
 
 
 def test_overlaps_poison_the_whole_datagram() -> None:

@@ -8,7 +8,7 @@ import warnings
 from random import Random
 
 import pytest
-from enemy import HERE, HERE_MAC, MS, TRUSTED, S, besieged, held_by, lines_of
+from enemy import HERE, HERE_MAC, MOST_LINES, MS, TRUSTED, S, besieged, held_by, lines_of
 from tcp_world import Receiver, Sender, address, connect, dial, make_stack, pump
 
 from leulo.net.ipv6 import Ipv6Config, Ipv6Host
@@ -85,7 +85,7 @@ def test_work_for_a_request_does_not_grow() -> None:
 
     few, many = flood(600), flood(6000)
     assert many <= 11 * few
-    assert many <= 6000 * 150
+    assert many <= 6000 * MOST_LINES
 
 
 def test_replies_nobody_asked_for_make_no_entry() -> None:

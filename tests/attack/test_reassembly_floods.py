@@ -7,7 +7,7 @@ from __future__ import annotations
 from random import Random
 
 import pytest
-from enemy import ACK, held_by, lines_of, seconds_of, segment
+from enemy import ACK, MOST_LINES, held_by, lines_of, seconds_of, segment
 from script_peer import PEER_ISN, Script
 from test_hostile_segments import check_invariants
 
@@ -61,7 +61,7 @@ def test_work_for_a_byte_ahead_of_the_gap_does_not_grow(order: str) -> None:
         s.passive()
         costs.append(lines_of(lambda f=sent: flood(s, f)))  # type: ignore[misc]  # noqa: B023
     assert costs[1] <= 11 * costs[0]
-    assert costs[1] <= 3000 * 250
+    assert costs[1] <= 3000 * MOST_LINES
 
 
 def test_time_for_a_byte_ahead_of_the_gap_does_not_explode() -> None:

@@ -6,7 +6,19 @@ from __future__ import annotations
 from random import Random
 
 import pytest
-from enemy import ACK, MS, SYN, S, answers, besieged, held_by, lines_of, segment, timestamps
+from enemy import (
+    ACK,
+    MOST_LINES,
+    MS,
+    SYN,
+    S,
+    answers,
+    besieged,
+    held_by,
+    lines_of,
+    segment,
+    timestamps,
+)
 from script_peer import Script
 from tcp_world import Receiver, Sender, dial, listen
 
@@ -99,7 +111,7 @@ def test_work_for_a_syn_is_small_and_constant() -> None:
     flood(200)
     few, many = flood(256), flood(2560)
     assert many <= 10.5 * few
-    assert many <= 2560 * 250
+    assert many <= 2560 * MOST_LINES
 
 
 def test_without_cookies_the_flood_is_dropped_and_records_are_bounded() -> None:

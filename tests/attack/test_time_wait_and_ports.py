@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from random import Random
 
-from enemy import ACK, FIN, RST, SYN, S, answers, held_by, lines_of, segment
+from enemy import ACK, FIN, MOST_LINES, RST, SYN, S, answers, held_by, lines_of, segment
 from script_peer import PEER_ISN, Script
 from tcp_world import ANY, address, dial
 
@@ -106,7 +106,7 @@ def test_work_for_a_segment_in_time_wait_does_not_grow() -> None:
     flood(64)
     few, many = flood(320), flood(3200)
     assert many <= 10.5 * few
-    assert many <= 3200 * 120
+    assert many <= 3200 * MOST_LINES
     assert s.stack.counters()["tcp_time_wait"] == 500
 
 

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import pytest
-from enemy import ACK, MS, SYN, S, answers, besieged, held_by, lines_of, segment
+from enemy import ACK, MOST_LINES, MS, SYN, S, answers, besieged, held_by, lines_of, segment
 from script_peer import PEER_ISN, Script
 from tcp_world import Receiver, Sender, connect
 
@@ -70,7 +70,7 @@ def test_work_for_tiny_segments_follows_their_number() -> None:
     flood(256)
     few, many = flood(512), flood(5120)
     assert many <= 10.5 * few
-    assert many <= 5120 * 200
+    assert many <= 5120 * MOST_LINES
 
 
 def test_a_window_of_one_byte_does_not_stop_the_stream_nor_flood_it() -> None:
