@@ -61,6 +61,8 @@ class Config:
     has_dsack: bool = True  # report what came twice [RFC 2883]
     has_hystart: bool = True  # [RFC 9406]
 
+    has_pacing: bool = False  # every connection is paced; else those that ask for it
+
     # retransmission
     rto_initial_ns: int = 1 * NS_PER_S  # [RFC 6298 2.1]
     rto_min_ns: int = 200 * NS_PER_MS

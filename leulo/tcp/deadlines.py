@@ -6,7 +6,7 @@ sending to `output`, and asks for the next deadline.
 
 from __future__ import annotations
 
-from leulo.tcp import rack, recovery
+from leulo.tcp import pacing, rack, recovery
 from leulo.tcp.errno import ETIMEDOUT
 from leulo.tcp.rtt import backed_off
 from leulo.tcp.state import CLOSED, FIN_WAIT_2, SENDS, SYN_RCVD, SYN_SENT, TIME_WAIT, Event
@@ -38,6 +38,9 @@ def expire(tcb: Tcb, now_ns: int) -> None:
         rack.probe(tcb, now_ns)
     if tcb.reorder_at and now_ns >= tcb.reorder_at:
         rack.detect(tcb, now_ns)
+    pacer = tcb.pacer
+    if pacer is not None and pacer.at and now_ns >= pacer.at:
+        pacing.expire(tcb, pacer)
     if tcb.keep_at and now_ns >= tcb.keep_at:
         _keep_alive(tcb, now_ns)
     if tcb.life_at and now_ns >= tcb.life_at:
@@ -59,6 +62,9 @@ def arm_next(tcb: Tcb) -> None:
     ):  # fmt: skip
         if at and (not earliest or at < earliest):
             earliest = at
+    pacer = tcb.pacer
+    if pacer is not None and pacer.at and (not earliest or pacer.at < earliest):
+        earliest = pacer.at
     if earliest:
         tcb.engine.timers.arm(tcb, earliest)
 

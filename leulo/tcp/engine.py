@@ -282,7 +282,7 @@ class Engine:
             return
         tcb.rto_at = tcb.delack_at = tcb.keep_at = tcb.life_at = 0
         tcb.probe_at = tcb.reorder_at = 0
-        tcb.scoreboard = tcb.flight = tcb.episode = tcb.probe = tcb.hystart = None
+        tcb.scoreboard = tcb.flight = tcb.episode = tcb.probe = tcb.hystart = tcb.pacer = None
         tcb.is_rexmit_due = tcb.is_persisting = False
         if tcb.socket is not None:
             self.notify(tcb.socket)

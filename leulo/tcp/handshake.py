@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 from leulo.tcp import congestion, rtt
 from leulo.tcp.config import Config
 from leulo.tcp.options import emit_freebsd_syn, emit_syn
+from leulo.tcp.pacer import Pacer
 from leulo.tcp.settings import Settings
 from leulo.tcp.tcb import Tcb
 from leulo.units import NS_PER_S
@@ -121,6 +122,8 @@ def apply_settings(tcb: Tcb, rcv_limit: int) -> None:
         tcb.snd_limit = settings.snd_bytes
     # Always its own: an algorithm with state must not be shared by two connections.
     tcb.congestion = congestion.make(settings.congestion) or tcb.congestion
+    if settings.max_pacing_rate or tcb.engine.config.has_pacing:
+        tcb.pacer = Pacer()
 
 
 def syn_acknowledged(tcb: Tcb) -> None:

@@ -61,7 +61,11 @@ def sample(tcb: Tcb, rtt_ns: int) -> None:
     [RFC 9406 4.2]"""
     rounds = tcb.hystart
     if rounds is None:
-        if tcb.ssthresh < _NO_LOSS_YET or not tcb.engine.config.has_hystart:
+        if (
+            tcb.ssthresh < _NO_LOSS_YET
+            or not tcb.engine.config.has_hystart
+            or tcb.congestion.is_model
+        ):
             return
         rounds = tcb.hystart = HyStart(tcb.snd_nxt)
     if not rounds.rtt_ns or rtt_ns < rounds.rtt_ns:

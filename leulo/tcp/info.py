@@ -1,7 +1,7 @@
 """TCP_INFO: struct tcp_info as Linux lays it out. [Linux tcp(7)]
 
 Every field that the engine knows is filled. What it does not measure has Linux's value for that:
-zero, and all ones in ``tcpi_min_rtt``. Nothing is paced, so the pacing rates are all ones.
+zero, and all ones in ``tcpi_min_rtt`` and in the rates of what is not paced.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 from struct import Struct
 from typing import TYPE_CHECKING, Final
 
+from leulo.tcp.pacer import rate
 from leulo.tcp.state import State
 from leulo.tcp.tcb import RECOVERY_CWR, RECOVERY_FAST, RECOVERY_TIMEOUT, Tcb
 
@@ -109,7 +110,8 @@ def _of(tcb: Tcb) -> tuple[int, ...]:
         _bounded(tcb.ssthresh // mss) if tcb.ssthresh < 1 << 40 else _INFINITE,
         tcb.cwnd // mss, engine.mtu - 40, engine.config.duplicate_threshold,
         tcb.srtt_ns // _US, _bounded(tcb.rcv_limit), tcb.retransmits,
-        _UNPACED, _UNPACED, acked, received,
+        _UNPACED if tcb.pacer is None else rate(tcb, tcb.pacer) or _UNPACED,
+        tcb.settings.max_pacing_rate or _UNPACED, acked, received,
         0, 0, _bounded(max(0, tcb.snd_end - tcb.snd_max)), _UNKNOWN_RTT, 0, 0,
         0, 0, 0, 0,
         0, 0 if tcb.ecn is None else tcb.ecn.delivered_ce,

@@ -9,7 +9,7 @@ silly window avoidance on the sending side and the window that is offered on the
 
 from __future__ import annotations
 
-from leulo.tcp import ecn, rack, recovery
+from leulo.tcp import ecn, pacing, rack, recovery
 from leulo.tcp.emit import emit, emit_syn
 from leulo.tcp.episode import FRTO_NEW
 from leulo.tcp.events import tell_retransmitted
@@ -49,7 +49,10 @@ def output(tcb: Tcb, now_ns: int, out: list[Frame], limit: int) -> None:
     if SENDS >> state & 1:
         if tcb.probe_due:
             _probe(tcb, now_ns, out)
-        if tcb.recovery and tcb.has_sack and engine.config.has_rack:
+        pacer = tcb.pacer
+        if pacer is not None and not pacing.opens(tcb, pacer, now_ns):
+            pacer = None
+        elif tcb.recovery and tcb.has_sack and engine.config.has_rack:
             if tcb.recovery == RECOVERY_CWR:
                 _send_in_reduction(tcb, now_ns, out, limit)
             else:
@@ -58,6 +61,8 @@ def output(tcb: Tcb, now_ns: int, out: list[Frame], limit: int) -> None:
             _send_in_recovery(tcb, now_ns, out, limit)
         elif tcb.snd_nxt < tcb.snd_top:
             _send(tcb, now_ns, out, limit)
+        if pacer is not None:
+            pacing.closes(tcb, pacer, now_ns)
         if tcb.is_write_blocked and tcb.settings.notsent_lowat and tcb.socket is not None:
             engine.notify(tcb.socket)
         if len(out) >= limit:
@@ -101,8 +106,8 @@ def _send(tcb: Tcb, now_ns: int, out: list[Frame], limit: int) -> None:
         _emit_data(tcb, nxt, length, now_ns, out)
         return
     engine = tcb.engine
-    if tcb.snd_nxt == una and engine.config.restarts_after_idle and tcb.last_send_ns:
-        cwnd = _restart(tcb, now_ns)
+    if tcb.snd_nxt == una and tcb.last_send_ns:
+        cwnd = recovery.restart(tcb, now_ns)
     if tcb.dupacks:
         cwnd += recovery.limited_transmit(tcb)
     board = tcb.scoreboard
@@ -178,7 +183,7 @@ def _send_by_rack(tcb: Tcb, now_ns: int, out: list[Frame], limit: int) -> None:
     window_end = tcb.snd_una + tcb.snd_wnd
     largest = tcb.engine.tso_bytes // mss * mss or mss
     while len(out) < limit:
-        room = tcb.cwnd - rack.pipe(tcb)
+        room = tcb.cwnd - tcb.pipe()
         nxt = tcb.snd_nxt
         fresh = min(tcb.snd_end, window_end) - nxt
         has_fresh = fresh > 0 and (fresh >= mss or nxt + fresh == tcb.snd_end)
@@ -284,16 +289,6 @@ def _may_send_small(tcb: Tcb, nxt: int, begin: int) -> bool:
         return True
     nagle = tcb.engine.config.nagle
     return nagle == "minshall" or (nagle == "bsd" and begin == una)
-
-
-def _restart(tcb: Tcb, now_ns: int) -> int:
-    """After a pause the old window says nothing of the path. [RFC 5681 4.1]"""
-    if now_ns - tcb.last_send_ns > tcb.rto_ns and tcb.recovery == RECOVERY_NONE:
-        initial = tcb.engine.config.initial_window_segments * tcb.mss
-        if tcb.cwnd > initial:
-            tcb.ssthresh = max(tcb.ssthresh, 3 * tcb.cwnd >> 2)
-            tcb.cwnd = initial
-    return tcb.cwnd
 
 
 def _persist(tcb: Tcb, now_ns: int) -> None:

@@ -61,16 +61,6 @@ def known(tcb: Tcb) -> Flight:
     return flight
 
 
-def pipe(tcb: Tcb) -> int:
-    """Bytes that are probably in the network."""
-    out = tcb.snd_max - tcb.snd_una
-    if tcb.scoreboard is not None:
-        out -= tcb.scoreboard.sacked
-    if tcb.flight is not None:
-        out -= tcb.flight.lost_bytes
-    return out
-
-
 def schedule_probe(tcb: Tcb, now_ns: int) -> None:
     """New data went out, or some was acknowledged: if then nothing is heard for two round trips,
     ask. [RFC 8985 7.2]"""
@@ -146,6 +136,8 @@ def after_ack(
         and tcb.probe is None
         and (flight is None or flight.order is None)
     ):
+        if tcb.congestion.is_model:
+            tcb.congestion.on_delivered(tcb, 0, now_ns)
         return
     held = 0 if board is None else board.sacked
     lost = 0 if flight is None else flight.lost_bytes
@@ -186,6 +178,8 @@ def after_ack(
         tcb.engine.want_output(tcb)  # what has arrived makes room
     if episode is not None and episode.is_over and una >= episode.end:
         tcb.episode = None
+    if tcb.congestion.is_model and news > 0:
+        tcb.congestion.on_delivered(tcb, max(0, _lost_bytes(tcb) - lost), now_ns)
     tcb.dupacks = int(board is not None)
     if tcb.flight is not None and tcb.flight.is_empty:
         tcb.flight = None
@@ -232,8 +226,8 @@ def timeout(tcb: Tcb, now_ns: int) -> None:
         before = tcb.cwnd, tcb.ssthresh
         if episode is not None and not episode.is_over:
             before = episode.cwnd, episode.ssthresh
-        tcb.congestion.on_timeout(tcb, pipe(tcb), now_ns)
-        episode = tcb.episode = Episode(tcb.snd_una, *before, pipe(tcb))
+        tcb.congestion.on_timeout(tcb, tcb.pipe(), now_ns)
+        episode = tcb.episode = Episode(tcb.snd_una, *before, tcb.pipe())
         if tcb.engine.config.has_frto:
             episode.frto = FRTO_FIRST
     elif episode is not None:
@@ -246,7 +240,7 @@ def timeout(tcb: Tcb, now_ns: int) -> None:
     tcb.recovery = RECOVERY_TIMEOUT
     tcb.recover = tcb.snd_max
     # Beside what may still arrive, one segment. [RFC 5681 3.1] [RFC 8985 9.3]
-    tcb.cwnd = pipe(tcb) + tcb.mss
+    tcb.cwnd = tcb.pipe() + tcb.mss
     tcb.cwnd_credit = 0
     tcb.hystart = None
     tcb.timed_seq = 0
@@ -464,8 +458,10 @@ def _enter(tcb: Tcb, news: int, acked: int, now_ns: int) -> None:
 
 def _pace(tcb: Tcb, episode: Episode, delivered: int, is_safe: bool) -> None:
     """Proportional rate reduction: send in proportion to what arrives. [RFC 6937 3]"""
+    if tcb.congestion.is_model:
+        return
     episode.delivered += delivered
-    in_pipe = pipe(tcb)
+    in_pipe = tcb.pipe()
     ssthresh = tcb.ssthresh
     if in_pipe > ssthresh:
         count = -(-episode.delivered * ssthresh // episode.flight_bytes) - episode.sent
@@ -481,7 +477,7 @@ def _pace(tcb: Tcb, episode: Episode, delivered: int, is_safe: bool) -> None:
 
 def _leave(tcb: Tcb, now_ns: int) -> None:
     """Everything that was outstanding when the loss was seen has arrived."""
-    if tcb.recovery & RECOVERY_PACED:
+    if tcb.recovery & RECOVERY_PACED and not tcb.congestion.is_model:
         tcb.cwnd = tcb.ssthresh
     tcb.recovery = RECOVERY_NONE
     tcb.cwnd_credit = 0
@@ -511,7 +507,8 @@ def _judge_probe(tcb: Tcb, dsack: tuple[int, int] | None, is_duplicate: bool, no
         tcb.probe = None
         if tcb.recovery == RECOVERY_NONE:
             tcb.congestion.on_loss(tcb, min(tcb.cwnd, tail.end - tcb.snd_una + tcb.cwnd), now_ns)
-            tcb.cwnd = tcb.ssthresh
+            if not tcb.congestion.is_model:
+                tcb.cwnd = tcb.ssthresh
             tcb.hystart = None
             ecn.reduced(tcb)
             tcb.congestion.on_recovered(tcb, now_ns)

@@ -57,6 +57,24 @@ def limited_transmit(tcb: Tcb) -> int:
     return min(tcb.dupacks, _LIMITED) * tcb.mss
 
 
+def restart(tcb: Tcb, now_ns: int) -> int:
+    """Nothing is in flight: after a pause the old window says nothing of the path. Returns cwnd.
+    [RFC 5681 4.1]"""
+    config = tcb.engine.config
+    if (
+        now_ns - tcb.last_send_ns > tcb.rto_ns
+        and tcb.last_send_ns
+        and config.restarts_after_idle
+        and tcb.recovery == RECOVERY_NONE
+        and not tcb.congestion.is_model
+    ):
+        initial = config.initial_window_segments * tcb.mss
+        if tcb.cwnd > initial:
+            tcb.ssthresh = max(tcb.ssthresh, 3 * tcb.cwnd >> 2)
+            tcb.cwnd = initial
+    return tcb.cwnd
+
+
 def delivered(tcb: Tcb, acked: int) -> int:
     """How many of ``acked`` bytes are news: what was reported by SACK, or stood for by duplicate
     ACKs, counts no second time. [RFC 5681 3.1] [RFC 6675 4]"""
@@ -108,7 +126,7 @@ def told_of_congestion(tcb: Tcb, marks: ecn.Ecn, ack: int, now_ns: int) -> None:
         rack.reduce(tcb, now_ns)
         return
     tcb.congestion.on_loss(tcb, tcb.snd_max - tcb.snd_una, now_ns)
-    tcb.cwnd = min(tcb.cwnd, tcb.ssthresh)
+    tcb.cwnd = min(tcb.cwnd, tcb.ssthresh)  # a model has left it high
     tcb.cwnd_credit = 0
     tcb.congestion.on_recovered(tcb, now_ns)
     ecn.reduced(tcb)

@@ -34,6 +34,7 @@ class Settings:
     linger2_ns: int = 0  # TCP_LINGER2, 0: the stack's; -1: no FIN_WAIT_2 without a user
     defer_retries: int = 0  # TCP_DEFER_ACCEPT, as so many SYN-ACKs
     window_clamp: int = 0  # bytes, 0: none
+    max_pacing_rate: int = 0  # SO_MAX_PACING_RATE, bytes/s, 0: not paced for it
     notsent_lowat: int = 0  # unsent bytes from which the socket is not writable, 0: none
     connect_timeout_ns: int = 0  # of an active open, 0: only the retries end it
     is_bare: bool = False  # TCP_NOOPT: no options in SYNs, none of the peer's taken

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from leulo.tcp import congestion, info
 from leulo.tcp.errno import AF_INET6, EINVAL, ENOENT, ENOPROTOOPT
+from leulo.tcp.pacer import Pacer
 from leulo.tcp.state import CLOSED, TIME_WAIT
 from leulo.tcp.tcb import ACK_NOW
 from leulo.units import NS_PER_MS, NS_PER_S
@@ -35,6 +36,7 @@ SO_SNDLOWAT: Final = 19
 SO_ACCEPTCONN: Final = 30
 SO_PROTOCOL: Final = 38
 SO_DOMAIN: Final = 39
+SO_MAX_PACING_RATE: Final = 47
 
 IPV6_V6ONLY: Final = 26
 
@@ -59,8 +61,11 @@ TCP_KEEPINIT: Final = 0x4080
 
 _INT: Final = Struct("<i")
 _WORD: Final = Struct("<I")
+_LONG: Final = Struct("<Q")
 _LINGER: Final = Struct("<ii")
 _CONGESTION_BYTES: Final = 16
+_NO_RATE_WORD: Final = 0xFFFFFFFF
+_NO_RATE_LONG: Final = 0xFFFFFFFFFFFFFFFF
 _MOST_KEEP_S: Final = 32_767
 _MOST_KEEP_PROBES: Final = 127
 _LEAST_MSS: Final = 88
@@ -105,6 +110,8 @@ def set(socket: TcpSocket, level: int, name: int, value: bytes) -> int:
         seconds = seconds if 0 <= seconds <= _MOST_LINGER_S else _MOST_LINGER_S
         socket.change_settings(linger_s=seconds if is_on else -1)
         return 0
+    if level == SOL_SOCKET and name == SO_MAX_PACING_RATE:
+        return _set_max_pacing_rate(socket, value)
     setter = _SETTERS.get((level, name))
     if setter is None:
         return -ENOPROTOOPT
@@ -343,6 +350,25 @@ def _set_notsent_lowat(socket: TcpSocket, value: int) -> int:
     return 0
 
 
+def _get_max_pacing_rate(socket: TcpSocket) -> int:
+    most = socket.settings.max_pacing_rate
+    return most if 0 < most < _NO_RATE_WORD else _NO_RATE_WORD
+
+
+def _set_max_pacing_rate(socket: TcpSocket, value: bytes) -> int:
+    """In four or eight bytes; all ones: no bound, which ends no pacing. [Linux socket(7)]"""
+    if len(value) < _WORD.size:
+        return -EINVAL
+    is_long = len(value) >= _LONG.size
+    most: int = (_LONG if is_long else _WORD).unpack_from(value)[0]
+    is_unbounded = most == (_NO_RATE_LONG if is_long else _NO_RATE_WORD)
+    socket.change_settings(max_pacing_rate=0 if is_unbounded else max(1, most))
+    tcb = socket.tcb
+    if tcb is not None and tcb.pacer is None and not is_unbounded and tcb.state is not CLOSED:
+        tcb.pacer = Pacer()
+    return 0
+
+
 def _set_congestion(socket: TcpSocket, value: bytes) -> int:
     if not value:
         return -EINVAL
@@ -369,6 +395,7 @@ _GETTERS: Final[dict[tuple[int, int], Getter]] = {
     (SOL_SOCKET, SO_ACCEPTCONN): lambda s: int(s.listener is not None),
     (SOL_SOCKET, SO_RCVLOWAT): lambda s: s.settings.rcv_lowat,
     (SOL_SOCKET, SO_SNDLOWAT): lambda s: 1,
+    (SOL_SOCKET, SO_MAX_PACING_RATE): _get_max_pacing_rate,
     (SOL_SOCKET, SO_PROTOCOL): lambda s: IPPROTO_TCP,
     (SOL_SOCKET, SO_DOMAIN): lambda s: s.family,
     (IPPROTO_IPV6, IPV6_V6ONLY): _get_v6only,

@@ -19,6 +19,7 @@ from leulo.tcp.episode import Episode, Reordering, TailProbe
 from leulo.tcp.events import tell_state
 from leulo.tcp.flight import Flight
 from leulo.tcp.hystart import HyStart
+from leulo.tcp.pacer import Pacer
 from leulo.tcp.reassembly import Reassembly
 from leulo.tcp.recv_buffer import RecvBuffer
 from leulo.tcp.scoreboard import Scoreboard
@@ -70,7 +71,7 @@ class Tcb(Timed):
         "is_ordinary", "is_orphan", "is_pending", "is_persisting", "is_pushing", "is_rexmit_due",
         "is_room_offered", "is_syn_due", "is_write_blocked", "iss", "keep_at", "keep_probes", "key",
         "last_ack_sent", "last_recv_ns", "last_send_ns", "lent_end", "life_at", "min_rtt_ns",
-        "min_rtt_until", "more", "mss", "probe", "probe_at", "probe_due", "quick_acks",
+        "min_rtt_until", "more", "mss", "pacer", "probe", "probe_at", "probe_due", "quick_acks",
         "quick_until", "rcv_adv", "rcv_limit", "rcv_mss", "rcv_nxt", "rcv_round_at",
         "rcv_round_bytes", "rcv_round_taken", "rcv_wscale", "reassembly", "receive_buffer",
         "recover", "recovery", "reorder_at", "reordering", "retransmits", "retransmitted_bytes",
@@ -159,6 +160,7 @@ class Tcb(Timed):
         self.ts_offset: int = 0
         self.ts_recent: int = 0
         self.ts_recent_at: int = 0
+        self.pacer: Pacer | None = None  # if it is paced
         self.ecn: Ecn | None = None  # if both sides have agreed on it [RFC 3168]
         # -- congestion control and loss recovery
         self.congestion: CongestionControl = engine.congestion
@@ -258,6 +260,15 @@ class Tcb(Timed):
             and (self.fin_at == NO_FIN or self.rcv_nxt > self.fin_at)
         )
 
+    def pipe(self) -> int:
+        """Bytes that are probably in the network. [RFC 6675 2]"""
+        out = self.snd_max - self.snd_una
+        if self.scoreboard is not None:
+            out -= self.scoreboard.sacked
+        if self.flight is not None:
+            out -= self.flight.lost_bytes
+        return out
+
     def received(self) -> int:
         """Bytes that wait for the user."""
         return 0 if self.receive_buffer is None else self.receive_buffer.length
@@ -314,6 +325,8 @@ class Tcb(Timed):
             self.reordering = Reordering.loaded(state["reordering"])
         if state["hystart"] is not None:
             self.hystart = HyStart.loaded(state["hystart"])
+        if state["pacer"] is not None:
+            self.pacer = Pacer.loaded(state["pacer"])
         if state["ecn"] is not None:
             self.ecn = Ecn.loaded(state["ecn"])
         dsack = state["dsack"]
@@ -321,10 +334,10 @@ class Tcb(Timed):
         self.refresh_ordinary()
 
 
-_VERSION: Final = 3
+_VERSION: Final = 4
 _PARTS: Final = (
     "send_buffer", "receive_buffer", "reassembly", "scoreboard", "flight", "episode", "probe",
-    "reordering", "hystart", "ecn",
+    "reordering", "hystart", "ecn", "pacer",
 )  # fmt: skip
 # What is saved as it is. Not here: links to other objects, places in
 # the engine's lists (the engine saves those) and the heap's entry (armed again from deadlines).

@@ -25,6 +25,7 @@ class CongestionControl:
     __slots__ = ()
 
     name: ClassVar[str] = ""
+    is_model: ClassVar[bool] = False  # it rules window and rate alone, by what was delivered
 
     def begin(self, tcb: Tcb, now_ns: int) -> None:
         """The connection is open; cwnd is the initial window. Nothing is in flight."""
@@ -46,6 +47,18 @@ class CongestionControl:
 
     def on_undo(self, tcb: Tcb, now_ns: int) -> None:
         """The last loss episode was none; cwnd and ssthresh are restored. [RFC 4015 3.2]"""
+
+    # A model is told more, and decides more: nobody else reduces cwnd for it, in recovery either,
+    # or when the connection was idle. Its connection is paced, `on_ack` comes for every ACK.
+
+    def on_sending(self, tcb: Tcb, now_ns: int) -> None:
+        """Nothing is in flight, and something is about to be sent."""
+
+    def on_sent(self, tcb: Tcb, begin: int, now_ns: int) -> None:
+        """Something was sent just now, new data from ``begin`` on."""
+
+    def on_delivered(self, tcb: Tcb, lost: int, now_ns: int) -> None:
+        """An acknowledgement with SACK was looked at, ``lost`` more bytes turned out as lost."""
 
     def save(self) -> Saved:
         """The algorithm's name and its own state."""

@@ -1,0 +1,69 @@
+"""What a paced connection keeps, how fast it goes and how much it sends at once.
+
+The rate is that of a congestion control with a model of the path, or else what window and
+round-trip time say, twice that in slow start and 1.2 times later, as on Linux; SO_MAX_PACING_RATE
+bounds it. [Linux socket(7)]
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from leulo.state import State as Saved
+from leulo.state import load_fields, save_fields
+from leulo.units import NS_PER_S
+
+if TYPE_CHECKING:
+    from leulo.tcp.tcb import Tcb
+
+UNLIMITED: Final = 0  # a rate that is not known yet, or has no bound
+_QUANTA_PER_S: Final = 1_000
+_LEAST_SEGMENTS: Final = 2
+_SLOW_BYTES_S: Final = 150_000  # below this a quantum is one segment: 1.2 Mbit/s
+_SLOW_START_PERCENT: Final = 200
+_AVOIDANCE_PERCENT: Final = 120
+_FIELDS: Final = ("at", "model_rate", "next_ns")
+
+
+class Pacer:
+    """``model_rate`` is what the congestion control wants, bytes/s; UNLIMITED: it has no wish."""
+
+    __slots__ = (*_FIELDS, "again", "cwnd", "lent", "nxt")
+
+    def __init__(self) -> None:
+        self.model_rate: int = UNLIMITED
+        self.next_ns: int = 0  # nothing leaves before
+        self.at: int = 0  # deadline: there is more to send then
+        # Between `opens` and `closes`:
+        self.cwnd: int = 0  # the window without the quantum's bound
+        self.lent: int = 0  # cwnd while the quantum bounds it
+        self.nxt: int = 0
+        self.again: int = 0  # bytes repeated so far
+
+    def save(self) -> Saved:
+        return save_fields(self, 1, _FIELDS)
+
+    @classmethod
+    def loaded(cls, state: Saved) -> Pacer:
+        """The pacer saved as ``state``."""
+        pacer = cls()
+        load_fields(pacer, 1, _FIELDS, state)
+        return pacer
+
+
+def rate(tcb: Tcb, pacer: Pacer) -> int:
+    """Bytes of payload a second, UNLIMITED while there is nothing to tell it from."""
+    wanted = pacer.model_rate
+    if not wanted and tcb.srtt_ns:
+        percent = _SLOW_START_PERCENT if tcb.cwnd < tcb.ssthresh >> 1 else _AVOIDANCE_PERCENT
+        wanted = max(1, tcb.cwnd * NS_PER_S // tcb.srtt_ns * percent // 100)
+    most = tcb.settings.max_pacing_rate
+    return most if most and (not wanted or most < wanted) else wanted
+
+
+def quantum(tcb: Tcb, bytes_s: int) -> int:
+    """Whole segments that may leave at once, in bytes."""
+    mss = tcb.mss
+    segments = bytes_s // _QUANTA_PER_S // mss
+    least = 1 if bytes_s < _SLOW_BYTES_S else _LEAST_SEGMENTS
+    return max(segments, least) * mss

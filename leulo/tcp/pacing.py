@@ -1,0 +1,81 @@
+"""Sending at a rate instead of in bursts, for connections that are paced.
+
+A paced connection may send a quantum of some thousandth of a second, then nothing until what it
+sent would have left at its rate. `output` asks before it sends, and tells afterwards. A connection
+that is not paced has no `Pacer` and pays for none.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from leulo.tcp import rack, recovery
+from leulo.tcp.pacer import Pacer, quantum, rate
+from leulo.tcp.tcb import RECOVERY_FAST, RECOVERY_TIMEOUT, Tcb
+from leulo.units import NS_PER_MS, NS_PER_S
+
+_UNPACED_SEGMENTS: Final = 10  # the first ones of a connection, as on Linux
+_LATE_NS: Final = NS_PER_MS  # a timer that comes so much too late costs no rate
+
+
+def opens(tcb: Tcb, pacer: Pacer, now_ns: int) -> bool:
+    """May something leave now? Then the window is narrowed to the quantum, until `closes`."""
+    bytes_s = rate(tcb, pacer)
+    if bytes_s and now_ns < pacer.next_ns:
+        _arm(tcb, pacer)
+        return False
+    pacer.at = 0
+    if tcb.snd_una == tcb.snd_max:
+        recovery.restart(tcb, now_ns)
+        tcb.congestion.on_sending(tcb, now_ns)
+    pacer.nxt = tcb.snd_nxt
+    pacer.again = tcb.retransmitted_bytes
+    pacer.cwnd = pacer.lent = tcb.cwnd
+    if bytes_s and tcb.snd_max - tcb.iss > _UNPACED_SEGMENTS * tcb.mss:
+        is_repairing = tcb.recovery in (RECOVERY_FAST, RECOVERY_TIMEOUT) and rack.is_used(tcb)
+        under_way = tcb.pipe() if is_repairing else recovery.in_flight(tcb)
+        tcb.cwnd = pacer.lent = min(tcb.cwnd, under_way + quantum(tcb, bytes_s))
+    return True
+
+
+def closes(tcb: Tcb, pacer: Pacer, now_ns: int) -> None:
+    """What could leave has left: when may more?"""
+    if tcb.cwnd == pacer.lent:
+        tcb.cwnd = pacer.cwnd
+    sent = max(0, tcb.snd_nxt - pacer.nxt)
+    if sent == 0 or rack.is_used(tcb):
+        sent += tcb.retransmitted_bytes - pacer.again
+    is_model = tcb.congestion.is_model
+    if not sent and tcb.snd_nxt == tcb.snd_top:
+        return
+    flight = tcb.snd_nxt - tcb.snd_una
+    tcb.is_cwnd_limited = (
+        is_model
+        or flight + tcb.mss > tcb.cwnd
+        or (tcb.cwnd < tcb.ssthresh and flight << 1 > tcb.cwnd)
+    )
+    if not sent:
+        return
+    if is_model:
+        tcb.congestion.on_sent(tcb, pacer.nxt, now_ns)
+    bytes_s = rate(tcb, pacer)
+    if not bytes_s or tcb.snd_max - tcb.iss <= _UNPACED_SEGMENTS * tcb.mss:
+        return
+    pacer.next_ns = max(pacer.next_ns, now_ns - _LATE_NS) + sent * NS_PER_S // bytes_s
+    if tcb.snd_nxt < tcb.snd_top or (tcb.flight is not None and tcb.flight.lost_bytes):
+        if pacer.next_ns <= now_ns:
+            tcb.engine.want_output(tcb)
+        else:
+            _arm(tcb, pacer)
+
+
+def expire(tcb: Tcb, pacer: Pacer) -> None:
+    """The deadline has come."""
+    pacer.at = 0
+    tcb.engine.want_output(tcb)
+
+
+def _arm(tcb: Tcb, pacer: Pacer) -> None:
+    pacer.at = at = pacer.next_ns
+    if not tcb.timer_at or at < tcb.timer_at:
+        tcb.engine.timers.arm(tcb, at)
