@@ -27,7 +27,7 @@ _SEPARATORS = re.compile(r"\n|;|&&|\|\|")
 _REDIRECTION = re.compile(r"\s*(?:[12&]?>{1,2}\s*&?\s*[\w/.]+|2>&1|<\s*\S+)")
 _BSD_WORDS = re.compile(
     r">\s*S[.EW]*\s+[^<\n]*<mss \d+,\s*nop,\s*wscale \d+,\s*sackOK"
-    r"|net\.inet\.|kern\.ipc\.|\bsockstat\b|\btcpdrop\b|\bTCP_KEEPINIT\b"
+    r"|net\.inet\.|kern\.ipc\.|\bsockstat\b|\btcpdrop\b|\bTCP_(?:KEEPINIT|NOOPT)\b"
     r"|\bTCPI_(?:CLOS|LISTEN|SYN_SENT|SYN_RECEIVED|ESTAB|FIN_WAIT|LAST_ACK|TIME_WAIT)"
     r"|SO_RCVBUF, \[65536\]"
 )
@@ -226,7 +226,7 @@ _BSD: Final[dict[str, Setting]] = {
     "net.inet.tcp.insecure_rst": lambda text: {"has_exact_rst": _whole(text) == 0},
     "net.inet.tcp.insecure_syn": lambda text: {"has_syn_challenge": _whole(text) == 0},
     "net.inet.tcp.insecure_ack": _only(0),
-    "net.inet.tcp.drop_synfin": _flag("drops_syn_fin"),
+    "net.inet.tcp.drop_synfin": _flag("drops_syn_fin", "drops_every_syn_fin"),
     "net.inet.tcp.blackhole": lambda text: {"answers_closed_port": _whole(text) == 0},
     "net.inet.tcp.rfc3042": _any,
     "net.inet.tcp.rfc3390": _any,

@@ -124,6 +124,8 @@ class Config:
     has_exact_rst: bool = True  # only at RCV.NXT; else anywhere in the window [RFC 5961 3]
     has_syn_challenge: bool = True  # else a SYN in the window is a reset, as before RFC 5961
     drops_syn_fin: bool = True  # to a listener; else the FIN is overlooked
+    drops_every_syn_fin: bool = False  # not only to a listener
+    overlooks_fin_of_syn: bool = False  # in SYN_SENT, too
     believes_icmp: bool = True  # a hard error ends an active open
     has_freebsd_icmp: bool = False  # which errors are hard, and what they are called
     reassembly_blocks: int = 256
@@ -179,6 +181,7 @@ PRESETS = {
         invalid_ack_interval_ns=0,
         answers_time_wait_syn=False,
         drops_syn_fin=False,
+        overlooks_fin_of_syn=True,
         max_backlog=128,
         first_ephemeral=10_000,
         last_ephemeral=65_535,

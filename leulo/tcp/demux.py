@@ -107,6 +107,7 @@ def _syn_arrives(
         if (
             control & (ACK | RST)
             or listener is None
+            or (control & FIN and engine.config.drops_every_syn_fin)
             or not record.allows_syn(seq, options.has_timestamps, options.tsval)
         ):
             option = TIMESTAMPS_ONLY if options.has_timestamps else 0
@@ -325,7 +326,7 @@ def _for_time_wait(
         return
     config = engine.config
     if not config.answers_time_wait_syn and (
-        not control & ACK or (control & (SYN | FIN) == SYN | FIN and config.drops_syn_fin)
+        not control & ACK or (control & (SYN | FIN) == SYN | FIN and config.drops_every_syn_fin)
     ):
         engine.count_drop("tcp_time_wait")
         return

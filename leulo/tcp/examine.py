@@ -64,6 +64,9 @@ def examine(
         has_timestamps = options.has_timestamps
         tsval, tsecr = options.tsval, options.tsecr
     state = tcb.state
+    if control & (SYN | FIN) == SYN | FIN and engine.config.drops_every_syn_fin:
+        engine.drop("tcp_syn_fin", tcb)
+        return
     if state is SYN_SENT:
         if options is None:
             options = parse(frame, TCP_AT + 20, start)

@@ -52,7 +52,7 @@ def duplicate(tcb: Tcb, now_ns: int) -> None:
 
 def limited_transmit(tcb: Tcb) -> int:
     """Bytes beyond cwnd that the first duplicate ACKs allow. [RFC 3042 2]"""
-    if tcb.recovery != RECOVERY_NONE or not tcb.dupacks or rack.is_used(tcb):
+    if tcb.recovery != RECOVERY_NONE or not tcb.dupacks or tcb.has_sack:
         return 0  # by SACK what has arrived makes room anyway
     return min(tcb.dupacks, _LIMITED) * tcb.mss
 

@@ -76,7 +76,8 @@ def segment_in_syn_sent(
         tcb.change_state(Event.SYN)
         tcb.is_syn_due = True
         tcb.timed_seq = 0
-        keep_text(tcb, frame, start, end - start, control & FIN != 0)
+        is_fin = control & FIN != 0 and not config.overlooks_fin_of_syn
+        keep_text(tcb, frame, start, end - start, is_fin)
         return
     rtt_ns = now_ns - tcb.timed_at if tcb.timed_seq else 0
     tcb.snd_una = tcb.snd_nxt
