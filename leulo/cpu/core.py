@@ -50,6 +50,9 @@ _EIP: Final = (layout.CPU_ENV + layout.ENV_EIP) // 8
 _EFLAGS: Final = (layout.CPU_ENV + layout.ENV_EFLAGS) // 8
 _HALTED: Final = layout.CPU_HALTED // 4
 _REQUEST: Final = layout.CPU_INTERRUPT_REQUEST // 4
+_ALONE: Final = (layout.CPU_ENV + layout.ENV_ALONE) // 8
+_CS_BASE: Final = (layout.CPU_ENV + layout.ENV_SEGMENTS + layout.SEGMENT_BYTES + 8) // 8
+_NOTHING: Final = (1 << 64) - 1
 _MOST_TICKS: Final = 1 << 53
 _CLOCK_MONOTONIC: Final = 1
 
@@ -298,13 +301,14 @@ class Cpu:
         self._offered = self._taken = False
         self._words[DEPTH] = 0
         self._words[control.DOUBLE_DEPTH] = 0
+        self._alone = _NOTHING
         self.shutdown = None
 
     def save(self) -> State:
         """The whole state as plain data; between runs only."""
         pending = self._delivery.pending
         return {
-            "version": 1,
+            "version": 2,
             "registers": snapshot.save(self._require()),
             "ticks": self.ticks,
             "tsc_offset_ns": int(self._words[TSC_OFFSET]),
@@ -312,17 +316,21 @@ class Cpu:
             "is_shut_down": self.shutdown is not None,
             "offered": self._delivery.vector if pending else None,
             "taken": self._taken or (self._offered and not pending),
+            "alone": self._alone,
         }
 
     def load(self, state: State) -> None:
         """Take back what `save` gave, RAM having been restored first. Raises ValueError."""
-        if state.get("version") != 1:
-            raise ValueError(f"saved CPU has version {state.get('version')}, we read 1")
+        if state.get("version") != 2:
+            raise ValueError(f"saved CPU has version {state.get('version')}, we read 2")
         ticks, offset, offered = state["ticks"], state["tsc_offset_ns"], state["offered"]
         if not isinstance(ticks, int) or not 0 <= ticks < _MOST_TICKS:
             raise ValueError("saved CPU: ticks are malformed")
         if not isinstance(offset, int) or not -(1 << 63) <= offset < 1 << 63:
             raise ValueError("saved CPU: tsc_offset_ns is malformed")
+        alone = state["alone"]
+        if not isinstance(alone, int) or not 0 <= alone <= _NOTHING:
+            raise ValueError("saved CPU: alone is malformed")
         if offered is not None and (not isinstance(offered, int) or not 0 <= offered <= 255):
             raise ValueError("saved CPU: the offered vector is malformed")
         snapshot.check(state["registers"])
@@ -335,6 +343,20 @@ class Cpu:
         if offered is not None:
             self.post(offered)
         self._taken = bool(state["taken"])
+        self._alone = state["alone"]
+
+    @property
+    def _alone(self) -> int:
+        """The linear address of the instruction that is to be executed in a block of its own, all
+        ones for none: a data watchpoint or the end of a page made it so."""
+        return int(self._state64[_ALONE])
+
+    @_alone.setter
+    def _alone(self, linear: int) -> None:
+        state64 = self._state64
+        state64[_ALONE] = linear
+        is_here = (state64[_EIP] + state64[_CS_BASE]) & 0xFFFFFFFF == linear
+        self._state32[layout.CPU_NEXT_BLOCK // 4] = 1 if is_here else 0xFFFFFFFF
 
     def flush(self) -> None:
         """Forget translated code: call after the host wrote code into RAM."""

@@ -12,7 +12,7 @@ import ctypes
 from collections.abc import Callable
 from typing import Final, Literal, Protocol
 
-from leulo.cpu import control, layout, library, thunks
+from leulo.cpu import control, layout, library, thunks, watchpoints
 from leulo.cpu.control import Control
 from leulo.cpu.engine import Engine
 from leulo.cpu.portable import Portable
@@ -103,7 +103,9 @@ def open_delivery(
 
 
 def hook_blocks(engine: Engine, shared: Control, *, by_level: bool) -> None:
-    """What every CPU has: blocks charged, port I/O for ring 0, no SYSENTER and SYSCALL."""
+    """What every CPU has: blocks charged, port I/O for ring 0, no SYSENTER and SYSCALL, data
+    watchpoints."""
+    watchpoints.install()
     words = shared.words
     words[control.CPU] = engine.cpu
     words[control.ENV] = engine.env

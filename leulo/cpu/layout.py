@@ -27,7 +27,9 @@ UC_CPU: Final = 0x1B8
 UC_NO_EXIT_REQUEST: Final = 0x7F2
 
 # In cpu.
+CPU_NEXT_BLOCK: Final = 0x18  # instructions of the next block, once; -1: as many as there are
 CPU_INTERRUPT_REQUEST: Final = 0x1C
+CPU_WATCHPOINT_HIT: Final = 0x8168
 CPU_HALTED: Final = 0x8198
 CPU_EXCEPTION_INDEX: Final = 0x81A0
 CPU_ICOUNT_HIGH: Final = 0x8A42  # negative: leave at the start of the next block
@@ -58,12 +60,17 @@ ENV_FP_FLAGS: Final = 0x30A
 ENV_SSE_FLAGS: Final = 0x32A
 ENV_MXCSR: Final = 0x330
 ENV_XMM: Final = 0x338  # 64 bytes each, of which we have 16
+# As many again, which it never touches: watchpoints of DR0 to DR3, 64 bytes each, and then
+ENV_UNUSED_XMM: Final = ENV_XMM + 16 * 64
+ENV_ALONE: Final = ENV_UNUSED_XMM + 256  # linear EIP of what is to be executed alone, or -1
+ENV_ALONE_TICKS: Final = ENV_ALONE + 8  # TICKS when a fetch asked for that
 ENV_MSRS: Final = 0x12C0
 ENV_MSRS_END: Final = 0x14D0
 ENV_ERROR_CODE: Final = 0x1508
 ENV_EXCEPTION_IS_INT: Final = 0x150C
 ENV_EXCEPTION_NEXT_EIP: Final = 0x1510
 ENV_DR: Final = 0x1518
+ENV_WATCHPOINTS: Final = 0x1558  # pointers, of DR0 to DR3
 ENV_OLD_EXCEPTION: Final = 0x1578
 ENV_VM_VMCB: Final = 0x1580
 ENV_RESET_END: Final = 0x15C0  # what a reset clears ends here
@@ -90,6 +97,8 @@ _EVIDENCE: Final = (
     ("helper_check_exit_request_x86_64", 7, "418b80", CPU_ICOUNT_HIGH - 2),
     ("check_exit_request_x86_64", 7, "80be", UC_NO_EXIT_REQUEST),
     ("do_interrupt_x86_hardirq_x86_64", 3, "4881ef", CPU_ENV),
+    ("cpu_exec_x86_64", 421, "c743", 0xFFFFFF00 | CPU_NEXT_BLOCK),  # with the -1 behind it
+    (BREAKPOINT, 11, "488b85", CPU_WATCHPOINT_HIT),
     (DELIVER, 1, "8bb7", CPU_EXCEPTION_INDEX),
     (DELIVER, 0x0A, "8b8f", CPU_ENV + ENV_ERROR_CODE),
     (DELIVER, 0x30, "8b97", CPU_ENV + ENV_EXCEPTION_IS_INT),

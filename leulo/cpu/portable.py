@@ -20,9 +20,11 @@ from typing import Final
 from leulo.cpu import control, layout, library, thunks
 from leulo.cpu.control import CHAIN, DEPTH, DOUBLE_CHAIN, DOUBLE_DEPTH, FLAGS, GRANT, LIMIT, TICKS
 from leulo.cpu.engine import Engine
+from leulo.cpu.fetch import Fetch
 from leulo.cpu.registers import FLAG_TF, Registers
 from leulo.cpu.supervisor import INVALID_TSS, PRESENT, Raised, Supervisor, base_of, limit_of
 from leulo.cpu.supervisor import PAGE_FAULT as _PF
+from leulo.cpu.watchpoints import take_hits
 from leulo.errors import GuestFault
 from leulo.memory import Memory
 
@@ -44,7 +46,7 @@ _EFLAGS: Final = (_ENV + layout.ENV_EFLAGS) // 8
 _EIP: Final = (_ENV + layout.ENV_EIP) // 8
 _ESP: Final = (_ENV + layout.ENV_REGS) // 8 + 4
 _CR2: Final = (_ENV + layout.ENV_CR) // 8 + 2
-_DR: Final = (_ENV + layout.ENV_DR) // 8
+_DR6: Final = (_ENV + layout.ENV_DR) // 8 + 6
 _INDEX: Final = {"cs": 1, "ss": 2}
 
 _INTERRUPT = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_uint32, ctypes.c_void_p)
@@ -69,13 +71,14 @@ class Portable:
         self._flag_bytes = shared.words.cast("B")
         self._registers = Registers(engine)
         self._space = Supervisor(self._registers, memory)
+        self._fetch = Fetch(engine, shared, self._registers)
         self._state32, self._state64 = engine.state32, engine.state64
         self.vector = 0
         self._stop = library.load().uc_emu_stop
 
         def interrupt(_uc: int, vector: int, _data: int) -> None:
             try:
-                self._breakpoint() if vector == _BREAKPOINT else self._exception(vector)
+                self._debug() if vector == _BREAKPOINT else self._exception(vector)
             except BaseException as error:
                 fail(error)
                 self._stop(engine.handle)
@@ -132,22 +135,19 @@ class Portable:
 
     def _exception(self, vector: int) -> None:
         """The engine raised ``vector``; behind a software interrupt EIP is the next instruction."""
+        if vector == _PF and self._fetch.is_tried_alone():
+            return
         at = _ENV // 4
         code = self._state32[at + layout.ENV_ERROR_CODE // 4]
         is_software = self._state32[at + layout.ENV_EXCEPTION_IS_INT // 4] != 0
         self._state32[at + layout.ENV_OLD_EXCEPTION // 4] = 0xFFFFFFFF  # we keep that account
         self._deliver(vector, code, is_software)
 
-    def _breakpoint(self) -> None:
-        """An instruction breakpoint: DR6 says which, enabled or not [SDM 3 17.2.3]."""
+    def _debug(self) -> None:
+        """A watchpoint or an instruction breakpoint: DR6 says which [SDM 3 17.2.3]."""
         state = self._state64
-        dr7, eip = state[_DR + 7], state[_EIP]
-        hit = 0
-        for number in range(4):
-            if not dr7 >> 16 + 4 * number & 3 and state[_DR + number] == eip:
-                hit |= 1 << number
-        if hit:
-            state[_DR + 6] = state[_DR + 6] & ~0xF | hit
+        if hit := take_hits(self._state32, state):
+            state[_DR6] = state[_DR6] & ~0xF | hit
         self._deliver(_DB, 0, is_software=False)
 
     def _deliver(self, vector: int, code: int, is_software: bool) -> None:
@@ -188,6 +188,7 @@ class Portable:
         words[DEPTH] = depth + 1
         words[control.EXCEPTIONS] += 1
         words[TICKS] += thunks.EXCEPTION_TICKS
+        self._fetch.forget()
         if words[TICKS] >= words[GRANT] or words[FLAGS]:
             self._stop(self._engine.handle)
         if vector == _DF:

@@ -2,7 +2,8 @@
 
 A guest of 124 bytes takes a fault, a fault with an error code, a software and a hardware interrupt,
 is asked to stop in the middle of an instruction that stores, halts, wakes, and runs for an exact
-number of ticks. Every figure is compared; a CPU is not made where one of them differs.
+number of ticks; another of 61 has a word watched while it writes to it. Every figure is compared;
+a CPU is not made where one of them differs.
 """
 
 from __future__ import annotations
@@ -19,8 +20,9 @@ from leulo.memory import Memory
 _RAM_BYTES: Final = 0x10000
 _CODE: Final = 0x1000
 _IDT: Final = 0x2000
-_GATES: Final = {0x80: 0x1041, 6: 0x1043, 13: 0x1049, 0x20: 0x104F}
+_GATES: Final = {1: 0x3038, 0x80: 0x1041, 6: 0x1043, 13: 0x1049, 0x20: 0x104F}
 _TIMER: Final = 0x20
+WATCHING: Final = 0x3000
 
 # 1000        lgdt [gdtr]; lidt [idtr]; mov esp, 0x6000; ljmp 8:1f
 # 101a  1:    mov eax, 0x10; mov ss, eax; mov ds, eax; mov es, eax
@@ -42,6 +44,15 @@ _PROGRAM: Final = bytes.fromhex(
     "43cf8304240246cf5d83042402cf47cf8db42600000000"
     "0000000000000000ffff0000009bcf00ffff00000093cf00"
     "170058100000070400200000"
+)
+
+# 3000        lgdt [gdtr]; lidt [idtr]; mov esp, 0x6000
+# 3013        mov eax, 0x4000; mov dr0, eax; mov eax, 0xd0401; mov dr7, eax   ; its writes
+# 3023        xor edx, edx; mov ecx, [0x4000]; inc dword [0x4000]; mov ecx, [0x4000]; hlt
+# 3038  db:   inc edx; mov esi, [esp]; iret
+_WATCH: Final = bytes.fromhex(
+    "0f0115701000000f011d76100000bc00600000b8004000000f23c0b801040d000f23f8"
+    "31d28b0d00400000ff05004000008b0d00400000f4428b3424cf"
 )
 
 
@@ -139,12 +150,18 @@ def self_test(deliverer: Deliverer = "native") -> SelfTest:
     return result
 
 
-def _checks(deliverer: Deliverer) -> list[Check]:
-    memory = Memory(_RAM_BYTES)
+def prepare(memory: Memory) -> None:
+    """Put both guests and their interrupt table there."""
     memory.write(_CODE, _PROGRAM)
+    memory.write(WATCHING, _WATCH)
     for vector, handler in _GATES.items():
         gate = handler | 8 << 16 | 0x8E00 << 32
         memory.write(_IDT + 8 * vector, gate.to_bytes(8, "little"))
+
+
+def _checks(deliverer: Deliverer) -> list[Check]:
+    memory = Memory(_RAM_BYTES)
+    prepare(memory)
     ports, mmio = _Ports(), _Mmio()
     cpu = Cpu(memory, ports, mmio, deliverer=deliverer)
     ports.cpu = mmio.cpu = cpu
@@ -170,6 +187,11 @@ def _checks(deliverer: Deliverer) -> list[Check]:
             Check("the place of the stop", (3002, 1000), (cpu.ticks - began, registers.ecx)),
             Check("one more block", Exit.BUDGET, cpu.run(1)),
             Check("its cost", (3005, 1001), (cpu.ticks - began, registers.ecx)),
+        ]
+        cpu.reset(WATCHING, 0, 0)
+        checks += [
+            Check("the end of a watch", Exit.HALT, cpu.run(plenty)),
+            Check("a watched write", (1, 0x3031), (registers.edx, registers.esi)),
         ]
     finally:
         cpu.close()

@@ -17,27 +17,37 @@ import capstone
 import guest_images
 import pytest
 
-from leulo.cpu import control, layout, library, selftest, thunks
+from leulo.cpu import control, layout, library, selftest, thunks, watchpoints
 from leulo.cpu.core import Cpu
 from leulo.cpu.engine import Engine
 from leulo.errors import EnvironmentProblem
 from leulo.memory import Memory
 
 
-def test_listing_says_what_its_bytes_are() -> None:
-    code, labels = thunks.assemble()
+@pytest.mark.parametrize(
+    ("listing", "pieces"),
+    [
+        (thunks.LISTING, "block interrupt fetch invalid deliver stops out in undefined clock_tsc "
+                         "tick_tsc aborts block_levels"),
+        (watchpoints.LISTING, "insert remove matches check"),
+    ],
+)  # fmt: skip
+def test_listing_says_what_its_bytes_are(listing: str, pieces: str) -> None:
+    code, labels = thunks.assemble(listing)
     decoder = capstone.Cs(capstone.CS_ARCH_X86, capstone.CS_MODE_64)
     decoded = [f"{i.mnemonic} {i.op_str}".strip() for i in decoder.disasm(code, 0)]
-    lines = [line.split(";")[0].split(maxsplit=1) for line in thunks.LISTING.splitlines()]
+    lines = [line.split(";")[0].split(maxsplit=1) for line in listing.splitlines()]
     written = [words[1].strip() for words in lines if len(words) == 2]
     assert written == decoded
     assert len(code) <= thunks.DATA
-    wanted = "block interrupt invalid deliver stops out in undefined clock_tsc tick_tsc aborts"
-    assert set(labels) == {*wanted.split(), "block_levels"}
+    assert set(labels) == set(pieces.split())
 
 
 def test_listing_uses_the_offsets_of_layout_and_control() -> None:
     code, labels = thunks.assemble()
+    watching, watch_labels = thunks.assemble(watchpoints.LISTING)
+    labels |= {name: len(code) + at for name, at in watch_labels.items()}
+    code += watching
     order = sorted(labels, key=lambda name: labels[name])
     ends = {a: labels[b] for a, b in itertools.pairwise(order)} | {order[-1]: len(code)}
     text = {name: code[labels[name] : ends[name]] for name in order}
@@ -60,6 +70,19 @@ def test_listing_uses_the_offsets_of_layout_and_control() -> None:
     has("tick_tsc", 8 * control.TSC_NUM, 8 * control.TSC_DEN, 8 * control.TSC_OFFSET)
     has("clock_tsc", 8 * control.CLOCK)
     has("aborts", layout.CPU_ENV)
+    has("block", layout.ENV_ALONE, layout.CPU_NEXT_BLOCK)
+    has("deliver", layout.ENV_ALONE)
+    has("fetch", layout.ENV_ALONE, layout.ENV_ALONE_TICKS, layout.ENV_EIP, layout.ENV_CR + 16,
+        layout.ENV_SEGMENTS + layout.SEGMENT_BYTES + 8, layout.CPU_NEXT_BLOCK,
+        layout.ENV_OLD_EXCEPTION)  # fmt: skip
+    unused, registers = (
+        layout.CPU_ENV + n for n in (layout.ENV_UNUSED_XMM, layout.ENV_WATCHPOINTS)
+    )
+    has("insert", unused, registers)
+    has("matches", unused, registers)
+    has("check", unused, registers, layout.CPU_ENV + layout.ENV_ALONE, layout.CPU_NEXT_BLOCK,
+        layout.CPU_WATCHPOINT_HIT, layout.CPU_INTERRUPT_REQUEST, layout.CPU_ICOUNT_HIGH,
+        watchpoints.HIT_FLAGS)  # fmt: skip
 
 
 def test_refuses_another_platform(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -141,6 +164,17 @@ def test_self_test_program_is_its_listing() -> None:
         "lgdt lidt mov ljmp mov mov mov mov int ud2 mov mov inc sti nop out nop jmp hlt inc jmp"
         " inc iretd add inc iretd pop add iretd inc iretd"
     )
+    mnemonics = [i.mnemonic for i in decoder.disasm(selftest._WATCH, 0x3000)]
+    assert " ".join(mnemonics) == (
+        "lgdt lidt mov mov mov mov mov xor mov inc mov hlt inc mov iretd"
+    )
+
+
+def test_self_test_notices_watchpoints_that_do_not_fire(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(selftest, "_passed", set())
+    code = selftest._WATCH.replace(bytes.fromhex("0f23f8"), bytes.fromhex("909090"))
+    monkeypatch.setattr(selftest, "_WATCH", code)
+    assert "a watched write: expected (1, 12337), found (0, 0)" in selftest.self_test().text()
 
 
 def test_importing_the_cpu_does_not_import_unicorn() -> None:

@@ -12,13 +12,15 @@ import time
 from typing import Any
 
 import pytest
-from guest_images import BASE, Guest, Image
+from guest_images import BASE, Guest, Image, Recorder
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from leulo.clock import RealClock, VirtualClock
-from leulo.cpu import TSC_HZ, Exit
+from leulo.cpu import TSC_HZ, Cpu, Exit, selftest
 from leulo.cpu.cpuid import FEATURES_1_ECX, FEATURES_1_EDX, NX
+from leulo.cpu.delivery import Deliverer
+from leulo.memory import Memory
 
 FOREVER = 1 << 40
 
@@ -49,6 +51,37 @@ def test_load_continues_as_if_nothing_had_been() -> None:
     assert second.cpu.save() == first.cpu.save()
     assert bytes(second.memory.view) == bytes(first.memory.view)
     assert second.cpu.ticks == first.cpu.ticks
+
+
+@pytest.mark.parametrize("deliverer", ["native", "portable"])
+def test_a_watch_goes_on_wherever_it_was_saved(deliverer: Deliverer) -> None:
+    """Also between the access that matched and the block of its own that it is repeated in: there
+    as many ticks are spent as without a cut."""
+    memory = Memory(0x10000)
+    selftest.prepare(memory)
+
+    def new() -> Cpu:
+        cpu = Cpu(memory, Recorder(), Recorder(), deliverer=deliverer)
+        cpu.reset(selftest.WATCHING, 0, 0)
+        return cpu
+
+    whole = new()
+    assert whole.run(FOREVER) is Exit.HALT
+    assert whole.registers.edx == 1
+    ticks, counter = whole.ticks, memory.read(0x4000, 4)
+    whole.close()
+    memory.write(0x4000, bytes(4))
+    cpu = new()
+    cuts = 0
+    while cpu.run(1) is not Exit.HALT:
+        state = copy.deepcopy(cpu.save())
+        cpu.close()
+        cpu = new()
+        cpu.load(state)
+        cuts += 1
+    assert cuts > 2
+    assert (cpu.registers.edx, cpu.ticks, memory.read(0x4000, 4)) == (1, ticks, counter)
+    cpu.close()
 
 
 def test_save_has_x87_sse_flags_and_direction() -> None:
@@ -139,7 +172,7 @@ CLEAN = SHARED.cpu.save()
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("version", 2),
+        ("version", 1),
         ("ticks", -1),
         ("ticks", 1 << 60),
         ("offered", 256),

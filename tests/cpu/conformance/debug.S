@@ -152,6 +152,136 @@
     movl $1, P_USER+16
     inc %ebx
     DONE
+    # WATCH bits, register, address: DR7's field of that register and its enabling bit.
+    .macro WATCH number, field, address
+    mov $\address, %eax
+    mov %eax, %dr\number
+    mov %dr7, %eax
+    or $(\field << (16 + 4 * \number)) | (1 << (2 * \number)) | 0x400, %eax
+    mov %eax, %dr7
+    .endm
+    .set WRITES_1, 1
+    .set WRITES_2, 5
+    .set WRITES_4, 13
+    .set TOUCHES_1, 3
+    .set TOUCHES_4, 15
+    CASE watch_byte_in_the_middle, 0
+    COUNT_DB
+    WATCH 0, WRITES_1, P_USER+5
+    movb $1, P_USER+4
+    movb $1, P_USER+6
+    movw $1, P_USER+6
+    REPORT_DB
+    CASE watch_byte_of_a_word, 0
+    COUNT_DB
+    WATCH 0, WRITES_1, P_USER+5
+    movl $1, P_USER+2
+    movl $1, P_USER+4
+    movw $1, P_USER+4
+    movw $1, P_USER+5
+    movl $1, P_USER+6
+    REPORT_DB
+    CASE watch_writes_not_reads, 0
+    COUNT_DB
+    WATCH 2, WRITES_2, P_USER+8
+    mov P_USER+8, %ecx
+    cmpb $0, P_USER+9
+    REPORT_DB
+    CASE watch_across_two_pages, 0
+    COUNT_DB
+    WATCH 1, TOUCHES_4, P_CODE2
+    mov P_CODE2-2, %ecx
+    mov P_CODE2-4, %ecx
+    movl $0, P_CODE2-1
+    REPORT_DB
+    CASE watch_alias_is_another_address, 0
+    COUNT_DB
+    WATCH 0, TOUCHES_4, P_USER
+    movl $1, P_ALIAS
+    REPORT_DB
+    CASE watch_four_registers, 0
+    COUNT_DB
+    WATCH 0, WRITES_1, P_USER
+    WATCH 1, TOUCHES_1, P_USER+1
+    WATCH 2, WRITES_2, P_USER+2
+    WATCH 3, TOUCHES_4, P_KERNEL
+    mov P_USER, %ecx
+    movl $1, P_USER
+    mov P_KERNEL, %ecx
+    REPORT_DB
+    CASE watch_ends_with_dr7, 0
+    COUNT_DB
+    WATCH 0, WRITES_4, P_USER
+    movl $1, P_USER
+    mov $0x400, %eax
+    mov %eax, %dr7
+    movl $1, P_USER
+    REPORT_DB
+    CASE watch_moves_with_dr0, 0
+    COUNT_DB
+    WATCH 0, WRITES_4, P_USER
+    mov $P_KERNEL, %eax
+    mov %eax, %dr0
+    movl $1, P_USER
+    movl $1, P_KERNEL
+    REPORT_DB
+    CASE watch_rep_each_turn, 0
+    COUNT_DB
+    WATCH 0, TOUCHES_4, P_USER+4
+    mov $12, %ecx
+    mov $P_USER, %edi
+    rep stosb
+    REPORT_DB
+    CASE watch_push, 0
+    mov %esp, %esi
+    COUNT_DB
+    WATCH 0, TOUCHES_4, P_KERNEL+64
+    mov $P_KERNEL+68, %esp
+    push $1
+    mov %esi, %esp
+    xor %esi, %esi
+    REPORT_DB
+    CASE watch_read_and_write_once, 0
+    COUNT_DB
+    WATCH 0, TOUCHES_4, P_USER
+    incl P_USER
+    lock incl P_USER
+    xchg %ecx, P_USER
+    xor %ecx, %ecx
+    REPORT_DB
+    CASE watch_in_a_loop, 0
+    COUNT_DB
+    WATCH 0, WRITES_4, P_USER
+    mov $100, %ecx
+1:  incl P_USER+64
+    incl P_USER
+    incl P_USER+128
+    loop 1b
+    mov P_USER+128, %ecx
+    sub P_USER+64, %ecx
+    REPORT_DB
+    CASE watch_ring_3, 0
+    WATCH 0, WRITES_4, P_USER
+    xor %eax, %eax
+    call to_user
+    inc %eax
+    movl $1, P_USER
+    inc %eax
+    DONE
+    CASE watch_fault_wins, 0
+    WATCH 0, WRITES_4, P_READONLY
+    xor %eax, %eax
+    call to_user
+    movl $1, P_READONLY
+    CASE watch_fpu, 0
+    COUNT_DB
+    WATCH 0, TOUCHES_4, P_USER+4
+    fninit
+    fld1
+    fstpl P_USER
+    fldl P_USER
+    fninit
+    REPORT_DB
     CASE dr_detect, 0               # general detect
     mov $0x2400, %eax
     mov %eax, %dr7
