@@ -197,7 +197,8 @@ class IcmpHost:
             self._counters["icmp_limited"] += 1
             raise ParseError("icmp_limited")
         self._counters["icmp_echo_replies"] += 1
-        return IcmpRepr(ECHO_REPLY, 0, icmp.rest, icmp.payload).emit(), None
+        # Only the type changes. [RFC 792 echo]
+        return IcmpRepr(ECHO_REPLY, icmp.code, icmp.rest, icmp.payload).emit(), None
 
     def error(
         self,

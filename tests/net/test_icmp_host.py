@@ -28,6 +28,12 @@ def test_echo_request_is_answered_with_the_same_data() -> None:
     assert ICMP(bytes(judge)).chksum == shown
 
 
+def test_echo_reply_differs_in_the_type_alone() -> None:
+    """[RFC 792 echo]; nmap tells hosts apart by the code."""
+    reply, _ = IcmpHost().input(bytes(ICMP(type=8, code=9, id=1, seq=2) / b"x"), False, 0)
+    assert (ICMP(reply).type, ICMP(reply).code) == (0, 9)
+
+
 @pytest.mark.parametrize(
     ("message", "to_broadcast", "reason"),
     [

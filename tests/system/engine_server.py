@@ -102,7 +102,7 @@ class Conversation:
             del self.pending[0]
             if self.left and not self.pending:
                 self.refill()
-        if self.is_ended:
+        if self.is_ended and socket.owner is self:
             socket.close()
             socket.owner = None
 
@@ -113,9 +113,12 @@ class Conversation:
         self.left -= size
 
     def abandon(self) -> None:
+        """The connection has failed: nothing more is to be said."""
         self.pending = []
         self.left = 0
         self.is_ended = True
+        self.socket.close()
+        self.socket.owner = None
 
     def received(self, data: bytes) -> None:
         raise TypeError("a conversation has a protocol")

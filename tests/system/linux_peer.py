@@ -108,7 +108,7 @@ class LinuxServer:
 
     def _serve(self, listener: socket.socket) -> None:
         while not self._is_stopped.is_set():
-            with suppress(TimeoutError):
+            with suppress(TimeoutError, ConnectionError):  # the client tells of what failed
                 stream, _ = listener.accept()
                 with stream:
                     stream.settimeout(_SECONDS)

@@ -142,18 +142,6 @@ def test_ab_without_one_failure(
         assert re.search(r"Keep-Alive requests:\s+3000\b", shown), shown
 
 
-@pytest.mark.slow
-def test_nmap_finds_the_open_ports_and_hard_sequence_numbers(
-    tap: Namespace, engine: EngineProcess
-) -> None:
-    needs("nmap")
-    shown = tap.run("nmap", "-n", "-Pn", "-O", "-v", "-p", "1-200", ADDRESS, seconds=110)
-    found = sorted(int(port) for port in re.findall(r"^(\d+)/tcp\s+open", shown, re.MULTILINE))
-    assert found == [7, 9, 19, 80], shown
-    difficulty = re.search(r"TCP Sequence Prediction: Difficulty=(\d+)", shown)
-    assert difficulty and int(difficulty[1]) >= 200, shown
-
-
 @pytest.mark.skipif(shutil.which("tshark") is None, reason="needs tshark (Debian: tshark)")
 def test_tshark_finds_nothing_wrong(tmp_path: Path) -> None:
     """Expert findings of a plain download, many connections and an echo: no fault of ours."""
