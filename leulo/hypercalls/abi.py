@@ -92,6 +92,7 @@ class Flag(IntFlag):
     MSG_WAITALL = 0x100
     MSG_NOSIGNAL = 0x4000
     MSG_MORE = 0x8000
+    MSG_FASTOPEN = 0x20000000  # SENDTO on a stream: connect, with this data in the SYN
     IOVEC = 0x10000  # SEND, RECV: args are an iovec array and its count, not address and length
     EDGE = 0x20000  # SUBSCRIBE, ACCEPT: an event at each newly risen bit (the default)
     LEVEL = 0x40000  # again after each EVENTS_ACK while a wanted bit is still up
@@ -179,7 +180,11 @@ class TcpOption(IntEnum):
     TCP_QUICKACK = 12
     TCP_CONGESTION = 13
     TCP_USER_TIMEOUT = 18
+    TCP_FASTOPEN = 23
     TCP_NOTSENT_LOWAT = 25
+    TCP_FASTOPEN_CONNECT = 30
+    TCP_FASTOPEN_KEY = 33
+    TCP_FASTOPEN_NO_COOKIE = 34
 
 
 class Ipv6Option(IntEnum):
@@ -474,7 +479,9 @@ OPERATIONS: Final = (
     Operation(
         Op.SENDTO,
         "Sends one datagram, whole or not at all: -EMSGSIZE, -EAGAIN. A ``peer`` of all zeros "
-        "means the connected one. On a stream it is SEND, and ``peer`` is ignored.",
+        "means the connected one. On a stream it is SEND, and ``peer`` is ignored; with "
+        "MSG_FASTOPEN it is CONNECT to ``peer`` and SEND at once: the bytes that the SYN carries, "
+        "or -EINPROGRESS if it carries none.",
         "args[0], args[1], flags: as in SEND; peer: where to",
         "result: bytes sent; local: the address and port it is sent from, once there is one",
         feature=Feature.UDP,

@@ -14,6 +14,7 @@ from leulo.hypercalls.sockets import SocketCalls
 from leulo.memory import Memory
 
 _PEEK = int(abi.Flag.MSG_PEEK)
+_FASTOPEN = int(abi.Flag.MSG_FASTOPEN)
 _EAFNOSUPPORT = int(abi.Errno.EAFNOSUPPORT)
 _EMSGSIZE = int(abi.Errno.EMSGSIZE)
 _LOCAL = abi.LOCAL_OFFSET
@@ -39,6 +40,8 @@ class DatagramCalls:
     ) -> int:  # fmt: skip
         socket = entry.socket
         if not socket.is_datagram:
+            if flags & _FASTOPEN:
+                return self._open_with(socket, call, flags & ~_FASTOPEN, a0, a1)
             return self._data.op_send(entry, call, flags, events, cookie, a0, a1, a2, a3)
         if flags & NOT_SEND:
             return -int(abi.Errno.EOPNOTSUPP)
@@ -51,6 +54,23 @@ class DatagramCalls:
         else:
             family, port, address = self._sockets.fetch(call + _PEER)
             result = socket.sendto(data, address, port) if family else -_EAFNOSUPPORT
+        self._sockets.tell(socket.local or _NO_ADDRESS, call + _LOCAL)
+        return result
+
+    def _open_with(self, socket: EngineSocket, call: int, flags: int, a0: int, a1: int) -> int:
+        """Connect a stream, its first bytes in the SYN. [RFC 7413]"""
+        if flags & NOT_SEND:
+            return -int(abi.Errno.EOPNOTSUPP)
+        ranges = self._data.pieces(flags, a0, a1)
+        left = _MOST  # a SYN carries less
+        pieces: list[memoryview] = []
+        for at, length in ranges:
+            taken = min(length, left)
+            pieces.append(self._view[at : at + taken])
+            left -= taken
+        family, port, address = self._sockets.fetch(call + _PEER)
+        data = b"".join(pieces)
+        result = socket.connect_with(data, address, port) if family else -_EAFNOSUPPORT
         self._sockets.tell(socket.local or _NO_ADDRESS, call + _LOCAL)
         return result
 

@@ -42,6 +42,7 @@ MSG_WAITALL: Final = 0x100
 MSG_NOSIGNAL: Final = 0x4000
 MSG_MORE: Final = 0x8000
 MSG_ZEROCOPY: Final = 0x4000000
+MSG_FASTOPEN: Final = 0x20000000
 _SOCK_NONBLOCK: Final = 0o4000
 _SOCK_TYPE: Final = 0xF
 MAX_BYTES: Final = 64 * 1024 * 1024
@@ -77,6 +78,7 @@ class Running:
     since_ns: int
     progress: int = 0
     has_begun: bool = False
+    is_opening: bool = False  # a write that waits for the handshake, its first bytes in the SYN
     wake_ns: int | None = None  # when it gives up waiting by itself
 
 
@@ -339,18 +341,24 @@ class Calls:
             return -socket.take_error()
         address, port = self._address(running.call.arguments[1], default, running.line)
         result = socket.connect(address, port)
-        if result == _EINPROGRESS and socket.local is not None:
-            connection = descriptor.connection
-            if connection.stage is not Stage.BEGUN or connection.is_iss_known:
-                connection = descriptor.connection = world.new_connection(Stage.CONNECTING)
-            connection.stage = Stage.CONNECTING
-            connection.local_port = socket.local[1]
-            connection.peer, connection.peer_port = address, port
-            world.under_test = connection
-            descriptor.written = descriptor.read = 0
-            if not descriptor.is_nonblocking:
-                return None
-        return result
+        if result == _EINPROGRESS or (not result and socket.state is State.SYN_SENT):
+            self._note_opening(descriptor, address, port)
+        is_waiting = result == _EINPROGRESS and not descriptor.is_nonblocking
+        return None if is_waiting else result
+
+    def _note_opening(self, descriptor: Descriptor, address: bytes, port: int) -> None:
+        """An active open has begun."""
+        local = descriptor.socket.local
+        if local is None:
+            return
+        connection = descriptor.connection
+        if connection.stage is not Stage.BEGUN or connection.is_iss_known:
+            connection = descriptor.connection = self.world.new_connection(Stage.CONNECTING)
+        connection.stage = Stage.CONNECTING
+        connection.local_port = local[1]
+        connection.peer, connection.peer_port = address, port
+        self.world.under_test = connection
+        descriptor.written = descriptor.read = 0
 
     # ------------------------------------------------------------ reading
 
@@ -419,7 +427,7 @@ class Calls:
             return _EBADF
         if length and self._is_null(running):
             return -ERRNO["EFAULT"]
-        unknown = flags & ~(MSG_DONTWAIT | MSG_NOSIGNAL | MSG_MORE | MSG_ZEROCOPY)
+        unknown = flags & ~(MSG_DONTWAIT | MSG_NOSIGNAL | MSG_MORE | MSG_ZEROCOPY | MSG_FASTOPEN)
         if unknown:
             raise Refused(running.line, f"{running.call.name} with {_flags_text(unknown)}")
         is_nonblocking = descriptor.is_nonblocking or bool(flags & MSG_DONTWAIT)
@@ -428,20 +436,31 @@ class Calls:
             return self._send_datagram(running, descriptor.socket, descriptor, length)
         if text is not None:
             descriptor.connection.sent_strings = True
+        socket = descriptor.socket
         while True:
             rest = length - running.progress
             if text is None:
                 data = payload_at(descriptor.written, min(rest, _PIECE_BYTES))
             else:
                 data = text[running.progress : length].ljust(rest, b"\0")
-            count = descriptor.socket.send(data, bool(flags & MSG_MORE))
+            if flags & MSG_FASTOPEN and not running.has_begun:
+                running.has_begun = True
+                count = self._open_with(running, socket, descriptor, data)
+                if count == _EINPROGRESS and not is_nonblocking:
+                    running.is_opening = True
+                    return None
+            else:
+                count = socket.send(data, bool(flags & MSG_MORE))
             if count < 0:
                 if count != _EAGAIN or is_nonblocking:
                     self._note_written(descriptor, running.progress, flags)
-                    return running.progress or count
+                    return count if running.is_opening else running.progress or count
                 return None
             running.progress += count
             descriptor.written += count
+            running.is_opening = socket.state is State.SYN_SENT and not is_nonblocking
+            if running.is_opening:
+                return None
             if running.progress >= length or is_nonblocking:
                 self._note_written(descriptor, running.progress, flags)
                 return running.progress
@@ -455,6 +474,22 @@ class Calls:
         if flags & MSG_ZEROCOPY and descriptor.kept.get(_SO_ZEROCOPY):
             descriptor.errors.lend(end)
         descriptor.errors.stamp(end)
+
+    def _open_with(
+        self, running: Running, socket: TcpSocket, descriptor: Descriptor, data: bytes
+    ) -> int:
+        """The connect and the first write of one call."""
+        default = (self.world.peer, self.world.connect_port)
+        arguments = running.call.arguments
+        address: Expression = arguments[4] if len(arguments) > 4 else Ellipsis_()
+        if running.call.name == "sendmsg" and isinstance(arguments[1], Struct):
+            address = arguments[1].fields.get("msg_name", address)
+        was_open = socket.tcb
+        to, port = self._address(address, default, running.line)
+        count = socket.connect_with(data, to, port)
+        if socket.tcb is not was_open:
+            self._note_opening(descriptor, to, port)
+        return count
 
     def _send_datagram(
         self, running: Running, socket: UdpSocket, descriptor: Descriptor, length: int

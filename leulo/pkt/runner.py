@@ -10,6 +10,7 @@ segmenting device would carry) is filled by consecutive ones.
 
 from __future__ import annotations
 
+import re
 from collections import deque
 from dataclasses import dataclass, replace
 from enum import Enum
@@ -101,7 +102,17 @@ _SYMBOLS: Final = {
     "rfc": ("STANDARD",),
 }
 # What suites give on the command line.
-_DEFINITIONS: Final = {"CMSG_LEVEL_IP": "SOL_IP", "CMSG_TYPE_RECVERR": "IP_RECVERR"}
+_DEFINITIONS: Final = {
+    "CMSG_LEVEL_IP": "SOL_IP", "CMSG_TYPE_RECVERR": "IP_RECVERR",
+    "TFO_COOKIE": "3021b9d889017eeb", "TFO_COOKIE_ZERO": "b7c12350a90dc8f5",
+}  # fmt: skip
+# The cookies of packetdrill's default addresses, for the suites' key and for one of zeros.
+_DEFINITIONS_6: Final = {
+    **_DEFINITIONS, "TFO_COOKIE": "c1d1e9742a47a9bc", "TFO_COOKIE_ZERO": "82af1a8f9a205c34",
+}  # fmt: skip
+
+
+_IS_SIX: Final = re.compile(r"^--ip_version=ipv6", re.MULTILINE)
 
 
 class Mismatch(Exception):
@@ -120,7 +131,8 @@ def run_text(text: str, mode: Mode | None = None) -> Outcome:
     run: Run | None = None
     try:
         preset = mode.preset_for(text)
-        definitions = {**_DEFINITIONS, **dict(mode.definitions)}
+        is_six = ("ip_version", "ipv6") in mode.options or _IS_SIX.search(text) is not None
+        definitions = {**(_DEFINITIONS_6 if is_six else _DEFINITIONS), **dict(mode.definitions)}
         script = parse(text, _SYMBOLS.get(preset, ()), definitions)
         options = read_options([*mode.options, *script.options])
         options.commands[:0] = mode.commands
@@ -304,8 +316,13 @@ class Run:
             except KeyError as error:
                 raise Refused(event.line, f"the ICMP name {error.args[0]}") from error
         self._note(line.text)
-        self.world.give(frame)
-        self._retry()
+        if self.sleeping is not None and self.sleeping.is_opening:
+            # Who waits to write the rest gets it into the handshake's last ACK.
+            self.world.receive(frame)
+            self._retry()
+        else:
+            self.world.give(frame)
+            self._retry()
 
     def _begin(self, line: TcpLine, connection: Connection) -> None:
         """What an arriving segment says of the connection's numbers."""
@@ -554,6 +571,8 @@ class Run:
             return
         changes = Setup()
         changes.command(command.text, line)
+        if "tcp_metrics flush" in command.text:
+            self.stack.engine.cookies.clear()
         if changes.changes:
             engine = self.stack.engine
             engine.config = replace(engine.config, **changes.changes)  # type: ignore[arg-type]

@@ -90,6 +90,10 @@ class World:
         self.stack.input((frame,), self.now_ns)
         self.settle()
 
+    def receive(self, frame: bytes) -> None:
+        """As `give`, but what the stack has to send then waits for `settle`."""
+        self.stack.input((frame,), self.now_ns)
+
     def settle(self) -> None:
         """Take everything that the stack has to send now."""
         stack = self.stack

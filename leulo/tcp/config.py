@@ -118,6 +118,12 @@ class Config:
     half_open_limit: int = 1_024  # per listener; past it cookies, or SYNs are dropped
     has_syn_cookies: bool = True  # [RFC 4987 3.6]
 
+    # TCP Fast Open [RFC 7413]
+    fast_open: int = 1  # bits of net.ipv4.tcp_fastopen, see leulo.tcp.fast_open
+    fast_open_keys: bytes = b""  # one of 16 bytes, or two; empty: made of the stack's secret
+    fast_open_peers: int = 1_024  # whose cookies are remembered
+    fast_open_pause_ns: int = 0  # the first after a black hole, 0: none
+
     # limits against attack
     challenge_acks_per_s: int = 1_000  # [RFC 5961 10]
     invalid_ack_interval_ns: int = 500 * NS_PER_MS  # one connection's answers to what may be forged

@@ -6,7 +6,7 @@ sending to `output`, and asks for the next deadline.
 
 from __future__ import annotations
 
-from leulo.tcp import pacing, rack, recovery
+from leulo.tcp import fast_open_client, pacing, rack, recovery
 from leulo.tcp.errno import ETIMEDOUT
 from leulo.tcp.rtt import backed_off
 from leulo.tcp.state import CLOSED, FIN_WAIT_2, SENDS, SYN_RCVD, SYN_SENT, TIME_WAIT, Event
@@ -109,11 +109,16 @@ def _retransmit(tcb: Tcb, now_ns: int) -> None:
         most = config.synack_retries
         if tcb.state is SYN_SENT:
             most = tcb.settings.syn_retries or config.syn_retries
+        elif tcb.fast_open is not None and tcb.fast_open.is_passive:
+            most += 1  # its user may have it already [Linux tcp(7)]
     elif tcb.is_orphan:
         most = config.orphan_retries
     else:
         most = config.retries
-    if tcb.backoff >= most or _is_over(tcb, now_ns):
+    is_over = tcb.backoff >= most or _is_over(tcb, now_ns)
+    if tcb.fast_open is not None:
+        fast_open_client.timed_out(tcb, is_over, now_ns)
+    if is_over:
         engine.fail(tcb, tcb.soft_error or ETIMEDOUT)
         return
     if not is_opening and rack.may_probe(tcb):

@@ -127,17 +127,9 @@ def _syn_arrives(
         engine.count_drop("tcp_syn_fin")
     else:
         reason = listener.syn_arrives(
-            key,
-            ends,
-            front,
-            seq,
-            window,
-            options,
-            is_loopback,
-            control & ecn.SETUP == ecn.SETUP,
-            iss_after,
-            now_ns,
-        )
+            key, ends, front, frame, start, end, seq, window, options, is_loopback,
+            control & ecn.SETUP == ecn.SETUP, iss_after, now_ns,
+        )  # fmt: skip
         if reason is not None:
             engine.count_drop(reason)
 

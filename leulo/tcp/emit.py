@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from leulo.tcp import ecn, header
+from leulo.tcp import ecn, fast_open_client, header
 from leulo.tcp.events import tell_segment_out
 from leulo.tcp.handshake import own_scale, syn_options
 from leulo.tcp.header import (
@@ -110,9 +110,16 @@ def _odd_options(tcb: Tcb, length: int) -> bytes:
 
 
 def emit_syn(tcb: Tcb, now_ns: int, out: list[Frame]) -> None:
-    """The SYN of an active open, or the SYN-ACK of a simultaneous one. [RFC 9293 3.5]"""
+    """The SYN of an active open, or the SYN-ACK of a simultaneous or fast one. [RFC 9293 3.5]"""
     engine = tcb.engine
     config = engine.config
+    fast = tcb.fast_open
+    option = b""
+    length = 0
+    if fast is not None:
+        if fast_open_client.is_waiting(tcb):
+            return
+        option, length = fast_open_client.first_syn(tcb, fast)
     tcb.is_syn_due = False
     is_answer = tcb.state is SYN_RCVD
     control = SYN | ACK if is_answer else SYN
@@ -132,16 +139,20 @@ def emit_syn(tcb: Tcb, now_ns: int, out: list[Frame]) -> None:
         tcb.ack_due = ACK_NONE
     options = syn_options(engine, tcb.settings, tcb.ends, wscale, has_sack, timestamps)
     ack = tcb.rcv_nxt if is_answer else 0
-    head = header.plain(tcb.front or b"", tcb.ends, tcb.iss, ack, control, window, options)
+    options += option
+    head = header.plain(tcb.front or b"", tcb.ends, tcb.iss, ack, control, window, options, length)
+    payload: Frame = ()
+    if length and tcb.send_buffer is not None:
+        payload = tcb.send_buffer.view(tcb.iss + 1, length)
     if not engine.has_checksum_offload:
-        head = header.finish(head, ())
-    frame: Frame = (head,)
+        head = header.finish(head, payload)
+    frame: Frame = (head, *payload)
     if tcb.is_loopback:
         engine.loopback.append(frame)
     else:
         out.append(frame)
     if tcb.snd_nxt == tcb.iss:
-        tcb.snd_nxt = tcb.snd_max = tcb.iss + 1
+        tcb.snd_nxt = tcb.snd_max = tcb.iss + 1 + length
         tcb.timed_at = now_ns
         tcb.timed_seq = tcb.snd_nxt
         if tcb.settings.connect_timeout_ns:
@@ -154,7 +165,7 @@ def emit_syn(tcb: Tcb, now_ns: int, out: list[Frame]) -> None:
         tcb.rto_at = now_ns + backed_off(tcb)
         engine.timers.arm(tcb, tcb.rto_at)
     if engine.segment_out.active:
-        tell_segment_out(tcb, tcb.iss, control, window, 0, now_ns)
+        tell_segment_out(tcb, tcb.iss, control, window, length, now_ns)
 
 
 def _ecn_of_syn(tcb: Tcb, is_answer: bool) -> int:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
-from leulo.tcp import congestion, header
+from leulo.tcp import congestion, fast_open_client, fast_open_server, header
 from leulo.tcp.account import Account, Lent
 from leulo.tcp.addresses import ANY, ANY_4, ANY_6
 from leulo.tcp.challenge import ChallengeLimit
@@ -26,6 +26,8 @@ from leulo.tcp.events import (
     StateChanged,
     tell_dropped,
 )
+from leulo.tcp.fast_open import FastOpen
+from leulo.tcp.fast_open_client import CookieJar
 from leulo.tcp.handshake import scale_for
 from leulo.tcp.header import ACK, RST, Frame
 from leulo.tcp.isn import IsnGenerator
@@ -115,6 +117,7 @@ class Engine:
         self.isn: IsnGenerator = IsnGenerator(random_bits)
         self.challenge: ChallengeLimit = ChallengeLimit(config.challenge_acks_per_s, random_bits)
         self.ports: Ports = Ports(self)
+        self.cookies: CookieJar = CookieJar()  # of TCP Fast Open, as a client
         self.serial: int = 0
         self.counts: dict[str, int] = dict.fromkeys(_COUNTS, 0)
         self.drops: dict[str, int] = {}
@@ -271,6 +274,8 @@ class Engine:
         if self.connections.get(tcb.key) is tcb:
             del self.connections[tcb.key]
         self.timers.forget(tcb)
+        if tcb.fast_open is not None:
+            self._end_fast_open(tcb, tcb.fast_open)
         tcb.drop_buffers()
         tcb.is_ordinary = False
         tcb.probe_due = PROBE_NONE
@@ -286,6 +291,12 @@ class Engine:
         tcb.is_rexmit_due = tcb.is_persisting = False
         if tcb.socket is not None:
             self.notify(tcb.socket)
+
+    def _end_fast_open(self, tcb: Tcb, fast: FastOpen) -> None:
+        if fast.is_passive:
+            fast_open_server.leave(fast, False, self.now_ns)
+        else:
+            fast_open_client.ended(self, tcb, fast)
 
     def enter_time_wait(self, tcb: Tcb, now_ns: int) -> None:
         """Both FINs are acknowledged, or ours will be in a moment: a record takes over. The
@@ -371,6 +382,7 @@ class Engine:
         out["tcp_buffered_bytes"] = self.account.used
         out["tcp_timers"] = len(self.timers)
         out["tcp_bound_ports"] = len(self.ports)
+        out["fast_open_peers"] = len(self.cookies)
         return out
 
 
@@ -381,4 +393,6 @@ _COUNTS = (
     "tcp_ecn_reductions",
     "tcp_challenge_acks", "tcp_window_probes", "tcp_keepalives", "syn_cookies_sent",
     "syn_cookies_taken", "syn_timeouts", "time_wait_reused",
+    "fast_opens_active", "fast_opens_passive", "fast_opens_failed", "fast_open_cookies_sent",
+    "fast_open_overflows",
 )  # fmt: skip

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from leulo.tcp import ecn, handshake, rack, recovery
+from leulo.tcp import ecn, fast_open_client, fast_open_server, handshake, rack, recovery
 from leulo.tcp.account import LEAST_BYTES
 from leulo.tcp.ack import acknowledged, fin_acknowledged, take_window
 from leulo.tcp.errno import ECONNREFUSED, ECONNRESET, EPIPE
@@ -80,6 +80,10 @@ def examine(
     length = end - start
     is_fin = control & FIN != 0
     if state is SYN_RCVD and control & SYN and seq == tcb.irs:
+        if not control & ACK:
+            tcb.is_syn_due = True  # the answer was lost
+            engine.want_output(tcb)
+            return
         # A simultaneous open: the SYN we know, now with an ACK. [RFC 9293 3.5 figure 7]
         control &= ~SYN
         seq += 1
@@ -181,6 +185,8 @@ def examine(
         elif not rcv_nxt < first_seq < right:
             engine.drop("tcp_rst_outside", tcb)
         elif engine.config.has_exact_rst:
+            if tcb.fast_open is not None:
+                fast_open_client.reset_astray(tcb, tcb.fast_open)
             engine.challenge_ack(tcb, "tcp_rst_challenged", now_ns)
         else:
             _reset(tcb)  # as RFC 793 had it
@@ -250,23 +256,16 @@ def _take_ack(
     una = tcb.snd_una
     ack = unwrap(una, ack_wire)
     wnd = window << tcb.snd_wscale
+    is_window_new = False
     if tcb.state is SYN_RCVD:
         if not una < ack <= tcb.snd_max:
             engine.send_reset(tcb, ack_wire)
             return False
-        tcb.snd_wnd = tcb.snd_max_wnd = wnd
-        tcb.snd_wl1, tcb.snd_wl2 = seq, ack
-        tcb.snd_una = una = tcb.iss + 1
-        handshake.syn_acknowledged(tcb)
-        handshake.established(tcb, 0, tsecr, now_ns)
-        tcb.change_state(Event.ACK_OF_SYN)
-        if tcb.is_fin_queued:
-            tcb.change_state(Event.CLOSE)  # the user has closed meanwhile
-        if tcb.socket is not None:
-            engine.notify(tcb.socket)
-        engine.want_output(tcb)
-        if ack == una:
+        _open(tcb, seq, ack, wnd, tsecr, now_ns)
+        una = tcb.snd_una
+        if ack == una == tcb.snd_max:
             return True
+        is_window_new = True  # the handshake's last ACK is no duplicate
     if ack > tcb.snd_max:
         if tcb.state is ESTABLISHED and not engine.config.acks_unsent:
             # Deviation: an open connection drops it in silence, as Linux does; an answer helps
@@ -285,7 +284,6 @@ def _take_ack(
             old = [(unwrap(una, left), unwrap(una, right)) for left, right in sacks]
             rack.after_ack(tcb, 0, old, tsecr, False, now_ns)
         return True
-    is_window_new = False
     if tcb.snd_wl1 < seq or (tcb.snd_wl1 == seq and tcb.snd_wl2 <= ack):
         tcb.snd_wl1 = seq
         tcb.snd_wl2 = ack
@@ -330,6 +328,33 @@ def _take_ack(
     return True
 
 
+def _open(tcb: Tcb, seq: int, ack: int, wnd: int, tsecr: int, now_ns: int) -> None:
+    """The SYN of a connection in SYN_RCVD is acknowledged, and perhaps more."""
+    engine = tcb.engine
+    tcb.snd_wnd = tcb.snd_max_wnd = wnd
+    tcb.snd_wl1, tcb.snd_wl2 = seq, ack
+    tcb.snd_una = tcb.iss + 1
+    rtt_ns = now_ns - tcb.timed_at if tcb.timed_seq else 0
+    handshake.syn_acknowledged(tcb)
+    handshake.established(tcb, rtt_ns, tsecr, now_ns)
+    tcb.change_state(Event.ACK_OF_SYN)
+    if tcb.is_fin_queued:
+        tcb.change_state(Event.CLOSE)  # the user has closed meanwhile
+    fast = tcb.fast_open
+    if fast is not None and fast.is_passive:
+        fast_open_server.leave(fast, False, now_ns)
+        if tcb.flight is not None:
+            tcb.flight.advance(tcb.snd_una, now_ns, -1, tcb.min_rtt_ns)
+    else:
+        tcb.snd_nxt = ack  # what the SYN carried beyond that goes again
+    if tcb.snd_nxt > tcb.snd_una:
+        tcb.rto_at = now_ns + tcb.rto_ns
+        engine.timers.arm(tcb, tcb.rto_at)
+    if tcb.socket is not None:
+        engine.notify(tcb.socket)
+    engine.want_output(tcb)
+
+
 def _report_duplicate(tcb: Tcb, start: int, end: int) -> None:
     """Say in the next acknowledgement that this came twice. [RFC 2883 4]"""
     if tcb.has_sack and tcb.engine.config.has_dsack and tcb.state is not SYN_RCVD:
@@ -347,7 +372,12 @@ def _is_rst_after_fin(tcb: Tcb, seq: int) -> bool:
 def _reset(tcb: Tcb) -> None:
     """The peer ended the connection at once. [RFC 9293 3.10.7.4 second]"""
     state = tcb.state
-    if state is SYN_RCVD:
+    fast = tcb.fast_open
+    if state is SYN_RCVD and fast is not None and fast.is_passive:
+        if not tcb.is_accepting:
+            fast_open_server.leave(fast, True, tcb.engine.now_ns)
+        tcb.engine.fail(tcb, ECONNRESET)
+    elif state is SYN_RCVD:
         tcb.engine.fail(tcb, ECONNREFUSED)
     elif state is CLOSE_WAIT and tcb.engine.config.has_epipe_on_reset:
         tcb.engine.fail(tcb, EPIPE)

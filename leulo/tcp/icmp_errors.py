@@ -75,6 +75,10 @@ def icmp_error_arrives(
         is_v6 = len(local[0]) == 16
         if mtu < (_LEAST_MTU_6 if is_v6 else _LEAST_MTU):
             return "icmp_mtu"
+        if tcb.state is SYN_SENT:
+            tcb.is_syn_due = True  # without the data that made it too big
+            engine.want_output(tcb)
+            return None
         headers = (52 if tcb.has_timestamps else 40) + (20 if is_v6 else 0)
         if tcb.mss and mtu - headers < tcb.mss:
             # The path is narrower: smaller segments, and what did not fit goes again.
@@ -96,7 +100,9 @@ def icmp_error_arrives(
         is_hard = (kind, code) in _FREEBSD_HARD
         error = _FREEBSD_HARD.get((kind, code), EHOSTUNREACH)
     is_opening = tcb.state is SYN_SENT or tcb.state is SYN_RCVD
-    if is_opening and is_hard and config.believes_icmp:
+    if tcb.is_accepting and tcb.state is SYN_RCVD and config.believes_icmp:
+        engine.fail(tcb, error)  # opened fast, and nobody knows of it yet
+    elif is_opening and is_hard and config.believes_icmp:
         engine.fail(tcb, error)
     elif is_opening or tcb.backoff:
         tcb.soft_error = error

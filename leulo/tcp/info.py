@@ -30,6 +30,7 @@ _OPT_SACK: Final = 2
 _OPT_WSCALE: Final = 4
 _OPT_ECN: Final = 8
 _OPT_ECN_SEEN: Final = 16
+_OPT_SYN_DATA: Final = 32
 _UNKNOWN_RTT: Final = 0xFFFFFFFF
 _UNPACED: Final = 0xFFFFFFFFFFFFFFFF
 _INFINITE: Final = 0x7FFFFFFF
@@ -85,12 +86,14 @@ def _of(tcb: Tcb) -> tuple[int, ...]:
         ca_state = _CA_CWR
     elif tcb.dupacks:
         ca_state = _CA_DISORDER
+    fast = tcb.fast_open
     options = (
         _OPT_TIMESTAMPS * tcb.has_timestamps
         | _OPT_SACK * tcb.has_sack
         | _OPT_WSCALE * (tcb.rcv_wscale > 0 or tcb.snd_wscale > 0)
         | _OPT_ECN * (tcb.ecn is not None)
         | _OPT_ECN_SEEN * (tcb.ecn is not None and tcb.ecn.is_seen)
+        | _OPT_SYN_DATA * (fast is not None and fast.is_acked)
     )
     now_ns = engine.now_ns
     is_open = tcb.state not in (State.SYN_SENT, State.SYN_RCVD)
@@ -102,7 +105,7 @@ def _of(tcb: Tcb) -> tuple[int, ...]:
     return (
         int(tcb.state), ca_state, min(tcb.backoff, 255) if tcb.first_timeout_at else 0,
         min(tcb.keep_probes, 255), min(tcb.backoff, 255), options,
-        tcb.snd_wscale | tcb.rcv_wscale << 4, 0,
+        tcb.snd_wscale | tcb.rcv_wscale << 4, 0 if fast is None else fast.failure << 1,
         tcb.rto_ns // _US, engine.config.delayed_ack_ns // _US, tcb.mss, tcb.rcv_mss,
         unacked, -(-sacked // mss), lost, int(outstanding > 0 and tcb.recovery != 0), 0,
         since_send, 0, since_recv, since_recv,

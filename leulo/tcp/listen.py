@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from leulo.state import State as Saved
 from leulo.state import load_fields, save_fields
-from leulo.tcp import ecn, handshake, header
+from leulo.tcp import ecn, fast_open_server, handshake, header
 from leulo.tcp.addresses import turned
+from leulo.tcp.fast_open import ALL_LISTENERS, emit
 from leulo.tcp.options import Options
 from leulo.tcp.seq import MASK, lt
 from leulo.tcp.settings import Settings
@@ -115,8 +116,8 @@ class Listener:
     `leulo.tcp.addresses`."""
 
     __slots__ = (
-        "accept_queue", "address", "backlog", "cookies_ns", "engine", "half_open", "port", "screen",
-        "settings", "socket",
+        "accept_queue", "address", "backlog", "cookies_ns", "engine", "fast_open_resets",
+        "fast_opens", "half_open", "port", "screen", "settings", "socket",
     )  # fmt: skip
 
     def __init__(
@@ -132,6 +133,8 @@ class Listener:
         self.accept_queue: list[Tcb] = []
         self.half_open: int = 0  # records of this listener
         self.cookies_ns: int = -_COOKIE_FRESH_NS  # when the last cookie was sent
+        self.fast_opens: int = 0  # connections of this listener that opened with data in the SYN
+        self.fast_open_resets: list[int] = []  # until when those that were reset count, too
 
     @property
     def key(self) -> bytes:
@@ -147,11 +150,20 @@ class Listener:
             or len(engine.connections) >= engine.config.connections_max
         )
 
+    @property
+    def fast_open_limit(self) -> int:
+        """How many connections may be open before their handshake is complete: TCP_FASTOPEN."""
+        queue = self.settings.fast_open_queue
+        return queue or (self.backlog if self.engine.config.fast_open & ALL_LISTENERS else 0)
+
     def syn_arrives(
         self,
         key: bytes,
         ends: bytes,
         front: bytes,
+        frame: bytes,
+        start: int,
+        end: int,
         seq: int,
         window: int,
         options: Options,
@@ -160,9 +172,9 @@ class Listener:
         iss_after: int,
         now_ns: int,
     ) -> str | None:
-        """Answer a SYN for a connection nobody has. ``iss_after``: the sequence number that a
-        connection in TIME_WAIT has left off at, -1: there is none. Returns why it was dropped, or
-        None."""
+        """Answer a SYN for a connection nobody has; ``frame[start:end]`` is the data in it, which
+        comes again if it is not taken. ``iss_after``: the sequence number that a connection in
+        TIME_WAIT has left off at, -1: there is none. Returns why it was dropped, or None."""
         engine = self.engine
         config = engine.config
         if self.is_full:
@@ -201,13 +213,23 @@ class Listener:
             engine.counts["syn_cookies_sent"] += 1
             self._answer(half, self._cookie_timestamp(half))
             return None
+        option = b""
+        if (options.cookie is not None or end > start) and self.fast_open_limit:
+            verdict = fast_open_server.judge(self, key, end - start, options, now_ns)
+            is_old = options.is_cookie_experimental
+            if verdict.is_accepted:
+                tcb = self.connect(half, window, 0, now_ns, True)
+                fast_open_server.begin(self, half, tcb, verdict.cookie, is_old, frame, start, end)
+                return None
+            if verdict.cookie:
+                option = emit(verdict.cookie, is_old)
         self.half_open += 1
         engine.half_open[key] = half
         if self.screen is not None:
             half.is_held = True
             self.screen.syn_held(half)
             return None
-        self._answer_first(half, now_ns)
+        self._answer_first(half, now_ns, option)
         return None
 
     def admit(self, half: HalfOpen, now_ns: int) -> bool:
@@ -270,12 +292,16 @@ class Listener:
         if self.forget(half) and self.screen is not None:
             self.screen.half_lost(half)
 
-    def connect(self, half: HalfOpen, window: int, tsecr: int, now_ns: int) -> Tcb:
-        """The handshake's last ACK has come: make the record a connection."""
+    def connect(
+        self, half: HalfOpen, window: int, tsecr: int, now_ns: int, is_early: bool = False
+    ) -> Tcb:
+        """The handshake's last ACK has come, or is not waited for: make the record a
+        connection."""
         engine = self.engine
         key = half.key
         irs = half.irs
-        tcb = Tcb(engine, half.serial, key, half.ends, self.settings, half.iss, half.iss + 1)
+        una = half.iss if is_early else half.iss + 1
+        tcb = Tcb(engine, half.serial, key, half.ends, self.settings, half.iss, una)
         tcb.state = State.SYN_RCVD  # the record's, so to speak
         tcb.is_accepting = True
         tcb.is_loopback = half.is_loopback
@@ -301,8 +327,10 @@ class Listener:
             handshake.round_buffers(tcb, half.mss)
         limit = tcb.rcv_limit
         tcb.rcv_adv = tcb.rcv_nxt + (limit if limit < 0xFFFF else 0xFFFF)
-        handshake.established(tcb, now_ns - half.sent_at if half.sent_at else 0, tsecr, now_ns)
-        tcb.change_state(Event.ACK_OF_SYN)
+        if not is_early:
+            rtt_ns = now_ns - half.sent_at if half.sent_at else 0
+            handshake.established(tcb, rtt_ns, tsecr, now_ns)
+            tcb.change_state(Event.ACK_OF_SYN)
         engine.connections[key] = tcb
         self.accept_queue.append(tcb)
         engine.counts["tcp_accepted"] += 1
@@ -368,13 +396,14 @@ class Listener:
 
     # -- inside
 
-    def _answer_first(self, half: HalfOpen, now_ns: int) -> None:
+    def _answer_first(self, half: HalfOpen, now_ns: int, option: bytes = b"") -> None:
+        """Send the SYN-ACK, with ``option`` behind the others, and wait for its ACK."""
         engine = self.engine
-        self._answer(half, (engine.now_ms + half.ts_offset) & MASK)
+        self._answer(half, (engine.now_ms + half.ts_offset) & MASK, option)
         half.due_at = now_ns + engine.config.rto_initial_ns
         engine.timers.arm(half, half.due_at)
 
-    def _answer(self, half: HalfOpen, tsval: int) -> None:
+    def _answer(self, half: HalfOpen, tsval: int, option: bytes = b"") -> None:
         engine = self.engine
         timestamps = (tsval, half.ts_recent) if half.has_timestamps else None
         wscale = half.rcv_wscale if half.snd_wscale >= 0 else -1
@@ -384,7 +413,7 @@ class Listener:
         frame = header.plain(
             half.front, half.ends, half.iss, half.irs + 1,
             header.SYN | header.ACK | header.ECE if half.has_ecn else header.SYN | header.ACK,
-            half.room, options,
+            half.room, options + option,
         )  # fmt: skip
         engine.reply(frame, half.is_loopback)
 

@@ -17,9 +17,15 @@ WINDOW_SCALE: Final = 3
 SACK_PERMITTED: Final = 4
 SACK: Final = 5
 TIMESTAMPS: Final = 8
+FAST_OPEN: Final = 34  # [RFC 7413 4.1.1]
+EXPERIMENT: Final = 254  # [RFC 6994 3]
 
 TIMESTAMPS_ONLY: Final = 0x0101080A  # NOP NOP and the head of a timestamp option
 MAX_WINDOW_SCALE: Final = 14  # [RFC 7323 2.3]
+
+_LEAST_COOKIE: Final = 4
+_MOST_COOKIE: Final = 16
+_FAST_OPEN_EXPERIMENT: Final = b"\xf9\x89"  # [RFC 7413 7]
 
 _PAIR: Final = Struct("!II")
 _TIMESTAMPS: Final = Struct("!III")
@@ -34,7 +40,10 @@ _SYN_WSCALE: Final = 0x01030300
 class Options:
     """Options of one received segment; only segments off the fast path get one."""
 
-    __slots__ = ("has_timestamps", "is_sack_permitted", "mss", "sacks", "tsecr", "tsval", "wscale")
+    __slots__ = (
+        "cookie", "has_timestamps", "is_cookie_experimental", "is_sack_permitted", "mss", "sacks",
+        "tsecr", "tsval", "wscale",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -52,6 +61,8 @@ class Options:
         self.tsval: int = tsval
         self.tsecr: int = tsecr
         self.sacks: list[tuple[int, int]] | None = None  # as on the wire, unchecked
+        self.cookie: bytes | None = None  # of TCP Fast Open, empty: asked for, None: not there
+        self.is_cookie_experimental: bool = False
 
 
 def parse(frame: bytes, start: int, end: int) -> Options:
@@ -90,8 +101,19 @@ def parse(frame: bytes, start: int, end: int) -> Options:
             options.wscale = min(frame[at + 2], MAX_WINDOW_SCALE)
         elif kind == SACK_PERMITTED and length == 2:
             options.is_sack_permitted = True
+        elif kind == FAST_OPEN:
+            _take_cookie(options, frame[at + 2 : at + length], False)
+        elif kind == EXPERIMENT and frame[at + 2 : at + 4] == _FAST_OPEN_EXPERIMENT and length > 3:
+            _take_cookie(options, frame[at + 4 : at + length], True)
         at += length
     return options
+
+
+def _take_cookie(options: Options, cookie: bytes, is_experimental: bool) -> None:
+    """A cookie of a length that cannot be is as good as none. [RFC 7413 4.1.1]"""
+    if not len(cookie) & 1 and (not cookie or _LEAST_COOKIE <= len(cookie) <= _MOST_COOKIE):
+        options.cookie = cookie
+        options.is_cookie_experimental = is_experimental
 
 
 def emit_syn(mss: int, wscale: int, has_sack: bool, timestamps: tuple[int, int] | None) -> bytes:

@@ -69,9 +69,15 @@ def output(tcb: Tcb, now_ns: int, out: list[Frame], limit: int) -> None:
             engine.want_output(tcb)
     elif tcb.probe_due:
         _probe(tcb, now_ns, out)
-    elif tcb.is_syn_due and (state is SYN_SENT or state is SYN_RCVD):
-        emit_syn(tcb, now_ns, out)
-        return
+    elif state is SYN_SENT or state is SYN_RCVD:
+        if tcb.is_syn_due:
+            emit_syn(tcb, now_ns, out)
+        fast = tcb.fast_open
+        if fast is not None and fast.is_passive and tcb.snd_nxt < tcb.snd_top:
+            tcb.cwnd += 1  # the SYN is out, and fills none of it
+            _send(tcb, now_ns, out, limit)  # [RFC 7413 4.2.1]
+            tcb.cwnd -= 1
+            tcb.probe_at = 0  # nothing but the SYN-ACK is repeated before it is acknowledged
     due = tcb.ack_due
     if due == ACK_NOW:
         # After a timeout snd_nxt may be old to the peer, who would not look at what we say.
@@ -379,6 +385,8 @@ def _emit_data(tcb: Tcb, seq: int, length: int, now_ns: int, out: list[Frame]) -
         ):
             rack.sent(tcb, seq, end, now_ns)
         tcb.snd_max = end
+        if tcb.quick_acks and (tcb.ack_due or now_ns < tcb.quick_until):
+            tcb.quick_acks = 0  # an answer to what came: the peers take turns
         if not tcb.timed_seq:
             tcb.timed_seq = end
             tcb.timed_at = now_ns
@@ -387,8 +395,6 @@ def _emit_data(tcb: Tcb, seq: int, length: int, now_ns: int, out: list[Frame]) -
     if end > tcb.snd_nxt:
         tcb.snd_nxt = end
     tcb.last_send_ns = now_ns
-    if tcb.quick_acks and (tcb.ack_due or now_ns < tcb.quick_until):
-        tcb.quick_acks = 0  # an answer to what came: the peers take turns
     emit(tcb, seq, control, length, payload, now_ns, out)
     if not tcb.rto_at or tcb.is_persisting:
         tcb.is_persisting = False

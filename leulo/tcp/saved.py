@@ -48,9 +48,17 @@ def save_engine(engine: Engine) -> Saved:
         "secret": engine.isn.secret,
         "port_steps": list(engine.ports.steps),
         "challenge": engine.challenge.save(),
+        "cookies": engine.cookies.save(),
         "counts": dict(engine.counts),
         "drops": dict(engine.drops),
         "tcbs": [tcb.save() for tcb in tcbs.values()],
+        "fast_opens": [
+            (tcb.serial, tcb.fast_open.listener.key)
+            for tcb in tcbs.values()
+            if tcb.fast_open is not None
+            and tcb.fast_open.listener is not None
+            and engine.listeners.get(tcb.fast_open.listener.key) is tcb.fast_open.listener
+        ],
         "connections": [tcb.serial for tcb in engine.connections.values()],
         "pending": [tcb.serial for tcb in engine.pending],
         "unresolved": [tcb.serial for tcb in engine.unresolved],
@@ -76,6 +84,7 @@ def load_engine(engine: Engine, state: Saved) -> None:
     engine.ports.clear()
     engine.ports.steps = list(state["port_steps"])
     engine.challenge.load(state["challenge"])
+    engine.cookies.load(state["cookies"])
     engine.counts = dict(state["counts"])
     engine.drops = dict(state["drops"])
     engine.timers.clear()
@@ -101,6 +110,11 @@ def load_engine(engine: Engine, state: Saved) -> None:
     for saved in state["sockets"]:
         socket = _load_socket(engine, saved, tcbs)
         engine.sockets[socket.serial] = socket
+    for serial, key in state["fast_opens"]:
+        fast = tcbs[serial].fast_open
+        if fast is not None:
+            fast.listener = engine.listeners[key]
+            fast.listener.fast_opens += 1
     engine.ready = [engine.sockets[s] for s in state["ready"] if s in engine.sockets]
     engine.half_open = {}
     for saved in state["half_open"]:
@@ -128,6 +142,7 @@ def _save_socket(socket: TcpSocket) -> Saved:
             "port": listener.port,
             "backlog": listener.backlog,
             "cookies_ns": listener.cookies_ns,
+            "fast_open_resets": list(listener.fast_open_resets),
             "accept_queue": [tcb.serial for tcb in listener.accept_queue],
         }
     return out
@@ -150,6 +165,8 @@ def _load_socket(engine: Engine, state: Saved, tcbs: dict[int, Tcb]) -> TcpSocke
         )
         listener.socket = socket
         listener.cookies_ns = saved["cookies_ns"]
+        listener.fast_open_resets = list(saved["fast_open_resets"])
+        listener.fast_opens = len(listener.fast_open_resets)
         listener.accept_queue = [tcbs[serial] for serial in saved["accept_queue"]]
         engine.listeners[listener.key] = listener
         socket.listener = listener

@@ -11,9 +11,10 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from leulo.tcp import handshake, sockopt
+from leulo.tcp import fast_open_client, sockopt
 from leulo.tcp.account import LEAST_BYTES, Lent
-from leulo.tcp.addresses import ANY, ANY_4, ANY_6, inside, shown, turned
+from leulo.tcp.active_open import open_connection
+from leulo.tcp.addresses import ANY, ANY_4, ANY_6, inside, shown
 from leulo.tcp.deadlines import await_fin
 from leulo.tcp.errno import (
     AF_INET,
@@ -25,9 +26,9 @@ from leulo.tcp.errno import (
     EINPROGRESS,
     EINVAL,
     EISCONN,
-    ENETUNREACH,
     ENOBUFS,
     ENOTCONN,
+    EOPNOTSUPP,
     EPIPE,
     MSG_PEEK,
     POLL_ERR,
@@ -40,9 +41,9 @@ from leulo.tcp.errno import (
     SHUT_RDWR,
     SHUT_WR,
 )
+from leulo.tcp.fast_open import CLIENT
 from leulo.tcp.listen import Listener
 from leulo.tcp.send_buffer import SendBuffer
-from leulo.tcp.seq import MASK, lt
 from leulo.tcp.settings import Settings
 from leulo.tcp.state import (
     CLOSE_WAIT,
@@ -56,7 +57,7 @@ from leulo.tcp.state import (
     Event,
     State,
 )
-from leulo.tcp.tcb import ACK_NOW, LOOPBACK_MARK, MORE_HELD, MORE_NONE, NO_FIN, Tcb
+from leulo.tcp.tcb import ACK_NOW, MORE_HELD, MORE_NONE, NO_FIN, Tcb
 
 if TYPE_CHECKING:
     from leulo.tcp.engine import Engine
@@ -132,8 +133,10 @@ class TcpSocket:
             return POLL_OUT | POLL_HUP | (POLL_ERR if self.error else 0)
         state = tcb.state
         mask = POLL_ERR if tcb.error or self.error else 0
-        if state is SYN_SENT or state is SYN_RCVD:
-            return mask
+        if (state is SYN_SENT or state is SYN_RCVD) and (
+            tcb.fast_open is None or not tcb.fast_open.is_passive
+        ):
+            return mask | POLL_OUT if fast_open_client.is_waiting(tcb) else mask
         is_over = state is CLOSED or state is TIME_WAIT
         is_read_shut = self.is_read_shut or is_over or tcb.rcv_nxt > tcb.fin_at != NO_FIN
         is_write_shut = self.is_write_shut or is_over
@@ -254,10 +257,11 @@ class TcpSocket:
         tcb.socket = socket
         return socket
 
-    def connect(self, address: bytes, port: int) -> int:
+    def connect(self, address: bytes, port: int, has_data: bool = False) -> int:
         """Begin to open a connection: -EINPROGRESS. Asked again: -EALREADY, 0 once when it is
         open, then -EISCONN, or what it failed with. Also -EADDRNOTAVAIL, -ENETUNREACH,
-        -EAFNOSUPPORT."""
+        -EAFNOSUPPORT. 0 at once if it opens fast and waits for the first write, which comes with
+        this call if it ``has_data``. [RFC 7413]"""
         to = inside(address, self.family, self.is_v6only)
         if to is None:
             return -EAFNOSUPPORT
@@ -266,7 +270,7 @@ class TcpSocket:
         tcb = self.tcb
         if tcb is not None:
             if tcb.state is SYN_SENT or tcb.state is SYN_RCVD:
-                return -EALREADY
+                return -EISCONN if fast_open_client.is_waiting(tcb) else -EALREADY
             if self.is_connecting:
                 self.is_connecting = False
                 error = self.take_error()
@@ -280,59 +284,20 @@ class TcpSocket:
                 return -EISCONN
             tcb.socket = self.tcb = None
             tcb.drop_received()
-        return self._connect(to, port)
+        return open_connection(self, to, port, has_data)
 
-    def _connect(self, address: bytes, port: int) -> int:
-        engine = self.engine
-        network = engine.network
-        if not 0 <= port <= 0xFFFF:
-            return -EINVAL
-        if not port:
-            return -EADDRNOTAVAIL
-        if len(engine.connections) >= engine.config.connections_max:
-            return -ENOBUFS
-        if not any(address):
-            address = network.source_for(address) or address
-        local = self.bound_address
-        if not any(local):
-            source = network.source_for(address)
-            if source is None:
-                return -ENETUNREACH
-            local = source
-        if len(local) != len(address):
-            return -ENETUNREACH
-        is_loopback = network.is_local(address)
-        mark = LOOPBACK_MARK if is_loopback else b""
-        local_port = self.bound_port
-        if not local_port:
-            local_port = engine.ports.choose_to_connect(local, address, port, mark)
-            if not local_port:
-                return -EADDRNOTAVAIL
-        where = b"".join((address, local, port.to_bytes(2, "big"), local_port.to_bytes(2, "big")))
-        key = where + mark
-        if self.bound_port and not engine.may_use(key):
-            return -EADDRNOTAVAIL
-        iss, ts_offset = engine.isn.make(where, engine.now_ns)
-        record = engine.time_wait.get(key)
-        if record is not None:
-            if not lt(record.snd_nxt, iss):
-                iss = (record.snd_nxt + 0x10000) & MASK
-            engine.time_wait.remove(record)
-        tcb = Tcb(engine, engine.new_serial(), key, turned(key), self.settings, iss, iss)
-        tcb.is_loopback = is_loopback
-        tcb.ts_offset = ts_offset
-        limit = handshake.first_limit(engine, self.settings, tcb.ends, tcb.has_timestamps)
-        handshake.apply_settings(tcb, limit)
-        tcb.change_state(Event.ACTIVE_OPEN)
-        tcb.is_syn_due = True
-        tcb.socket = self
-        self.tcb = tcb
-        self.is_connecting = True
-        self.is_read_shut = self.is_write_shut = False
-        engine.connections[key] = tcb
-        engine.counts["tcp_connects"] += 1
-        engine.want_output(tcb)
-        return -EINPROGRESS
+    def connect_with(self, data: bytes, address: bytes, port: int) -> int:
+        """Connect and write at once (MSG_FASTOPEN): how much the SYN carries, or -EINPROGRESS if
+        it carries nothing and ``data`` is to be written when the connection is open. An open one
+        is only written to. Else as `connect` and `send`, and -EOPNOTSUPP. [Linux tcp(7)]"""
+        if not self.engine.config.fast_open & CLIENT:
+            return -EOPNOTSUPP
+        tcb = self.tcb
+        if tcb is None or not fast_open_client.is_waiting(tcb):
+            status = self.connect(address, port, True)
+            if status:
+                return status
+        return self.send(data)
 
     # ------------------------------------------------------------ data
 
@@ -346,9 +311,13 @@ class TcpSocket:
             error = self.take_error()
             if error:
                 return -error
-            if (state is SYN_SENT or state is SYN_RCVD) and not self.is_write_shut:
+            if self.is_write_shut or not (state is SYN_SENT or state is SYN_RCVD):
+                return -EPIPE
+            fast = tcb.fast_open
+            if fast is None:
                 return -EAGAIN
-            return -EPIPE
+            if not fast.is_passive:
+                return fast.room if fast_open_client.is_waiting(tcb) else -EAGAIN
         room = tcb.snd_limit - tcb.snd_end + tcb.snd_una
         if room <= 0 or (self.settings.notsent_lowat and self._has_enough_unsent(tcb)):
             return 0
@@ -372,7 +341,7 @@ class TcpSocket:
         length = len(data)
         tcb = self.tcb
         if tcb is None or not length:
-            return 0
+            return self._send_nothing()
         if length > room:
             tcb.is_write_blocked = True
             if not room:
@@ -391,6 +360,15 @@ class TcpSocket:
             tcb.is_pending = True
             self.engine.pending.append(tcb)
         return length
+
+    def _send_nothing(self) -> int:
+        """A write of no bytes still ends the wait for one."""
+        tcb = self.tcb
+        if tcb is None or not fast_open_client.is_waiting(tcb) or tcb.fast_open is None:
+            return 0
+        tcb.fast_open.is_deferred = False
+        self.engine.want_output(tcb)
+        return -EINPROGRESS
 
     def send_lent(self, views: list[memoryview], lent: Lent, more: bool = False) -> int:
         """Take all of ``views``, however long, by reference: the engine sends from them as the

@@ -10,8 +10,11 @@ from struct import Struct
 from typing import TYPE_CHECKING, Final
 
 from leulo.tcp import congestion, info
-from leulo.tcp.errno import AF_INET6, EINVAL, ENOENT, ENOPROTOOPT
+from leulo.tcp.errno import AF_INET6, EINVAL, ENOENT, ENOPROTOOPT, EOPNOTSUPP
+from leulo.tcp.fast_open import CLIENT
+from leulo.tcp.fast_open_server import keys_of
 from leulo.tcp.pacer import Pacer
+from leulo.tcp.siphash import KEY_BYTES
 from leulo.tcp.state import CLOSED, TIME_WAIT
 from leulo.tcp.tcb import ACK_NOW
 from leulo.units import NS_PER_MS, NS_PER_S
@@ -54,7 +57,11 @@ TCP_INFO: Final = 11
 TCP_QUICKACK: Final = 12
 TCP_CONGESTION: Final = 13
 TCP_USER_TIMEOUT: Final = 18
+TCP_FASTOPEN: Final = 23
 TCP_NOTSENT_LOWAT: Final = 25
+TCP_FASTOPEN_CONNECT: Final = 30
+TCP_FASTOPEN_KEY: Final = 33
+TCP_FASTOPEN_NO_COOKIE: Final = 34
 # FreeBSD's, under numbers that Linux does not use [FreeBSD tcp(4)]
 TCP_NOOPT: Final = 0x4008
 TCP_KEEPINIT: Final = 0x4080
@@ -92,6 +99,8 @@ def get(socket: TcpSocket, level: int, name: int) -> bytes | int:
         return text.encode().ljust(_CONGESTION_BYTES, b"\0")
     if level == IPPROTO_TCP and name == TCP_INFO:
         return info.tcp_info(socket)
+    if level == IPPROTO_TCP and name == TCP_FASTOPEN_KEY:
+        return b"".join(keys_of(socket.engine, socket.settings.fast_open_keys))
     getter = _GETTERS.get((level, name))
     if getter is None:
         return -ENOPROTOOPT
@@ -103,6 +112,11 @@ def set(socket: TcpSocket, level: int, name: int, value: bytes) -> int:
     """0, -EINVAL, -ENOPROTOOPT or -ENOENT."""
     if level == IPPROTO_TCP and name == TCP_CONGESTION:
         return _set_congestion(socket, value)
+    if level == IPPROTO_TCP and name == TCP_FASTOPEN_KEY:
+        if len(value) not in (KEY_BYTES, 2 * KEY_BYTES):
+            return -EINVAL
+        socket.change_settings(fast_open_keys=value)
+        return 0
     if level == SOL_SOCKET and name == SO_LINGER:
         if len(value) < _LINGER.size:
             return -EINVAL
@@ -369,6 +383,40 @@ def _set_max_pacing_rate(socket: TcpSocket, value: bytes) -> int:
     return 0
 
 
+def _get_fastopen(socket: TcpSocket) -> int:
+    listener = socket.listener
+    return socket.settings.fast_open_queue if listener is None else listener.fast_open_limit
+
+
+def _set_fastopen(socket: TcpSocket, value: int) -> int:
+    if value < 0 or not _is_unconnected(socket):
+        return -EINVAL
+    socket.change_settings(fast_open_queue=min(value, socket.engine.config.max_backlog))
+    return 0
+
+
+def _set_fastopen_connect(socket: TcpSocket, value: int) -> int:
+    if not 0 <= value <= 1:
+        return -EINVAL
+    if not socket.engine.config.fast_open & CLIENT:
+        return -EOPNOTSUPP
+    if socket.state is not CLOSED:
+        return -EINVAL
+    socket.change_settings(is_fast_open_connect=value != 0)
+    return 0
+
+
+def _set_fastopen_no_cookie(socket: TcpSocket, value: int) -> int:
+    if not 0 <= value <= 1 or not _is_unconnected(socket):
+        return -EINVAL
+    socket.change_settings(is_fast_open_without_cookie=value != 0)
+    return 0
+
+
+def _is_unconnected(socket: TcpSocket) -> bool:
+    return socket.state is CLOSED or socket.listener is not None
+
+
 def _set_congestion(socket: TcpSocket, value: bytes) -> int:
     if not value:
         return -EINVAL
@@ -410,6 +458,9 @@ _GETTERS: Final[dict[tuple[int, int], Getter]] = {
     (IPPROTO_TCP, TCP_DEFER_ACCEPT): _get_defer_accept,
     (IPPROTO_TCP, TCP_WINDOW_CLAMP): _get_window_clamp,
     (IPPROTO_TCP, TCP_NOTSENT_LOWAT): lambda s: s.settings.notsent_lowat,
+    (IPPROTO_TCP, TCP_FASTOPEN): _get_fastopen,
+    (IPPROTO_TCP, TCP_FASTOPEN_CONNECT): lambda s: int(s.settings.is_fast_open_connect),
+    (IPPROTO_TCP, TCP_FASTOPEN_NO_COOKIE): lambda s: int(s.settings.is_fast_open_without_cookie),
     (IPPROTO_TCP, TCP_QUICKACK): _get_quickack,
     (IPPROTO_TCP, TCP_NOOPT): lambda s: int(s.settings.is_bare),
     (IPPROTO_TCP, TCP_KEEPINIT): lambda s: s.settings.connect_timeout_ns // NS_PER_S,
@@ -433,6 +484,9 @@ _SETTERS: Final[dict[tuple[int, int], Setter]] = {
     (IPPROTO_TCP, TCP_DEFER_ACCEPT): _set_defer_accept,
     (IPPROTO_TCP, TCP_WINDOW_CLAMP): _set_window_clamp,
     (IPPROTO_TCP, TCP_NOTSENT_LOWAT): _set_notsent_lowat,
+    (IPPROTO_TCP, TCP_FASTOPEN): _set_fastopen,
+    (IPPROTO_TCP, TCP_FASTOPEN_CONNECT): _set_fastopen_connect,
+    (IPPROTO_TCP, TCP_FASTOPEN_NO_COOKIE): _set_fastopen_no_cookie,
     (IPPROTO_TCP, TCP_QUICKACK): _set_quickack,
     (IPPROTO_TCP, TCP_NOOPT): _set_noopt,
     (IPPROTO_TCP, TCP_KEEPINIT): _set_keepinit,

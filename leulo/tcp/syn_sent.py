@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from leulo.tcp import ecn, handshake
+from leulo.tcp import ecn, fast_open_client, handshake
 from leulo.tcp.errno import ECONNREFUSED
 from leulo.tcp.header import ACK, ECE, FIN, RST, SYN
 from leulo.tcp.options import Options
@@ -10,6 +10,7 @@ from leulo.tcp.seq import MASK
 from leulo.tcp.state import Event
 from leulo.tcp.tcb import ACK_NOW, Tcb
 from leulo.tcp.text import keep_text, take_text
+from leulo.units import NS_PER_MS
 
 
 def segment_in_syn_sent(
@@ -27,7 +28,8 @@ def segment_in_syn_sent(
     """``start`` is where the payload begins in ``frame``; ``options`` are all of them."""
     engine = tcb.engine
     has_ack = control & ACK != 0
-    if has_ack and (tcb.snd_nxt == tcb.iss or (ack_wire - tcb.snd_nxt) & MASK):
+    ack = tcb.iss + ((ack_wire - tcb.iss) & MASK)
+    if has_ack and not tcb.iss < ack <= tcb.snd_max:
         if not control & RST:
             engine.send_reset(tcb, ack_wire)
         engine.drop("tcp_ack_in_syn_sent", tcb)
@@ -42,6 +44,10 @@ def segment_in_syn_sent(
         engine.drop("tcp_no_syn", tcb)
         return
     config = engine.config
+    if has_ack and config.has_timestamps and options.tsecr and _is_foreign(tcb, options.tsecr):
+        engine.send_reset(tcb, ack_wire)
+        engine.drop("tcp_echo_in_syn_sent", tcb)
+        return
     tcb.irs = seq_wire
     tcb.rcv_nxt = tcb.last_ack_sent = seq_wire + 1
     tcb.rcv_adv = tcb.rcv_nxt + min(tcb.rcv_limit, 0xFFFF)
@@ -80,7 +86,11 @@ def segment_in_syn_sent(
         keep_text(tcb, frame, start, end - start, is_fin)
         return
     rtt_ns = now_ns - tcb.timed_at if tcb.timed_seq else 0
-    tcb.snd_una = tcb.snd_nxt
+    if tcb.fast_open is not None:
+        fast_open_client.answered(tcb, tcb.fast_open, ack, options)
+        if tcb.send_buffer is not None:
+            tcb.send_buffer.acknowledge(ack)
+    tcb.snd_una = tcb.snd_nxt = ack  # what the SYN carried beyond that goes again
     tcb.snd_wl2 = tcb.snd_una
     tcb.life_at = 0
     handshake.syn_acknowledged(tcb)
@@ -94,3 +104,10 @@ def segment_in_syn_sent(
     if length or control & FIN:
         length = min(length, tcb.rcv_adv - tcb.rcv_nxt)
         take_text(tcb, frame, start, tcb.rcv_nxt, length, control & FIN != 0)
+
+
+def _is_foreign(tcb: Tcb, tsecr: int) -> bool:
+    """Does the echo stand for no time at which we sent this SYN? [RFC 7323 3.2]"""
+    first_ns = tcb.first_timeout_at or tcb.last_send_ns
+    now_ms = tcb.engine.now_ms
+    return (now_ms + tcb.ts_offset - tsecr) & MASK > now_ms - first_ns // NS_PER_MS

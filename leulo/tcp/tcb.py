@@ -17,6 +17,7 @@ from leulo.tcp.congestion.base import CongestionControl
 from leulo.tcp.ecn import Ecn
 from leulo.tcp.episode import Episode, Reordering, TailProbe
 from leulo.tcp.events import tell_state
+from leulo.tcp.fast_open import FastOpen
 from leulo.tcp.flight import Flight
 from leulo.tcp.hystart import HyStart
 from leulo.tcp.pacer import Pacer
@@ -65,21 +66,21 @@ class Tcb(Timed):
 
     __slots__ = (
         "ack_due", "backoff", "congestion", "cwnd", "cwnd_credit", "delack_at", "dsack", "dupacks",
-        "ecn", "ends", "engine", "episode", "error", "fin_at", "first_timeout_at", "flight",
-        "front", "has_sack", "has_timestamps", "high_rxt", "hystart", "invalid_ack_at", "irs",
-        "is_accepting", "is_counted", "is_cwnd_limited", "is_deaf", "is_fin_queued", "is_loopback",
-        "is_ordinary", "is_orphan", "is_pending", "is_persisting", "is_pushing", "is_rexmit_due",
-        "is_room_offered", "is_syn_due", "is_write_blocked", "iss", "keep_at", "keep_probes", "key",
-        "last_ack_sent", "last_recv_ns", "last_send_ns", "lent_end", "life_at", "min_rtt_ns",
-        "min_rtt_until", "more", "mss", "pacer", "probe", "probe_at", "probe_due", "quick_acks",
-        "quick_until", "rcv_adv", "rcv_limit", "rcv_mss", "rcv_nxt", "rcv_round_at",
-        "rcv_round_bytes", "rcv_round_taken", "rcv_wscale", "reassembly", "receive_buffer",
-        "recover", "recovery", "reorder_at", "reordering", "retransmits", "retransmitted_bytes",
-        "rto_at", "rto_ns", "rttvar_ns", "scoreboard", "send_buffer", "settings", "snd_end",
-        "snd_limit", "snd_max", "snd_max_wnd", "snd_nxt", "snd_small", "snd_top", "snd_una",
-        "snd_wl1", "snd_wl2", "snd_wnd", "snd_wscale", "socket", "soft_error", "spread_max_ns",
-        "spread_ns", "spread_seq", "srtt_ns", "ssthresh", "state", "timed_at", "timed_seq",
-        "ts_offset", "ts_recent", "ts_recent_at", "window", "words",
+        "ecn", "ends", "engine", "episode", "error", "fast_open", "fin_at", "first_timeout_at",
+        "flight", "front", "has_sack", "has_timestamps", "high_rxt", "hystart", "invalid_ack_at",
+        "irs", "is_accepting", "is_counted", "is_cwnd_limited", "is_deaf", "is_fin_queued",
+        "is_loopback", "is_ordinary", "is_orphan", "is_pending", "is_persisting", "is_pushing",
+        "is_rexmit_due", "is_room_offered", "is_syn_due", "is_write_blocked", "iss", "keep_at",
+        "keep_probes", "key", "last_ack_sent", "last_recv_ns", "last_send_ns", "lent_end",
+        "life_at", "min_rtt_ns", "min_rtt_until", "more", "mss", "pacer", "probe", "probe_at",
+        "probe_due", "quick_acks", "quick_until", "rcv_adv", "rcv_limit", "rcv_mss", "rcv_nxt",
+        "rcv_round_at", "rcv_round_bytes", "rcv_round_taken", "rcv_wscale", "reassembly",
+        "receive_buffer", "recover", "recovery", "reorder_at", "reordering", "retransmits",
+        "retransmitted_bytes", "rto_at", "rto_ns", "rttvar_ns", "scoreboard", "send_buffer",
+        "settings", "snd_end", "snd_limit", "snd_max", "snd_max_wnd", "snd_nxt", "snd_small",
+        "snd_top", "snd_una", "snd_wl1", "snd_wl2", "snd_wnd", "snd_wscale", "socket", "soft_error",
+        "spread_max_ns", "spread_ns", "spread_seq", "srtt_ns", "ssthresh", "state", "timed_at",
+        "timed_seq", "ts_offset", "ts_recent", "ts_recent_at", "window", "words",
     )  # fmt: skip
 
     def __init__(
@@ -180,6 +181,7 @@ class Tcb(Timed):
         self.reordering: Reordering | None = None
         self.hystart: HyStart | None = None  # while in the first slow start, if it is a long one
         self.dsack: tuple[int, int] | None = None  # came twice, to be reported [RFC 2883]
+        self.fast_open: FastOpen | None = None  # opened with data in the SYN, or meant to
         # -- round-trip time [RFC 6298]
         self.srtt_ns: int = 0
         self.rttvar_ns: int = 0
@@ -329,6 +331,8 @@ class Tcb(Timed):
             self.pacer = Pacer.loaded(state["pacer"])
         if state["ecn"] is not None:
             self.ecn = Ecn.loaded(state["ecn"])
+        if state["fast_open"] is not None:
+            self.fast_open = FastOpen.loaded(state["fast_open"])
         dsack = state["dsack"]
         self.dsack = None if dsack is None else (dsack[0], dsack[1])
         self.refresh_ordinary()
@@ -337,7 +341,7 @@ class Tcb(Timed):
 _VERSION: Final = 4
 _PARTS: Final = (
     "send_buffer", "receive_buffer", "reassembly", "scoreboard", "flight", "episode", "probe",
-    "reordering", "hystart", "ecn", "pacer",
+    "reordering", "hystart", "ecn", "pacer", "fast_open",
 )  # fmt: skip
 # What is saved as it is. Not here: links to other objects, places in
 # the engine's lists (the engine saves those) and the heap's entry (armed again from deadlines).

@@ -147,11 +147,13 @@ def take_fin(tcb: Tcb) -> None:
     engine = tcb.engine
     tcb.rcv_nxt += 1
     tcb.dsack = None  # nothing more will come that the peer could learn for
+    fast = tcb.fast_open
     state = tcb.state
     if (
         state is ESTABLISHED
         and engine.config.delays_ack_of_fin
-        and tcb.rcv_nxt > tcb.irs + 2  # a connection that data has come over
+        and tcb.rcv_nxt > tcb.irs + 2  # data has come, and not in the SYN alone
+        and not (fast is not None and fast.is_passive and tcb.rcv_nxt == fast.data_end + 1)
     ):
         # The user may close at once: then both go in one segment.
         tcb.quick_acks = 0

@@ -99,6 +99,9 @@ class FakeSocket:
         self.local, self.peer = (ADDRESS, 50000), (address, port)
         return -int(abi.Errno.EINPROGRESS)
 
+    def connect_with(self, data: bytes, address: bytes, port: int) -> int:
+        return self.connect(address, port) or self.send(data)
+
     def accept(self) -> Any:
         if not self.queue:
             return -EAGAIN

@@ -7,6 +7,8 @@ from engine_world import OTHER, EngineWorld
 from hypercall_guest import ADDRESS, DATA, EAGAIN, ERR, IN, OUT, TABLE, endpoint
 
 from leulo.hypercalls import abi
+from leulo.tcp.config import Config
+from leulo.tcp.socket import TcpSocket
 from leulo.udp.socket import UdpSocket
 
 Op, Status, Errno = abi.Op, abi.Status, abi.Errno
@@ -138,3 +140,39 @@ def test_on_a_stream_they_are_send_and_recv(world: World) -> None:
     world.settle()
     got = call(Op.RECVFROM, handle, args=(DATA, 10), peer=endpoint(OTHER, 1))
     assert (got.result, got.args[0], got.peer) == (4, 4, (0, 0, bytes(4)))
+
+
+def test_stream_opens_with_data_in_the_syn(world: World) -> None:
+    """MSG_FASTOPEN: the first time asks for a cookie, the second carries the data."""
+    world.other.engine.config = Config(fast_open=3)
+    listener = world.other_listener(80)
+    listener.setsockopt(6, 23, b"\5\0\0\0")
+    guest = world.guest
+    fast = int(abi.Flag.MSG_FASTOPEN)
+    results = []
+    for _ in range(2):
+        stream = guest.socket()
+        guest.memory.write(DATA, b"early bird")
+        args = (DATA, 10)
+        answer = guest.call(Op.SENDTO, stream, args=args, flags=fast, peer=endpoint(OTHER, 80))
+        assert answer.local[1]  # the port is told at once
+        results.append(answer.result)
+        world.settle()
+    assert results == [-Errno.EINPROGRESS, 10]
+    assert isinstance(listener.accept(), TcpSocket)
+    second = listener.accept()
+    assert isinstance(second, TcpSocket)
+    assert second.recv(100) == b"early bird"
+
+
+def test_stream_opened_with_pieces_and_wrong_calls(world: World) -> None:
+    guest = world.guest
+    fast = int(abi.Flag.MSG_FASTOPEN)
+    stream = guest.socket()
+    peek = int(abi.Flag.MSG_PEEK)
+    to = endpoint(OTHER, 80)
+    assert guest.call(Op.SENDTO, stream, flags=fast | peek, peer=to).result == -Errno.EOPNOTSUPP
+    assert guest.call(Op.SENDTO, stream, flags=fast, peer=NOBODY).result == -Errno.EAFNOSUPPORT
+    assert guest.call(Op.SEND, stream, flags=fast).result == -Errno.EOPNOTSUPP
+    outside = guest.call(Op.SENDTO, stream, args=(1 << 40, 4), flags=fast, peer=to)
+    assert outside.status == Status.BAD_ADDRESS

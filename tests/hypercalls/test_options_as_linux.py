@@ -41,7 +41,7 @@ DIFFERENCES: dict[int, tuple[str, frozenset[int | str], str]] = {
 # Not offered on a stream: -ENOPROTOOPT, although Linux takes it and does nothing with it.
 NOT_OFFERED = {SO.SO_BROADCAST} if hasattr(SO, "SO_BROADCAST") else set()
 # Of their own kind: tested below.
-APART = {TCP.TCP_INFO, TCP.TCP_CONGESTION, SO.SO_LINGER}
+APART = {TCP.TCP_INFO, TCP.TCP_CONGESTION, TCP.TCP_FASTOPEN_KEY, SO.SO_LINGER}
 OPTIONS = [(1, int(o)) for o in SO if o not in APART | NOT_OFFERED]
 OPTIONS += [(6, int(o)) for o in TCP if o not in APART]
 
@@ -97,6 +97,17 @@ def test_linger_is_as_on_linux(judges: tuple[LinuxSockets, GuestSockets], state:
         assert answers[0][1][:4] == answers[1][1][:4]
         if answers[0][1][0]:  # Linux remembers the time of a linger that is off, too
             assert answers[0] == answers[1]
+
+
+@pytest.mark.parametrize("state", STATES)
+def test_fast_open_key_is_as_on_linux(
+    judges: tuple[LinuxSockets, GuestSockets], state: str
+) -> None:
+    number = int(TCP.TCP_FASTOPEN_KEY)
+    for value in (b"", b"k" * 15, b"k" * 16, b"k" * 17, bytes(range(32)), b"k" * 33):
+        assert len({j.set(state, 6, number, value) for j in judges}) == 1, len(value)
+    for length in (4, 16, 32, 40):  # the longest of them has stayed
+        assert len({j.get(state, 6, number, length) for j in judges}) == 1, length
 
 
 def test_lengths_are_treated_as_on_linux(judges: tuple[LinuxSockets, GuestSockets]) -> None:

@@ -1,0 +1,82 @@
+"""Active opens: from a socket's call to a connection whose SYN is due. [RFC 9293 3.10.1]
+
+It chooses the local address and port, takes the place of a connection in TIME_WAIT where that is
+safe, and decides whether the connection opens fast. Whether a socket may connect at all is decided
+before, in `socket`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from leulo.tcp import fast_open_client, handshake
+from leulo.tcp.addresses import turned
+from leulo.tcp.errno import EADDRNOTAVAIL, EINPROGRESS, EINVAL, ENETUNREACH, ENOBUFS
+from leulo.tcp.fast_open import CLIENT
+from leulo.tcp.seq import MASK, lt
+from leulo.tcp.state import Event
+from leulo.tcp.tcb import LOOPBACK_MARK, Tcb
+
+if TYPE_CHECKING:
+    from leulo.tcp.socket import TcpSocket
+
+
+def open_connection(socket: TcpSocket, address: bytes, port: int, has_data: bool) -> int:
+    """Give ``socket`` a connection to be opened; ``has_data``: its first write follows at once.
+    -EINPROGRESS; 0 if the SYN waits for the first write; -EINVAL, -EADDRNOTAVAIL, -ENETUNREACH,
+    -ENOBUFS."""
+    engine = socket.engine
+    network = engine.network
+    if not 0 <= port <= 0xFFFF:
+        return -EINVAL
+    if not port:
+        return -EADDRNOTAVAIL
+    if len(engine.connections) >= engine.config.connections_max:
+        return -ENOBUFS
+    if not any(address):
+        address = network.source_for(address) or address
+    local = socket.bound_address
+    if not any(local):
+        source = network.source_for(address)
+        if source is None:
+            return -ENETUNREACH
+        local = source
+    if len(local) != len(address):
+        return -ENETUNREACH
+    is_loopback = network.is_local(address)
+    mark = LOOPBACK_MARK if is_loopback else b""
+    local_port = socket.bound_port
+    if not local_port:
+        local_port = engine.ports.choose_to_connect(local, address, port, mark)
+        if not local_port:
+            return -EADDRNOTAVAIL
+    where = b"".join((address, local, port.to_bytes(2, "big"), local_port.to_bytes(2, "big")))
+    key = where + mark
+    if socket.bound_port and not engine.may_use(key):
+        return -EADDRNOTAVAIL
+    iss, ts_offset = engine.isn.make(where, engine.now_ns)
+    record = engine.time_wait.get(key)
+    if record is not None:
+        if not lt(record.snd_nxt, iss):
+            iss = (record.snd_nxt + 0x10000) & MASK
+        engine.time_wait.remove(record)
+    settings = socket.settings
+    tcb = Tcb(engine, engine.new_serial(), key, turned(key), settings, iss, iss)
+    tcb.is_loopback = is_loopback
+    tcb.ts_offset = ts_offset
+    limit = handshake.first_limit(engine, settings, tcb.ends, tcb.has_timestamps)
+    handshake.apply_settings(tcb, limit)
+    tcb.change_state(Event.ACTIVE_OPEN)
+    tcb.is_syn_due = True
+    tcb.socket = socket
+    socket.tcb = tcb
+    socket.is_connecting = True
+    socket.is_read_shut = socket.is_write_shut = False
+    engine.connections[key] = tcb
+    engine.counts["tcp_connects"] += 1
+    if (has_data or settings.is_fast_open_connect) and engine.config.fast_open & CLIENT:
+        fast_open_client.prepare(tcb)
+        if fast_open_client.is_waiting(tcb):
+            return 0
+    engine.want_output(tcb)
+    return -EINPROGRESS
