@@ -36,7 +36,7 @@ from leulo.loader.multiboot import Boot, load
 from leulo.memory import Memory
 from leulo.net.dhcp import Lease
 from leulo.stack import Stack, StackConfig
-from leulo.tcp.config import Config
+from leulo.tcp.config import PRESETS
 from leulo.trace import Event, Trace
 from leulo.units import NS_PER_S
 
@@ -381,7 +381,8 @@ def _stack_config(config: MachineConfig, offload: Offload) -> StackConfig:
         prefix_length6=config.prefix_length6,
         gateway6=config.gateway6,
         is_dhcp=config.is_dhcp,
-        tcp=Config(
+        tcp=replace(
+            PRESETS[config.tcp_preset],
             buffers_max=quotas.buffers_bytes,
             connections_max=quotas.connections,
             half_open_max=quotas.half_open,

@@ -27,6 +27,7 @@ _OFFERS: Final = {
     "gateway": ("none",),
     "ip": ("dhcp",),
     "ip6": ("auto", "none"),
+    "tcp_preset": ("linux", "freebsd", "rfc"),
 }
 
 
@@ -102,6 +103,13 @@ _OPTIONS: Final = (
         "--host-loopback/--no-host-loopback",
         default=None,
         help="Let the guest reach this computer's own 127.0.0.1 through the gateway.",
+    ),
+    click.option(
+        "--tcp-preset",
+        metavar="NAME",
+        shell_complete=_offer,
+        help="Whose TCP the hypervisor speaks: linux, freebsd, or rfc for the standards' own "
+        "figures.  [default: linux]",
     ),
     click.option(
         "--www",

@@ -8,6 +8,7 @@ from pathlib import Path as FilePath
 import click
 
 from leulo.errors import EXIT_FAILED, EXIT_OK, ConfigError
+from leulo.tcp.config import PRESETS
 from leulo.units import NS_PER_MS, NS_PER_S, parse_duration, parse_rate
 
 _EXAMPLES = """\b
@@ -44,6 +45,10 @@ Exit codes: 0 all bounds are held; 1 one is not; 2 a flag is wrong.
     "--ecn", default=0, type=click.IntRange(0), metavar="PACKETS",
     help="Mark from so many packets in the queue on, and ask for ECN; 0: off.",
 )  # fmt: skip
+@click.option(
+    "--preset", type=click.Choice(list(PRESETS)), default="linux", show_default=True,
+    help="Whose TCP both stacks speak, with --flow.",
+)  # fmt: skip
 @click.option("--seconds", default=30, show_default=True, type=click.IntRange(1, 3600))
 @click.option("--seed", default=1, show_default=True, type=click.IntRange(0))
 @click.option(
@@ -61,6 +66,7 @@ def command(  # one parameter a flag
     queue: int,
     loss: float,
     ecn: int,
+    preset: str,
     seconds: int,
     seed: int,
     plot: FilePath | None,
@@ -70,7 +76,7 @@ def command(  # one parameter a flag
     ROW selects rows of the table by name or glob.
     """
     if flows:
-        return _one(flows, rate, rtt, queue, loss, ecn, seconds, seed, plot, as_json)
+        return _one(flows, rate, rtt, queue, loss, ecn, preset, seconds, seed, plot, as_json)
     if plot is not None:
         raise ConfigError("--plot: draws what --flow simulates: add --flow NAME")
     return _table(rows, quick, with_long, as_json)
@@ -120,6 +126,7 @@ def _one(
     queue: int,
     loss: float,
     ecn: int,
+    preset: str,
     seconds: int,
     seed: int,
     plot: FilePath | None,
@@ -146,7 +153,7 @@ def _one(
         raise ConfigError(f"netsim: {error}") from None
     flows = [Flow(name) for name in names]
     step = max(NS_PER_MS, seconds * NS_PER_S // 2000)
-    result = Simulation(path, flows, seed, sample_ns=step).run(seconds * NS_PER_S)
+    result = Simulation(path, flows, seed, sample_ns=step, preset=preset).run(seconds * NS_PER_S)
     rates = [result.rate(number) for number in range(len(flows))]
     if as_json:
         click.echo(

@@ -46,6 +46,7 @@ KEYS: Final[dict[str, Key]] = {
         Key("dns"),
         Key("publish", Kind.TEXTS),
         Key("host-loopback", Kind.SWITCH),
+        Key("tcp-preset"),
         Key("max-sockets", Kind.NUMBER, least=1, most=0xFFFF),
         Key("max-connections", Kind.NUMBER, least=1, most=1 << 20),
         Key("max-half-open", Kind.NUMBER, least=1, most=1 << 20),

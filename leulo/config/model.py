@@ -109,6 +109,7 @@ class MachineConfig:
     publish: tuple[Publish, ...] = DEFAULT_PUBLISH
     host_loopback: bool = False
     cpu: Deliverer = "native"
+    tcp_preset: str = "linux"  # a name of `leulo.tcp.config.PRESETS`
     quotas: Quotas = Quotas()
 
     @property

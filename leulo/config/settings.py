@@ -31,6 +31,7 @@ from leulo.config.values import (
     parse_net,
     parse_publishes,
     parse_serial,
+    parse_tcp_preset,
     parse_time,
 )
 from leulo.errors import ConfigError, LeuloError
@@ -156,6 +157,7 @@ def _configure(values: dict[str, Any]) -> tuple[MachineConfig, RunConfig]:
         gateway6=gateway6,
         publish=parse_publishes(values.get("publish", ()), net),
         host_loopback=values.get("host-loopback", False),
+        tcp_preset=parse_tcp_preset(values.get("tcp-preset", "linux")),
         quotas=_quotas(values),
     )
     run = RunConfig(

@@ -29,6 +29,7 @@ from leulo.config.model import (
     SerialSpec,
 )
 from leulo.errors import ConfigError
+from leulo.tcp.config import PRESETS
 from leulo.units import GIB, KIB, parse_duration, parse_size
 
 MOST_APPEND_BYTES: Final = 1024
@@ -52,6 +53,13 @@ def parse_mode(text: str) -> Mode:
         if text == mode:
             return mode  # type: ignore[no-any-return]
     raise ConfigError(f"--mode {text}: is not a mode: write paravirt, emulated or native")
+
+
+def parse_tcp_preset(text: str) -> str:
+    """The name of the preset of TCP's configuration. Raises ConfigError."""
+    if text not in PRESETS:
+        raise ConfigError(f"--tcp-preset {text}: is no preset: write {', '.join(PRESETS)}")
+    return text
 
 
 def parse_cpu(text: str) -> Deliverer:

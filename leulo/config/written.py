@@ -39,6 +39,7 @@ def plain(machine: MachineConfig, run: RunConfig) -> dict[str, Any]:
         "dns": format_address(machine.dns),
         "publish": [_publish(publish) for publish in machine.publish] or ["none"],
         "host-loopback": machine.host_loopback,
+        "tcp-preset": machine.tcp_preset,
         "max-sockets": machine.quotas.sockets,
         "max-connections": machine.quotas.connections,
         "max-half-open": machine.quotas.half_open,

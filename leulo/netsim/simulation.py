@@ -17,7 +17,7 @@ from leulo.links.sim.chance import Chance
 from leulo.links.sim.wire import Wire
 from leulo.links.sim.wire_spec import WireSpec
 from leulo.stack import Stack, StackConfig
-from leulo.tcp.config import Config
+from leulo.tcp.config import PRESETS, Config
 from leulo.tcp.errno import AF_INET, SOCK_STREAM
 from leulo.tcp.socket import TcpSocket
 from leulo.tcp.tcb import Tcb
@@ -109,11 +109,12 @@ class Simulation:
         *,
         sample_ns: int = 0,
         config: Config | None = None,
+        preset: str = "linux",
     ) -> None:
         self.flows = flows
         self._path = path
         self._sample_ns = sample_ns
-        tcp = config or Config(rcv_max=_BUFFER_BYTES, snd_max=_BUFFER_BYTES)
+        tcp = config or replace(PRESETS[preset], rcv_max=_BUFFER_BYTES, snd_max=_BUFFER_BYTES)
         if path.ecn:
             tcp = replace(tcp, ecn=1)
         self._a = _stack("sender", 1, tcp, seed)
@@ -129,6 +130,7 @@ class Simulation:
         self._lost = 0
         self._data_segments = 0
         self._hops = 0
+        self._chunk_bytes = min(len(_CHUNK), tcp.snd_default)
         self._view = memoryview(bytearray(1 << 20))
         listener = _open(self._b)
         if listener.bind(bytes(4), _PORT) or listener.listen(64):
@@ -265,10 +267,10 @@ class Simulation:
             sender = flow.sender
             if sender is None or (flow.bytes_limit and flow.given >= flow.bytes_limit):
                 continue
-            while (room := sender.send_room()) >= len(_CHUNK) or (
+            while (room := sender.send_room()) >= self._chunk_bytes or (
                 room > 0 and flow.bytes_limit and flow.bytes_limit - flow.given <= room
             ):
-                count = len(_CHUNK)
+                count = self._chunk_bytes
                 if flow.bytes_limit:
                     count = min(count, flow.bytes_limit - flow.given)
                 if count <= 0:

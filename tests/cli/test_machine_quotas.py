@@ -14,6 +14,7 @@ from leulo.config import Quotas
 from leulo.config.settings import configure
 from leulo.links.base import Offload
 from leulo.machine import Machine
+from leulo.tcp.config import PRESETS
 from leulo.trace import Trace
 
 WRITTEN = {
@@ -72,8 +73,9 @@ def test_a_wrong_one_is_told_with_its_line(
     assert error.count("\n") == 1
 
 
-def test_the_machine_keeps_them() -> None:
+def test_the_machine_keeps_them_beside_its_preset() -> None:
     flags = {key.replace("-", "_"): value for key, value in WRITTEN.items()}
+    flags["tcp_preset"] = "freebsd"
     config, _ = configure(gather(None, {"machine": None, "sets": (), "net": "none", **flags}))
     machine = Machine(
         config, VirtualClock(), Trace(), offload=Offload(checksum=True, tso_bytes=0),
@@ -83,6 +85,7 @@ def test_the_machine_keeps_them() -> None:
         limits, tcp = machine.hypercalls.readiness._limits, machine.stack.config.tcp
         assert (limits.max_sockets, limits.max_events) == (8, 2)
         assert (tcp.connections_max, tcp.half_open_max, tcp.buffers_max) == (16, 4, 256 << 10)
+        assert tcp.has_freebsd_syn and tcp.nagle == PRESETS["freebsd"].nagle
         assert machine.stack.udp.received_max == 256 << 10
     finally:
         machine.close()

@@ -13,7 +13,8 @@ from leulo.config.settings import configure
 
 
 def test_what_is_shown_can_be_fed_back(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    flags = ["--mem", "32M", "--set", "name=lab", "--publish", "9000:80", "--no-host-loopback"]
+    flags = ["--mem", "32M", "--set", "name=lab", "--publish", "9000:80", "--no-host-loopback",
+             "--tcp-preset", "freebsd"]  # fmt: skip
     assert cli.run(["machine", "show", *flags]) == 0
     text = capsys.readouterr().out
     file = tmp_path / "lab.toml"
@@ -22,6 +23,7 @@ def test_what_is_shown_can_be_fed_back(tmp_path: Path, capsys: pytest.CaptureFix
     assert (machine.memory_bytes, machine.name, machine.publish[0].host_port) == (
         32 << 20, "lab", 9000,
     )  # fmt: skip
+    assert machine.tcp_preset == "freebsd"
     assert cli.run(["machine", "show", str(file)]) == 0
     assert capsys.readouterr().out == text
 

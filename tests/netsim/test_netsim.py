@@ -12,6 +12,7 @@ from leulo.cli.netsim import command
 from leulo.errors import ConfigError
 from leulo.netsim.behaviour import CASES, MSS, check, mathis
 from leulo.netsim.simulation import Flow, Path, Simulation
+from leulo.tcp.config import PRESETS
 from leulo.units import NS_PER_MS, NS_PER_S
 
 
@@ -50,6 +51,17 @@ def test_a_limited_flow_arrives_whole_and_ends() -> None:
     assert 0 < flow.finished_ns < 5 * NS_PER_S
     assert result.lost == 3
     assert flow.retransmits >= 3
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_every_preset_fills_a_link_that_loses(preset: str) -> None:
+    """Whoever's TCP both ends speak: a flow repairs its losses without a pause."""
+    flow = Flow("reno")
+    path = Path(rate=10_000_000, rtt_ns=20 * NS_PER_MS, loss=500_000)
+    result = Simulation(path, [flow], 5, preset=preset).run(10 * NS_PER_S)
+    assert result.lost > 0
+    assert result.rate() > 8_000_000
+    assert flow.timeouts == 0
 
 
 def test_the_command_prints_json_and_draws(tmp_path: FilePath) -> None:
