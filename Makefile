@@ -12,7 +12,7 @@ PYTEST_ARGS ?= -n 2
 MAKEFLAGS += --no-print-directory
 
 .DEFAULT_GOAL := help
-.PHONY: help compiled boot boot-check test check fuzz format bench image doctor docs fast test-fast bench-fast generate wheel clean distclean
+.PHONY: help compiled boot boot-check test check fuzz format bench image doctor docs fast test-fast bench-fast generate wheel wheel-fast clean distclean
 
 help: ## this list
 	@echo "make boot         boot the guest, fetch its page, stay on its console (Ctrl-A x ends)"
@@ -28,6 +28,7 @@ help: ## this list
 	@echo "make docs         the documentation as HTML pages, in build/docs"
 	@echo "make format       let ruff format the sources"
 	@echo "make wheel        an installable wheel in dist/, with the guest image inside"
+	@echo "make wheel-fast   the same compiled, for this Python on this kind of machine"
 	@echo "make clean        remove what was built; make distclean the environment too"
 	@echo "PORT=8081 make boot takes another port of this computer."
 
@@ -93,6 +94,10 @@ generate: $(STAMP)
 docs: $(STAMP) $(IMAGE) ## the documentation as pages, in build/docs
 	@$(BIN)/sphinx-build -q -W --keep-going -b html docs build/docs
 	@echo "build/docs/index.html"
+
+wheel-fast: $(STAMP) # compiled: for this Python on this kind of machine
+	@LEULO_MYPYC=1 $(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist .
+	@ls dist/*.whl
 
 wheel: $(STAMP)
 	@$(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir dist .

@@ -2,14 +2,14 @@
 
 ``python tools/fast.py`` compiles what a segment or a hypercall passes through. The copy lives apart
 from the sources, because a compiled module beside an edited one would win in silence; the manifest
-in it holds the sources' hashes, by which this program knows what has changed. Run it
-with ``build/fast/bin/leulo``.
-A C compiler and Python's headers are needed; it takes some minutes on two cores.
+in it holds the sources' hashes (`leulo.cli.compiled`), by which this program, ``leulo doctor`` and
+the compiled program itself know what has changed. Run it with ``build/fast/bin/leulo``.
+`hatch_build.py` makes a wheel of the same. A C compiler and Python's headers are needed; it takes
+some minutes on two cores.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
@@ -19,8 +19,11 @@ from pathlib import Path
 from typing import Final
 
 ROOT: Final = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))  # the sources, whatever build is on the path
+
+from leulo.cli import compiled  # noqa: E402
+
 OUT: Final = ROOT / "build" / "fast"
-MANIFEST: Final = OUT / "leulo" / "_fast.json"
 COMPILED: Final = ("net", "tcp", "udp", "hypercalls")
 # Dataclasses with slots, which mypyc refuses, in modules that no segment passes through; the ABI's
 # numbers are read once.
@@ -40,7 +43,8 @@ setup(
     name="leulo-fast",
     packages=[],
     ext_modules=mypycify(
-        ["--strict", *{files!r}], opt_level="2", debug_level="0", multi_file=True
+        ["--strict", "--ignore-missing-imports", *{files!r}],
+        opt_level="2", debug_level="0", multi_file=True,
     ),
 )
 """
@@ -58,20 +62,42 @@ def modules() -> list[str]:
     return [name for name in names if name not in INTERPRETED]
 
 
-def hashes(root: Path) -> dict[str, str]:
-    """SHA-256 of every Python file of the package."""
-    return {
-        path.relative_to(root).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in sorted((root / "leulo").rglob("*.py"))
-    }
+class CompileError(Exception):
+    """mypyc or the C compiler refused; the text is what they said last."""
+
+
+def compile_into(work: Path, root: str) -> None:
+    """Make ``work`` a directory with the package in it, compiled. ``root`` is where the manifest
+    says that the sources are. Raises CompileError."""
+    shutil.copytree(
+        ROOT / "leulo", work / "leulo", ignore=shutil.ignore_patterns("__pycache__", "*.pyc")
+    )
+    files = modules()
+    (work / "setup.py").write_text(_SETUP.format(files=files))
+    jobs = str(os.cpu_count() or 1)
+    done = subprocess.run(
+        [sys.executable, "setup.py", "-q", "build_ext", "--inplace", "-j", jobs],
+        cwd=work,
+        env={**os.environ, "MYPYPATH": ""},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    if done.returncode:
+        lines = [line for line in done.stdout.splitlines() if "warning" not in line]
+        raise CompileError("\n".join(lines[-40:]))
+    shutil.rmtree(work / "build", ignore_errors=True)
+    (work / "setup.py").unlink()
+    manifest = {"root": root, "sources": compiled.hashes(ROOT), "compiled": files}
+    (work / "leulo" / compiled.MANIFEST).write_text(json.dumps(manifest, indent=1))
 
 
 def main() -> int:
     if sys.argv[1:]:
         print(__doc__)
         return 2
-    sources = hashes(ROOT)
-    if MANIFEST.exists() and json.loads(MANIFEST.read_text())["sources"] == sources:
+    before = compiled.build_in(OUT / "leulo")
+    if before is not None and before.root == ROOT and not before.changed_sources():
         print(f"{OUT.relative_to(ROOT)}: nothing has changed")
         return 0
     if shutil.which("cc") is None:
@@ -80,39 +106,16 @@ def main() -> int:
     work = ROOT / "build" / "fast-work"
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)
-    shutil.copytree(
-        ROOT / "leulo", work / "leulo", ignore=shutil.ignore_patterns("__pycache__", "*.pyc")
-    )
-    files = modules()
-    print(f"compiling {len(files)} modules; this takes some minutes", flush=True)
-    (work / "setup.py").write_text(_SETUP.format(files=files))
-    done = subprocess.run(
-        [
-            sys.executable,
-            "setup.py",
-            "-q",
-            "build_ext",
-            "--inplace",
-            "-j",
-            str(os.cpu_count() or 1),
-        ],
-        cwd=work,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-    if done.returncode:
-        lines = [line for line in done.stdout.splitlines() if "warning" not in line]
-        print("\n".join(lines[-40:]), file=sys.stderr)
+    print(f"compiling {len(modules())} modules; this takes some minutes", flush=True)
+    try:
+        compile_into(work, str(ROOT))
+    except CompileError as error:
+        print(error, file=sys.stderr)
         return 1
-    shutil.rmtree(work / "build", ignore_errors=True)
     launcher = work / "bin" / "leulo"
     launcher.parent.mkdir()
     launcher.write_text(_LAUNCHER.format(out=OUT, python=sys.executable))
     launcher.chmod(0o755)
-    (work / "leulo" / "_fast.json").write_text(
-        json.dumps({"root": str(ROOT), "sources": sources, "compiled": files}, indent=1)
-    )
     shutil.rmtree(OUT, ignore_errors=True)
     work.rename(OUT)
     print(f"{OUT.relative_to(ROOT)}: run {launcher.relative_to(work)} there")

@@ -72,6 +72,7 @@ def group() -> None:
 def main(arguments: Sequence[str] | None = None) -> None:
     """The entry point: run, then exit with the code of errors.py."""
     _open_standard_streams()
+    _warn_of_old_build()
     status = run(list(sys.argv[1:] if arguments is None else arguments))
     try:
         sys.stdout.flush()
@@ -96,6 +97,16 @@ def _open_standard_streams() -> None:
         sys.stdout = open(1, "w", closefd=False)  # noqa: SIM115
     if sys.stderr is None:
         sys.stderr = open(2, "w", closefd=False)  # noqa: SIM115
+
+
+def _warn_of_old_build() -> None:
+    """Say so if this is a compiled build whose sources have been written since."""
+    if os.path.exists(os.path.join(os.path.dirname(leulo.__file__), "_fast.json")):
+        from leulo.cli import compiled
+
+        words = compiled.warning()
+        if words is not None:
+            _say(words)
 
 
 def run(arguments: list[str]) -> int:

@@ -105,6 +105,27 @@ def _cpu(what: str) -> Finding:
     )
 
 
+def _build(what: str) -> Finding:
+    from leulo.cli import compiled
+
+    build = compiled.running()
+    if build is not None:
+        name = f"compiled by mypyc, {len(build.compiled)} modules"
+        changed = build.changed_sources()
+        if not changed:
+            return Finding(what, Verdict.GOOD, f"{name}, as their sources are now")
+        return Finding(
+            what, Verdict.REMARK,
+            f"{name}; {len(changed)} of the sources have changed since, {changed[0]} among them",
+            "make fast",
+        )  # fmt: skip
+    other = compiled.build_in(compiled.PACKAGE.parent / compiled.FAST)
+    if other is None:
+        return Finding(what, Verdict.GOOD, "interpreted")
+    state = "older than the sources" if other.changed_sources() else "up to date"
+    return Finding(what, Verdict.GOOD, f"interpreted; the compiled one in build/fast is {state}")
+
+
 def _image(what: str) -> Finding:
     from leulo import image
     from leulo.packaged import packaged
@@ -137,6 +158,7 @@ _CHECKS: Final[dict[str, Callable[[str], Finding]]] = {
     "python": _python,
     "unicorn": _unicorn,
     "CPU self-test": _cpu,
+    "build": _build,
     "guest image": _image,
     "TAP": _tap,
 }

@@ -12,7 +12,7 @@ address over a restart.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Final
 
 from leulo.net.wire import ParseError, dhcp
@@ -231,8 +231,8 @@ class DhcpClient:
     def save(self) -> State:
         return {
             **save_fields(self, 1, _FIELDS),
-            "lease": None if self.lease is None else vars(self.lease).copy(),
-            "offer": None if self._offer is None else vars(self._offer).copy(),
+            "lease": None if self.lease is None else asdict(self.lease),
+            "offer": None if self._offer is None else asdict(self._offer),
             "output": list(self._output),
             "counters": dict(self._counters),
         }
