@@ -306,12 +306,13 @@ class Stack:
         """When `advance` is next needed, None: never. May be too early, never too late."""
         # Asked three times a turn of the host's loop: written out, which is three times as fast.
         earliest = self.engine.next_deadline()
-        due = self.arp.next_deadline()
+        due = self.arp.next_ns
         if due is not None and (earliest is None or due < earliest):
             earliest = due
-        due = self.reassembler.next_deadline()
-        if due is not None and (earliest is None or due < earliest):
-            earliest = due
+        if self.reassembler.datagrams:
+            due = self.reassembler.next_deadline()
+            if due is not None and (earliest is None or due < earliest):
+                earliest = due
         if self.ipv6 is not None:
             due = self.ipv6.host.next_deadline()
             if due is not None and (earliest is None or due < earliest):
@@ -358,7 +359,7 @@ class Stack:
             or engine.loopback
             or self._output
             or self.udp.output
-            or self.arp.has_output
+            or self.arp.output
             or (self.ipv6 is not None and self.ipv6.host.has_output)
         )
 
@@ -376,7 +377,7 @@ class Stack:
             engine.drain(now_ns, out, budget)
         while self.udp.output and len(out) + len(self._output) < budget:
             self._send_datagram(self.udp.take_output(), out, now_ns)
-        if self.arp.has_output:
+        if self.arp.output:
             out += self.arp.take_output()
         if self.ipv6 is not None and self.ipv6.host.has_output:
             out += self.ipv6.host.take_output()
@@ -440,10 +441,10 @@ class Stack:
         """See `leulo.tcp.engine.Network`."""
         if len(peer) == 16:
             return b"" if self.ipv6 is None else self.ipv6.link_header(peer, now_ns)
-        if self.is_local(peer):
-            return self.mac + self.mac + _TYPE_IPV4
         hop = self._hops.get(peer)
         if hop is None:
+            if self.is_local(peer):
+                return self.mac + self.mac + _TYPE_IPV4
             hop = self.route.next_hop(peer)
             if hop is None:
                 return b""
@@ -465,6 +466,8 @@ class Stack:
         """See `leulo.tcp.engine.Network`."""
         if len(peer) == 16:
             return None if self.ipv6 is None else self.ipv6.host.source_for(peer)
+        if peer in self._hops:
+            return self.address
         if is_loopback(peer):
             return peer
         if peer == self.address or not any(peer) or self.route.next_hop(peer) is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path as FilePath
 
 import click
@@ -86,6 +87,7 @@ def _table(rows: tuple[str, ...], quick: bool, with_long: bool, as_json: bool) -
     from fnmatch import fnmatchcase
 
     from leulo.netsim.behaviour import CASES, check
+    from leulo.netsim.simulation import Simulation
 
     chosen = [
         case
@@ -97,6 +99,7 @@ def _table(rows: tuple[str, ...], quick: bool, with_long: bool, as_json: bool) -
         names = ", ".join(case.name for case in CASES)
         raise ConfigError(f"netsim {' '.join(rows)}: no row is called so; there are: {names}")
     results = []
+    began = time.process_time()
     for case in chosen:
         verdict = check(case, quick)
         results.append(
@@ -114,8 +117,13 @@ def _table(rows: tuple[str, ...], quick: bool, with_long: bool, as_json: bool) -
                 f"{case.name:22} {verdict.value / 1000:7.3f}  {case.what:24} "
                 f"wanted {case.least / 1000:g}{most:9} {mark}"
             )
+    hops = Simulation.total_hops
+    per_cpu_s = round(hops / max(time.process_time() - began, 1e-9))
     if as_json:
-        click.echo(json.dumps({"results": results}, indent=1))
+        speed = {"hops": hops, "hops_per_cpu_s": per_cpu_s}
+        click.echo(json.dumps({"results": results, **speed}, indent=1))
+    else:
+        click.echo(f"{hops:,} frame hops, {per_cpu_s:,} in a second of CPU time")
     return EXIT_OK if all(result["held"] for result in results) else EXIT_FAILED
 
 

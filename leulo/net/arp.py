@@ -113,5 +113,5 @@ class ArpCache(NeighbourCache):
     ) -> None:
         ethernet = EthernetRepr(to, self.mac, TYPE_ARP)
         arp = ArpRepr(operation, self.mac, sender, target_mac, target)
-        self._output.append((vnet.PLAIN + ethernet.emit() + arp.emit(),))
+        self.output.append((vnet.PLAIN + ethernet.emit() + arp.emit(),))
         self._counters["arp_out"] += 1

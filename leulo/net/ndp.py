@@ -93,7 +93,7 @@ class NdpCache(NeighbourCache):
         if is_multicast(destination):
             mac = multicast_mac(destination)
         ethernet = EthernetRepr(mac, self.mac, TYPE_IPV6)
-        self._output.append((vnet.PLAIN + ethernet.emit() + ip.emit() + text,))
+        self.output.append((vnet.PLAIN + ethernet.emit() + ip.emit() + text,))
         self._counters["ndp_out"] += 1
 
     def probe(self, address: bytes) -> None:

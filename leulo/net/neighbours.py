@@ -67,11 +67,11 @@ class NeighbourCache:
         self._prefix: str = prefix
         self._delay_ns: int = delay_ns
         self._entries: dict[bytes, Neighbour] = {}  # least recently changed first
-        self._output: list[TxFrame] = []
+        self.output: list[TxFrame] = []
         self._failed: list[bytes] = []
         self._has_news: bool = False  # somebody who was asked for has answered
         self._waiting_bytes: int = 0
-        self._next_ns: int | None = None  # never later than the earliest deadline
+        self.next_ns: int | None = None  # never later than the earliest deadline
         self._counters: dict[str, int] = dict.fromkeys((prefix + name for name in _COUNTS), 0)
 
     # -- for senders
@@ -114,7 +114,7 @@ class NeighbourCache:
         """
         mac = self.lookup(address, now_ns)
         if mac is not None:
-            self._output.append(_addressed(frame, mac))
+            self.output.append(_addressed(frame, mac))
             return True
         if not self.resolve(address, now_ns):
             return False
@@ -143,11 +143,11 @@ class NeighbourCache:
 
     @property
     def has_output(self) -> bool:
-        return bool(self._output)
+        return bool(self.output)
 
     def take_output(self) -> list[TxFrame]:
         """Frames to be sent now, each once: requests, replies, and frames whose wait is over."""
-        output, self._output = self._output, []
+        output, self.output = self.output, []
         return output
 
     def take_failed(self) -> list[bytes]:
@@ -163,11 +163,11 @@ class NeighbourCache:
 
     def next_deadline(self) -> int | None:
         """When `advance` is next needed, in nanoseconds; may be too early, never too late."""
-        return self._next_ns
+        return self.next_ns
 
     def advance(self, now_ns: int) -> None:
         """Ask again, give up, grow stale, forget: whatever is due."""
-        if self._next_ns is None or now_ns < self._next_ns:
+        if self.next_ns is None or now_ns < self.next_ns:
             return
         gone: list[bytes] = []
         for address, entry in self._entries.items():
@@ -186,7 +186,7 @@ class NeighbourCache:
         for address in gone:
             del self._entries[address]
         deadlines = [e.deadline_ns for e in self._entries.values() if e.deadline_ns]
-        self._next_ns = min(deadlines) if deadlines else None
+        self.next_ns = min(deadlines) if deadlines else None
 
     def entries(self) -> list[tuple[bytes, bytes, str]]:
         """Address, MAC and state of every entry, for people."""
@@ -201,7 +201,7 @@ class NeighbourCache:
             "mac": self.mac,
             "counters": dict(self._counters),
             "failed": list(self._failed),
-            "output": [b"".join(frame) for frame in self._output],
+            "output": [b"".join(frame) for frame in self.output],
             "entries": [
                 {
                     "address": address,
@@ -223,10 +223,10 @@ class NeighbourCache:
         self.mac = state["mac"]
         self._counters = dict(state["counters"])
         self._failed = list(state["failed"])
-        self._output = [(frame,) for frame in state["output"]]
+        self.output = [(frame,) for frame in state["output"]]
         self._entries = {}
         self._waiting_bytes = 0
-        self._next_ns = None
+        self.next_ns = None
         for saved in state["entries"]:
             entry = Neighbour(saved["state"])
             entry.mac = saved["mac"]
@@ -277,7 +277,7 @@ class NeighbourCache:
         if entry.waiting is not None:
             for frame in entry.waiting:
                 self._waiting_bytes -= _length(frame)
-                self._output.append(_addressed(frame, mac))
+                self.output.append(_addressed(frame, mac))
             entry.waiting = None
 
     def _fail(self, address: bytes, entry: Neighbour, now_ns: int) -> None:
@@ -300,8 +300,8 @@ class NeighbourCache:
         self._ask(address, entry)
 
     def _wake_by(self, deadline_ns: int) -> None:
-        if self._next_ns is None or deadline_ns < self._next_ns:
-            self._next_ns = deadline_ns
+        if self.next_ns is None or deadline_ns < self.next_ns:
+            self.next_ns = deadline_ns
 
 
 def _addressed(frame: TxFrame, mac: bytes) -> TxFrame:

@@ -51,7 +51,7 @@ class Reassembler:
 
     def __init__(self, prefix: str = "ipv4_") -> None:
         self._prefix: str = prefix  # of the counters' names
-        self._datagrams: dict[bytes, _Datagram] = {}  # oldest first, so also by deadline
+        self.datagrams: dict[bytes, _Datagram] = {}  # oldest first, so also by deadline
         self.first: bytes = b""  # the ``quote`` of the datagram that was last whole
         self._cost: int = 0
         self._expired: list[bytes] = []
@@ -84,9 +84,9 @@ class Reassembler:
         is the first fragment. Returns the whole payload, once it is there. Never raises."""
         self._count("fragments")
         self.advance(now_ns)
-        datagram = self._datagrams.get(key)
+        datagram = self.datagrams.get(key)
         if datagram is None:
-            datagram = self._datagrams[key] = _Datagram(now_ns + REASSEMBLY_NS)
+            datagram = self.datagrams[key] = _Datagram(now_ns + REASSEMBLY_NS)
         if datagram.is_poisoned:
             return None
         if not self._insert(datagram, start, payload, has_more, quote):
@@ -94,33 +94,33 @@ class Reassembler:
             self._release(datagram)
             datagram.is_poisoned = True
         if datagram.received == datagram.total:
-            del self._datagrams[key]
+            del self.datagrams[key]
             self.first = datagram.quote
             payload = b"".join(datagram.pieces)
             self._release(datagram)
             self._count("reassembled")
             return payload
-        while self._datagrams and (
-            self._cost > MAX_REASSEMBLY_BYTES or len(self._datagrams) > MAX_DATAGRAMS
+        while self.datagrams and (
+            self._cost > MAX_REASSEMBLY_BYTES or len(self.datagrams) > MAX_DATAGRAMS
         ):
             self._count("fragment_evictions")
-            self._release(self._datagrams.pop(next(iter(self._datagrams))))
+            self._release(self.datagrams.pop(next(iter(self.datagrams))))
         return None
 
     def next_deadline(self) -> int | None:
         """When the oldest datagram is given up, in nanoseconds."""
-        for datagram in self._datagrams.values():
+        for datagram in self.datagrams.values():
             return datagram.deadline_ns
         return None
 
     def advance(self, now_ns: int) -> None:
         """Give up datagrams whose time is over."""
-        while self._datagrams:
-            key = next(iter(self._datagrams))
-            datagram = self._datagrams[key]
+        while self.datagrams:
+            key = next(iter(self.datagrams))
+            datagram = self.datagrams[key]
             if now_ns < datagram.deadline_ns:
                 return
-            del self._datagrams[key]
+            del self.datagrams[key]
             self._count("fragment_timeouts")
             if datagram.quote and len(self._expired) < MAX_DATAGRAMS:
                 self._expired.append(datagram.quote)
@@ -133,7 +133,7 @@ class Reassembler:
         return expired
 
     def counters(self) -> dict[str, int]:
-        return {**self._counters, self._prefix + "reassembling": len(self._datagrams)}
+        return {**self._counters, self._prefix + "reassembling": len(self.datagrams)}
 
     def save(self) -> State:
         return {
@@ -150,7 +150,7 @@ class Reassembler:
                     "quote": d.quote,
                     "is_poisoned": d.is_poisoned,
                 }
-                for key, d in self._datagrams.items()
+                for key, d in self.datagrams.items()
             ],
         }
 
@@ -160,10 +160,10 @@ class Reassembler:
             raise ValueError(f"Reassembler: saved state has version {state.get('version')}, not 1")
         self._counters = dict(state["counters"])
         self._expired = list(state["expired"])
-        self._datagrams = {}
+        self.datagrams = {}
         self._cost = 0
         for saved in state["datagrams"]:
-            datagram = self._datagrams[saved["key"]] = _Datagram(saved["deadline_ns"])
+            datagram = self.datagrams[saved["key"]] = _Datagram(saved["deadline_ns"])
             datagram.offsets = list(saved["offsets"])
             datagram.pieces = list(saved["pieces"])
             datagram.total = saved["total"]

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from random import Random
-from typing import Final
+from typing import ClassVar, Final
 
 from leulo.errors import LeuloBug
 from leulo.links.sim.chance import Chance
@@ -101,6 +101,8 @@ class Result:
 class Simulation:
     """Run flows over a path. ``sample_ns`` 0 takes no samples."""
 
+    total_hops: ClassVar[int] = 0  # of all that this process has run
+
     def __init__(
         self,
         path: Path,
@@ -137,6 +139,10 @@ class Simulation:
             raise LeuloBug("the receiver cannot listen")
         self._listener = listener
         self._by_port: dict[int, Flow] = {}
+        self._unfinished = len(flows)
+        self._unaccepted = len(flows)
+        self._due_a = self._due_b = _NEVER  # of the stacks
+        self._is_begun = False  # a connection has been opened since the last turn
 
     def run(self, duration_ns: int, measure_from_ns: int = 0) -> Result:
         """Until ``duration_ns``, or until every limited flow has delivered its bytes."""
@@ -155,7 +161,7 @@ class Simulation:
                 self._take_samples(now)
                 next_sample = now + self._sample_ns
             self._turn(now)
-            if all(f.finished_ns for f in self.flows):
+            if not self._unfinished:
                 break
             due = self._next(now)
             if waiting:
@@ -165,6 +171,7 @@ class Simulation:
             if not is_marked:
                 due = min(due, measure_from_ns)
             now = min(due, duration_ns)
+        Simulation.total_hops += self._hops
         counts = self._a.counters()
         for flow in self.flows:
             if flow.tcb is not None:
@@ -191,49 +198,61 @@ class Simulation:
         socket.connect(self._b.address, _PORT)
         socket.owner = flow
         flow.sender = socket
+        self._is_begun = True
         local = socket.local
         if local is not None:
             self._by_port[local[1]] = flow
 
     def _next(self, now: int) -> int:
-        due = _NEVER
-        for when in (
-            self._a.next_deadline(),
-            self._b.next_deadline(),
-            self._there.next_arrival(),
-            self._back.next_arrival(),
-        ):
-            if when is not None and when < due:
-                due = when
-        return max(due, now + 1) if due <= now else due
+        due = self._due_a if self._due_a < self._due_b else self._due_b
+        when = self._there.next_arrival()
+        if when is not None and when < due:
+            due = when
+        when = self._back.next_arrival()
+        if when is not None and when < due:
+            due = when
+        return due if due > now else now + 1
 
     def _turn(self, now: int) -> None:
-        a, b = self._a, self._b
+        """What is to happen at ``now``; a side at which nothing does is left alone."""
         frames = self._there.arrived(now)
+        if frames or self._due_b <= now:
+            self._receive(frames, now)
+        frames = self._back.arrived(now)
+        if frames or self._due_a <= now or self._is_begun:
+            self._is_begun = False
+            self._send(frames, now)
+
+    def _receive(self, frames: list[bytes], now: int) -> None:
+        b = self._b
         if frames:
             b.input(frames, now)
-            self._accept()
+            if self._unaccepted:
+                self._accept()
             self._read(now)
-        frames = self._back.arrived(now)
+        if self._due_b <= now:
+            b.advance(now)
+        for parts in b.drain(now, _DRAIN_FRAMES):
+            self._hops += 1
+            self._back.send(parts[0] if len(parts) == 1 else b"".join(parts), now)  # type: ignore[arg-type]
+        due = b.next_deadline()
+        self._due_b = _NEVER if due is None else due
+
+    def _send(self, frames: list[bytes], now: int) -> None:
+        a = self._a
         if frames:
             a.input(frames, now)
-        for stack in (a, b):
-            due = stack.next_deadline()
-            if due is not None and due <= now:
-                stack.advance(now)
+        if self._due_a <= now:
+            a.advance(now)
         self._write()
-        if a.has_output:
-            for parts in a.drain(now, _DRAIN_FRAMES):
-                self._hops += 1
-                frame = b"".join(parts)
-                if len(parts) > 1 and self._is_lost():
-                    self._lost += 1
-                else:
-                    self._there.send(frame, now)
-        if b.has_output:
-            for parts in b.drain(now, _DRAIN_FRAMES):
-                self._hops += 1
-                self._back.send(parts[0] if len(parts) == 1 else b"".join(parts), now)  # type: ignore[arg-type]
+        for parts in a.drain(now, _DRAIN_FRAMES):
+            self._hops += 1
+            if len(parts) > 1 and self._is_lost():
+                self._lost += 1
+            else:
+                self._there.send(b"".join(parts), now)
+        due = a.next_deadline()
+        self._due_a = _NEVER if due is None else due
 
     def _is_lost(self) -> bool:
         number = self._data_segments
@@ -251,6 +270,7 @@ class Simulation:
             peer = accepted.peer
             if peer is not None:
                 self._by_port[peer[1]].receiver = accepted
+                self._unaccepted -= 1
 
     def _read(self, now: int) -> None:
         for flow in self.flows:
@@ -261,6 +281,7 @@ class Simulation:
                 flow.delivered += got
             if flow.bytes_limit and flow.delivered >= flow.bytes_limit:
                 flow.finished_ns = now
+                self._unfinished -= 1
 
     def _write(self) -> None:
         for flow in self.flows:

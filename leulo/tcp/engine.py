@@ -196,9 +196,10 @@ class Engine:
 
     def find_link(self, tcb: Tcb, now_ns: int) -> bool:
         """Fill in the connection's Ethernet header. False: it has to wait, or failed."""
-        link = self.network.link_header(tcb.peer, now_ns)
+        peer = tcb.peer
+        link = self.network.link_header(peer, now_ns)
         if link:
-            tcb.front = header.front(link, len(tcb.peer) == 16, self.has_checksum_offload)
+            tcb.front = header.front(link, len(peer) == 16, self.has_checksum_offload)
             return True
         if link is None:
             tcb.is_pending = True

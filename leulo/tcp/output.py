@@ -101,12 +101,12 @@ def _send(tcb: Tcb, now_ns: int, out: list[Frame], limit: int) -> None:
     length = tcb.snd_end - nxt
     if (
         nxt == una == tcb.snd_max
-        and 0 < length <= mss
-        and length <= tcb.snd_wnd
+        and length <= mss
+        and length <= tcb.snd_wnd > 0
         and now_ns - tcb.last_send_ns <= tcb.rto_ns
         and (tcb.is_fin_queued or not (tcb.more or tcb.settings.is_corked))
     ):
-        # One segment that nothing holds back: a request, an answer.
+        # One segment that nothing holds back: a request, an answer, a FIN.
         tcb.is_pushing = False
         tcb.is_cwnd_limited = length + mss > cwnd
         _emit_data(tcb, nxt, length, now_ns, out)

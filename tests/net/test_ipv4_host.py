@@ -205,7 +205,7 @@ def test_flood_of_fragments_is_bounded() -> None:
     for offset in range(0, 65000, 8):
         feed(reassembler, piece(offset, bytes(8), True))
     assert reassembler._cost <= reassembly.MAX_REASSEMBLY_BYTES
-    assert all(len(d.offsets) <= reassembly.MAX_FRAGMENTS for d in reassembler._datagrams.values())
+    assert all(len(d.offsets) <= reassembly.MAX_FRAGMENTS for d in reassembler.datagrams.values())
 
 
 def test_restored_reassembler_goes_on() -> None:
@@ -242,5 +242,5 @@ def test_any_fragments_keep_the_reassembler_sound(
         data = content[offset * 8 : (offset + length) * 8]
         result = feed(reassembler, piece(offset * 8, data, more, ident), now)
         assert result is None or content.startswith(result)
-        held = sum(len(p) + 128 for d in reassembler._datagrams.values() for p in d.pieces)
+        held = sum(len(p) + 128 for d in reassembler.datagrams.values() for p in d.pieces)
         assert reassembler._cost == held

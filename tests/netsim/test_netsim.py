@@ -89,3 +89,11 @@ def test_the_command_prints_json_and_draws(tmp_path: FilePath) -> None:
 def test_what_makes_no_sense_is_a_sentence(words: list[str]) -> None:
     done = CliRunner().invoke(command, words, standalone_mode=False)
     assert isinstance(done.exception, ConfigError)
+
+
+def test_the_table_ends_with_what_the_simulation_cost() -> None:
+    before = Simulation.total_hops
+    done = CliRunner().invoke(command, ["slow start", "--quick", "--json"])
+    report = json.loads(done.output)
+    assert report["hops"] == Simulation.total_hops > before
+    assert report["hops_per_cpu_s"] > 0
