@@ -19,7 +19,7 @@ help: ## this list
 	@echo "make boot-check   the same without the console: exits 0 when the page came"
 	@echo "make test         what CI runs: make check, then every test; pytest's summary is last"
 	@echo "make check        lint, format, types, import rules, project rules; no tests"
-	@echo "make fuzz         a hostile guest makes a million hypercalls: time, memory"
+	@echo "make fuzz         a million hypercalls, a million frames, ten minutes of atheris: about half an hour"
 	@echo "make bench        the figures: guest speed, hypercalls, connections, bulk (root)"
 	@echo "make fast         the engine compiled by mypyc, in build/fast; test-fast and bench-fast use it"
 	@echo "make image        build the guest image, if its sources changed"
@@ -63,8 +63,10 @@ check: $(STAMP) $(IMAGE)
 	@$(BIN)/python tools/check_project.py
 	@$(BIN)/sphinx-build -q -W --keep-going -b html docs build/docs
 
-fuzz: $(STAMP) ## a hostile guest
+fuzz: $(STAMP) ## a hostile guest, hostile links, and everything that reads an enemy's bytes
 	@$(BIN)/python tests/hypercalls/fuzz_run.py $(FUZZ_ARGS)
+	@$(BIN)/python tests/fuzz/frames_run.py $(FUZZ_ARGS)
+	@$(BIN)/python tests/fuzz/fuzz_all.py
 
 bench: $(STAMP) $(IMAGE) compiled
 	@$(BIN)/python tools/environment.py --tools bench

@@ -2,20 +2,32 @@
 
 Panics of the guest name file and line from this table, without any debugger. Only versions 2 to 4
 are read [DWARF 4 6.2]; of others, as some compilers write, there are simply no lines. Standard
-library only: the build hook of the wheel comes here before anything is installed.
+library and `errors` only: the build hook of the wheel comes here before anything is installed.
 """
 
 from __future__ import annotations
 
 import struct
+from typing import Final
 
+from leulo.errors import ImageError
+
+_MOST_LEB_BYTES: Final = 10  # of 64 bits
 _ADVANCE_PC, _ADVANCE_LINE, _SET_FILE, _CONST_ADD_PC, _FIXED_ADVANCE = 2, 3, 4, 8, 9
 _COPY, _END_SEQUENCE, _SET_ADDRESS = 1, 1, 2
 
 
 def read_lines(elf: bytes) -> list[tuple[int, str, int]]:
-    """(address, file, line), sorted; each row holds up to the next. Line 0: nothing is known."""
-    data = _section(elf, b".debug_line")
+    """(address, file, line), sorted; each row holds up to the next. Line 0: nothing is known.
+
+    Raises ImageError if the sections or the programs are damaged."""
+    try:
+        return _read(_section(elf, b".debug_line"))
+    except (struct.error, IndexError, ValueError, ZeroDivisionError) as error:
+        raise ImageError(f"the line table is damaged: {error}") from None
+
+
+def _read(data: bytes) -> list[tuple[int, str, int]]:
     rows: list[tuple[int, str, int]] = []
     at = 0
     while at + 6 <= len(data):
@@ -110,6 +122,8 @@ def _uleb(data: bytes, at: int) -> tuple[int, int]:
         at += 1
         if data[at - 1] < 0x80:
             return value, at
+        if shift > 7 * _MOST_LEB_BYTES:
+            raise ValueError("a number is too long")
 
 
 def _sleb(data: bytes, at: int) -> tuple[int, int]:

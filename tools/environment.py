@@ -60,6 +60,9 @@ def install() -> int:
         if subprocess.run(command, check=False).returncode != 0:
             print("leulo: pip could not install what Leulo needs (see above)", file=sys.stderr)
             return EXIT_ENVIRONMENT
+    fuzzer = project["project"]["optional-dependencies"]["fuzz"]
+    if subprocess.run([*pip, "--only-binary=:all:", *fuzzer], check=False).returncode != 0:
+        print(f"leulo: no {fuzzer[0]} for this Python: its tests are skipped", file=sys.stderr)
     return 0
 
 

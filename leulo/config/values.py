@@ -354,7 +354,7 @@ def check_together(machine: MachineConfig, run: RunConfig) -> None:
 def _check_interface(text: str, name: str) -> None:
     if not name:
         raise ConfigError(f"--net {text}: the TAP has no name: write --net tap:leulo0")
-    if len(name.encode()) > IFNAME_BYTES or not re.fullmatch(r"[A-Za-z0-9_.-]+", name):
+    if len(name) > IFNAME_BYTES or not re.fullmatch(r"[A-Za-z0-9_.-]+", name):
         raise ConfigError(
             f"--net {text}: {name!r} is no interface name: write at most {IFNAME_BYTES} "
             "letters, digits, dots, hyphens or underscores"

@@ -80,7 +80,18 @@ def test_net_is_read_and_written_back(text: str, wanted: NetSpec) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "bridge", "tap", "tap:", "tap:a/b", "tap:" + "x" * 16, "tap:..", "user:1", "tap:a b"],
+    [
+        "",
+        "bridge",
+        "tap",
+        "tap:",
+        "tap:a/b",
+        "tap:" + "x" * 16,
+        "tap:..",
+        "user:1",
+        "tap:a b",
+        "tap:l\udcf3",
+    ],
 )
 def test_a_wrong_net_names_flag_and_value(text: str) -> None:
     with pytest.raises(ConfigError) as caught:

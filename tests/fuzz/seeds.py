@@ -1,0 +1,170 @@
+"""Writes the first inputs of the corpora: valid ones, from which a fuzzer finds its way.
+
+    python tests/fuzz/seeds.py TARGET...
+
+What `fuzz_all --keep` has made of them since is what the repository holds; this is for a target
+that is new, or a corpus that has to be begun again.
+"""
+
+from __future__ import annotations
+
+import struct
+import sys
+from pathlib import Path
+from random import Random
+
+HERE = Path(__file__).resolve().parent
+for folder in (HERE, HERE.parent / "loader"):
+    sys.path.insert(0, str(folder))
+
+from targets import CORPUS, ROOT  # noqa: E402
+
+
+def stack() -> list[bytes]:
+    random = Random(1)
+    shake = bytes((19, 0))
+    story = [
+        bytes((0,)) + shake + bytes((8, 0, 9, 0, 7, 0, 6, 0)),
+        bytes((8,)) + shake + bytes((19, 8, 8, 0, 11, 1, 6, 4, 10, 0)),
+        bytes((0, 12, 0, 0, 6, 4, 18, 0, 1, 11, 16)),
+    ]
+    for bits in range(16):
+        actions = b"".join(
+            shake if random.random() < 0.2 else random.randbytes(random.randrange(4, 12))
+            for _ in range(20)
+        )
+        story.append(bytes((bits * 17,)) + shake + actions)
+    return story
+
+
+def options() -> list[bytes]:
+    return [
+        bytes.fromhex("020405b40402080a000000010000000001030307"),
+        bytes.fromhex("0101080a0000000100000002"),
+        bytes.fromhex("0101050a00000001000000020101080a0000000100000002"),
+        bytes.fromhex("0101051200000001000000020000000300000004"),
+        b"\0", b"\1" * 40, bytes.fromhex("fd06f989aabb1e04beef"),
+    ]  # fmt: skip
+
+
+def codecs() -> list[bytes]:
+    from leulo.net.wire import dhcp
+    from leulo.net.wire.arp import ArpRepr
+    from leulo.net.wire.dhcp import DhcpRepr
+    from leulo.net.wire.icmp import IcmpRepr
+    from leulo.net.wire.icmpv6 import Icmpv6Repr
+    from leulo.net.wire.ipv4 import Ipv4Repr
+    from leulo.net.wire.ipv6 import FragmentRepr, Ipv6Repr
+    from leulo.net.wire.ndp import NeighbourRepr, PrefixRepr, RouterRepr
+    from leulo.net.wire.tcp import TcpRepr, mss
+    from leulo.net.wire.udp import UdpRepr
+
+    a, b, a6, b6 = bytes(3) + b"\1", bytes(3) + b"\2", bytes(15) + b"\1", bytes(15) + b"\2"
+    mac = bytes((2, 0, 0, 0, 0, 1))
+    tcp = TcpRepr(1, 2, options=[mss(1460)]).emit(a, b)
+    ip = Ipv4Repr(a, b, 6, len(tcp)).emit() + tcp
+    six = Ipv6Repr(a6, b6, 0, 8 + len(tcp)).emit() + bytes([6, 0, 1, 4, 0, 0, 0, 0]) + tcp
+    lease = DhcpRepr(dhcp.BOOT_REPLY, dhcp.ACK, 1, mac, options={
+        dhcp.OPTION_SUBNET_MASK: b"\xff\xff\xff\0", dhcp.OPTION_LEASE_TIME: bytes(4)})  # fmt: skip
+    router = RouterRepr(64, 1800, 0, 0, 0, mac, 1500, [PrefixRepr(a6, 64, True, True, 9, 5)])
+    texts = [
+        mac + mac + b"\x08\x00", ArpRepr(1, mac, a, mac, b).emit(), ip,
+        IcmpRepr(8, 0, 1, b"x").emit(), b"\3" + ip, UdpRepr(1, 2, 3).emit(a, b, b"abc"), tcp, six,
+        FragmentRepr(6, 8, True, 1).emit(),
+        Icmpv6Repr(1, 0, 0, six).emit(a6, b6),
+        NeighbourRepr(135, a6, mac).emit().emit(a6, b6), lease.emit(), bytes(10),
+        bytes.fromhex("12340100000100000000000001610000010001"),
+    ]  # fmt: skip
+    out = [bytes((n,)) + text for n, text in enumerate(texts)]
+    return [*out, b"\x0a" + router.emit().emit(a6, b6)]
+
+
+def image() -> list[bytes]:
+    from image_builder import ImageBuilder, Piece
+
+    head = struct.pack("<3I", 0x1BADB002, 3, -(0x1BADB002 + 3) & 0xFFFFFFFF)
+    two = [Piece(0x100000, head + b"\x90" * 40), Piece(0x102000, b"data", 100)]
+    return [
+        ImageBuilder().build(),
+        ImageBuilder(pieces=two).build(),
+        ImageBuilder(symbols=[("start", 0x100010, 16, 2), ("main", 0x100020, 16, 2)]).build(),
+        ImageBuilder(flags=7).build(),
+    ]
+
+
+def archive() -> list[bytes]:
+    from image_builder import ImageBuilder, Piece
+
+    from leulo.image import pack_cpio
+
+    head = struct.pack("<3I", 0x1BADB002, 3, -(0x1BADB002 + 3) & 0xFFFFFFFF)
+    small = pack_cpio({"etc/motd": b"hello\n", "www/index.html": b"<p>"})
+    start = 0x100000 + 64
+    text = (head + b"LULOCPIO" + struct.pack("<II", start, start + len(small))).ljust(64, b"\0")
+    whole = ImageBuilder(pieces=[Piece(0x100000, text + small)]).build()
+    return [small, pack_cpio({}), whole, b"070701" + b"0" * 104]
+
+
+def lines() -> list[bytes]:
+    return [line_image(version, program) for version, program in (
+        (2, bytes((0, 5, 2, 0, 0, 16, 0, 3, 5, 1, 20, 30, 200, 2, 4, 8, 9, 1, 0, 0, 1, 1))),
+        (4, bytes((0, 5, 2, 0, 0, 16, 0, 20, 4, 1, 6, 7, 10, 11, 12, 3, 0x7F, 1, 0, 1, 1))),
+    )]  # fmt: skip
+
+
+def line_image(version: int, program: bytes) -> bytes:
+    """An ELF of nothing but a line program and the names of its sections."""
+    operands = bytes((0, 1, 1, 1, 1, 0, 0, 0, 1, 0, 0, 1))
+    more = b"\1" if version == 4 else b""
+    header = b"\1" + more + struct.pack("<BbBB", 1, -5, 14, 13) + operands
+    header += b"src\0\0" + b"a.c\0\1\0\0" + b"b.c\0\0\0\0" + b"\0"
+    body = struct.pack("<HI", version, len(header)) + header + program
+    unit = struct.pack("<I", len(body)) + body
+    names = b"\0.debug_line\0.shstrtab\0"
+    at = 52
+    table = at + len(unit) + len(names)
+    sections = bytes(40)
+    sections += struct.pack("<10I", 1, 1, 0, 0, at, len(unit), 0, 0, 1, 0)
+    sections += struct.pack("<10I", 13, 3, 0, 0, at + len(unit), len(names), 0, 0, 1, 0)
+    ident = b"\x7fELF\1\1\1" + bytes(9)
+    head = ident + struct.pack("<HHIIIIIHHHHHH", 2, 3, 1, 0, 0, table, 0, 52, 32, 0, 40, 3, 2)
+    return head + unit + names + sections
+
+
+def toml() -> list[bytes]:
+    return [
+        b'net = "sim:loss=0.01"\npublish = ["8080:80", "2007:7"]\nmem = "32M"\n',
+        b'name = "one"\nmode = "paravirt"\nip = "10.0.2.15/24"\ngateway = "10.0.2.2"\n',
+        b'serial = "tcp:4444"\nclock = "virtual"\ncpu = "portable"\ntimeout = "10s"\n',
+        b'append = """a\nb"""\n# note\n[table]\nx = 1\n',
+        b"mem = 33554432\nkey = {a = [1, 2.5, 1979-05-27]}\n",
+    ]
+
+
+def pkt() -> list[bytes]:
+    scripts = sorted((ROOT / "tests/pkt").rglob("*.pkt"), key=lambda p: (p.stat().st_size, p.name))
+    step = max(1, len(scripts) // 40)
+    return [path.read_bytes() for path in scripts[::step]]
+
+
+def capture() -> list[bytes]:
+    from leulo.net import pcapng
+
+    head = pcapng.section_header("t") + pcapng.interface("wire", "what")
+    return [
+        head,
+        head + pcapng.packet(0, 5, (b"frame",), 5, 1, "note"),
+        head + pcapng.statistics(0, 5, 1, 0),
+    ]
+
+
+def main() -> None:
+    for name in sys.argv[1:]:
+        folder = CORPUS / name
+        folder.mkdir(parents=True, exist_ok=True)
+        for number, data in enumerate(globals()[name]()):
+            (folder / f"seed-{number:02}").write_bytes(data)
+
+
+if __name__ == "__main__":
+    main()

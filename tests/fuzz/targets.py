@@ -1,0 +1,269 @@
+"""What is fuzzed: one function of bytes for each thing that reads what an enemy wrote.
+
+A target returns if its input was taken or refused as it should be; whatever it raises is a
+finding. Needs no fuzzer: the tests replay the corpus through the same functions.
+"""
+
+from __future__ import annotations
+
+import builtins
+import re
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+CORPUS = Path(__file__).resolve().parent / "corpus"
+for place in (ROOT, ROOT / "tests/tcp", Path(__file__).resolve().parent):
+    if str(place) not in sys.path:
+        sys.path.insert(0, str(place))
+
+
+@dataclass(frozen=True)
+class Target:
+    """``sources`` are the files whose branches are counted, below the repository."""
+
+    run: Callable[[bytes], None]
+    sources: tuple[str, ...]
+    most_bytes: int
+    modules: tuple[str, ...]  # imported before a run is measured
+
+
+def stack(data: bytes) -> None:
+    """Frames, time and socket calls against a whole stack; see `stack_target`."""
+    from stack_target import play
+
+    play(data)
+
+
+def options(data: bytes) -> None:
+    """Option lists: the engine's reader never raises, the codec's refuses or gives a list that
+    survives its own writing, and of a list that both take they say the same."""
+    from leulo.net.wire import ParseError, tcp
+    from leulo.net.wire.ipv4 import has_source_route
+    from leulo.tcp.options import MAX_WINDOW_SCALE, parse
+
+    text = data[:40]
+    frame = bytes(64) + text
+    seen = parse(frame, 64, 64 + len(text))
+    has_source_route(text)
+    try:
+        listed = tcp.parse_options(text)
+    except ParseError as error:
+        assert error.reason.startswith("tcp_")
+        return
+    repr_ = tcp.TcpRepr(1, 2, options=listed)
+    again = tcp.parse_options(tcp.emit_options(listed))
+    while again and again[-1] == tcp.NOP and len(again) > len(listed):
+        again.pop()  # padding
+    assert again[: len(listed)] == listed
+    kinds = [option[0] for option in listed if option[0] != tcp.NOP[0]]
+    if len(set(kinds)) < len(kinds):
+        return  # of an option that comes twice one reader may take either
+    assert seen.mss == (repr_.mss or 0)
+    scale = repr_.window_scale
+    assert seen.wscale == (-1 if scale is None else min(scale, MAX_WINDOW_SCALE))
+    assert seen.is_sack_permitted == repr_.is_sack_permitted
+    if repr_.timestamps is not None:
+        assert seen.has_timestamps and (seen.tsval, seen.tsecr) == repr_.timestamps
+
+
+def codecs(data: bytes) -> None:
+    """Every header: parse raises ParseError or gives what survives its own writing."""
+    from leulo.links.user.dns import servfail
+    from leulo.net.icmp import may_report, parse_error
+    from leulo.net.icmpv6 import may_report as may_report6
+    from leulo.net.icmpv6 import parse_error as parse_error6
+    from leulo.net.wire import ParseError, vnet
+    from leulo.net.wire.arp import ArpRepr
+    from leulo.net.wire.dhcp import DhcpRepr
+    from leulo.net.wire.ethernet import EthernetRepr
+    from leulo.net.wire.icmp import IcmpRepr
+    from leulo.net.wire.icmpv6 import Icmpv6Repr
+    from leulo.net.wire.ipv4 import Ipv4Repr
+    from leulo.net.wire.ipv6 import FragmentRepr, Ipv6Repr, walk
+    from leulo.net.wire.ndp import NeighbourRepr, RouterRepr
+    from leulo.net.wire.tcp import TcpRepr
+    from leulo.net.wire.udp import UdpRepr
+
+    if not data:
+        return
+    kind, text = data[0] % 14, data[1:]
+    a, b, a6, b6 = bytes(3) + b"\1", bytes(3) + b"\2", bytes(15) + b"\1", bytes(15) + b"\2"
+    try:
+        if kind == 0:
+            assert EthernetRepr.parse(text).emit() == text[:14]
+        elif kind == 1:
+            assert ArpRepr.parse(ArpRepr.parse(text).emit()) == ArpRepr.parse(text)
+        elif kind == 2:
+            header = Ipv4Repr.parse_quoted(text, 0xFFFF, verify_checksum=False)
+            rest = text[header.header_bytes :]
+            assert Ipv4Repr.parse_quoted(header.emit() + rest, 0xFFFF) == header
+            may_report(text, False)
+        elif kind == 3:
+            message = IcmpRepr.parse(text)
+            assert IcmpRepr.parse(message.emit()) == message
+        elif kind == 4:
+            parse_error(IcmpRepr(text[0] if text else 3, 0, 1400, text[1:]))
+        elif kind == 5:
+            datagram = UdpRepr.parse(text, a, b, verify_checksum=False)
+            assert datagram.payload_bytes <= len(text)
+        elif kind == 6:
+            segment = TcpRepr.parse(text, a, b, verify_checksum=False)
+            assert TcpRepr.parse(segment.emit(a, b), a, b) == segment
+        elif kind == 7:
+            six = Ipv6Repr.parse(text)
+            assert Ipv6Repr.parse(six.emit() + text[40:]) == six
+            may_report6(text, True)
+            walk(text, len(text))
+        elif kind == 8:
+            assert FragmentRepr.parse(FragmentRepr.parse(text).emit()) == FragmentRepr.parse(text)
+        elif kind == 9:
+            told = Icmpv6Repr.parse(text, a6, b6, verify_checksum=False)
+            assert Icmpv6Repr.parse(told.emit(a6, b6), a6, b6) == told
+            parse_error6(told)
+        elif kind == 10:
+            told = Icmpv6Repr.parse(text, a6, b6, verify_checksum=False)
+            if told.kind == 134:
+                RouterRepr.parse(told)
+            else:
+                NeighbourRepr.parse(told)
+        elif kind == 11:
+            lease = DhcpRepr.parse(text)
+            assert DhcpRepr.parse(lease.emit()) == lease
+            _ = lease.prefix_length, lease.lease_s, lease.server_id, lease.requested_address
+        elif kind == 12:
+            vnet.VnetRepr.parse(text, 60)
+        elif len(text) >= 12:
+            assert len(servfail(text)) <= max(12, len(text))
+    except ParseError as error:
+        assert error.reason
+
+
+def image(data: bytes) -> None:
+    """An ELF kernel is put into RAM whole, or refused in one sentence."""
+    from leulo.errors import ImageError
+    from leulo.loader.elf import Elf
+    from leulo.loader.multiboot import load
+    from leulo.memory import Memory
+
+    memory = Memory(4 << 20)
+    try:
+        load(memory, data, name="x.img", command_line="quiet", modules=[(b"module", "m")])
+    except ImageError as error:
+        assert "\n" not in str(error) and str(error).startswith("x.img")
+    try:
+        elf = Elf(data, "x.img")
+        for symbol in elf.symbols()[:20]:
+            elf.symbol_at(symbol.address)
+        elf.symbol_at(0x100010)
+        _ = elf.entry_address
+    except ImageError as error:
+        assert "\n" not in str(error)
+
+
+def archive(data: bytes) -> None:
+    """A cpio archive, alone and in an image that tells where its files lie."""
+    from leulo import image_files
+    from leulo.errors import LeuloError
+
+    try:
+        files = image_files._unpack(data, "x.img")
+    except LeuloError as error:
+        assert "\n" not in str(error)
+    else:
+        assert sum(len(content) for content in files.values()) <= len(data) * (1 + len(files))
+    for read in (
+        lambda: image_files.read_files(data, "x.img"),
+        lambda: image_files.with_files(data, "x.img", {"etc/motd": b"hello"}),
+        lambda: image_files.check_program(data, "prog"),
+    ):
+        try:
+            read()
+        except LeuloError as error:
+            assert "\n" not in str(error)
+
+
+def lines(data: bytes) -> None:
+    """DWARF's line programs of an ELF."""
+    from leulo.errors import ImageError
+    from leulo.line_table import read_lines
+
+    try:
+        rows = read_lines(data)
+    except ImageError as error:
+        assert "\n" not in str(error)
+    else:
+        assert rows == sorted(rows, key=lambda row: row[0])
+
+
+def toml(data: bytes) -> None:
+    """A machine file: a machine, or an error that names the file."""
+    from leulo.config.machine_file import key_lines, read_machine_file
+    from leulo.config.settings import configure
+    from leulo.errors import ConfigError
+
+    text = data.decode(errors="surrogateescape")
+    try:
+        settings = read_machine_file(text, Path("machine.toml"))
+        assert set(settings) <= set(key_lines(text)) | set(settings)
+        configure(settings)
+    except ConfigError as error:
+        assert str(error)
+
+
+_RAISED = re.compile(r"(\w+): ")
+
+
+def pkt(data: bytes) -> None:
+    """A packetdrill script: an outcome, and never by an exception of Python's."""
+    from leulo.pkt.runner import Status, run_text
+
+    outcome = run_text(data.decode(errors="replace"))
+    if outcome.status is Status.ERROR:
+        name = _RAISED.match(outcome.actual)
+        assert name is None or not (
+            hasattr(builtins, name[1]) or name[1] in ("LeuloBug", "error", "ParseError")
+        ), outcome.actual
+
+
+def capture(data: bytes) -> None:
+    """A pcapng file."""
+    from leulo.net.pcapng import read
+
+    try:
+        read(data)
+    except ValueError as error:
+        assert str(error).startswith("pcapng: ")
+
+
+TARGETS: dict[str, Target] = {
+    "stack": Target(
+        stack, ("leulo/stack.py", "leulo/stack_ipv6.py", "leulo/tcp/", "leulo/net/"), 2048,
+        ("stack_target",),
+    ),
+    "options": Target(
+        options, ("leulo/tcp/options.py",), 40,
+        ("leulo.tcp.options", "leulo.net.wire.tcp"),
+    ),
+    "codecs": Target(
+        codecs, ("leulo/net/wire/",), 700,
+        ("leulo.links.user.dns", "leulo.net.icmpv6", "leulo.net.wire.ndp", "leulo.net.wire.dhcp",
+         "leulo.net.wire.arp"),
+    ),
+    "image": Target(image, ("leulo/loader/",), 4096, ("leulo.loader.multiboot",)),
+    "archive": Target(
+        archive, ("leulo/image_files.py", "leulo/loader/elf.py"), 4096, ("leulo.image_files",)
+    ),
+    "lines": Target(lines, ("leulo/line_table.py",), 4096, ("leulo.line_table",)),
+    "toml": Target(toml, ("leulo/config/",), 2048, ("leulo.config.machine_file",)),
+    "pkt": Target(pkt, ("leulo/pkt/",), 4096, ("leulo.pkt.runner",)),
+    "capture": Target(capture, ("leulo/net/pcapng.py",), 2048, ("leulo.net.pcapng",)),
+}  # fmt: skip
+
+
+def corpus_of(name: str) -> list[Path]:
+    """The target's inputs, in a fixed order."""
+    folder = CORPUS / name
+    return sorted(folder.iterdir()) if folder.is_dir() else []
