@@ -2,9 +2,12 @@
  *
  * Arguments name other services to start; "none" starts none. On the kernel's command line:
  * init=/bin/init,httpd,echo */
+#include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #define SERVICES_MOST 16
@@ -45,6 +48,24 @@ static void report(pid_t pid, int status) {
                    WIFEXITED(status) ? WEXITSTATUS(status) : WTERMSIG(status));
 }
 
+/* Until all services sleep, so that their lines come before the shell's prompt; half a second at
+ * most. The columns are those of /proc/processes. */
+static void let_them_settle(void) {
+    static char text[4096];
+    struct timespec pause = {0, 5000000};
+
+    for (int tries = 0, is_busy = service_count > 0; is_busy && tries < 100; tries++) {
+        nanosleep(&pause, NULL);
+        int fd = open("/proc/processes", O_RDONLY);
+        ssize_t got = read(fd, text, sizeof text - 1);
+        close(fd);
+        text[got > 0 ? got : 0] = 0;
+        is_busy = 0;
+        for (const char *line = text; (line = strchr(line, '\n')) && *++line;)
+            is_busy |= strlen(line) > 20 && line[19] == 'R' && atoi(line + 6) == getpid();
+    }
+}
+
 int main(int argc, char **argv) {
     static const char *const usual[] = {"httpd", "echo", "discard", "chargen"};
 
@@ -55,6 +76,7 @@ int main(int argc, char **argv) {
         if (strcmp(argv[i], "none"))
             start_service(argv[i]);
 
+    let_them_settle();
     pid_t shell = start("sh");
     for (;;) {
         int status = 0;

@@ -117,13 +117,14 @@ void panic_trap(struct trap_frame *frame) {
     const char *undefined = frame->vector == 6 ? undefined_kind((const uint8_t *)frame->eip) : NULL;
 
     begin();
-    if (undefined)
-        kprintf("undefined behaviour: %s", undefined);
-    else
-        kprintf("%s, error code %x", trap_name(frame->vector), frame->error);
+    kprintf(undefined ? "undefined behaviour: %s" : "%s",
+            undefined ? undefined : trap_name(frame->vector));
+    trap_say_error(frame);
+    if (frame->vector == 8)
+        kprintf(", address %08x", read_cr2());
     if (frame->vector == 14 || frame->vector == 8)
-        kprintf(", address %08x%s", read_cr2(), is_stack_guard(read_cr2()) ? ": stack overrun"
-                                                : read_cr2() < PAGE_BYTES  ? ": null pointer" : "");
+        kprintf(is_stack_guard(read_cr2())  ? ": stack overrun"
+                : read_cr2() < PAGE_BYTES ? ": null pointer" : "");
     kprintf("\nat ");
     print_place(frame->eip);
     kprintf("eax %08x  ebx %08x  ecx %08x  edx %08x\nesi %08x  edi %08x  ebp %08x  esp %08x\n"

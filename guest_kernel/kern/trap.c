@@ -43,19 +43,26 @@ static int signal_of(uint32_t vector) {
     }
 }
 
+/* What the error code says: of an access, or of the entry of a table that was no good. */
+void trap_say_error(const struct trap_frame *frame) {
+    uint32_t error = frame->error;
+
+    if (frame->vector == PAGE_FAULT)
+        kprintf(": %s %08x, which is %s",
+                error & FAULT_FETCH ? "execution of" : error & FAULT_WRITE ? "write to" : "read of",
+                read_cr2(), error & FAULT_PRESENT ? "protected" : "not mapped");
+    else if (frame->vector >= 10 && frame->vector <= 13 && error)
+        kprintf(": entry %u of the %s%s", error >> 3, error & 2 ? "IDT" : error & 4 ? "LDT" : "GDT",
+                error & 1 ? ", on the way to a handler" : "");
+}
+
 /* A program did what it may not: one line on the console, and its end. */
 static void kill_program(const struct trap_frame *frame) {
     struct process *process = process_current();
 
-    if (frame->vector == PAGE_FAULT)
-        kprintf("%s[%d]: page fault at %08x: %s %08x, which is %s; killed\n", process->name,
-                process->pid, frame->eip,
-                frame->error & FAULT_FETCH ? "execution of"
-                : frame->error & FAULT_WRITE ? "write to" : "read of",
-                read_cr2(), frame->error & FAULT_PRESENT ? "protected" : "not mapped");
-    else
-        kprintf("%s[%d]: %s at %08x (error code %x); killed\n", process->name, process->pid,
-                trap_name(frame->vector), frame->eip, frame->error);
+    kprintf("%s[%d]: %s at %08x", process->name, process->pid, trap_name(frame->vector), frame->eip);
+    trap_say_error(frame);
+    kprintf("; killed\n");
     process_exit(signal_of(frame->vector));
 }
 

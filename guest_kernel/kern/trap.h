@@ -37,4 +37,5 @@ extern int attention;
 /* What to do then, before user mode. */
 void trap_attend(void);
 const char *trap_name(uint32_t vector);
+void trap_say_error(const struct trap_frame *frame);
 #endif

@@ -52,6 +52,17 @@ def test_checks_on_our_cpu(outcome_here: Outcome) -> None:
     assert_good(outcome_here)
 
 
+def test_what_kills_a_program_is_told_in_words(outcome_here: Outcome) -> None:
+    said = re.findall(r"^init\[\d+\]: (.*); killed$", "\n".join(outcome_here.lines), re.M)
+    told = {re.sub(r"at [0-9a-f]{8}", "at X", line) for line in said}
+    assert {
+        "page fault at X: read of 00000000, which is not mapped",
+        "general protection at X",  # no selector is to blame: CLI, HLT
+        "general protection at X: entry 32 of the IDT",  # INT 0x20
+        "divide error at X",
+    } <= told
+
+
 @pytest.mark.qemu
 def test_checks_on_qemu(built: Path, checks: Path) -> None:
     assert_good(run_qemu(built / "guest.img", initrd=checks))
@@ -70,10 +81,10 @@ def test_the_same_run_gives_the_same_console(
 
 
 PANICS = [
-    ("null-pointer", "page fault", "null pointer"),
-    ("write-code", "page fault", "address 00100000"),
-    ("execute-data", "page fault", "error code 11"),
-    ("stack-overrun", "double fault", "stack overrun"),
+    ("null-pointer", "page fault: write to 00000000, which is not mapped", ": null pointer"),
+    ("write-code", "page fault: write to 00100000, which is protected", "provoke+"),
+    ("execute-data", "page fault: execution of 001", ", which is protected"),
+    ("stack-overrun", "double fault, address 001", ": stack overrun"),
     ("division", "divide error", "provoke+"),
     ("double-free", "assertion failed", "page.c"),
     ("nonsense", "provoke=nonsense is unknown", "provoke+"),

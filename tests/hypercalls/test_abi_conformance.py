@@ -6,12 +6,13 @@ import sys
 from collections.abc import Callable
 
 import pytest
+from conformance.by_guest import GuestProvider
 from conformance.by_hypercall import HypercallProvider
 from conformance.by_linux import LinuxProvider
 from conformance.provider import Provider
 from conformance.scenarios import SCENARIOS, Scenario
 
-PROVIDERS: tuple[Callable[[], Provider], ...] = (HypercallProvider, LinuxProvider)
+PROVIDERS: tuple[Callable[[], Provider], ...] = (HypercallProvider, GuestProvider, LinuxProvider)
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda s: s.name.replace(" ", "_"))
