@@ -60,11 +60,16 @@ static void print_socket(struct file *out, const struct process *process, int de
     char here[ADDRESS_ROOM], there[ADDRESS_ROOM];
     uint8_t info[8] = {0}; /* of struct tcp_info: its first byte is the state */
     socklen_t bytes = sizeof info;
-    int is_tcp = sock_getsockopt(file, IPPROTO_TCP, TCP_INFO, info, &bytes) >= 0;
+    int protocol = 0;
+
+    sock_getsockopt(file, IPPROTO_TCP, TCP_INFO, info, &bytes);
+    bytes = sizeof protocol;
+    sock_getsockopt(file, SOL_SOCKET, SO_PROTOCOL, &protocol, &bytes);
 
     address_text(here, sock_getsockname(file, &local, &bytes), &local);
     address_text(there, sock_getpeername(file, &peer, &bytes), &peer);
-    tmpfs_print(out, "%-5s %-24s %-24s %-12s %d/%s\n", is_tcp ? "tcp" : "udp", here, there,
+    tmpfs_print(out, "%-5s %-24s %-24s %-12s %d/%s\n", 
+                protocol == IPPROTO_TCP ? "tcp" : protocol == IPPROTO_ICMP ? "icmp" : "udp", here, there,
                 states[info[0] < sizeof states / sizeof *states ? info[0] : 0], process->pid,
                 process->name);
 }

@@ -138,6 +138,7 @@ struct epoll_event {
 #define SO_REUSEADDR 2
 #define SO_ERROR 4
 #define SO_LINGER 13
+#define SO_PROTOCOL 38
 #define IPPROTO_ICMP 1
 #define IPPROTO_TCP 6
 #define TCP_NODELAY 1

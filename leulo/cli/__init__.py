@@ -124,7 +124,7 @@ def run(arguments: list[str]) -> int:
             return 0
         context = getattr(error, "ctx", None)
         hint = f" (see {context.command_path} --help)" if context is not None else ""
-        _say(error.format_message().rstrip(".") + hint)
+        _say(" ".join(error.format_message().split()).rstrip(".") + hint)
         return EXIT_USAGE
     except (KeyboardInterrupt, click.Abort):
         _say("interrupted")

@@ -9,7 +9,7 @@ import os
 import select
 from collections.abc import Callable
 
-from leulo.units import NS_PER_S
+from leulo.units import NS_PER_MS, NS_PER_S
 
 IN = select.EPOLLIN
 OUT = select.EPOLLOUT
@@ -19,12 +19,19 @@ RDHUP = select.EPOLLRDHUP
 
 Callback = Callable[[int], None]
 
+# epoll rounds its timeout up to a millisecond: shorter waits than this are select's first, which
+# counts microseconds.
+_COARSE_NS = 20 * NS_PER_MS
+_MOST_OF_SELECT = 1024  # it takes lower descriptors only
+
 
 class Poller:
     """Waits for many descriptors at once and calls back with the epoll mask."""
 
     def __init__(self) -> None:
         self._epoll = select.epoll()
+        fd = self._epoll.fileno()
+        self._itself = (fd,) if fd < _MOST_OF_SELECT else ()
         self._callbacks: dict[int, Callback] = {}
         self._removed: set[int] = set()  # since the last look
         self._wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
@@ -49,6 +56,10 @@ class Poller:
         Returns how many descriptors were served. A wake-up ends the wait.
         """
         timeout = -1.0 if timeout_ns is None else max(0, timeout_ns) / NS_PER_S
+        if self._itself and timeout_ns is not None and 0 < timeout_ns < _COARSE_NS:
+            if not select.select(self._itself, (), (), timeout)[0]:
+                return 0
+            timeout = 0
         served = 0
         self._removed.clear()
         for fd, mask in self._epoll.poll(timeout, 64):

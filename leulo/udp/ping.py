@@ -13,6 +13,8 @@ from leulo.net.wire.icmp import ECHO_REPLY, ECHO_REQUEST, HEADER_BYTES, IcmpRepr
 from leulo.net.wire.icmpv6 import ECHO_REPLY as ECHO_REPLY_6
 from leulo.net.wire.icmpv6 import ECHO_REQUEST as ECHO_REQUEST_6
 from leulo.net.wire.icmpv6 import Icmpv6Repr
+from leulo.net.wire.ipv4 import PROTOCOL_ICMP
+from leulo.net.wire.ipv6 import PROTOCOL_ICMPV6
 from leulo.tcp.errno import AF_INET, EAFNOSUPPORT, EINVAL
 from leulo.udp.socket import MAX_PAYLOAD, MAX_PAYLOAD_V6, PING_SPACE, Endpoint, UdpSocket
 
@@ -47,6 +49,10 @@ class PingSocket(UdpSocket):
         if len(data) < HEADER_BYTES or data[0] != kind or data[1]:
             return -EINVAL
         return super()._send(data, to, source)
+
+    @property
+    def _protocol(self) -> int:
+        return PROTOCOL_ICMP if self.family == AF_INET else PROTOCOL_ICMPV6
 
     def _largest(self, address: bytes) -> int:
         return _UDP_HEADER_BYTES + (MAX_PAYLOAD if len(address) == 4 else MAX_PAYLOAD_V6)

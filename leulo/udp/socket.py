@@ -12,6 +12,7 @@ from collections import deque
 from struct import Struct
 from typing import TYPE_CHECKING, Final
 
+from leulo.net.wire.ipv4 import PROTOCOL_UDP
 from leulo.state import State, load_fields, save_fields
 from leulo.tcp.errno import (
     AF_INET,
@@ -68,6 +69,8 @@ SO_BROADCAST: Final = 6
 SO_SNDBUF: Final = 7
 SO_RCVBUF: Final = 8
 SO_ACCEPTCONN: Final = 30
+SO_PROTOCOL: Final = 38
+SO_DOMAIN: Final = 39
 IPV6_V6ONLY: Final = 26
 _SOCK_DGRAM: Final = 2
 _INT: Final = Struct("<i")
@@ -413,6 +416,8 @@ class UdpSocket:
             SO_REUSEADDR: int(self.is_address_reused),
             SO_BROADCAST: int(self.may_broadcast),
             SO_ACCEPTCONN: 0,
+            SO_PROTOCOL: self._protocol,
+            SO_DOMAIN: self.family,
         }.get(name)
         return -ENOPROTOOPT if value is None else _INT.pack(value)
 
@@ -466,6 +471,10 @@ class UdpSocket:
         self.queued_bytes = sum(datagram.cost for datagram in self.queue)
 
     # -- inside
+
+    @property
+    def _protocol(self) -> int:
+        return PROTOCOL_UDP
 
     def _largest(self, address: bytes) -> int:
         """The most bytes of one datagram to ``address``."""

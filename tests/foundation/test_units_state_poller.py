@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 
 import pytest
 
@@ -64,3 +65,18 @@ def test_the_poller_serves_wakes_and_forgets() -> None:
     poller.close()
     os.close(reader)
     os.close(writer)
+
+
+def test_the_poller_sleeps_for_less_than_a_millisecond() -> None:
+    """epoll would round up; on a busy computer most waits are late, but not all."""
+    poller = Poller()
+    took = []
+    for _ in range(100):
+        began = time.monotonic_ns()
+        assert poller.wait(200_000) == 0
+        took.append(time.monotonic_ns() - began)
+    assert 200_000 <= min(took) < 900_000
+    poller.wake()
+    assert poller.wait(19_000_000) == 0  # a wake-up ends a short wait too
+    assert poller.wait(0) == 0
+    poller.close()

@@ -52,6 +52,17 @@ def test_what_is_wrong_is_said_in_one_line(guest: LeuloProcess) -> None:
         assert f"ping: {wrong} is not an address" in said and "status 2" in said
 
 
+def test_netstat_shows_its_socket(guest: LeuloProcess) -> None:
+    command(guest, "ping -c 1000 10.0.2.2 > /tmp/out &")
+    for _ in range(50):
+        if "icmp  10.0.2.15:" in (said := command(guest, "netstat")):
+            break
+    line = next(line for line in said.splitlines() if line.startswith("icmp"))
+    assert line.split()[2] == "10.0.2.2:0" and line.endswith("/ping")
+    for pid in re.findall(r"(\d+)/ping", command(guest, "netstat")):
+        command(guest, f"kill {pid}")
+
+
 def test_ctrl_c_ends_it_with_its_statistics(guest: LeuloProcess) -> None:
     before = len(guest.console)
     guest.type("ping -i 0.05 10.0.2.2\n")

@@ -145,6 +145,15 @@ def test_families_and_protocols_belong_together() -> None:
     assert Icmpv6Repr.parse(got[0], LOOPBACK_6, LOOPBACK_6).payload == b"six"
 
 
+def test_a_socket_tells_its_protocol() -> None:
+    stack = make_stack(1, has_ipv6=True)
+    for family, protocol, found in ((INET, 0, 17), (INET6, 17, 17), (INET, 1, 1), (INET6, 58, 58)):
+        socket = stack.socket(family, DGRAM, protocol)
+        assert isinstance(socket, UdpSocket)
+        for name, value in ((38, found), (39, family), (3, DGRAM)):
+            assert socket.getsockopt(1, name) == value.to_bytes(4, "little")
+
+
 def test_a_flood_of_replies_ends_at_the_buffer() -> None:
     pair = Pair()
     socket = ping_socket(pair.a)
