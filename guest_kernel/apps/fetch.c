@@ -2,6 +2,7 @@
  *
  *     fetch http://10.0.2.2/page            the body goes to the output, figures to the console
  *     fetch -q 10.0.2.2:8080/bytes/1000000  figures only
+ *     fetch http://[fd00::2]:8080/          over IPv6
  *
  * An address, not a name: there is no resolver here. The status must be 200; the body must be as
  * long as Content-Length says, where it says so. Ends with status 1 if not. */

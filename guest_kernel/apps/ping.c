@@ -1,4 +1,4 @@
-/* ping: asks a host for echoes and says how long each took [RFC 792].
+/* ping: asks a host for echoes and says how long each took [RFC 792] [RFC 4443].
  *
  *     ping [-c COUNT] [-i SECONDS] [-s BYTES] ADDRESS
  *
@@ -18,7 +18,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define ECHO_REQUEST 8
+#define ECHO_REQUEST 8 /* of ICMP, and of ICMPv6 */
+#define ECHO_REQUEST_6 128
 #define BYTES_MOST 65507
 #define RECENT 256 /* requests whose time is remembered */
 #define PATIENCE_MS 1000 /* with the last one */
@@ -94,7 +95,6 @@ static int ask(int fd, int report, const char *address) {
 
     for (unsigned i = 0; i < options.bytes; i++)
         request.data[i] = (uint8_t)i;
-    request.type = ECHO_REQUEST;
     while (!options.count || tally.sent < options.count) {
         unsigned sequence = ++tally.sent;
         request.sequence = htons((uint16_t)sequence);
@@ -181,23 +181,27 @@ static const char *read_arguments(int argc, char **argv) {
 
 int main(int argc, char **argv) {
     const char *address = read_arguments(argc, argv);
-    struct sockaddr_in to;
+    struct sockaddr_storage to;
     int ends[2];
 
     if (!address) {
         dprintf(STDERR_FILENO, "ping: write: ping [-c COUNT] [-i SECONDS] [-s BYTES] ADDRESS\n");
         return 2;
     }
-    if (strchr(address, ':') || parse_address(&to, address, 0) < 0) {
-        dprintf(STDERR_FILENO, "ping: %s is not an address: write 10.0.2.2\n", address);
+    socklen_t bytes = parse_address(&to, address, 0);
+    if (!bytes || *address == '[' || ((struct sockaddr_in *)&to)->sin_port) {
+        dprintf(STDERR_FILENO, "ping: %s is not an address: write 10.0.2.2 or fd00::2\n", address);
         return 2;
     }
-    int fd = socket(AF_INET, SOCK_DGRAM, IPPROTO_ICMP);
-    if (fd < 0 || connect(fd, (struct sockaddr *)&to, sizeof to) < 0 || pipe2(ends, 0) < 0) {
+    int is_ipv6 = to.ss_family == AF_INET6;
+    request.type = is_ipv6 ? ECHO_REQUEST_6 : ECHO_REQUEST;
+    int fd = socket(to.ss_family, SOCK_DGRAM, is_ipv6 ? IPPROTO_ICMPV6 : IPPROTO_ICMP);
+    if (fd < 0 || connect(fd, (struct sockaddr *)&to, bytes) < 0 || pipe2(ends, 0) < 0) {
         dprintf(STDERR_FILENO, "ping: %s: %s\n", address, strerror(errno));
         return 2;
     }
-    printf("PING %s %u(%u) bytes of data.\n", address, options.bytes, options.bytes + 28);
+    printf("PING %s %u(%u) bytes of data.\n", address, options.bytes,
+           options.bytes + 8 + (is_ipv6 ? 40 : 20));
     signal(SIGINT, SIG_IGN);
     pid_t pid = fork();
     if (pid == 0) {

@@ -69,7 +69,8 @@ static void print_socket(struct file *out, const struct process *process, int de
     address_text(here, sock_getsockname(file, &local, &bytes), &local);
     address_text(there, sock_getpeername(file, &peer, &bytes), &peer);
     tmpfs_print(out, "%-5s %-24s %-24s %-12s %d/%s\n", 
-                protocol == IPPROTO_TCP ? "tcp" : protocol == IPPROTO_ICMP ? "icmp" : "udp", here, there,
+                protocol == IPPROTO_TCP                                        ? "tcp"
+                : protocol == IPPROTO_ICMP || protocol == IPPROTO_ICMPV6 ? "icmp" : "udp", here, there,
                 states[info[0] < sizeof states / sizeof *states ? info[0] : 0], process->pid,
                 process->name);
 }

@@ -141,6 +141,7 @@ struct epoll_event {
 #define SO_PROTOCOL 38
 #define IPPROTO_ICMP 1
 #define IPPROTO_TCP 6
+#define IPPROTO_ICMPV6 58
 #define TCP_NODELAY 1
 #define TCP_INFO 11
 

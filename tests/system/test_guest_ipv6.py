@@ -10,6 +10,7 @@ import pytest
 from http_checks import check_body
 from leulo_process import LeuloProcess
 from netns import Namespace
+from test_guest_programs import command
 
 pytestmark = [pytest.mark.netns, pytest.mark.compiler]
 
@@ -51,3 +52,19 @@ def test_one_listener_serves_both_versions(
 def test_ab_without_one_failed_request(namespace: Namespace, guest: LeuloProcess) -> None:
     text = namespace.run("ab", "-q", "-n", "500", "-c", "16", f"http://[{GUEST_6}]/")
     assert "Failed requests:        0" in text and "Complete requests:      500" in text
+
+
+def test_the_guests_own_clients_speak_ipv6(namespace: Namespace, guest: LeuloProcess) -> None:
+    guest.expect_services()
+    own = next(
+        word.partition("/")[0]
+        for word in namespace.run("ip", "-6", "addr", "show", "dev", "leulo0").split()
+        if word.startswith("fe80")
+    )
+    for address in (HOST_6, own):  # the link-local one needs no scope: there is one link
+        said = command(guest, f"ping -c 3 -i 0.02 -s 3000 {address}")
+        assert said.count(f"3008 bytes from {address}") == 3, said
+    for to in (f"[{HOST_6}]:9", f"[{own}]:9", "10.77.0.1:9"):
+        assert "Connection refused" in command(guest, f"fetch -q http://{to}/")
+    said = command(guest, f"fetch -q http://[{GUEST_6}]/bytes/100000")
+    assert "fetch: 100000 bytes" in said

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import socket
 from collections.abc import Iterator
 
 import pytest
@@ -16,15 +17,18 @@ FIGURES = re.compile(r"rtt min/avg/max/mdev = (\d+\.\d{3})/(\d+\.\d{3})/(\d+\.\d
 
 @pytest.fixture(scope="module")
 def guest() -> Iterator[LeuloProcess]:
-    with LeuloProcess() as process:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    with LeuloProcess("--publish", f"{port}:80") as process:
         process.expect_services()
         yield process
 
 
 def test_the_gateway_and_the_guest_itself_answer(guest: LeuloProcess) -> None:
-    for address in ("10.0.2.2", "127.0.0.1", "10.0.2.15"):
+    for address, whole in (("10.0.2.2", 84), ("127.0.0.1", 84), ("10.0.2.15", 84), ("::1", 104)):
         said = command(guest, f"ping -c 3 -i 0.01 {address}")
-        assert f"PING {address} 56(84) bytes of data." in said
+        assert f"PING {address} 56({whole}) bytes of data." in said
         numbers = re.findall(rf"64 bytes from {re.escape(address)}: icmp_seq=(\d) time=", said)
         assert numbers == ["1", "2", "3"]
         assert "3 packets transmitted, 3 received, 0% packet loss" in said
@@ -47,7 +51,9 @@ def test_what_is_wrong_is_said_in_one_line(guest: LeuloProcess) -> None:
                   "-c 1", "-z 1 10.0.2.2", "10.0.2.2 10.0.2.2", "-i 0.x 10.0.2.2"):  # fmt: skip
         said = command(guest, f"ping {wrong}".rstrip())
         assert "ping: write: ping [-c COUNT]" in said and "status 2" in said, wrong
-    for wrong in ("nonsense", "10.0.2", "10.0.2.2:7", "10.0.2.999"):
+    for wrong in ("nonsense", "10.0.2", "10.0.2.2:7", "10.0.2.999", "[::1]", ":", ":::", "1:2:3",
+                  "1:2:3:4:5:6:7:8:9", "1::2::3", "::12345", "fd00::g", "1:2:3:4:5:6:7:8::", "1:",
+                  "::1:", "0.0.0.0:", "1::2:3:4:5:6:7:8"):  # fmt: skip
         said = command(guest, f"ping {wrong}")
         assert f"ping: {wrong} is not an address" in said and "status 2" in said
 
