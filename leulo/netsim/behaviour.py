@@ -138,6 +138,38 @@ def _fair(congestion: str) -> Callable[[int, int], int]:
     return measure
 
 
+def _queueing_ns(congestion: str, seconds: int) -> int:
+    """Mean of the smoothed round trip beyond the path's own, after ten seconds."""
+    path = Path(rate=_CLEAN_RATE, queue=_BDP_PACKETS)
+    flow = Flow(congestion)
+    simulation = Simulation(path, [flow], 1, sample_ns=100 * NS_PER_MS)
+    simulation.run((10 + seconds) * NS_PER_S)
+    late = [s.srtt_ns - _RTT_NS for s in flow.samples if s.time_ns >= 10 * NS_PER_S]
+    return sum(late) // len(late)
+
+
+def _queueing(seeds: int, seconds: int) -> int:
+    return _queueing_ns("bbr", seconds) * _THOUSANDTHS // _queueing_ns("cubic", seconds)
+
+
+def _random_loss(seeds: int, seconds: int) -> int:
+    """BBR's goodput at a loss of one in a hundred, where CUBIC's has collapsed."""
+    path = Path(rate=_CLEAN_RATE, queue=_BDP_PACKETS, loss=10_000_000)
+    payload = _CLEAN_RATE * MSS // _FRAME_BYTES
+    return mean_rate("bbr", path, seeds, seconds) * _THOUSANDTHS // payload
+
+
+def _share(seeds: int, seconds: int) -> int:
+    """What BBR takes of a link that it shares with CUBIC."""
+    total = 0
+    for later in range(1, seeds + 1):
+        path = Path(rate=_CLEAN_RATE, queue=_BDP_PACKETS)
+        flows = [Flow("cubic"), Flow("bbr", start_ns=later * NS_PER_S)]
+        result = Simulation(path, flows, later).run((10 + seconds) * NS_PER_S, 10 * NS_PER_S)
+        total += result.rate(1) * _THOUSANDTHS // (result.rate(0) + result.rate(1))
+    return total // seeds
+
+
 def slow_start_flights(congestion: str = "reno", rounds: int = 5) -> list[int]:
     """Segments sent in each of the first round trips of a connection on a wide path."""
     path = Path(rate=10**9, queue=100_000)
@@ -242,6 +274,11 @@ CASES: Final = (
     Case("reno clean link", "of 20 Mbit/s payload", 930, 1001, _clean("reno"), 1),
     Case("cubic clean link", "of 20 Mbit/s payload", 930, 1001, _clean("cubic"), 1),
     Case("cubic, marked", "of 20 Mbit/s payload", 930, 1001, _marked, 1),
+    Case("bbr clean link", "of 20 Mbit/s payload", 930, 1001, _clean("bbr"), 1),
+    Case("bbr queue", "of CUBIC's queueing delay", 0, 500, _queueing, 1),
+    Case("bbr 1 %", "of 20 Mbit/s payload", 800, 1001, _random_loss, 3),
+    Case("two bbr flows", "Jain's index", 900, None, _fair("bbr"), 3),
+    Case("bbr beside cubic", "of what both get", 200, 900, _share, 3),
     Case("two reno flows", "Jain's index", 950, None, _fair("reno"), 3),
     Case("two cubic flows", "Jain's index", 950, None, _fair("cubic"), 3),
     Case("slow start", "of 10, 20, 40 ... segments", 950, None, _slow_start, 1),

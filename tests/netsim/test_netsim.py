@@ -24,7 +24,8 @@ def test_mathis_formula_is_that_of_the_paper() -> None:
 @pytest.mark.parametrize(
     "name",
     ["tail loss", "reordering", "hystart", "slow start", "reno 1 %", "cubic 1 %",
-     "reno clean link", "cubic clean link", "two reno flows", "two cubic flows"],
+     "reno clean link", "cubic clean link", "two reno flows", "two cubic flows", "cubic, marked",
+     "bbr clean link", "bbr queue", "bbr 1 %", "two bbr flows", "bbr beside cubic"],
 )  # fmt: skip
 def test_the_behaviour_table_is_held(name: str) -> None:
     case = next(case for case in CASES if case.name == name)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Final
 
 from leulo.tcp.congestion.base import CongestionControl
+from leulo.tcp.congestion.bbr import Bbr
 from leulo.tcp.congestion.cubic import Cubic
 from leulo.tcp.congestion.reno import Reno
 
@@ -24,13 +25,15 @@ def make(name: str) -> CongestionControl | None:
         return _RENO
     if name == Cubic.name:
         return Cubic()
+    if name == Bbr.name:
+        return Bbr()
     algorithm = installed().get(name)
     return None if algorithm is None else algorithm()
 
 
 def names() -> list[str]:
     """What `make` knows, sorted."""
-    return sorted([Cubic.name, Reno.name, *installed()])
+    return sorted([Bbr.name, Cubic.name, Reno.name, *installed()])
 
 
 def installed() -> dict[str, type[CongestionControl]]:
