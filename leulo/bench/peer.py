@@ -90,6 +90,10 @@ class Flow:
         self.seq = (self.seq + len(payload) + (flags & _FIN) + (flags >> 1 & 1)) & 0xFFFFFFFF
         return b"".join((head, options, payload))
 
+    def acknowledge(self, now_ns: int) -> bytes:
+        """A bare acknowledgement of all that was heard."""
+        return self.frame(_ACK, now_ns)
+
     def hear(self, frame: bytes) -> int:
         """Take a segment of the engine's; returns the length of its payload."""
         seq, ack, offset, flags, window = _ANSWERED.unpack_from(frame)
@@ -176,7 +180,8 @@ def _close(peer: Peer) -> list[bytes]:
     ]
 
 
-def _ask(peer: Peer) -> list[bytes]:
+def ask(peer: Peer) -> list[bytes]:
+    """The handshake's last segment and a question, on every connection."""
     now = peer.now_ns
     return [
         frame
@@ -190,7 +195,7 @@ def closed_by_us(peer: Peer, flows: int) -> Iterator[int]:
     while True:
         for _ in range(FLOWS // flows):
             peer.open(flows)
-            peer.say(_ask(peer), flows)
+            peer.say(ask(peer), flows)
             peer.say(_close(peer), flows)
             peer.now_ns += NS_PER_S * flows // FLOWS
         yield FLOWS
@@ -201,7 +206,7 @@ def closed_by_peer(peer: Peer, flows: int) -> Iterator[int]:
     while True:
         for _ in range(FLOWS // flows):
             peer.open(flows)
-            peer.say(_ask(peer), flows)
+            peer.say(ask(peer), flows)
             peer.say(_close(peer), flows)
             peer.say([flow.frame(_ACK, peer.now_ns) for flow in peer.flows], 0)
             peer.now_ns += NS_PER_S * flows // FLOWS
@@ -225,7 +230,7 @@ def opened_by_us(peer: Peer, flows: int) -> Iterator[int]:
 def kept_alive(peer: Peer, flows: int) -> Iterator[int]:
     """Question and answer on connections that stay: requests in each round."""
     peer.open(flows)
-    peer.say(_ask(peer), flows)
+    peer.say(ask(peer), flows)
     while True:
         for _ in range(4 * FLOWS // flows):
             now = peer.now_ns

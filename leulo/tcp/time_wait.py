@@ -20,6 +20,7 @@ _FIELDS: Final = (
     "key", "snd_nxt", "rcv_nxt", "window", "has_timestamps", "ts_offset", "ts_recent", "since_ns",
     "expires_ns", "front", "is_address_reused", "answered_ns",
 )  # fmt: skip
+_RECORDS_AT_ONCE: Final = 5_000
 _SPARE_PLACES: Final = 256  # of ended records, before their places are worth a look
 
 
@@ -118,9 +119,11 @@ class TimeWaitTable:
         record.expires_ns = now_ns + self.duration_ns
 
     def advance(self, now_ns: int) -> None:
-        """Forget what is over."""
+        """Forget what is over; of very many only some, the rest is then still due."""
         order = self._order
-        while order:
+        for _ in range(_RECORDS_AT_ONCE):
+            if not order:
+                break
             record = order[0]
             if not record.expires_ns:
                 order.popleft()
