@@ -428,7 +428,9 @@ OPERATIONS: Final = (
         Op.SOCKET,
         "Makes a socket.",
         "args[0]: family; args[1]: type (DGRAM only with the feature UDP); args[2]: protocol, 0 "
-        "for the usual",
+        "for the usual; DGRAM with IPPROTO_ICMP or IPPROTO_ICMPV6 is a ping socket: its datagrams "
+        "are ICMP messages, echo requests out and echo replies in; its port is the identifier, "
+        "filled in as the checksum is",
         "handle: the socket",
     ),
     Operation(

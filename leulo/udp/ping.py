@@ -15,7 +15,7 @@ from leulo.net.wire.icmpv6 import ECHO_REQUEST as ECHO_REQUEST_6
 from leulo.net.wire.icmpv6 import Icmpv6Repr
 from leulo.net.wire.ipv4 import PROTOCOL_ICMP
 from leulo.net.wire.ipv6 import PROTOCOL_ICMPV6
-from leulo.tcp.errno import AF_INET, EAFNOSUPPORT, EINVAL
+from leulo.tcp.errno import AF_INET, EAFNOSUPPORT, EAGAIN, EINVAL
 from leulo.udp.socket import MAX_PAYLOAD, MAX_PAYLOAD_V6, PING_SPACE, Endpoint, UdpSocket
 
 if TYPE_CHECKING:
@@ -34,14 +34,21 @@ class PingSocket(UdpSocket):
         super().__init__(table, serial, family)
         self.space = PING_SPACE
         self.is_v6only = True
+        self.is_address_reused = True  # as of all sockets of this kind; the last one is served
 
     def connect(self, address: bytes, port: int) -> int:
         """As `UdpSocket.connect`; errors of the network are told, soft ones too."""
         return self._connect(address, 0)
 
+    def send(self, data: bytes, more: bool = False) -> int:
+        """As `UdpSocket.send`; -EINVAL for anything but an echo request of code 0."""
+        return super().send(data, more) if self._bind_any() else -EAGAIN
+
     def sendto(self, data: bytes, address: bytes, port: int, source: Endpoint | None = None) -> int:
-        """As `UdpSocket.sendto`; -EINVAL for anything but an echo request of code 0."""
+        """As `send`, to ``address``. An identifier is taken before anything is looked at."""
         inside = self._inside(address)
+        if not self._bind_any():
+            return -EAGAIN
         return -EAFNOSUPPORT if inside is None else self._send(data, (inside, 0), source)
 
     def _send(self, data: bytes, to: Endpoint, source: Endpoint | None = None) -> int:

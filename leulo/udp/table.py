@@ -148,7 +148,7 @@ class UdpTable:
     def reply_arrives(self, source: bytes, destination: bytes, message: Buffer) -> bool:
         """An intact echo reply for an address of ours. False: nobody asked."""
         identifier = message[4] << 8 | message[5]
-        for socket in self._bound.get(PING_SPACE | identifier, ()):
+        for socket in reversed(self._bound.get(PING_SPACE | identifier, ())):
             if _score(socket, (source, 0), destination) >= 0:
                 self._give(socket, (source, 0), (destination, identifier), message)
                 return True

@@ -60,7 +60,6 @@ def test_each_socket_gets_its_own_replies_and_nobody_those_of_others() -> None:
     pair = Pair()
     first, second = ping_socket(pair.a), ping_socket(pair.a)
     assert first.bind(bytes(4), 77) == 0
-    assert second.bind(bytes(4), 77) == -errno.EADDRINUSE
     assert second.sendto(request(1, b"second"), B, 0) == 14
     assert first.sendto(request(1, b"first"), B, 0) == 13
     pair.run()
