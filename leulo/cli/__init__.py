@@ -74,6 +74,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     _open_standard_streams()
     _warn_of_old_build()
     status = run(list(sys.argv[1:] if arguments is None else arguments))
+    if status == EXIT_INTERRUPTED:
+        # Where Ctrl-C hit an exec(), as dataclasses make at import, Python remembers it and
+        # `python -m` would end by the signal instead of our code. The next exec() forgets it.
+        exec("")
     try:
         sys.stdout.flush()
     except OSError:  # the reader of a pipe has gone: nothing is left to tell it

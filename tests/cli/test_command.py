@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -168,3 +169,22 @@ def test_the_installed_command_says_its_version() -> None:
         [sys.executable, "-m", "leulo", "--version"], capture_output=True, text=True, check=True
     )
     assert result.stdout.startswith("leulo ")
+
+
+def test_an_interrupt_inside_exec_keeps_the_exit_code(tmp_path: Path) -> None:
+    """As when Ctrl-C comes while a dataclass is being made at import."""
+    (tmp_path / "interrupted.py").write_text(
+        "from leulo import cli\n"
+        "def run(arguments):\n"
+        "    try:\n"
+        "        exec('raise KeyboardInterrupt')\n"
+        "    except KeyboardInterrupt:\n"
+        "        return 130\n"
+        "cli.run = run\n"
+        "cli.main([])\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-m", "interrupted"], cwd=tmp_path, timeout=30,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])},
+    )  # fmt: skip
+    assert done.returncode == 130
