@@ -195,6 +195,11 @@
     movb $0x40, P_LAST2+0xfff
     mov $P_LAST2+0xfff, %ecx
     jmp *%ecx
+    CASE data_behind_the_codes_page, 0, 3    # not a fetch, though it looks like one
+    movl $0x00a14040, P_LAST2+0xf00         # inc eax, inc eax, mov eax, [P_LAST2+0x1000]
+    movl $P_LAST2+0x1000, P_LAST2+0xf03
+    mov $P_LAST2+0xf00, %ecx
+    jmp *%ecx
     CASE push_readonly_user, 3
     mov $P_READONLY+8, %esp
     push $1
