@@ -9,13 +9,16 @@ import pytest
 from conformance.by_guest import GuestProvider
 from conformance.by_hypercall import HypercallProvider
 from conformance.by_linux import LinuxProvider
+from conformance.datagrams import DATAGRAMS
 from conformance.provider import Provider
 from conformance.scenarios import SCENARIOS, Scenario
 
 PROVIDERS: tuple[Callable[[], Provider], ...] = (HypercallProvider, GuestProvider, LinuxProvider)
 
 
-@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda s: s.name.replace(" ", "_"))
+@pytest.mark.parametrize(
+    "scenario", (*SCENARIOS, *DATAGRAMS), ids=lambda s: s.name.replace(" ", "_")
+)
 @pytest.mark.parametrize("make", PROVIDERS, ids=lambda p: p.name)
 def test_provider_conforms(make: Callable[[], Provider], scenario: Scenario) -> None:
     if make is LinuxProvider and sys.platform != "linux":

@@ -14,8 +14,8 @@ from typing import Final
 
 import engine_world
 
-from conformance.by_hypercall import LINGER_NONE, StackPeer
-from conformance.provider import Peer
+from conformance.by_hypercall import LINGER_NONE, StackBox, StackPeer
+from conformance.provider import Box, Peer
 from leulo.clock import VirtualClock
 from leulo.config import MachineConfig, NetSpec
 from leulo.cpu import Exit
@@ -184,6 +184,22 @@ class GuestProvider:
         got = self.agent.call("recv", number, self.agent.data, limit, 0)
         return got if got < 0 else self.agent.peek(self.agent.data, got)
 
+    def datagram(self) -> int:
+        return self.agent.call("socket", 2, 2 | _NONBLOCK, 0)
+
+    def sendto(self, number: int, data: bytes, port: int) -> int:
+        address, length = self._address(OTHER, port)
+        self.agent.poke(address + length, data)
+        return self.agent.call("sendto", number, address + length, len(data), 0, address, length)
+
+    def recvfrom(self, number: int, limit: int) -> tuple[bytes, int] | int:
+        at, data = self.agent.data, self.agent.data + 32
+        self.agent.poke(at, pack("<I", 16))
+        got = self.agent.call("recvfrom", number, data, limit, 0, at + 4, at)
+        if got < 0:
+            return got
+        return self.agent.peek(data, got), int.from_bytes(self.agent.peek(at + 6, 2), "big")
+
     def shutdown(self, number: int, how: int) -> int:
         return self.agent.call("shutdown", number, how)
 
@@ -221,6 +237,9 @@ class GuestProvider:
         assert not isinstance(socket, int)
         socket.connect(ADDRESS, port)
         return StackPeer(socket)
+
+    def peer_box(self, port: int) -> Box:
+        return StackBox(self.agent.other, port)
 
     def silent_port(self) -> int:
         return SILENT_PORT

@@ -7,9 +7,11 @@ from collections.abc import Callable
 from engine_world import OTHER, EngineWorld
 from hypercall_guest import ADDRESS, DATA, endpoint
 
-from conformance.provider import Peer
+from conformance.provider import Box, Peer
 from leulo.hypercalls import abi
+from leulo.stack import Stack
 from leulo.tcp.socket import TcpSocket
+from leulo.udp.socket import UdpSocket
 from leulo.units import NS_PER_MS, NS_PER_S
 
 Op = abi.Op
@@ -38,6 +40,23 @@ class StackPeer:
     def reset(self) -> None:
         self.socket.setsockopt(1, 13, LINGER_NONE)
         self.socket.close()
+
+
+class StackBox:
+    """A datagram socket of the other stack."""
+
+    def __init__(self, stack: Stack, port: int) -> None:
+        socket = stack.socket(2, 2)
+        assert isinstance(socket, UdpSocket)
+        assert socket.bind(bytes(4), port) == 0
+        self.socket = socket
+
+    def send(self, data: bytes, port: int) -> None:
+        assert self.socket.sendto(data, ADDRESS, port) == len(data)
+
+    def receive(self) -> tuple[bytes, int] | int:
+        got = self.socket.recvfrom(70_000)
+        return got if isinstance(got, int) else (got[0], got[1][1])
 
 
 class HypercallProvider:
@@ -80,6 +99,21 @@ class HypercallProvider:
     def recv(self, number: int, limit: int) -> bytes | int:
         return self.guest.recv(number, limit)
 
+    def datagram(self) -> int:
+        answer = self.guest.call(Op.SOCKET, args=(2, 2, 0))
+        return answer.result or answer.handle
+
+    def sendto(self, number: int, data: bytes, port: int) -> int:
+        self.guest.memory.write(DATA, data)
+        peer = endpoint(OTHER, port)
+        return self.guest.call(Op.SENDTO, number, args=(DATA, len(data)), peer=peer).result
+
+    def recvfrom(self, number: int, limit: int) -> tuple[bytes, int] | int:
+        answer = self.guest.call(Op.RECVFROM, number, args=(DATA, limit))
+        if answer.result < 0:
+            return answer.result
+        return self.guest.memory.read(DATA, answer.result), answer.peer[1]
+
     def shutdown(self, number: int, how: int) -> int:
         return self.guest.call(Op.SHUTDOWN, number, args=(how,)).result
 
@@ -106,6 +140,9 @@ class HypercallProvider:
         socket = self.world.other_socket()
         socket.connect(ADDRESS, port)
         return StackPeer(socket)
+
+    def peer_box(self, port: int) -> Box:
+        return StackBox(self.world.other, port)
 
     def silent_port(self) -> int:
         return 9

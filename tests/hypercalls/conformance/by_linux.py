@@ -7,7 +7,7 @@ import socket
 from collections.abc import Callable
 from struct import pack, unpack
 
-from conformance.provider import Peer
+from conformance.provider import Box, Peer
 
 _LOOPBACK = "127.0.0.1"
 _LOOKS = 5_000  # of a millisecond each
@@ -46,6 +46,23 @@ class LinuxPeer:
     def reset(self) -> None:
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, pack("<ii", 1, 0))
         self.socket.close()
+
+
+class LinuxBox:
+    """A datagram socket of the host, at the other end."""
+
+    def __init__(self, of: socket.socket) -> None:
+        self.socket = of
+
+    def send(self, data: bytes, port: int) -> None:
+        assert self.socket.sendto(data, (_LOOPBACK, port)) == len(data)
+
+    def receive(self) -> tuple[bytes, int] | int:
+        try:
+            data, sender = self.socket.recvfrom(70_000)
+        except OSError as error:
+            return -(error.errno or 0)
+        return data, sender[1]
 
 
 class LinuxProvider:
@@ -104,6 +121,22 @@ class LinuxProvider:
     def recv(self, number: int, limit: int) -> bytes | int:
         return LinuxPeer(self.open[number]).recv(limit)
 
+    def datagram(self) -> int:
+        return self._number(socket.socket(type=socket.SOCK_DGRAM))
+
+    def sendto(self, number: int, data: bytes, port: int) -> int:
+        try:
+            return self.open[number].sendto(data, (_LOOPBACK, port))
+        except OSError as error:
+            return -(error.errno or 0)
+
+    def recvfrom(self, number: int, limit: int) -> tuple[bytes, int] | int:
+        try:
+            data, sender = self.open[number].recvfrom(limit)
+        except OSError as error:
+            return -(error.errno or 0)
+        return data, sender[1]
+
     def shutdown(self, number: int, how: int) -> int:
         return self._result(lambda: self.open[number].shutdown(how))
 
@@ -145,6 +178,13 @@ class LinuxProvider:
     def _peer(self, of: socket.socket) -> LinuxPeer:
         self.peers.append(LinuxPeer(of))
         return self.peers[-1]
+
+    def peer_box(self, port: int) -> Box:
+        of = socket.socket(type=socket.SOCK_DGRAM)
+        of.setblocking(False)
+        of.bind((_LOOPBACK, port))
+        self.peers.append(LinuxPeer(of))
+        return LinuxBox(of)
 
     def silent_port(self) -> int:
         return 0  # its loopback always answers

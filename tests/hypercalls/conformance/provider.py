@@ -13,7 +13,7 @@ from typing import Protocol
 
 EAGAIN, EPIPE, ENOTCONN, EINPROGRESS, EADDRINUSE = 11, 32, 107, 115, 98
 ECONNREFUSED, ECONNRESET, ENOPROTOOPT, EISCONN, EALREADY, EINVAL = 111, 104, 92, 106, 114, 22
-ETIMEDOUT = 110
+ETIMEDOUT, EDESTADDRREQ, EMSGSIZE, EOPNOTSUPP = 110, 89, 90, 95
 IN, OUT, ERR, HUP, RDHUP = 1, 4, 8, 16, 0x2000
 
 
@@ -29,6 +29,16 @@ class Peer(Protocol):
     def close(self) -> None: ...
 
     def reset(self) -> None: ...
+
+
+class Box(Protocol):
+    """A socket of datagrams at the other end, bound to a port."""
+
+    def send(self, data: bytes, port: int) -> None:
+        """To that port of the provider."""
+
+    def receive(self) -> tuple[bytes, int] | int:
+        """The next one and the port it comes from, or a negative errno."""
 
 
 class Provider(Protocol):
@@ -54,6 +64,14 @@ class Provider(Protocol):
 
     def recv(self, number: int, limit: int) -> bytes | int: ...
 
+    def datagram(self) -> int:
+        """A socket of UDP."""
+
+    def sendto(self, number: int, data: bytes, port: int) -> int: ...
+
+    def recvfrom(self, number: int, limit: int) -> tuple[bytes, int] | int:
+        """The bytes and the port they come from."""
+
     def shutdown(self, number: int, how: int) -> int: ...
 
     def close(self, number: int) -> int: ...
@@ -69,6 +87,8 @@ class Provider(Protocol):
     def peer_listens(self, port: int) -> Peer: ...
 
     def peer_connects(self, port: int) -> Peer: ...
+
+    def peer_box(self, port: int) -> Box: ...
 
     def silent_port(self) -> int:
         """A port of the peer where a connect is never answered, 0 if there can be none."""

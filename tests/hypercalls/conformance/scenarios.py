@@ -306,30 +306,30 @@ class Scenario:
     name: str
 
 
-def _row(seen_in: str, run: Callable[[Provider], None], name: str = "") -> Scenario:
+def row(seen_in: str, run: Callable[[Provider], None], name: str = "") -> Scenario:
     return Scenario(seen_in, run, name or run.__name__)
 
 
 SCENARIOS = (
-    _row("libkrunfw 137", accept_does_not_wait),
-    _row("libkrun 819", names_and_close_during_a_connect),
-    _row("libkrun 818", port_0_is_one_port_on_both_sides),
-    _row("libkrun 860", port_in_use_is_refused),
-    _row("libkrun 772", stream_out_loses_nothing),
-    _row("libkrun 772", stream_in_loses_nothing),
-    _row("libkrun 684, 806, 344", refusal_is_told_once),
-    _row("libkrun 684, 806", end_of_stream_is_told),
+    row("libkrunfw 137", accept_does_not_wait),
+    row("libkrun 819", names_and_close_during_a_connect),
+    row("libkrun 818", port_0_is_one_port_on_both_sides),
+    row("libkrun 860", port_in_use_is_refused),
+    row("libkrun 772", stream_out_loses_nothing),
+    row("libkrun 772", stream_in_loses_nothing),
+    row("libkrun 684, 806, 344", refusal_is_told_once),
+    row("libkrun 684, 806", end_of_stream_is_told),
     *(
-        _row("libkrun 112, 116", tables_are_empty_after(how), f"tables_are_empty_after_{how}")
+        row("libkrun 112, 116", tables_are_empty_after(how), f"tables_are_empty_after_{how}")
         for how in ("closed here", "closed there", "reset here", "reset there", "refused")
     ),
-    _row("PVCalls", slow_connect_stalls_nobody),
-    _row("mTCP 135", unknown_options_are_refused),
-    _row("", reset_is_told),
-    _row("", reset_after_close_with_unread_data),
-    _row("", full_buffer_is_not_writable_until_a_third_is_free),
-    _row("", half_closed_stream_goes_on_the_other_way),
-    _row("", calls_in_the_wrong_state),
-    _row("", queue_of_a_closed_listener_is_reset),
-    _row("", names_of_both_ends_agree),
+    row("PVCalls", slow_connect_stalls_nobody),
+    row("mTCP 135", unknown_options_are_refused),
+    row("", reset_is_told),
+    row("", reset_after_close_with_unread_data),
+    row("", full_buffer_is_not_writable_until_a_third_is_free),
+    row("", half_closed_stream_goes_on_the_other_way),
+    row("", calls_in_the_wrong_state),
+    row("", queue_of_a_closed_listener_is_reset),
+    row("", names_of_both_ends_agree),
 )
