@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+import subprocess
+import sys
 
 import pytest
 from hypothesis import given
@@ -52,3 +54,19 @@ def test_pseudo_header_of_both_families() -> None:
     for size in (4, 16):
         words = source[:size] + destination[:size] + (70000).to_bytes(4, "big") + b"\0\0\0\x06"
         assert pseudo_header(source[:size], destination[:size], 6, 70000) == ~judge(words) & 0xFFFF
+
+
+def test_a_few_large_sums_do_not_load_numpy_and_many_do() -> None:
+    """Loading it stops the whole machine for a tenth of a second: not for one large ping."""
+    program = (
+        "import sys\n"
+        "from leulo.net.wire.checksum import sum_words\n"
+        "data = bytes(n * n >> 3 & 255 for n in range(65536))\n"
+        "sizes = (899, 900, 901, 902, 903, 1500, 65535, 65536)\n"
+        "first = [sum_words(data[:size], size) for size in sizes]\n"
+        "assert 'numpy' not in sys.modules\n"
+        "for _ in range(10):\n"
+        "    assert [sum_words(data[:size], size) for size in sizes] == first\n"
+        "assert 'numpy' in sys.modules\n"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=60)

@@ -14,8 +14,10 @@ from typing import Any, Final
 from leulo.net.wire import Buffer
 
 _NUMPY_FROM_BYTES: Final = 900
+_PATIENCE_BYTES: Final = 1 << 20  # of large sums, before NumPy is loaded unasked
 
 _numpy: Any = None
+_summed: int = 0  # bytes of large sums without it
 
 
 def prepare() -> None:
@@ -24,14 +26,24 @@ def prepare() -> None:
     _load_numpy()
 
 
-def _load_numpy() -> Any:
+def _load_numpy() -> None:
     # Not at start-up: with checksum offload and without a capture there is no large sum.
     global _numpy
     if _numpy is None:
         import numpy
 
         _numpy = numpy
-    return _numpy
+
+
+def _is_unprepared(length: int) -> bool:
+    """No NumPy, and not yet so many large sums that it is worth the time to load. A large ping or
+    a few fragments are not: nobody wants to wait a tenth of a second for the first of them."""
+    global _summed
+    _summed += length
+    if _summed < _PATIENCE_BYTES:
+        return True
+    _load_numpy()
+    return False
 
 
 def fold(total: int) -> int:
@@ -43,12 +55,12 @@ def sum_words(data: Buffer, start: int = 0) -> int:
     """The folded sum of ``data``'s big-endian words (an odd last byte padded with zero) and
     of ``start``. [RFC 1071 2]"""
     length = len(data)
-    if length < _NUMPY_FROM_BYTES:
+    if length < _NUMPY_FROM_BYTES or (_numpy is None and _is_unprepared(length)):
         total = int.from_bytes(data, "big")
         if length & 1:
             total <<= 8
         return fold(start + total)
-    numpy = _numpy or _load_numpy()
+    numpy = _numpy
     even = length & ~3
     # The ones' complement sum does not depend on the byte order, so the machine's own words
     # are added and only the result is turned round. [RFC 1071 2 B]
