@@ -87,6 +87,7 @@ class Status(IntEnum):
 class Flag(IntFlag):
     """Bits of ``flags``; those of MSG_* have Linux's values."""
 
+    MSG_OOB = 0x1  # SEND: the last byte is urgent; RECV: the urgent byte
     MSG_PEEK = 0x2
     MSG_DONTWAIT = 0x40  # every call is so; accepted because callers pass it
     MSG_WAITALL = 0x100
@@ -155,6 +156,7 @@ class SocketOption(IntEnum):
     SO_SNDBUF = 7
     SO_RCVBUF = 8
     SO_KEEPALIVE = 9
+    SO_OOBINLINE = 10
     SO_LINGER = 13
     SO_RCVLOWAT = 18
     SO_SNDLOWAT = 19
@@ -465,7 +467,7 @@ OPERATIONS: Final = (
         "Puts bytes into the socket's send buffer; short counts are usual. -EPIPE, -ECONNRESET "
         "and the like; -EAGAIN when the buffer is full.",
         "args[0], args[1]: address and length, or with IOVEC an `iovec` array and its count; "
-        "flags: MSG_MORE, MSG_DONTWAIT, MSG_NOSIGNAL",
+        "flags: MSG_MORE, MSG_OOB, MSG_DONTWAIT, MSG_NOSIGNAL",
         "result: bytes taken",
     ),
     Operation(
@@ -475,7 +477,7 @@ OPERATIONS: Final = (
         "``events``, until all that was asked for is there, or half a receive buffer, or nothing "
         "more can come.",
         "args[0], args[1]: address and length, or with IOVEC an `iovec` array and its count; "
-        "flags: MSG_PEEK, MSG_WAITALL, MSG_DONTWAIT",
+        "flags: MSG_PEEK, MSG_WAITALL, MSG_OOB (one byte, PRI tells of it), MSG_DONTWAIT",
         "result: bytes written",
     ),
     Operation(

@@ -15,6 +15,7 @@ from leulo.memory import BadAddress, Memory
 
 _IOVEC = int(abi.Flag.IOVEC)
 _MORE = int(abi.Flag.MSG_MORE)
+_OOB = int(abi.Flag.MSG_OOB)
 _PEEK = int(abi.Flag.MSG_PEEK)
 _WAITALL = int(abi.Flag.MSG_WAITALL)
 _EASY = int(abi.Flag.MSG_DONTWAIT | abi.Flag.MSG_NOSIGNAL)  # true of every call already
@@ -45,7 +46,7 @@ class DataCalls:
         a0: int, a1: int, a2: int, a3: int,
     ) -> int:  # fmt: skip
         if flags & NOT_SEND:
-            return -_EOPNOTSUPP
+            return self._send_urgent(entry.socket, flags, a0, a1)
         if flags & _IOVEC:
             return self._send_pieces(entry.socket, flags, a0, a1)
         if a0 + a1 > self._size:
@@ -68,7 +69,7 @@ class DataCalls:
         a0: int, a1: int, a2: int, a3: int,
     ) -> int:  # fmt: skip
         if flags & NOT_RECV:
-            return -_EOPNOTSUPP
+            return self._recv_urgent(entry.socket, flags, a0, a1)
         if flags & _IOVEC:
             return self._recv_pieces(entry.socket, flags, a0, a1)
         if a0 + a1 > self._size:
@@ -81,6 +82,23 @@ class DataCalls:
         if flags & _WAITALL and not entry.socket.is_datagram:
             return self._recv_all(entry.socket, view, flags & _PEEK)
         return entry.socket.recv_into(view, flags & _PEEK)
+
+    def _send_urgent(self, socket: EngineSocket, flags: int, a0: int, a1: int) -> int:
+        """SEND with MSG_OOB, which only streams know. [RFC 9293 3.8.5]"""
+        if flags & (NOT_SEND ^ _OOB) or socket.is_datagram:
+            return -_EOPNOTSUPP
+        pieces = [self._view[at : at + length] for at, length in self.pieces(flags, a0, a1)]
+        return socket.send_urgent(b"".join(pieces)[: self._max_transfer])
+
+    def _recv_urgent(self, socket: EngineSocket, flags: int, a0: int, a1: int) -> int:
+        """RECV with MSG_OOB: one byte."""
+        if flags & (NOT_RECV ^ _OOB) or socket.is_datagram:
+            return -_EOPNOTSUPP
+        room = [at for at, length in self.pieces(flags, a0, a1) if length]
+        data = socket.recv_urgent(flags & _PEEK)
+        byte = data if isinstance(data, bytes) and room else b""
+        self._memory.write(room[0] if room else 0, byte)
+        return data if isinstance(data, int) else len(byte)
 
     def _send_pieces(self, socket: EngineSocket, flags: int, at: int, count: int) -> int:
         ranges = self._ranges(at, count, self._max_iovec)

@@ -35,6 +35,7 @@ from leulo.tcp.socket import TcpSocket
 from leulo.tcp.state import State
 from leulo.udp.socket import UdpSocket
 
+MSG_OOB: Final = 0x1
 MSG_PEEK: Final = 0x2
 MSG_TRUNC: Final = 0x20
 MSG_DONTWAIT: Final = 0x40
@@ -376,7 +377,9 @@ class Calls:
             return _EBADF
         if limit and self._is_null(running):
             return -ERRNO["EFAULT"]
-        unknown = flags & ~(MSG_PEEK | MSG_DONTWAIT | MSG_WAITALL | MSG_NOSIGNAL | MSG_TRUNC)
+        unknown = flags & ~(
+            MSG_OOB | MSG_PEEK | MSG_DONTWAIT | MSG_WAITALL | MSG_NOSIGNAL | MSG_TRUNC
+        )
         if unknown:
             raise Refused(running.line, f"{running.call.name} with {_flags_text(unknown)}")
         is_nonblocking = descriptor.is_nonblocking or bool(flags & MSG_DONTWAIT)
@@ -386,6 +389,9 @@ class Calls:
             if isinstance(datagram, int):
                 return None if datagram == _EAGAIN and not is_nonblocking else datagram
             return len(datagram)
+        if flags & MSG_OOB:
+            urgent = descriptor.socket.recv_urgent(flags & MSG_PEEK)
+            return urgent if isinstance(urgent, int) else min(len(urgent), limit)
         while True:
             data = descriptor.socket.recv(limit - running.progress, flags & MSG_PEEK)
             if isinstance(data, int):
@@ -427,7 +433,9 @@ class Calls:
             return _EBADF
         if length and self._is_null(running):
             return -ERRNO["EFAULT"]
-        unknown = flags & ~(MSG_DONTWAIT | MSG_NOSIGNAL | MSG_MORE | MSG_ZEROCOPY | MSG_FASTOPEN)
+        unknown = flags & ~(
+            MSG_OOB | MSG_DONTWAIT | MSG_NOSIGNAL | MSG_MORE | MSG_ZEROCOPY | MSG_FASTOPEN
+        )
         if unknown:
             raise Refused(running.line, f"{running.call.name} with {_flags_text(unknown)}")
         is_nonblocking = descriptor.is_nonblocking or bool(flags & MSG_DONTWAIT)
@@ -450,7 +458,11 @@ class Calls:
                     running.is_opening = True
                     return None
             else:
-                count = socket.send(data, bool(flags & MSG_MORE))
+                count = (
+                    socket.send_urgent(data)
+                    if flags & MSG_OOB
+                    else socket.send(data, bool(flags & MSG_MORE))
+                )
             if count < 0:
                 if count != _EAGAIN or is_nonblocking:
                     self._note_written(descriptor, running.progress, flags)

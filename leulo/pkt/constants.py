@@ -75,7 +75,7 @@ _GROUPS: Final = {
     "files": {"F_GETFD": 1, "F_SETFD": 2, "F_GETFL": 3, "F_SETFL": 4, "O_RDONLY": 0,
               "O_WRONLY": 1, "O_RDWR": 2, "O_NONBLOCK": 0o4000, "FD_CLOEXEC": 1},
     "ioctl": {"FIONREAD": 0x541B, "SIOCINQ": 0x541B, "TIOCOUTQ": 0x5411, "SIOCOUTQ": 0x5411,
-              "SIOCOUTQNSD": 0x894B, "FIONBIO": 0x5421, "FIONWRITE": 0x5411,
+              "SIOCOUTQNSD": 0x894B, "FIONBIO": 0x5421, "FIONWRITE": 0x5411, "SIOCATMARK": 0x8905,
               "FIONSPACE": 0x100001},
     "poll": {"POLLIN": 1, "POLLPRI": 2, "POLLOUT": 4, "POLLERR": 8, "POLLHUP": 0x10,
              "POLLNVAL": 0x20, "POLLRDNORM": 0x40, "POLLRDBAND": 0x80, "POLLWRNORM": 0x100,

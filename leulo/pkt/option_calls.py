@@ -176,8 +176,10 @@ def ioctl(calls: Calls, running: Running) -> int:
     tcb = socket.tcb if isinstance(socket, TcpSocket) else None
     if command == CONSTANTS["SIOCINQ"]:
         actual = 0
-        if tcb is not None and tcb.receive_buffer is not None:
-            actual = tcb.receive_buffer.length
+        if tcb is not None and isinstance(socket, TcpSocket):
+            actual = socket.readable
+    elif command == CONSTANTS["SIOCATMARK"]:
+        actual = int(isinstance(socket, TcpSocket) and socket.is_at_mark)
     elif command == CONSTANTS["SIOCOUTQ"]:
         actual = 0 if tcb is None else max(0, tcb.snd_end - max(tcb.snd_una, tcb.iss + 1))
     elif command == CONSTANTS["SIOCOUTQNSD"]:

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from typing import Final
 
-from leulo.net.wire.tcp import ACK, FIN, PSH, SYN
+from leulo.net.wire.tcp import ACK, FIN, PSH, SYN, URG
 from leulo.pkt import bsd_tools
 from leulo.pkt.calls import Calls, Running, result_text
 from leulo.pkt.connections import Connection, Stage
@@ -327,7 +327,7 @@ class Run:
     def _begin(self, line: TcpLine, connection: Connection) -> None:
         """What an arriving segment says of the connection's numbers."""
         connection.stage = Stage.BEGUN
-        if line.urgent:
+        if line.flags & URG:
             connection.has_odd_data = True
         if line.flags & SYN and line.seq is not None:
             if line.flags & ACK or not connection.is_iss_known:

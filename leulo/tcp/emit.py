@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from leulo.tcp import ecn, fast_open_client, header
+from leulo.tcp import ecn, fast_open_client, header, urgent
 from leulo.tcp.events import tell_segment_out
 from leulo.tcp.handshake import own_scale, syn_options
 from leulo.tcp.header import (
@@ -20,6 +20,7 @@ from leulo.tcp.header import (
     TIMESTAMPED_BYTES,
     TIMESTAMPED_WORDS,
     TTL_AND_TCP,
+    URG,
     Frame,
 )
 from leulo.tcp.options import TIMESTAMPS_ONLY, emit_sack, emit_timestamps
@@ -58,6 +59,7 @@ def emit(
         and tcb.reassembly is None
         and tcb.dsack is None
         and notification is None
+        and tcb.urgent is None
         and len(ends) == ENDS_4_BYTES
     ):
         words = tcb.words + length
@@ -72,7 +74,13 @@ def emit(
     else:
         options = _odd_options(tcb, length)
         tos = 0 if notification is None or not length else notification.codepoint
+        up = 0 if tcb.urgent is None else urgent.pointer(tcb, tcb.urgent, seq)
+        if up:
+            control |= URG
         head = header.plain(front, ends, seq, rcv_nxt, control, window, options, length, tos)
+        if up:
+            at = len(head) - len(options)
+            head = head[: at - 2] + up.to_bytes(2, "big") + head[at:]
         # Data has no room for SACK: an ACK follows.
         if not length or (tcb.reassembly is None and tcb.dsack is None):
             tcb.ack_due = ACK_NONE

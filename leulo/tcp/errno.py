@@ -39,6 +39,7 @@ EALREADY: Final = 114
 EINPROGRESS: Final = 115
 
 POLL_IN: Final = 0x1
+POLL_PRI: Final = 0x2
 POLL_OUT: Final = 0x4
 POLL_ERR: Final = 0x8
 POLL_HUP: Final = 0x10

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from typing import Final
 
-from leulo.tcp import ecn, fast_open_client, fast_open_server, handshake, rack, recovery
+from leulo.tcp import ecn, fast_open_client, fast_open_server, handshake, rack, recovery, urgent
 from leulo.tcp.account import LEAST_BYTES
 from leulo.tcp.ack import acknowledged, fin_acknowledged, take_window
 from leulo.tcp.errno import ECONNREFUSED, ECONNRESET, EPIPE
-from leulo.tcp.header import ACK, CWR, ECE, FIN, RST, SYN, TCP_AT
+from leulo.tcp.header import ACK, CWR, ECE, FIN, RST, SYN, TCP_AT, URG
 from leulo.tcp.options import TIMESTAMPS_ONLY, Options, parse
 from leulo.tcp.seq import lt, unwrap
 from leulo.tcp.state import (
@@ -218,7 +218,14 @@ def examine(
     if state is SYN_RCVD:
         take_kept(tcb)
 
-    # Sixth: the urgent pointer. Urgent data is read in line. [RFC 6093 6]
+    # Sixth: the urgent pointer
+    state = tcb.state
+    if (control & URG or tcb.urgent is not None) and RECEIVES >> state & 1:
+        if control & URG:
+            up = frame[TCP_AT + 18] << 8 | frame[TCP_AT + 19]
+            urgent.pointer_arrives(tcb, first_seq, up)
+        if tcb.urgent is not None and length:
+            urgent.text_arrives(tcb, tcb.urgent, frame, start, seq, length)
     # Seventh: text
     if tcb.ecn is not None:
         if control & CWR:

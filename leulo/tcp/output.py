@@ -121,7 +121,7 @@ def _send(tcb: Tcb, now_ns: int, out: list[Frame], limit: int) -> None:
     edge = una + cwnd if board is None else una + cwnd + board.below(tcb.snd_nxt)
     if edge > window_edge:
         edge = window_edge
-    largest = engine.tso_bytes // mss * mss or mss
+    largest = mss if tcb.urgent is not None else engine.tso_bytes // mss * mss or mss
     available = 0
     while len(out) < limit:
         nxt = tcb.snd_nxt
@@ -187,7 +187,7 @@ def _send_by_rack(tcb: Tcb, now_ns: int, out: list[Frame], limit: int) -> None:
     flight = rack.known(tcb)
     episode = tcb.episode
     window_end = tcb.snd_una + tcb.snd_wnd
-    largest = tcb.engine.tso_bytes // mss * mss or mss
+    largest = mss if tcb.urgent is not None else tcb.engine.tso_bytes // mss * mss or mss
     while len(out) < limit:
         room = tcb.cwnd - tcb.pipe()
         nxt = tcb.snd_nxt
@@ -286,7 +286,7 @@ def _may_send_small(tcb: Tcb, nxt: int, begin: int) -> bool:
     settings = tcb.settings
     if settings.is_corked or tcb.more == MORE_HELD:
         return False
-    if settings.has_nodelay:
+    if settings.has_nodelay or tcb.urgent is not None:
         return True
     una = tcb.snd_una
     if tcb.snd_small > una:

@@ -38,6 +38,7 @@ class Settings:
     notsent_lowat: int = 0  # unsent bytes from which the socket is not writable, 0: none
     connect_timeout_ns: int = 0  # of an active open, 0: only the retries end it
     is_bare: bool = False  # TCP_NOOPT: no options in SYNs, none of the peer's taken
+    is_urgent_inline: bool = False  # SO_OOBINLINE
     fast_open_queue: int = 0  # TCP_FASTOPEN: connections in SYN_RCVD with data
     fast_open_keys: bytes = b""  # TCP_FASTOPEN_KEY, empty: the stack's
     is_fast_open_connect: bool = False  # TCP_FASTOPEN_CONNECT

@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from leulo.tcp import fast_open_client, sockopt
+from leulo.tcp import fast_open_client, sockopt, urgent
 from leulo.tcp.account import LEAST_BYTES, Lent
 from leulo.tcp.active_open import open_connection
 from leulo.tcp.addresses import ANY, ANY_4, ANY_6, inside, shown
@@ -35,6 +35,7 @@ from leulo.tcp.errno import (
     POLL_HUP,
     POLL_IN,
     POLL_OUT,
+    POLL_PRI,
     POLL_RDHUP,
     POLL_SENT,
     SHUT_RD,
@@ -43,6 +44,7 @@ from leulo.tcp.errno import (
 )
 from leulo.tcp.fast_open import CLIENT
 from leulo.tcp.listen import Listener
+from leulo.tcp.reading import after_reading
 from leulo.tcp.send_buffer import SendBuffer
 from leulo.tcp.settings import Settings
 from leulo.tcp.state import (
@@ -58,11 +60,10 @@ from leulo.tcp.state import (
     State,
 )
 from leulo.tcp.tcb import ACK_NOW, MORE_HELD, MORE_NONE, NO_FIN, Tcb
+from leulo.tcp.urgent import Urgent
 
 if TYPE_CHECKING:
     from leulo.tcp.engine import Engine
-
-_ROUND_NS: Final = 1_000_000  # shortest time over which reading is measured
 
 
 class TcpSocket:
@@ -150,6 +151,8 @@ class TcpSocket:
             and (self.settings.rcv_lowat == 1 or self._has_enough(tcb, buffer.length))
         ):
             mask |= POLL_IN
+        if tcb.urgent is not None:
+            mask = self._with_urgent(tcb, tcb.urgent, mask, is_read_shut)
         if is_write_shut or (
             (tcb.snd_limit - tcb.snd_end + tcb.snd_una) * 3 >= tcb.snd_limit
             and not (self.settings.notsent_lowat and self._has_enough_unsent(tcb))
@@ -159,6 +162,14 @@ class TcpSocket:
             tcb.is_write_blocked = True
         if tcb.lent_end and (is_over or tcb.snd_una >= tcb.lent_end):
             mask |= POLL_SENT
+        return mask
+
+    def _with_urgent(self, tcb: Tcb, marks: Urgent, mask: int, is_read_shut: bool) -> int:
+        """The mask with what an urgent mark changes in it."""
+        if urgent.has_byte(marks):
+            mask |= POLL_PRI
+        if not is_read_shut and urgent.readable(self, tcb, tcb.received()) < 1:
+            mask &= ~POLL_IN
         return mask
 
     def _has_enough(self, tcb: Tcb, length: int) -> bool:
@@ -361,6 +372,16 @@ class TcpSocket:
             self.engine.pending.append(tcb)
         return length
 
+    def send_urgent(self, data: bytes) -> int:
+        """As `send`, and what it takes ends in an urgent byte (MSG_OOB)."""
+        count = self.send(data)
+        tcb = self.tcb
+        if count > 0 and tcb is not None:
+            urgent.sends(tcb)
+            if not tcb.snd_wnd:
+                tcb.ack_due = ACK_NOW  # the mark goes through a closed window [RFC 9293 3.8.5]
+        return count
+
     def _send_nothing(self) -> int:
         """A write of no bytes still ends the wait for one."""
         tcb = self.tcb
@@ -402,9 +423,15 @@ class TcpSocket:
         buffer = tcb.receive_buffer
         if buffer is None or not buffer.length:
             return self._nothing_to_read(tcb)
+        if tcb.urgent is not None:
+            data = self._read_urgent(tcb, tcb.urgent, len(view), flags)
+            if isinstance(data, int):
+                return data
+            view[: len(data)] = data
+            return len(data)
         count = buffer.read_into(view, flags & MSG_PEEK != 0)
         if not flags & MSG_PEEK:
-            self._after_reading(tcb)
+            after_reading(tcb)
         return count
 
     def recv(self, limit: int, flags: int = 0) -> bytes | int:
@@ -418,10 +445,38 @@ class TcpSocket:
             return status if status else b""
         if limit <= 0:
             return b""
+        if tcb.urgent is not None:
+            return self._read_urgent(tcb, tcb.urgent, limit, flags)
         data = buffer.read(limit, flags & MSG_PEEK != 0)
         if not flags & MSG_PEEK:
-            self._after_reading(tcb)
+            after_reading(tcb)
         return data
+
+    def recv_urgent(self, flags: int = 0) -> bytes | int:
+        """The byte out of band: see `leulo.tcp.urgent.read_byte`."""
+        return urgent.read_byte(self, flags & MSG_PEEK != 0)
+
+    @property
+    def is_at_mark(self) -> bool:
+        """Does the urgent byte come next? [POSIX sockatmark]"""
+        return self.tcb is not None and urgent.is_at_mark(self.tcb)
+
+    @property
+    def readable(self) -> int:
+        """Bytes in the buffer, up to the urgent mark. [Linux tcp(7) SIOCINQ]"""
+        tcb = self.tcb
+        if tcb is None:
+            return 0
+        return tcb.received() if tcb.urgent is None else urgent.before_mark(self, tcb, tcb.urgent)
+
+    def _read_urgent(self, tcb: Tcb, marks: Urgent, limit: int, flags: int) -> bytes | int:
+        data = urgent.read(self, tcb, marks, limit, flags & MSG_PEEK != 0)
+        if not flags & MSG_PEEK:
+            after_reading(tcb)
+        if data or not limit:
+            return data
+        status = self._nothing_to_read(tcb)
+        return status if status else b""
 
     def _nothing_to_read(self, tcb: Tcb) -> int:
         if tcb.rcv_nxt > tcb.fin_at != NO_FIN and not tcb.error:
@@ -432,48 +487,6 @@ class TcpSocket:
         if self.is_read_shut or tcb.state is CLOSED or tcb.state is TIME_WAIT:
             return 0
         return -EAGAIN
-
-    def _after_reading(self, tcb: Tcb) -> None:
-        """Tell the peer of the new room when that is worth a segment; let the buffer grow when
-        the user reads as fast as it fills. [RFC 9293 3.8.6.2.2]"""
-        buffer = tcb.receive_buffer
-        if buffer is None or tcb.state is CLOSED or tcb.fin_at != NO_FIN:
-            return
-        limit = tcb.rcv_limit
-        gain = limit - buffer.length - (tcb.rcv_adv - tcb.rcv_nxt)
-        if gain >= 2 * tcb.rcv_mss and (
-            gain >= limit >> 2 or tcb.rcv_adv - tcb.rcv_nxt <= limit >> 3
-        ):
-            tcb.ack_due = ACK_NOW
-            self.engine.want_output(tcb)
-        now_ns = self.engine.now_ns
-        if now_ns - tcb.rcv_round_at >= max(tcb.srtt_ns, _ROUND_NS):
-            self._tune(tcb, buffer.taken, now_ns)
-
-    def _tune(self, tcb: Tcb, taken: int, now_ns: int) -> None:
-        """Dynamic right-sizing: room for twice what was read in a round trip, and while that
-        grows for what it will have become when the new window has reached the sender."""
-        got = taken - tcb.rcv_round_taken
-        got = got * max(tcb.srtt_ns, _ROUND_NS) // (now_ns - tcb.rcv_round_at)
-        wanted = 2 * got + 16 * tcb.rcv_mss
-        before = tcb.rcv_round_bytes
-        if got > before > 0:
-            wanted += 2 * wanted * min(got - before, before) // before
-        tcb.rcv_round_bytes = got
-        tcb.rcv_round_at = now_ns
-        tcb.rcv_round_taken = taken
-        account = self.engine.account
-        asked = tcb.settings.rcv_bytes
-        if asked > tcb.rcv_limit:
-            tcb.rcv_limit = min(asked, self.settings.window_clamp or asked)  # it was rounded
-        if (
-            wanted > tcb.rcv_limit
-            and not tcb.settings.rcv_bytes
-            and account.used <= account.pressure
-        ):
-            # Slow start doubles, and a new window is a round trip late.
-            most = self.settings.window_clamp or self.engine.config.rcv_max
-            tcb.rcv_limit = min(wanted, 4 * tcb.rcv_limit, most)
 
     # ------------------------------------------------------------ closing
 

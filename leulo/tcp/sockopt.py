@@ -33,6 +33,7 @@ SO_ERROR: Final = 4
 SO_SNDBUF: Final = 7
 SO_RCVBUF: Final = 8
 SO_KEEPALIVE: Final = 9
+SO_OOBINLINE: Final = 10
 SO_LINGER: Final = 13
 SO_RCVLOWAT: Final = 18
 SO_SNDLOWAT: Final = 19
@@ -168,6 +169,12 @@ def _set_reuseaddr(socket: TcpSocket, value: int) -> int:
 def _set_keepalive(socket: TcpSocket, value: int) -> int:
     socket.change_settings(has_keepalive=value != 0)
     _arm_keepalive(socket)
+    return 0
+
+
+def _set_oobinline(socket: TcpSocket, value: int) -> int:
+    socket.change_settings(is_urgent_inline=value != 0)
+    socket.engine.notify(socket)  # a byte more, or less, is to be read
     return 0
 
 
@@ -440,6 +447,7 @@ _GETTERS: Final[dict[tuple[int, int], Getter]] = {
     (SOL_SOCKET, SO_SNDBUF): _get_sndbuf,
     (SOL_SOCKET, SO_RCVBUF): _get_rcvbuf,
     (SOL_SOCKET, SO_KEEPALIVE): lambda s: int(s.settings.has_keepalive),
+    (SOL_SOCKET, SO_OOBINLINE): lambda s: int(s.settings.is_urgent_inline),
     (SOL_SOCKET, SO_ACCEPTCONN): lambda s: int(s.listener is not None),
     (SOL_SOCKET, SO_RCVLOWAT): lambda s: s.settings.rcv_lowat,
     (SOL_SOCKET, SO_SNDLOWAT): lambda s: 1,
@@ -471,6 +479,7 @@ _SETTERS: Final[dict[tuple[int, int], Setter]] = {
     (SOL_SOCKET, SO_SNDBUF): _set_sndbuf,
     (SOL_SOCKET, SO_RCVBUF): _set_rcvbuf,
     (SOL_SOCKET, SO_KEEPALIVE): _set_keepalive,
+    (SOL_SOCKET, SO_OOBINLINE): _set_oobinline,
     (IPPROTO_IPV6, IPV6_V6ONLY): _set_v6only,
     (IPPROTO_TCP, TCP_NODELAY): _set_nodelay,
     (IPPROTO_TCP, TCP_MAXSEG): _set_maxseg,

@@ -28,6 +28,7 @@ from leulo.tcp.send_buffer import SendBuffer
 from leulo.tcp.settings import Settings
 from leulo.tcp.state import ESTABLISHED, NEXT, PREDICTABLE, Event, State
 from leulo.tcp.timers import Timed
+from leulo.tcp.urgent import Urgent
 
 if TYPE_CHECKING:
     from leulo.tcp.engine import Engine
@@ -80,7 +81,7 @@ class Tcb(Timed):
         "settings", "snd_end", "snd_limit", "snd_max", "snd_max_wnd", "snd_nxt", "snd_small",
         "snd_top", "snd_una", "snd_wl1", "snd_wl2", "snd_wnd", "snd_wscale", "socket", "soft_error",
         "spread_max_ns", "spread_ns", "spread_seq", "srtt_ns", "ssthresh", "state", "timed_at",
-        "timed_seq", "ts_offset", "ts_recent", "ts_recent_at", "window", "words",
+        "timed_seq", "ts_offset", "ts_recent", "ts_recent_at", "urgent", "window", "words",
     )  # fmt: skip
 
     def __init__(
@@ -182,6 +183,7 @@ class Tcb(Timed):
         self.hystart: HyStart | None = None  # while in the first slow start, if it is a long one
         self.dsack: tuple[int, int] | None = None  # came twice, to be reported [RFC 2883]
         self.fast_open: FastOpen | None = None  # opened with data in the SYN, or meant to
+        self.urgent: Urgent | None = None  # while there is a mark, of ours or the peer's
         # -- round-trip time [RFC 6298]
         self.srtt_ns: int = 0
         self.rttvar_ns: int = 0
@@ -255,6 +257,7 @@ class Tcb(Timed):
             and self.scoreboard is None
             and self.recovery == RECOVERY_NONE
             and self.dupacks == 0
+            and self.urgent is None
             and self.episode is None
             and self.probe is None
             and not (self.is_fin_queued and self.engine.config.repeats_fin)
@@ -331,6 +334,8 @@ class Tcb(Timed):
             self.pacer = Pacer.loaded(state["pacer"])
         if state["ecn"] is not None:
             self.ecn = Ecn.loaded(state["ecn"])
+        if state["urgent"] is not None:
+            self.urgent = Urgent.loaded(state["urgent"])
         if state["fast_open"] is not None:
             self.fast_open = FastOpen.loaded(state["fast_open"])
         dsack = state["dsack"]
@@ -341,7 +346,7 @@ class Tcb(Timed):
 _VERSION: Final = 4
 _PARTS: Final = (
     "send_buffer", "receive_buffer", "reassembly", "scoreboard", "flight", "episode", "probe",
-    "reordering", "hystart", "ecn", "pacer", "fast_open",
+    "reordering", "hystart", "ecn", "pacer", "fast_open", "urgent",
 )  # fmt: skip
 # What is saved as it is. Not here: links to other objects, places in
 # the engine's lists (the engine saves those) and the heap's entry (armed again from deadlines).

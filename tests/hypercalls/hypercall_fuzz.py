@@ -19,10 +19,10 @@ _TRANSFERS = (Op.SEND, Op.RECV, Op.SENDTO, Op.RECVFROM)
 _FAMILIES = (2,) * 20 + (0, 10, 99)
 _MODES = (0, 0, 0, 0x20000, 0x40000, 0x80000, 0x60000)
 _FLAGS_OF = {
-    Op.SEND: (0, 0, 0, 0x40, 0x4000, 0x8000, 0x2),
+    Op.SEND: (0, 0, 0, 0x40, 0x4000, 0x8000, 0x1),
     Op.SENDTO: (0, 0, 0, 0, 0x40, 0x2, 0x20000000, 0x20000000),
     Op.SENDFILE: (0, 0, 0, 0x40, 0x8000, 0x10000),
-    Op.RECV: (0, 0, 0, 0x40, 0x2, 0x100, 0x102, 0x8000),
+    Op.RECV: (0, 0, 0, 0x40, 0x1, 0x2, 0x100, 0x102, 0x8000),
     Op.RECVFROM: (0, 0, 0, 0x2, 0x8000),
 }
 _DEAD = (-9, -32, -95, -104, -107, -111, -113)  # what a stream's end says

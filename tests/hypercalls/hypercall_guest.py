@@ -119,6 +119,12 @@ class FakeSocket:
         self.more.append(more)
         return len(data)
 
+    def send_urgent(self, data: bytes) -> int:
+        return self.send(data[: self.room]) if data and self.room else -EAGAIN
+
+    def recv_urgent(self, flags: int = 0) -> bytes | int:
+        return -int(abi.Errno.EINVAL)
+
     def send_lent(self, views: list[memoryview], lent: Lent, more: bool = False) -> int:
         if not self.room:
             return -EAGAIN

@@ -316,3 +316,25 @@ def test_the_far_end_is_who_it_says() -> None:
     assert isinstance(other, TcpSocket) and other.local is not None
     assert (answer.peer[2], answer.peer[1]) == other.local
     assert answer.peer[2] == OTHER == GATEWAY
+
+
+def test_urgent_byte_goes_and_comes_out_of_band() -> None:
+    world = EngineWorld()
+    guest = world.guest
+    handle, other = world.connected()
+    oob = int(Flag.MSG_OOB)
+    guest.call(Op.SUBSCRIBE, handle, events=IN | int(abi.Poll.PRI), cookie=7)
+    assert guest.send(handle, b"abc", oob).result == 3
+    world.settle()
+    assert other.recv(10) == b"ab"
+    assert other.recv_urgent() == b"c"
+    assert other.send_urgent(b"xyz") == 3
+    world.settle()
+    assert [event[0] for event in guest.drain()] == [7]
+    byte = guest.call(Op.RECV, handle, args=(DATA, 10), flags=oob)
+    assert byte.result == 1 and world.data(1) == b"z"
+    assert guest.call(Op.RECV, handle, args=(DATA, 10), flags=oob).result == -Errno.EINVAL
+    assert guest.call(Op.RECV, handle, args=(DATA, 10)).result == 2
+    assert world.data(2) == b"xy"
+    assert guest.call(Op.RECV, handle, args=(DATA, 0), flags=oob | 0x8000).result == -95
+    assert guest.call(Op.SEND, handle, args=(DATA, 1), flags=oob | 0x2).result == -95

@@ -1,0 +1,52 @@
+"""What the user's reading does to the receive window.
+
+It opens as the buffer empties, and grows while the user reads as fast as it fills.
+[RFC 9293 3.8.6.2.2]
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from leulo.tcp.state import CLOSED
+from leulo.tcp.tcb import ACK_NOW, NO_FIN, Tcb
+
+_ROUND_NS: Final = 1_000_000  # shortest time over which reading is measured
+
+
+def after_reading(tcb: Tcb) -> None:
+    """Tell the peer of the new room when that is worth a segment; let the buffer grow when
+    the user reads as fast as it fills. [RFC 9293 3.8.6.2.2]"""
+    buffer = tcb.receive_buffer
+    if buffer is None or tcb.state is CLOSED or tcb.fin_at != NO_FIN:
+        return
+    limit = tcb.rcv_limit
+    gain = limit - buffer.length - (tcb.rcv_adv - tcb.rcv_nxt)
+    if gain >= 2 * tcb.rcv_mss and (gain >= limit >> 2 or tcb.rcv_adv - tcb.rcv_nxt <= limit >> 3):
+        tcb.ack_due = ACK_NOW
+        tcb.engine.want_output(tcb)
+    now_ns = tcb.engine.now_ns
+    if now_ns - tcb.rcv_round_at >= max(tcb.srtt_ns, _ROUND_NS):
+        _tune(tcb, buffer.taken, now_ns)
+
+
+def _tune(tcb: Tcb, taken: int, now_ns: int) -> None:
+    """Dynamic right-sizing: room for twice what was read in a round trip, and while that
+    grows for what it will have become when the new window has reached the sender."""
+    got = taken - tcb.rcv_round_taken
+    got = got * max(tcb.srtt_ns, _ROUND_NS) // (now_ns - tcb.rcv_round_at)
+    wanted = 2 * got + 16 * tcb.rcv_mss
+    before = tcb.rcv_round_bytes
+    if got > before > 0:
+        wanted += 2 * wanted * min(got - before, before) // before
+    tcb.rcv_round_bytes = got
+    tcb.rcv_round_at = now_ns
+    tcb.rcv_round_taken = taken
+    account = tcb.engine.account
+    asked = tcb.settings.rcv_bytes
+    if asked > tcb.rcv_limit:
+        tcb.rcv_limit = min(asked, tcb.settings.window_clamp or asked)  # it was rounded
+    if wanted > tcb.rcv_limit and not tcb.settings.rcv_bytes and account.used <= account.pressure:
+        # Slow start doubles, and a new window is a round trip late.
+        most = tcb.settings.window_clamp or tcb.engine.config.rcv_max
+        tcb.rcv_limit = min(wanted, 4 * tcb.rcv_limit, most)
