@@ -42,6 +42,7 @@ GROUPS: tuple[tuple[type[IntEnum | IntFlag], str, str], ...] = (
     (abi.Level, "LEULO_", "Option levels"),
     (abi.SocketOption, "LEULO_", "Options at SOL_SOCKET"),
     (abi.TcpOption, "LEULO_", "Options at IPPROTO_TCP"),
+    (abi.IpOption, "LEULO_", "Options at IPPROTO_IP"),
     (abi.Ipv6Option, "LEULO_", "Options at IPPROTO_IPV6"),
     (abi.Errno, "LEULO_", "errno"),
     (abi.Feature, "LEULO_FEATURE_", "Features"),

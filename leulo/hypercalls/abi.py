@@ -140,6 +140,7 @@ class Shut(IntEnum):
 
 
 class Level(IntEnum):
+    IPPROTO_IP = 0
     SOL_SOCKET = 1
     IPPROTO_TCP = 6
     IPPROTO_IPV6 = 41
@@ -189,9 +190,18 @@ class TcpOption(IntEnum):
     TCP_FASTOPEN_NO_COOKIE = 34
 
 
+class IpOption(IntEnum):
+    """Option names at IPPROTO_IP, Linux's values."""
+
+    IP_MTU_DISCOVER = 10
+    IP_MTU = 14
+
+
 class Ipv6Option(IntEnum):
     """Option names at IPPROTO_IPV6, Linux's values."""
 
+    IPV6_MTU_DISCOVER = 23
+    IPV6_MTU = 24
     IPV6_V6ONLY = 26
 
 

@@ -118,6 +118,8 @@ class Config:
     half_open_limit: int = 1_024  # per listener; past it cookies, or SYNs are dropped
     has_syn_cookies: bool = True  # [RFC 4987 3.6]
 
+    path_mtu_ns: int = 600 * NS_PER_S  # how long a router's report counts [RFC 1191 6.3]
+
     # TCP Fast Open [RFC 7413]
     fast_open: int = 1  # bits of net.ipv4.tcp_fastopen, see leulo.tcp.fast_open
     fast_open_keys: bytes = b""  # one of 16 bytes, or two; empty: made of the stack's secret

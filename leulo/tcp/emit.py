@@ -59,7 +59,7 @@ def emit(
         and tcb.reassembly is None
         and tcb.dsack is None
         and notification is None
-        and tcb.urgent is None
+        and not tcb.is_odd
         and len(ends) == ENDS_4_BYTES
     ):
         words = tcb.words + length
@@ -81,6 +81,8 @@ def emit(
         if up:
             at = len(head) - len(options)
             head = head[: at - 2] + up.to_bytes(2, "big") + head[at:]
+        if tcb.is_odd and tcb.settings.may_fragment:
+            head = header.fragmentable(head, engine.new_identification())
         # Data has no room for SACK: an ACK follows.
         if not length or (tcb.reassembly is None and tcb.dsack is None):
             tcb.ack_due = ACK_NONE

@@ -34,6 +34,7 @@ from leulo.tcp.isn import IsnGenerator
 from leulo.tcp.listen import HalfOpen, Listener
 from leulo.tcp.options import emit_timestamps
 from leulo.tcp.output import output
+from leulo.tcp.path_mtu import PathMtus
 from leulo.tcp.ports import Ports
 from leulo.tcp.seq import MASK
 from leulo.tcp.settings import Settings
@@ -118,8 +119,10 @@ class Engine:
         self.isn: IsnGenerator = IsnGenerator(random_bits)
         self.challenge: ChallengeLimit = ChallengeLimit(config.challenge_acks_per_s, random_bits)
         self.ports: Ports = Ports(self)
+        self.path_mtus: PathMtus = PathMtus()
         self.cookies: CookieJar = CookieJar()  # of TCP Fast Open, as a client
         self.serial: int = 0
+        self.identification: int = 0
         self.counts: dict[str, int] = dict.fromkeys(_COUNTS, 0)
         self.drops: dict[str, int] = {}
 
@@ -229,6 +232,11 @@ class Engine:
     def new_serial(self) -> int:
         self.serial += 1
         return self.serial
+
+    def new_identification(self) -> int:
+        """Of a packet that may be fragmented. [RFC 6864 4.2]"""
+        self.identification = self.identification + 1 & 0xFFFF
+        return self.identification
 
     def notify(self, socket: TcpSocket) -> None:
         """The socket's readiness may have changed: have it in the next `take_ready`."""

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from leulo.tcp import congestion, rtt
+from leulo.tcp import congestion, path_mtu, rtt
 from leulo.tcp.config import Config
 from leulo.tcp.options import emit_freebsd_syn, emit_syn
 from leulo.tcp.pacer import Pacer
-from leulo.tcp.settings import Settings
+from leulo.tcp.settings import PATH_WANT, Settings
 from leulo.tcp.tcb import Tcb
 from leulo.units import NS_PER_S
 
@@ -89,6 +89,8 @@ def negotiate(tcb: Tcb, peer_mss: int) -> None:
     mss = own_mss(engine, tcb.settings, tcb.ends)
     if peer_mss < mss:
         mss = peer_mss
+    if engine.path_mtus:
+        mss = min(mss, path_mtu.limit(engine, tcb.peer, tcb.settings) or mss)
     if tcb.has_timestamps:
         mss -= _TIMESTAMP_BYTES
     if mss < _SMALLEST_MSS:
@@ -120,6 +122,8 @@ def apply_settings(tcb: Tcb, rcv_limit: int) -> None:
     tcb.rcv_limit = rcv_limit
     if settings.snd_bytes:
         tcb.snd_limit = settings.snd_bytes
+    if settings.path_discovery != PATH_WANT:
+        tcb.is_odd = settings.may_fragment
     # Always its own: an algorithm with state must not be shared by two connections.
     tcb.congestion = congestion.make(settings.congestion) or tcb.congestion
     if settings.max_pacing_rate or tcb.engine.config.has_pacing:

@@ -97,6 +97,18 @@ def finish(header: bytes, payload: Frame) -> bytes:
     return header[:at] + (0xFFFF - total).to_bytes(2, "big") + header[at + 2 :]
 
 
+def fragmentable(head: bytes, identification: int) -> bytes:
+    """``head`` of a packet that may be fragmented: without DF and with a number of its own. Over
+    IPv6 only the sender fragments. [RFC 6864 4.1]"""
+    if head[IP_AT] >> 4 != 4:
+        return head
+    at = IP_AT + 4
+    words = (identification << 16).to_bytes(4, "big")
+    total = int.from_bytes(head[at + 6 : at + 8], "big") + DONT_FRAGMENT + 0xFFFF - identification
+    return b"".join((head[:at], words, head[at + 4 : at + 6], (total % 0xFFFF).to_bytes(2, "big"),
+                     head[at + 8 :]))  # fmt: skip
+
+
 def plain(
     front: bytes,
     ends: bytes,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from leulo.tcp import rack
+from leulo.tcp import path_mtu
 from leulo.tcp.errno import ECONNREFUSED, EHOSTUNREACH, ENETUNREACH, ENOPROTOOPT
 from leulo.tcp.seq import unwrap
 from leulo.tcp.state import SYN_RCVD, SYN_SENT
@@ -44,9 +44,6 @@ _FREEBSD_HARD: Final = {
     (_UNREACHABLE, 13): ECONNREFUSED,
     (_TIME_EXCEEDED, 0): EHOSTUNREACH,
 }
-_LEAST_MTU: Final = 576  # smaller reports are ignored: an attacker's way to tiny segments
-
-_LEAST_MTU_6: Final = 1280  # of every link that carries IPv6 [RFC 8200 5]
 
 
 def error_of_icmp(code: int) -> int:
@@ -72,21 +69,7 @@ def icmp_error_arrives(
     if not tcb.snd_una <= unwrap(tcb.snd_una, sequence) < tcb.snd_max:
         return "icmp_sequence"
     if is_too_big:
-        is_v6 = len(local[0]) == 16
-        if mtu < (_LEAST_MTU_6 if is_v6 else _LEAST_MTU):
-            return "icmp_mtu"
-        if tcb.state is SYN_SENT:
-            tcb.is_syn_due = True  # without the data that made it too big
-            engine.want_output(tcb)
-            return None
-        headers = (52 if tcb.has_timestamps else 40) + (20 if is_v6 else 0)
-        if tcb.mss and mtu - headers < tcb.mss:
-            # The path is narrower: smaller segments, and what did not fit goes again.
-            # [RFC 1191 6]
-            tcb.mss = mtu - headers
-            rack.rewind(tcb)
-            engine.want_output(tcb)
-        return None
+        return path_mtu.too_big(tcb, mtu)
     config = engine.config
     if kind == _UNREACHABLE:
         error = error_of_icmp(code)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from struct import Struct
 from typing import TYPE_CHECKING, Final
 
+from leulo.tcp import path_mtu
 from leulo.tcp.pacer import rate
 from leulo.tcp.state import State
 from leulo.tcp.tcb import RECOVERY_CWR, RECOVERY_FAST, RECOVERY_TIMEOUT, Tcb
@@ -109,7 +110,7 @@ def _of(tcb: Tcb) -> tuple[int, ...]:
         tcb.rto_ns // _US, engine.config.delayed_ack_ns // _US, tcb.mss, tcb.rcv_mss,
         unacked, -(-sacked // mss), lost, int(outstanding > 0 and tcb.recovery != 0), 0,
         since_send, 0, since_recv, since_recv,
-        engine.mtu, _bounded(tcb.rcv_limit), tcb.srtt_ns // _US, tcb.rttvar_ns // _US,
+        path_mtu.of_tcb(tcb), _bounded(tcb.rcv_limit), tcb.srtt_ns // _US, tcb.rttvar_ns // _US,
         _bounded(tcb.ssthresh // mss) if tcb.ssthresh < 1 << 40 else _INFINITE,
         tcb.cwnd // mss, engine.mtu - 40, engine.config.duplicate_threshold,
         tcb.srtt_ns // _US, _bounded(tcb.rcv_limit), tcb.retransmits,

@@ -45,10 +45,12 @@ def save_engine(engine: Engine) -> Saved:
         "version": _VERSION,
         "now_ns": engine.now_ns,
         "serial": engine.serial,
+        "identification": engine.identification,
         "secret": engine.isn.secret,
         "port_steps": list(engine.ports.steps),
         "challenge": engine.challenge.save(),
         "cookies": engine.cookies.save(),
+        "path_mtus": engine.path_mtus.save(),
         "counts": dict(engine.counts),
         "drops": dict(engine.drops),
         "tcbs": [tcb.save() for tcb in tcbs.values()],
@@ -80,11 +82,13 @@ def load_engine(engine: Engine, state: Saved) -> None:
         raise ValueError(f"Engine: saved state has version {state.get('version')}, not {_VERSION}")
     engine.set_time(state["now_ns"])
     engine.serial = state["serial"]
+    engine.identification = state["identification"]
     engine.isn.use(state["secret"])
     engine.ports.clear()
     engine.ports.steps = list(state["port_steps"])
     engine.challenge.load(state["challenge"])
     engine.cookies.load(state["cookies"])
+    engine.path_mtus.load(state["path_mtus"])
     engine.counts = dict(state["counts"])
     engine.drops = dict(state["drops"])
     engine.timers.clear()

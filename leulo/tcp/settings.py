@@ -7,9 +7,18 @@ server share one object; ``setsockopt`` replaces it by a changed copy.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 from leulo.state import State as Saved
 from leulo.tcp.config import Config
+
+# Values of IP_MTU_DISCOVER and IPV6_MTU_DISCOVER [Linux ip(7)]
+PATH_DONT: Final = 0  # packets may be fragmented, and no report is believed
+PATH_WANT: Final = 1
+PATH_DO: Final = 2
+PATH_PROBE: Final = 3
+PATH_INTERFACE: Final = 4  # the link's MTU, whatever is reported
+PATH_OMIT: Final = 5  # the same, and packets may be fragmented
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,11 +47,22 @@ class Settings:
     notsent_lowat: int = 0  # unsent bytes from which the socket is not writable, 0: none
     connect_timeout_ns: int = 0  # of an active open, 0: only the retries end it
     is_bare: bool = False  # TCP_NOOPT: no options in SYNs, none of the peer's taken
+    path_discovery: int = PATH_WANT  # IP_MTU_DISCOVER
     is_urgent_inline: bool = False  # SO_OOBINLINE
     fast_open_queue: int = 0  # TCP_FASTOPEN: connections in SYN_RCVD with data
     fast_open_keys: bytes = b""  # TCP_FASTOPEN_KEY, empty: the stack's
     is_fast_open_connect: bool = False  # TCP_FASTOPEN_CONNECT
     is_fast_open_without_cookie: bool = False  # TCP_FASTOPEN_NO_COOKIE
+
+    @property
+    def may_fragment(self) -> bool:
+        """May packets be fragmented on their way?"""
+        return self.path_discovery not in (PATH_WANT, PATH_DO, PATH_INTERFACE)
+
+    @property
+    def believes_reports(self) -> bool:
+        """Does what routers say of the path count?"""
+        return self.path_discovery not in (PATH_DONT, PATH_INTERFACE, PATH_OMIT)
 
     @classmethod
     def of(cls, config: Config) -> Settings:

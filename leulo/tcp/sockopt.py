@@ -9,11 +9,12 @@ from collections.abc import Callable
 from struct import Struct
 from typing import TYPE_CHECKING, Final
 
-from leulo.tcp import congestion, info
-from leulo.tcp.errno import AF_INET6, EINVAL, ENOENT, ENOPROTOOPT, EOPNOTSUPP
+from leulo.tcp import congestion, info, path_mtu
+from leulo.tcp.errno import AF_INET6, EINVAL, ENOENT, ENOPROTOOPT, ENOTCONN, EOPNOTSUPP
 from leulo.tcp.fast_open import CLIENT
 from leulo.tcp.fast_open_server import keys_of
 from leulo.tcp.pacer import Pacer
+from leulo.tcp.settings import PATH_DONT, PATH_OMIT
 from leulo.tcp.siphash import KEY_BYTES
 from leulo.tcp.state import CLOSED, TIME_WAIT
 from leulo.tcp.tcb import ACK_NOW
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 SOL_SOCKET: Final = 1
 IPPROTO_TCP: Final = 6
 
+IPPROTO_IP: Final = 0
 IPPROTO_IPV6: Final = 41
 
 SO_REUSEADDR: Final = 2
@@ -42,6 +44,10 @@ SO_PROTOCOL: Final = 38
 SO_DOMAIN: Final = 39
 SO_MAX_PACING_RATE: Final = 47
 
+IP_MTU_DISCOVER: Final = 10
+IP_MTU: Final = 14
+IPV6_MTU_DISCOVER: Final = 23
+IPV6_MTU: Final = 24
 IPV6_V6ONLY: Final = 26
 
 TCP_NODELAY: Final = 1
@@ -106,7 +112,7 @@ def get(socket: TcpSocket, level: int, name: int) -> bytes | int:
     if getter is None:
         return -ENOPROTOOPT
     number = getter(socket)
-    return number if number == -ENOPROTOOPT else _WORD.pack(number & 0xFFFFFFFF)
+    return number if number in (-ENOPROTOOPT, -ENOTCONN) else _WORD.pack(number & 0xFFFFFFFF)
 
 
 def set(socket: TcpSocket, level: int, name: int, value: bytes) -> int:
@@ -299,6 +305,36 @@ def _set_v6only(socket: TcpSocket, value: int) -> int:
     return 0
 
 
+def _set_mtu_discover(socket: TcpSocket, value: int) -> int:
+    if not PATH_DONT <= value <= PATH_OMIT:
+        return -EINVAL
+    socket.change_settings(path_discovery=value)
+    tcb = socket.tcb
+    if tcb is not None:
+        tcb.is_odd = tcb.urgent is not None or tcb.settings.may_fragment
+    return 0
+
+
+def _get_mtu(socket: TcpSocket) -> int:
+    """Of the path of a connection. [Linux ip(7)]"""
+    tcb = socket.tcb
+    if tcb is None or tcb.state in (CLOSED, TIME_WAIT):
+        return -ENOTCONN
+    return path_mtu.of_tcb(tcb)
+
+
+def _get_mtu6(socket: TcpSocket) -> int:
+    return _get_mtu(socket) if socket.family == AF_INET6 else -ENOPROTOOPT
+
+
+def _get_mtu_discover6(socket: TcpSocket) -> int:
+    return socket.settings.path_discovery if socket.family == AF_INET6 else -ENOPROTOOPT
+
+
+def _set_mtu_discover6(socket: TcpSocket, value: int) -> int:
+    return _set_mtu_discover(socket, value) if socket.family == AF_INET6 else -ENOPROTOOPT
+
+
 def _set_rcvlowat(socket: TcpSocket, value: int) -> int:
     most = socket.engine.config.rcv_max  # more could never be there
     socket.change_settings(rcv_lowat=most if value < 0 else max(1, min(value, most)))
@@ -454,6 +490,10 @@ _GETTERS: Final[dict[tuple[int, int], Getter]] = {
     (SOL_SOCKET, SO_MAX_PACING_RATE): _get_max_pacing_rate,
     (SOL_SOCKET, SO_PROTOCOL): lambda s: IPPROTO_TCP,
     (SOL_SOCKET, SO_DOMAIN): lambda s: s.family,
+    (IPPROTO_IP, IP_MTU_DISCOVER): lambda s: s.settings.path_discovery,
+    (IPPROTO_IP, IP_MTU): _get_mtu,
+    (IPPROTO_IPV6, IPV6_MTU_DISCOVER): _get_mtu_discover6,
+    (IPPROTO_IPV6, IPV6_MTU): _get_mtu6,
     (IPPROTO_IPV6, IPV6_V6ONLY): _get_v6only,
     (IPPROTO_TCP, TCP_NODELAY): lambda s: int(s.settings.has_nodelay),
     (IPPROTO_TCP, TCP_MAXSEG): _get_maxseg,
@@ -480,6 +520,8 @@ _SETTERS: Final[dict[tuple[int, int], Setter]] = {
     (SOL_SOCKET, SO_RCVBUF): _set_rcvbuf,
     (SOL_SOCKET, SO_KEEPALIVE): _set_keepalive,
     (SOL_SOCKET, SO_OOBINLINE): _set_oobinline,
+    (IPPROTO_IP, IP_MTU_DISCOVER): _set_mtu_discover,
+    (IPPROTO_IPV6, IPV6_MTU_DISCOVER): _set_mtu_discover6,
     (IPPROTO_IPV6, IPV6_V6ONLY): _set_v6only,
     (IPPROTO_TCP, TCP_NODELAY): _set_nodelay,
     (IPPROTO_TCP, TCP_MAXSEG): _set_maxseg,

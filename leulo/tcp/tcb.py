@@ -70,12 +70,12 @@ class Tcb(Timed):
         "ecn", "ends", "engine", "episode", "error", "fast_open", "fin_at", "first_timeout_at",
         "flight", "front", "has_sack", "has_timestamps", "high_rxt", "hystart", "invalid_ack_at",
         "irs", "is_accepting", "is_counted", "is_cwnd_limited", "is_deaf", "is_fin_queued",
-        "is_loopback", "is_ordinary", "is_orphan", "is_pending", "is_persisting", "is_pushing",
-        "is_rexmit_due", "is_room_offered", "is_syn_due", "is_write_blocked", "iss", "keep_at",
-        "keep_probes", "key", "last_ack_sent", "last_recv_ns", "last_send_ns", "lent_end",
-        "life_at", "min_rtt_ns", "min_rtt_until", "more", "mss", "pacer", "probe", "probe_at",
-        "probe_due", "quick_acks", "quick_until", "rcv_adv", "rcv_limit", "rcv_mss", "rcv_nxt",
-        "rcv_round_at", "rcv_round_bytes", "rcv_round_taken", "rcv_wscale", "reassembly",
+        "is_loopback", "is_odd", "is_ordinary", "is_orphan", "is_pending", "is_persisting",
+        "is_pushing", "is_rexmit_due", "is_room_offered", "is_syn_due", "is_write_blocked", "iss",
+        "keep_at", "keep_probes", "key", "last_ack_sent", "last_recv_ns", "last_send_ns",
+        "lent_end", "life_at", "min_rtt_ns", "min_rtt_until", "more", "mss", "pacer", "probe",
+        "probe_at", "probe_due", "quick_acks", "quick_until", "rcv_adv", "rcv_limit", "rcv_mss",
+        "rcv_nxt", "rcv_round_at", "rcv_round_bytes", "rcv_round_taken", "rcv_wscale", "reassembly",
         "receive_buffer", "recover", "recovery", "reorder_at", "reordering", "retransmits",
         "retransmitted_bytes", "rto_at", "rto_ns", "rttvar_ns", "scoreboard", "send_buffer",
         "settings", "snd_end", "snd_limit", "snd_max", "snd_max_wnd", "snd_nxt", "snd_small",
@@ -183,6 +183,7 @@ class Tcb(Timed):
         self.hystart: HyStart | None = None  # while in the first slow start, if it is a long one
         self.dsack: tuple[int, int] | None = None  # came twice, to be reported [RFC 2883]
         self.fast_open: FastOpen | None = None  # opened with data in the SYN, or meant to
+        self.is_odd: bool = False  # segments need more than the usual header: see `emit`
         self.urgent: Urgent | None = None  # while there is a mark, of ours or the peer's
         # -- round-trip time [RFC 6298]
         self.srtt_ns: int = 0
@@ -351,7 +352,7 @@ _PARTS: Final = (
 # What is saved as it is. Not here: links to other objects, places in
 # the engine's lists (the engine saves those) and the heap's entry (armed again from deadlines).
 _FIELDS: Final = (
-    "serial", "key", "ends", "words", "error", "soft_error",
+    "serial", "key", "ends", "words", "is_odd", "error", "soft_error",
     "is_accepting", "is_counted", "is_orphan", "is_loopback", "front", "iss", "snd_una",
     "snd_nxt", "snd_max", "snd_end", "snd_top", "snd_wnd", "snd_wl1", "snd_wl2", "snd_max_wnd",
     "snd_wscale", "snd_small", "mss", "snd_limit", "is_fin_queued", "is_write_blocked", "is_deaf",

@@ -57,6 +57,7 @@ def sends(tcb: Tcb) -> None:
     if urgent is None:
         urgent = tcb.urgent = Urgent()
         tcb.is_ordinary = False
+        tcb.is_odd = True
     urgent.snd_up = tcb.snd_end
     tcb.is_pushing = True
 
@@ -84,6 +85,7 @@ def pointer_arrives(tcb: Tcb, seq: int, up: int) -> None:
     if urgent is None:
         urgent = tcb.urgent = Urgent()
         tcb.is_ordinary = False
+        tcb.is_odd = True
     if urgent.rcv_mark >= mark:
         return
     if is_at_mark(tcb) and not tcb.settings.is_urgent_inline and tcb.receive_buffer is not None:
@@ -172,6 +174,7 @@ def settle(tcb: Tcb, urgent: Urgent) -> None:
     """Nothing may be left to keep."""
     if urgent.snd_up == NO_MARK and urgent.rcv_mark == NO_MARK:
         tcb.urgent = None
+        tcb.is_odd = tcb.settings.may_fragment
         tcb.refresh_ordinary()
 
 

@@ -1,0 +1,125 @@
+"""Path MTU discovery: what routers tell of paths that are narrower than the link.
+
+A report counts if the segment it quotes is outstanding and was in fact larger, and is kept for ten
+minutes: then the path may be tried anew. It holds for every connection to that peer. What is
+announced to peers (the MSS option) is the link's all the same. [RFC 1191 4, 5, 6] [RFC 8201 4, 5]
+[RFC 5927 7] [RFC 6691 5.1]
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from leulo.state import State as Saved
+from leulo.tcp import rack
+from leulo.tcp.state import CLOSED, SYN_SENT, TIME_WAIT
+
+if TYPE_CHECKING:
+    from leulo.tcp.engine import Engine
+    from leulo.tcp.settings import Settings
+    from leulo.tcp.tcb import Tcb
+
+LEAST_MTU: Final = 552  # as Linux: less is an attacker's way to tiny segments
+LEAST_MTU_6: Final = 1280  # of every link that carries IPv6 [RFC 8200 5]
+
+_MAX_PATHS: Final = 1024
+_HEADERS: Final = 40
+_HEADERS_6: Final = 60
+_IPV6_BYTES: Final = 16
+
+
+class PathMtus:
+    """What is known, by peer: the bytes of the largest packet, and until when it counts."""
+
+    __slots__ = ("_paths",)
+
+    def __init__(self) -> None:
+        self._paths: dict[bytes, tuple[int, int]] = {}
+
+    def get(self, peer: bytes, now_ns: int) -> int:
+        """0: nothing is known."""
+        known = self._paths.get(peer)
+        if known is None:
+            return 0
+        if known[1] <= now_ns:
+            del self._paths[peer]
+            return 0
+        return known[0]
+
+    def learn(self, peer: bytes, mtu: int, until_ns: int) -> None:
+        """The newest report counts."""
+        paths = self._paths
+        paths.pop(peer, None)
+        if len(paths) >= _MAX_PATHS:
+            del paths[next(iter(paths))]
+        paths[peer] = (mtu, until_ns)
+
+    def clear(self) -> None:
+        self._paths = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._paths)
+
+    def __len__(self) -> int:
+        return len(self._paths)
+
+    def save(self) -> Saved:
+        return {"paths": [(peer, mtu, until) for peer, (mtu, until) in self._paths.items()]}
+
+    def load(self, state: Saved) -> None:
+        self._paths = {peer: (mtu, until) for peer, mtu, until in state["paths"]}
+
+
+def of_tcb(tcb: Tcb) -> int:
+    """The largest packet that ``tcb`` may send now."""
+    engine = tcb.engine
+    is_v6 = len(tcb.peer) == _IPV6_BYTES
+    link = engine.mtu6 if is_v6 else engine.mtu
+    if not tcb.settings.believes_reports:
+        return link
+    known = engine.path_mtus.get(tcb.peer, engine.now_ns)
+    return min(known, link) if known else link
+
+
+def overhead(tcb: Tcb) -> int:
+    """Bytes of a packet that are not payload."""
+    headers = _HEADERS_6 if len(tcb.peer) == _IPV6_BYTES else _HEADERS
+    return headers + 12 if tcb.has_timestamps else headers
+
+
+def too_big(tcb: Tcb, mtu: int) -> str | None:
+    """A packet of ``tcb`` did not fit where ``mtu`` would; the quoted number has been checked.
+    Returns why the report is ignored, or None."""
+    engine = tcb.engine
+    is_v6 = len(tcb.peer) == _IPV6_BYTES
+    if mtu < (LEAST_MTU_6 if is_v6 else LEAST_MTU):
+        return "icmp_mtu"
+    if not tcb.settings.believes_reports:
+        return "icmp_unwanted"
+    if mtu >= of_tcb(tcb):
+        return "icmp_mtu"  # nothing that we sent was larger
+    engine.path_mtus.learn(tcb.peer, mtu, engine.now_ns + engine.config.path_mtu_ns)
+    for other in engine.connections.values():
+        if other.peer == tcb.peer and other.settings.believes_reports:
+            _narrow(other, mtu)
+    if tcb.state is SYN_SENT:
+        tcb.is_syn_due = True  # without the data that made it too big
+    elif tcb.snd_nxt > tcb.snd_una:
+        rack.rewind(tcb)  # what did not fit goes again, in smaller segments [RFC 1191 6.4]
+    engine.want_output(tcb)
+    return None
+
+
+def _narrow(tcb: Tcb, mtu: int) -> None:
+    """Full segments of ``tcb`` carry no more than ``mtu`` has room for."""
+    if tcb.state is not CLOSED and tcb.state is not TIME_WAIT and tcb.mss:
+        tcb.mss = min(tcb.mss, mtu - overhead(tcb))
+
+
+def limit(engine: Engine, peer: bytes, settings: Settings) -> int:
+    """The largest segment, without options, for a new connection to ``peer``; 0: the link's."""
+    if not settings.believes_reports:
+        return 0
+    known = engine.path_mtus.get(peer, engine.now_ns)
+    headers = _HEADERS_6 if len(peer) == _IPV6_BYTES else _HEADERS
+    return known - headers if known else 0
