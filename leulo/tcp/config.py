@@ -77,6 +77,7 @@ class Config:
     persist_max_ns: int = 120 * NS_PER_S
     syn_retries: int = 6
     synack_retries: int = 5
+    retries1: int = 3  # R1: then the path is suspected [RFC 9293 3.8.3]
     retries: int = 15  # R2 of an open connection [RFC 9293 3.8.3]
     orphan_retries: int = 8
 
@@ -118,6 +119,11 @@ class Config:
     half_open_limit: int = 1_024  # per listener; past it cookies, or SYNs are dropped
     has_syn_cookies: bool = True  # [RFC 4987 3.6]
 
+    mtu_probing: int = 0  # 0: never, 1: in black holes, 2: always [RFC 4821]
+    base_mss: int = 1_024  # what surely passes: where a search begins
+    mtu_probe_floor: int = 48
+    mtu_probe_threshold: int = 8  # bytes: a closer range is good enough
+    mtu_probe_interval_ns: int = 600 * NS_PER_S  # then the path is searched anew
     path_mtu_ns: int = 600 * NS_PER_S  # how long a router's report counts [RFC 1191 6.3]
 
     # TCP Fast Open [RFC 7413]

@@ -6,7 +6,7 @@ sending to `output`, and asks for the next deadline.
 
 from __future__ import annotations
 
-from leulo.tcp import fast_open_client, pacing, rack, recovery
+from leulo.tcp import fast_open_client, mtu_search, pacing, rack, recovery
 from leulo.tcp.errno import ETIMEDOUT
 from leulo.tcp.rtt import backed_off
 from leulo.tcp.state import CLOSED, FIN_WAIT_2, SENDS, SYN_RCVD, SYN_SENT, TIME_WAIT, Event
@@ -141,6 +141,8 @@ def _retransmit(tcb: Tcb, now_ns: int) -> None:
         tcb.probe_due = PROBE_WINDOW
         engine.want_output(tcb)
         return
+    if tcb.search is not None:
+        mtu_search.timed_out(tcb, tcb.search)
     if tcb.snd_una < tcb.snd_max:
         if rack.is_used(tcb):
             rack.timeout(tcb, now_ns)

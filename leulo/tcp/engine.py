@@ -405,5 +405,5 @@ _COUNTS = (
     "tcp_challenge_acks", "tcp_window_probes", "tcp_keepalives", "syn_cookies_sent",
     "syn_cookies_taken", "syn_timeouts", "time_wait_reused",
     "fast_opens_active", "fast_opens_passive", "fast_opens_failed", "fast_open_cookies_sent",
-    "fast_open_overflows",
+    "fast_open_overflows", "mtu_probes", "mtu_probes_arrived", "mtu_black_holes",
 )  # fmt: skip

@@ -13,7 +13,7 @@ from leulo.state import load_fields, save_fields
 
 _FIELDS: Final = (
     "begin", "end", "cwnd", "ssthresh", "again_ms", "pending", "frto", "flight_bytes", "delivered",
-    "sent", "is_over",
+    "sent", "is_over", "is_free",
 )  # fmt: skip
 
 # Values of `frto` [RFC 5682 3.1]
@@ -39,6 +39,7 @@ class Episode:
         self.delivered: int = 0  # prr_delivered
         self.sent: int = 0  # prr_out
         self.is_over: bool = False  # recovery has ended
+        self.is_free: bool = False  # the loss was no sign of congestion
 
     def save(self) -> Saved:
         return save_fields(self, 1, _FIELDS)

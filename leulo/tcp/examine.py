@@ -7,7 +7,16 @@ from __future__ import annotations
 
 from typing import Final
 
-from leulo.tcp import ecn, fast_open_client, fast_open_server, handshake, rack, recovery, urgent
+from leulo.tcp import (
+    ecn,
+    fast_open_client,
+    fast_open_server,
+    handshake,
+    mtu_search,
+    rack,
+    recovery,
+    urgent,
+)
 from leulo.tcp.account import LEAST_BYTES
 from leulo.tcp.ack import acknowledged, fin_acknowledged, take_window
 from leulo.tcp.errno import ECONNREFUSED, ECONNRESET, EPIPE
@@ -209,6 +218,8 @@ def examine(
     is_echo = control & ECE != 0 and tcb.ecn is not None
     if not _take_ack(tcb, seq, ack_wire, length, is_fin, window, tsecr, sacks, is_echo, now_ns):
         return
+    if tcb.search is not None and tcb.search.probe:
+        mtu_search.arrived(tcb, tcb.search)
     if is_ts_new:
         # Only beside an acknowledgement that the peer may send: a forged timestamp far ahead would
         # shut him out. [RFC 7323 4.3 (2)] [RFC 5961 5.2]

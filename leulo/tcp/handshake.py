@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from leulo.tcp import congestion, path_mtu, rtt
+from leulo.tcp import congestion, mtu_search, path_mtu, rtt
 from leulo.tcp.config import Config
 from leulo.tcp.options import emit_freebsd_syn, emit_syn
 from leulo.tcp.pacer import Pacer
@@ -96,6 +96,9 @@ def negotiate(tcb: Tcb, peer_mss: int) -> None:
     if mss < _SMALLEST_MSS:
         mss = _SMALLEST_MSS
     tcb.mss = mss
+    if engine.config.mtu_probing:
+        mtu_search.begin(tcb)
+        mss = tcb.mss
     segments = engine.config.initial_window_segments
     cwnd = segments * mss
     if mss > _FULL_MSS:

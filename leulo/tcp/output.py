@@ -9,7 +9,7 @@ silly window avoidance on the sending side and the window that is offered on the
 
 from __future__ import annotations
 
-from leulo.tcp import ecn, pacing, rack, recovery
+from leulo.tcp import ecn, mtu_search, pacing, rack, recovery
 from leulo.tcp.emit import emit, emit_syn
 from leulo.tcp.episode import FRTO_NEW
 from leulo.tcp.events import tell_retransmitted
@@ -20,6 +20,7 @@ from leulo.tcp.header import (
     PSH,
     Frame,
 )
+from leulo.tcp.mtu_search import MtuSearch
 from leulo.tcp.rtt import backed_off
 from leulo.tcp.state import SENDS, SYN_RCVD, SYN_SENT
 from leulo.tcp.tcb import (
@@ -116,6 +117,8 @@ def _send(tcb: Tcb, now_ns: int, out: list[Frame], limit: int) -> None:
         cwnd = recovery.restart(tcb, now_ns)
     if tcb.dupacks:
         cwnd += recovery.limited_transmit(tcb)
+    if tcb.search is not None:
+        _probe_mtu(tcb, tcb.search, now_ns, out)
     board = tcb.scoreboard
     window_edge = una + tcb.snd_wnd
     edge = una + cwnd if board is None else una + cwnd + board.below(tcb.snd_nxt)
@@ -164,6 +167,18 @@ def _send(tcb: Tcb, now_ns: int, out: list[Frame], limit: int) -> None:
         rack.schedule_probe(tcb, now_ns)
     if not tcb.rto_at and tcb.snd_nxt < tcb.snd_top:
         _persist(tcb, now_ns)
+
+
+def _probe_mtu(tcb: Tcb, search: MtuSearch, now_ns: int, out: list[Frame]) -> None:
+    """Send a segment larger than the others, if it is time to. [RFC 4821 7.4]"""
+    payload = mtu_search.size(tcb, search, now_ns)
+    if payload:
+        seq = tcb.snd_nxt
+        mss = tcb.mss
+        tcb.mss = payload  # for once a full segment
+        _emit_data(tcb, seq, payload, now_ns, out)
+        tcb.mss = mss
+        mtu_search.sent(tcb, search, seq, payload)
 
 
 def _send_last(

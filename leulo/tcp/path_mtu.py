@@ -11,7 +11,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from leulo.state import State as Saved
-from leulo.tcp import rack
+from leulo.tcp import mtu_search, rack
+from leulo.tcp.mtu_search import overhead
 from leulo.tcp.state import CLOSED, SYN_SENT, TIME_WAIT
 
 if TYPE_CHECKING:
@@ -81,12 +82,6 @@ def of_tcb(tcb: Tcb) -> int:
     return min(known, link) if known else link
 
 
-def overhead(tcb: Tcb) -> int:
-    """Bytes of a packet that are not payload."""
-    headers = _HEADERS_6 if len(tcb.peer) == _IPV6_BYTES else _HEADERS
-    return headers + 12 if tcb.has_timestamps else headers
-
-
 def too_big(tcb: Tcb, mtu: int) -> str | None:
     """A packet of ``tcb`` did not fit where ``mtu`` would; the quoted number has been checked.
     Returns why the report is ignored, or None."""
@@ -114,6 +109,8 @@ def _narrow(tcb: Tcb, mtu: int) -> None:
     """Full segments of ``tcb`` carry no more than ``mtu`` has room for."""
     if tcb.state is not CLOSED and tcb.state is not TIME_WAIT and tcb.mss:
         tcb.mss = min(tcb.mss, mtu - overhead(tcb))
+        if tcb.search is not None:
+            mtu_search.narrowed(tcb.search, mtu)
 
 
 def limit(engine: Engine, peer: bytes, settings: Settings) -> int:

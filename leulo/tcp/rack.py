@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from leulo.tcp import ecn
+from leulo.tcp import ecn, mtu_search
 from leulo.tcp.episode import FRTO_FIRST, FRTO_NEW, FRTO_OFF, Episode, Reordering, TailProbe
 from leulo.tcp.flight import Flight
 from leulo.tcp.scoreboard import Scoreboard
@@ -433,7 +433,10 @@ def _enter(tcb: Tcb, news: int, acked: int, now_ns: int) -> None:
     """Fast recovery begins."""
     before = tcb.cwnd, tcb.ssthresh
     in_flight = tcb.snd_max - tcb.snd_una
-    if tcb.recovery == RECOVERY_CWR:
+    is_free = tcb.search is not None and mtu_search.is_lost(tcb, tcb.search)
+    if is_free:
+        tcb.ssthresh = tcb.cwnd  # it was too large for the path, and says nothing of its load
+    elif tcb.recovery == RECOVERY_CWR:
         before = tcb.ssthresh, tcb.ssthresh  # this window has had its reduction
     else:
         # What went out because something behind the hole had arrived does not count, or a loss
@@ -444,6 +447,7 @@ def _enter(tcb: Tcb, news: int, acked: int, now_ns: int) -> None:
     held = 0 if tcb.scoreboard is None else tcb.scoreboard.sacked
     flight_bytes = in_flight + acked - held + (news - acked)
     episode = tcb.episode = Episode(tcb.snd_una, *before, flight_bytes)
+    episode.is_free = is_free
     tcb.recovery = RECOVERY_FAST
     tcb.recover = tcb.snd_max
     tcb.timed_seq = 0
@@ -479,6 +483,8 @@ def _leave(tcb: Tcb, now_ns: int) -> None:
     """Everything that was outstanding when the loss was seen has arrived."""
     if tcb.recovery & RECOVERY_PACED and not tcb.congestion.is_model:
         tcb.cwnd = tcb.ssthresh
+        if tcb.episode is not None and tcb.episode.is_free:
+            tcb.ssthresh = tcb.episode.ssthresh
     tcb.recovery = RECOVERY_NONE
     tcb.cwnd_credit = 0
     reordering = tcb.reordering

@@ -20,6 +20,7 @@ from leulo.tcp.events import tell_state
 from leulo.tcp.fast_open import FastOpen
 from leulo.tcp.flight import Flight
 from leulo.tcp.hystart import HyStart
+from leulo.tcp.mtu_search import MtuSearch
 from leulo.tcp.pacer import Pacer
 from leulo.tcp.reassembly import Reassembly
 from leulo.tcp.recv_buffer import RecvBuffer
@@ -77,11 +78,12 @@ class Tcb(Timed):
         "probe_at", "probe_due", "quick_acks", "quick_until", "rcv_adv", "rcv_limit", "rcv_mss",
         "rcv_nxt", "rcv_round_at", "rcv_round_bytes", "rcv_round_taken", "rcv_wscale", "reassembly",
         "receive_buffer", "recover", "recovery", "reorder_at", "reordering", "retransmits",
-        "retransmitted_bytes", "rto_at", "rto_ns", "rttvar_ns", "scoreboard", "send_buffer",
-        "settings", "snd_end", "snd_limit", "snd_max", "snd_max_wnd", "snd_nxt", "snd_small",
-        "snd_top", "snd_una", "snd_wl1", "snd_wl2", "snd_wnd", "snd_wscale", "socket", "soft_error",
-        "spread_max_ns", "spread_ns", "spread_seq", "srtt_ns", "ssthresh", "state", "timed_at",
-        "timed_seq", "ts_offset", "ts_recent", "ts_recent_at", "urgent", "window", "words",
+        "retransmitted_bytes", "rto_at", "rto_ns", "rttvar_ns", "scoreboard", "search",
+        "send_buffer", "settings", "snd_end", "snd_limit", "snd_max", "snd_max_wnd", "snd_nxt",
+        "snd_small", "snd_top", "snd_una", "snd_wl1", "snd_wl2", "snd_wnd", "snd_wscale", "socket",
+        "soft_error", "spread_max_ns", "spread_ns", "spread_seq", "srtt_ns", "ssthresh", "state",
+        "timed_at", "timed_seq", "ts_offset", "ts_recent", "ts_recent_at", "urgent", "window",
+        "words",
     )  # fmt: skip
 
     def __init__(
@@ -183,6 +185,7 @@ class Tcb(Timed):
         self.hystart: HyStart | None = None  # while in the first slow start, if it is a long one
         self.dsack: tuple[int, int] | None = None  # came twice, to be reported [RFC 2883]
         self.fast_open: FastOpen | None = None  # opened with data in the SYN, or meant to
+        self.search: MtuSearch | None = None  # for the path's MTU, if the stack searches
         self.is_odd: bool = False  # segments need more than the usual header: see `emit`
         self.urgent: Urgent | None = None  # while there is a mark, of ours or the peer's
         # -- round-trip time [RFC 6298]
@@ -259,6 +262,7 @@ class Tcb(Timed):
             and self.recovery == RECOVERY_NONE
             and self.dupacks == 0
             and self.urgent is None
+            and (self.search is None or not self.search.probe)
             and self.episode is None
             and self.probe is None
             and not (self.is_fin_queued and self.engine.config.repeats_fin)
@@ -335,6 +339,8 @@ class Tcb(Timed):
             self.pacer = Pacer.loaded(state["pacer"])
         if state["ecn"] is not None:
             self.ecn = Ecn.loaded(state["ecn"])
+        if state["search"] is not None:
+            self.search = MtuSearch.loaded(state["search"])
         if state["urgent"] is not None:
             self.urgent = Urgent.loaded(state["urgent"])
         if state["fast_open"] is not None:
@@ -347,7 +353,7 @@ class Tcb(Timed):
 _VERSION: Final = 4
 _PARTS: Final = (
     "send_buffer", "receive_buffer", "reassembly", "scoreboard", "flight", "episode", "probe",
-    "reordering", "hystart", "ecn", "pacer", "fast_open", "urgent",
+    "reordering", "hystart", "ecn", "pacer", "fast_open", "urgent", "search",
 )  # fmt: skip
 # What is saved as it is. Not here: links to other objects, places in
 # the engine's lists (the engine saves those) and the heap's entry (armed again from deadlines).

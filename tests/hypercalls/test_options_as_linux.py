@@ -100,6 +100,23 @@ def test_linger_is_as_on_linux(judges: tuple[LinuxSockets, GuestSockets], state:
 
 
 @pytest.mark.parametrize("state", STATES)
+def test_path_mtu_options_are_as_on_linux(
+    judges: tuple[LinuxSockets, GuestSockets], state: str
+) -> None:
+    level, discover, mtu = 0, int(abi.IpOption.IP_MTU_DISCOVER), int(abi.IpOption.IP_MTU)
+    assert len({j.get(state, level, discover, 4) for j in judges}) == 1
+    for value in (0, 1, 2, 3, 4, 5, 6, -1):
+        answers = {
+            (j.set(state, level, discover, pack("<i", value)), j.get(state, level, discover, 4))
+            for j in judges
+        }
+        assert len(answers) == 1, value
+    if state != "connected":  # else it is the path's: of a loopback there, of Ethernet here
+        assert {j.get(state, level, mtu, 4) for j in judges} == {-abi.Errno.ENOTCONN}
+    assert {j.set(state, level, mtu, pack("<i", 1000)) for j in judges} == {-abi.Errno.ENOPROTOOPT}
+
+
+@pytest.mark.parametrize("state", STATES)
 def test_fast_open_key_is_as_on_linux(
     judges: tuple[LinuxSockets, GuestSockets], state: str
 ) -> None:

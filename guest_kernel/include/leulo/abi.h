@@ -92,6 +92,7 @@
 #define LEULO_SHUT_RDWR 2
 
 /* Option levels */
+#define LEULO_IPPROTO_IP 0
 #define LEULO_SOL_SOCKET 1
 #define LEULO_IPPROTO_TCP 6
 #define LEULO_IPPROTO_IPV6 41
@@ -133,7 +134,13 @@
 #define LEULO_TCP_FASTOPEN_KEY 33
 #define LEULO_TCP_FASTOPEN_NO_COOKIE 34
 
+/* Options at IPPROTO_IP */
+#define LEULO_IP_MTU_DISCOVER 10
+#define LEULO_IP_MTU 14
+
 /* Options at IPPROTO_IPV6 */
+#define LEULO_IPV6_MTU_DISCOVER 23
+#define LEULO_IPV6_MTU 24
 #define LEULO_IPV6_V6ONLY 26
 
 /* errno */
