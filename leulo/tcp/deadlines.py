@@ -98,6 +98,12 @@ def _is_over(tcb: Tcb, now_ns: int) -> bool:
     return limit_ns > 0 and now_ns - tcb.first_timeout_at >= limit_ns
 
 
+def _in_time(tcb: Tcb, at_ns: int) -> int:
+    """``at_ns``, or when the user's timeout ends before: it is kept to the point."""
+    limit_ns = tcb.settings.user_timeout_ns
+    return min(at_ns, tcb.first_timeout_at + limit_ns) if limit_ns else at_ns
+
+
 def _retransmit(tcb: Tcb, now_ns: int) -> None:
     """The retransmission timer. [RFC 6298 5.4-5.7] [RFC 9293 3.8.3]"""
     engine = tcb.engine
@@ -132,6 +138,7 @@ def _retransmit(tcb: Tcb, now_ns: int) -> None:
         engine.lose_link(tcb)
     if is_opening:
         tcb.is_syn_due = True
+        tcb.rto_at = _in_time(tcb, now_ns + backed_off(tcb))
         engine.counts["tcp_retransmits"] += 1
         engine.want_output(tcb)
         return
@@ -148,7 +155,7 @@ def _retransmit(tcb: Tcb, now_ns: int) -> None:
             rack.timeout(tcb, now_ns)
         else:
             recovery.timeout(tcb, now_ns)
-    tcb.rto_at = now_ns + backed_off(tcb)
+    tcb.rto_at = _in_time(tcb, now_ns + backed_off(tcb))
     engine.want_output(tcb)
 
 
@@ -195,7 +202,11 @@ def _keep_alive(tcb: Tcb, now_ns: int) -> None:
         tcb.keep_probes = 0
         tcb.keep_at = tcb.last_recv_ns + settings.keep_idle_ns
         return
-    if tcb.keep_probes >= settings.keep_count:
+    limit_ns = settings.user_timeout_ns
+    is_dead = tcb.keep_probes >= settings.keep_count
+    if limit_ns:  # counts instead of the number of probes [Linux tcp(7)]
+        is_dead = tcb.keep_probes > 0 and now_ns - tcb.last_recv_ns >= limit_ns
+    if is_dead:
         tcb.engine.abort(tcb, ETIMEDOUT)
         return
     tcb.keep_at = now_ns + settings.keep_interval_ns

@@ -320,6 +320,9 @@ def _persist(tcb: Tcb, now_ns: int) -> None:
     wait = max(config.persist_min_ns, min(backed_off(tcb), config.persist_max_ns))
     if (tcb.settings.is_corked or tcb.more) and tcb.snd_wnd >= tcb.snd_end - tcb.snd_nxt:
         wait = max(tcb.rto_ns, config.cork_ns)
+    limit_ns = tcb.settings.user_timeout_ns
+    if limit_ns and tcb.first_timeout_at:
+        wait = max(1, min(wait, tcb.first_timeout_at + limit_ns - now_ns))
     tcb.rto_at = now_ns + wait
     tcb.engine.timers.arm(tcb, tcb.rto_at)
 
