@@ -33,6 +33,10 @@ Exit codes: 0 all bounds are held; 1 one is not; 2 a flag is wrong.
 @click.argument("rows", nargs=-1, metavar="[ROW]...")
 @click.option("--quick", is_flag=True, help="Fewer seeds and shorter runs.")
 @click.option("--long", "with_long", is_flag=True, help="Also the rows that take minutes.")
+@click.option(
+    "--snapshot", is_flag=True,
+    help="Print the table of loss and buffer that the repository keeps, instead.",
+)  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 @click.option(
     "--flow", "flows", multiple=True, metavar="NAME",
@@ -60,6 +64,7 @@ def command(  # one parameter a flag
     rows: tuple[str, ...],
     quick: bool,
     with_long: bool,
+    snapshot: bool,
     as_json: bool,
     flows: tuple[str, ...],
     rate: str,
@@ -78,6 +83,8 @@ def command(  # one parameter a flag
     """
     if flows:
         return _one(flows, rate, rtt, queue, loss, ecn, preset, seconds, seed, plot, as_json)
+    if snapshot:
+        return _snapshot()
     if plot is not None:
         raise ConfigError("--plot: draws what --flow simulates: add --flow NAME")
     return _table(rows, quick, with_long, as_json)
@@ -125,6 +132,16 @@ def _table(rows: tuple[str, ...], quick: bool, with_long: bool, as_json: bool) -
     else:
         click.echo(f"{hops:,} frame hops, {per_cpu_s:,} in a second of CPU time")
     return EXIT_OK if all(result["held"] for result in results) else EXIT_FAILED
+
+
+def _snapshot() -> int:
+    from leulo.netsim.behaviour import ALGORITHMS, loss_and_buffer
+
+    click.echo("# kbit/s over 20 Mbit/s and 40 ms, by loss in ppm and queue in packets")
+    for name in ALGORITHMS:
+        for loss, queue, rate in loss_and_buffer(name):
+            click.echo(f"{name:6} {loss:6} {queue:4} {rate:6}")
+    return EXIT_OK
 
 
 def _one(

@@ -55,7 +55,7 @@ class Verdict:
 def check(case: Case, quick: bool = False) -> Verdict:
     """Run one case."""
     if quick:
-        return Verdict(case, case.measure(min(2, case.seeds), min(30, case.seconds)))
+        return Verdict(case, case.measure(min(2, case.seeds), min(20, case.seconds)))
     return Verdict(case, case.measure(case.seeds, case.seconds))
 
 
@@ -230,30 +230,38 @@ _OVERSHOOTS: Final = (
 )  # fmt: skip
 
 
-def slow_start_loss(has_hystart: bool, megabits: int, rtt_ms: int) -> int:
+def slow_start_loss(congestion: str, hystart: str, megabits: int, rtt_ms: int) -> int:
     """Segments dropped in the first two seconds on a path whose queue holds one bandwidth-delay
-    product."""
+    product. ``hystart`` as in `Config`."""
     queue = megabits * 1000 * rtt_ms // 8 // _FRAME_BYTES
     path = Path(rate=megabits * 10**6, rtt_ns=rtt_ms * NS_PER_MS, queue=queue)
-    config = Config(rcv_max=16 << 20, snd_max=16 << 20, has_hystart=has_hystart)
-    return Simulation(path, [Flow("reno")], 1, config=config).run(2 * NS_PER_S).dropped
+    config = Config(rcv_max=16 << 20, snd_max=16 << 20, hystart=hystart)
+    return Simulation(path, [Flow(congestion)], 1, config=config).run(2 * NS_PER_S).dropped
 
 
-def _hystart(seeds: int, seconds: int) -> int:
+def _hystart(congestion: str, hystart: str) -> Callable[[int, int], int]:
     """What the queue drops of slow start, of what it drops of plain slow start."""
-    plain = sum(slow_start_loss(False, *path) for path in _OVERSHOOTS)
-    return sum(slow_start_loss(True, *path) for path in _OVERSHOOTS) * _THOUSANDTHS // plain
+
+    def measure(seeds: int, seconds: int) -> int:
+        plain = sum(slow_start_loss(congestion, "", *path) for path in _OVERSHOOTS)
+        lost = sum(slow_start_loss(congestion, hystart, *path) for path in _OVERSHOOTS)
+        return lost * _THOUSANDTHS // plain
+
+    return measure
 
 
-def loss_and_buffer(seconds: int = 20) -> list[tuple[str, int, int, int]]:
-    """(algorithm, loss in ppm, queue in packets, kbit/s): the table kept as a snapshot."""
+ALGORITHMS: Final = ("reno", "cubic", "bbr")
+_LOSSES: Final = (0, 1_000_000, 10_000_000)
+_QUEUES: Final = (_BDP_PACKETS // 4, _BDP_PACKETS, _BDP_PACKETS * 4)
+
+
+def loss_and_buffer(congestion: str, seconds: int = 10) -> list[tuple[int, int, int]]:
+    """(loss in ppm, queue in packets, kbit/s): what the snapshot in the repository says."""
     rows = []
-    for congestion in ("reno", "cubic"):
-        for loss in (0, 100_000, 1_000_000, 10_000_000):
-            for queue in (_BDP_PACKETS // 4, _BDP_PACKETS, _BDP_PACKETS * 4):
-                path = Path(rate=_CLEAN_RATE, queue=queue, loss=loss)
-                rate = mean_rate(congestion, path, 1, seconds)
-                rows.append((congestion, loss // 1000, queue, rate // 1000))
+    for loss in _LOSSES:
+        for queue in _QUEUES:
+            path = Path(rate=_CLEAN_RATE, queue=queue, loss=loss)
+            rows.append((loss // 1000, queue, mean_rate(congestion, path, 1, seconds) // 1000))
     return rows
 
 
@@ -284,5 +292,6 @@ CASES: Final = (
     Case("slow start", "of 10, 20, 40 ... segments", 950, None, _slow_start, 1),
     Case("tail loss", "round trips to repair", 1900, 2300, _tail_loss, 1),
     Case("reordering", "spurious retransmissions", 0, 0, _reordering("reno"), 3, 20),
-    Case("hystart", "of plain slow start's loss", 0, 650, _hystart, 1),
+    Case("hystart", "of plain slow start's loss", 0, 333, _hystart("cubic", "linux"), 1),
+    Case("hystart++", "of plain slow start's loss", 0, 650, _hystart("reno", "++"), 1),
 )  # fmt: skip

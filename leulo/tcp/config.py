@@ -59,7 +59,7 @@ class Config:
     has_tail_probe: bool = True  # [RFC 8985 7]
     has_frto: bool = True  # [RFC 5682]
     has_dsack: bool = True  # report what came twice [RFC 2883]
-    has_hystart: bool = True  # [RFC 9406]
+    hystart: str = "linux"  # "++": [RFC 9406], "linux": its forerunner, with CUBIC, "": none
 
     has_pacing: bool = False  # every connection is paced; else those that ask for it
 
@@ -166,7 +166,7 @@ PRESETS = {
         has_rack=False,
         has_tail_probe=False,
         has_frto=False,
-        has_hystart=False,
+        hystart="",
         rto_min_ns=30 * NS_PER_MS,
         has_min_variance=False,
         rto_slop_ns=200 * NS_PER_MS,
@@ -203,6 +203,7 @@ PRESETS = {
     # Where a standard names a figure or leaves no choice, it is this one.
     "rfc": Config(
         congestion="reno",  # [RFC 5681 3.1]
+        hystart="++",  # [RFC 9406]
         rto_min_ns=1 * NS_PER_S,  # [RFC 6298 2.4]
         has_min_variance=False,
         rto_max_ns=60 * NS_PER_S,  # at least [RFC 6298 2.5]

@@ -10,7 +10,7 @@ from click.testing import CliRunner
 
 from leulo.cli.netsim import command
 from leulo.errors import ConfigError
-from leulo.netsim.behaviour import CASES, MSS, check, mathis
+from leulo.netsim.behaviour import ALGORITHMS, CASES, MSS, check, loss_and_buffer, mathis
 from leulo.netsim.simulation import Flow, Path, Simulation
 from leulo.tcp.config import PRESETS
 from leulo.units import NS_PER_MS, NS_PER_S
@@ -23,7 +23,7 @@ def test_mathis_formula_is_that_of_the_paper() -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["tail loss", "reordering", "hystart", "slow start", "reno 1 %", "cubic 1 %",
+    ["tail loss", "reordering", "hystart", "hystart++", "slow start", "reno 1 %", "cubic 1 %",
      "reno clean link", "cubic clean link", "two reno flows", "two cubic flows", "cubic, marked",
      "bbr clean link", "bbr queue", "bbr 1 %", "two bbr flows", "bbr beside cubic"],
 )  # fmt: skip
@@ -31,6 +31,30 @@ def test_the_behaviour_table_is_held(name: str) -> None:
     case = next(case for case in CASES if case.name == name)
     verdict = check(case, quick=True)
     assert verdict.is_held, f"{name}: {verdict.value / 1000} {case.what}"
+
+
+SNAPSHOT = FilePath(__file__).with_name("loss_and_buffer.txt")
+
+
+@pytest.mark.parametrize("congestion", ALGORITHMS)
+def test_loss_and_buffer_are_as_the_snapshot_says(congestion: str) -> None:
+    """A change of the engine that moves a cell by more than an eighth is meant, or is a mistake:
+    if meant, `leulo netsim --snapshot` writes the file anew."""
+    kept = {
+        (int(loss), int(queue)): int(rate)
+        for name, loss, queue, rate in (
+            line.split() for line in SNAPSHOT.read_text().splitlines() if not line.startswith("#")
+        )
+        if name == congestion
+    }
+    rows = loss_and_buffer(congestion)
+    assert [(loss, queue) for loss, queue, _ in rows] == list(kept)
+    moved = [
+        f"loss {loss} ppm, queue {queue}: {rate} kbit/s, kept {kept[loss, queue]}"
+        for loss, queue, rate in rows
+        if abs(rate - kept[loss, queue]) * 8 > kept[loss, queue]
+    ]
+    assert not moved, "\n".join(moved)
 
 
 def test_the_same_seed_is_the_same_flow_and_another_is_not() -> None:
