@@ -65,7 +65,17 @@ void connection_close(struct connection *c) {
     free(c);
 }
 
+static void rest(void) {
+    struct timespec tick = {0, 10000000};
+
+    nanosleep(&tick, NULL);
+}
+
 int is_would_block(void) {
+    if (errno == ENOBUFS) { /* the quota of all connections is spent; acknowledgements free some */
+        rest();
+        return 1;
+    }
     return errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR;
 }
 
@@ -80,10 +90,14 @@ static void accept_all(void) {
         }
         if (errno == ECONNABORTED || errno == EINTR) /* this one is gone; there may be others */
             continue;
-        if (!is_would_block() && connections) { /* out of files or buffers: wait until one closes */
-            watch(EPOLL_CTL_MOD, listener, 0, NULL);
-            is_full = 1;
+        if (is_would_block())
+            return;
+        if (!connections) { /* others have all files: look again later */
+            rest();
+            return;
         }
+        watch(EPOLL_CTL_MOD, listener, 0, NULL); /* until one closes */
+        is_full = 1;
         return;
     }
 }

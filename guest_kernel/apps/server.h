@@ -33,5 +33,6 @@ int serve(const struct service *service, int argc, char **argv);
 void connection_want(struct connection *c, short events);
 /* Ends the connection: what was sent before is still delivered. `c` is gone afterwards. */
 void connection_close(struct connection *c);
-/* Did the last socket call fail only because it would have had to wait? */
+/* Did the last socket call fail only because it would have had to wait? Where it failed for want of
+ * memory, a little time has passed now. */
 int is_would_block(void);

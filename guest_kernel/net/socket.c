@@ -44,11 +44,13 @@ static struct socket *socket_of(struct file *file) {
     return file->data;
 }
 
-/* Sleep until the mask rises: 0, -EAGAIN if this call must not wait, or -EINTR. */
-static int wait(struct file *file, int flags) {
+/* Sleep until the mask rises, or a while for memory if that is `why` it cannot go on: 0, `why` if this
+ * call must not wait, or -EINTR. */
+static int wait(struct file *file, int flags, int why) {
     if (file->flags & O_NONBLOCK || flags & MSG_DONTWAIT)
-        return -EAGAIN;
-    return sleep_on(&socket_of(file)->waiters, FOREVER);
+        return why;
+    int woken = sleep_on(&socket_of(file)->waiters, why == -ENOBUFS ? 10000000 : FOREVER);
+    return woken == -ETIMEDOUT ? 0 : woken;
 }
 
 /* A file for `s`, which belongs to it from now on, also on failure. */
@@ -122,7 +124,7 @@ int sock_connect(struct file *file, const struct sockaddr_storage *address, sock
         if (result != -EINPROGRESS && result != -EALREADY)
             return result;
         for (int waited = 0; !(s->mask & CAN_SEND);)
-            if ((waited = wait(file, 0)) < 0)
+            if ((waited = wait(file, 0, -EAGAIN)) < 0)
                 return waited == -EAGAIN ? result : waited;
         result = 0; /* decided: asked again, the provider tells how */
     }
@@ -144,7 +146,7 @@ int sock_accept(struct file *file, int flags, struct file **made, struct sockadd
             if (result != -EAGAIN)
                 break;
         }
-        if ((result = wait(file, 0)) < 0)
+        if ((result = wait(file, 0, -EAGAIN)) < 0)
             break;
     }
     if (result < 0) {
@@ -213,7 +215,8 @@ static ssize_t send(struct file *file, uintptr_t from, bool is_user, size_t byte
             sent += (size_t)result;
             if (sent == bytes || s->is_datagram || file->flags & O_NONBLOCK || flags & MSG_DONTWAIT)
                 return (ssize_t)sent;
-        } else if (result != -EAGAIN || (result = wait(file, flags)) < 0) {
+        } else if ((result != -EAGAIN && result != -ENOBUFS)
+                   || (result = wait(file, flags, result)) < 0) {
             if (result == -EPIPE && !(flags & MSG_NOSIGNAL))
                 process_kill(process_current()->pid, SIGPIPE);
             return sent ? (ssize_t)sent : result;
@@ -255,7 +258,7 @@ ssize_t sock_recvfrom(struct file *file, uintptr_t user, size_t bytes, int flags
         if (result == 0 || received == bytes ||
             (received && (s->is_datagram || (flags & WAIT_FLAGS) != MSG_WAITALL)))
             return (ssize_t)received;
-        if (result < 0 && (result != -EAGAIN || (result = wait(file, flags)) < 0))
+        if (result < 0 && (result != -EAGAIN || (result = wait(file, flags, result)) < 0))
             return received ? (ssize_t)received : result;
     }
 }

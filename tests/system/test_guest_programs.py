@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import signal
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from http_checks import get
+from http_checks import check_body, get
 from leulo_process import LeuloProcess
 
 pytestmark = pytest.mark.compiler
@@ -128,3 +131,46 @@ def test_past_its_quota_of_sockets_a_guest_gets_an_errno_and_goes_on(events: str
             if "1 received" in said:
                 break
         assert "1 received" in said
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def test_a_body_far_larger_than_all_buffers_comes_whole() -> None:
+    """ENOBUFS is no end of a connection: what is acknowledged makes room."""
+    port = free_port()
+    with LeuloProcess("--max-buffers", "64K", "--publish", f"{port}:80") as process:
+        assert process.ready_line
+        check_body(get(("127.0.0.1", port), "/bytes/1500000"), 1_500_000)
+
+
+def test_a_client_that_sends_more_than_all_buffers_hold_waits() -> None:
+    with (
+        host_server() as (port, counts),
+        LeuloProcess("--host-loopback", "--max-buffers", "64K", "--publish", "none") as process,
+    ):
+        process.expect("leulo$ ")
+        assert f"ttcp: sent: {2 << 20} bytes" in command(process, f"ttcp -t 10.0.2.2:{port} 2")
+        assert counts == [2 << 20]
+
+
+def test_a_server_that_cannot_accept_does_not_spin(tmp_path: Path) -> None:
+    """All sockets are taken by others, so no close of its own will ever make room."""
+    port, counters = free_port(), tmp_path / "counters.json"
+    words = ("--max-sockets", "4", "--publish", f"{port}:80", "--counters", str(counters))
+    with LeuloProcess(*words) as process:
+        process.expect_services()
+        before = time.monotonic()
+        with socket.create_connection(("127.0.0.1", port), timeout=10) as stream:
+            stream.settimeout(1)
+            with pytest.raises(TimeoutError):
+                stream.recv(1)
+        process.process.send_signal(signal.SIGINT)
+        assert process.process.wait(10) == 130
+        lasted_s = time.monotonic() - before
+    ticks = json.loads(counters.read_text())["cpu.ticks"]
+    assert ticks < 100_000_000 * lasted_s, "it was busy all the time"
