@@ -2,6 +2,7 @@
 #include "sh.h"
 
 #include <dirent.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
@@ -71,11 +72,14 @@ static void each(int argc, char **argv, int (*action)(const char *)) {
 }
 
 static int end_process(const char *pid) {
-    return kill(atoi(pid), SIGTERM);
+    if (atoi(pid) > 0) /* 0 and less would be groups of them */
+        return kill(atoi(pid), SIGTERM);
+    errno = ESRCH;
+    return -1;
 }
 
 static void help(void) {
-    printf("ls [FOLDER]   cat [FILE]...   echo WORD...   wc (of its input)   help\n"
+    printf("ls [FOLDER]...  cat [FILE]...   echo WORD...   wc (of its input)   help\n"
            "rm FILE...    mkdir FOLDER    rmdir FOLDER   (only below /tmp can be written)\n"
            "ps            netstat         kill PID...\n"
            "exit [N]      ends this shell (init starts another)\n"
@@ -93,7 +97,8 @@ int builtin(int argc, char **argv) {
     if (!strcmp(name, "help"))
         help();
     else if (!strcmp(name, "ls"))
-        list(argc > 1 ? argv[1] : "/", "\n");
+        for (int i = 1; i < argc || i == 1; i++)
+            list(argc > 1 ? argv[i] : "/", "\n");
     else if (!strcmp(name, "cat"))
         for (int i = 1; i < argc || i == 1; i++)
             show(argv[i]);

@@ -176,7 +176,7 @@ static const char *read_arguments(int argc, char **argv) {
         else
             return NULL;
     }
-    return i + 1 == argc && !*end ? argv[i] : NULL;
+    return i + 1 == argc && !*end && argv[i][0] != '-' ? argv[i] : NULL;
 }
 
 int main(int argc, char **argv) {

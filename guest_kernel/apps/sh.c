@@ -164,6 +164,13 @@ int main(void) {
         ssize_t got = read(STDIN_FILENO, line, sizeof line - 1);
         if (got <= 0)
             return 0;
+        if (got == sizeof line - 1 && line[got - 1] != '\n') {
+            do
+                got = read(STDIN_FILENO, line, sizeof line - 1);
+            while (got > 0 && line[got - 1] != '\n');
+            dprintf(STDERR_FILENO, "sh: the line has more than %u characters\n", LINE_BYTES - 2);
+            continue;
+        }
         line[got] = 0;
         line[strcspn(line, "\r\n")] = 0;
         command(line);

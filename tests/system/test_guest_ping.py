@@ -48,7 +48,8 @@ def test_any_size_comes_back_as_it_went(guest: LeuloProcess, size: int) -> None:
 
 def test_what_is_wrong_is_said_in_one_line(guest: LeuloProcess) -> None:
     for wrong in ("", "-c 0 10.0.2.2", "-c x 10.0.2.2", "-s 65508 10.0.2.2", "-i -1 10.0.2.2",
-                  "-c 1", "-z 1 10.0.2.2", "10.0.2.2 10.0.2.2", "-i 0.x 10.0.2.2"):  # fmt: skip
+                  "-c 1", "-z 1 10.0.2.2", "10.0.2.2 10.0.2.2", "-i 0.x 10.0.2.2",
+                  "-h"):  # fmt: skip
         said = command(guest, f"ping {wrong}".rstrip())
         assert "ping: write: ping [-c COUNT]" in said and "status 2" in said, wrong
     for wrong in ("nonsense", "10.0.2", "10.0.2.2:7", "10.0.2.999", "[::1]", ":", ":::", "1:2:3",

@@ -174,3 +174,17 @@ def test_a_server_that_cannot_accept_does_not_spin(tmp_path: Path) -> None:
         lasted_s = time.monotonic() - before
     ticks = json.loads(counters.read_text())["cpu.ticks"]
     assert ticks < 100_000_000 * lasted_s, "it was busy all the time"
+
+
+def test_the_shell_refuses_in_words_and_harms_nobody() -> None:
+    with LeuloProcess("--publish", "none") as process:
+        process.expect_services()
+        assert "abc: No such process" in command(process, "kill abc"), "0 would be a whole group"
+        assert "0: No such process" in command(process, "kill 0 -5")
+        assert command(process, "ps").count("httpd") == 1
+        assert "/tmp: Device or resource busy" in command(process, "rmdir /tmp")
+        said = command(process, "x" * 254 + " echo second half")
+        assert "more than 254 characters" in said and "leulo$ second half" not in said
+        assert "no such program" in command(process, "x" * 200)
+        said = command(process, "ls /www /bin")
+        assert "index.html" in said and "httpd" in said
