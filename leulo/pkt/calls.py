@@ -451,7 +451,7 @@ class Calls:
                 data = payload_at(descriptor.written, min(rest, _PIECE_BYTES))
             else:
                 data = text[running.progress : length].ljust(rest, b"\0")
-            if flags & MSG_FASTOPEN and not running.has_begun:
+            if not running.has_begun and self._opens(running, socket, flags):
                 running.has_begun = True
                 count = self._open_with(running, socket, descriptor, data)
                 if count == _EINPROGRESS and not is_nonblocking:
@@ -470,7 +470,9 @@ class Calls:
                 return None
             running.progress += count
             descriptor.written += count
-            running.is_opening = socket.state is State.SYN_SENT and not is_nonblocking
+            is_queueing = self.world.stack.engine.config.has_freebsd_fast_open
+            is_waiting = socket.state is State.SYN_SENT and not is_nonblocking
+            running.is_opening = is_waiting and not is_queueing
             if running.is_opening:
                 return None
             if running.progress >= length or is_nonblocking:
@@ -486,6 +488,17 @@ class Calls:
         if flags & MSG_ZEROCOPY and descriptor.kept.get(_SO_ZEROCOPY):
             descriptor.errors.lend(end)
         descriptor.errors.stamp(end)
+
+    def _opens(self, running: Running, socket: TcpSocket, flags: int) -> bool:
+        """Does this write connect, too? In FreeBSD sendto() does with TCP_FASTOPEN set."""
+        if flags & MSG_FASTOPEN:
+            return True
+        return (
+            running.call.name == "sendto"
+            and socket.tcb is None
+            and socket.settings.fast_open_queue > 0
+            and self.world.stack.engine.config.has_freebsd_fast_open
+        )
 
     def _open_with(
         self, running: Running, socket: TcpSocket, descriptor: Descriptor, data: bytes

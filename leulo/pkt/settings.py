@@ -214,6 +214,8 @@ _BSD: Final[dict[str, Setting]] = {
     "net.inet.tcp.sendbuf_max": _any,
     "net.inet.tcp.recvbuf_auto": _any,
     "net.inet.tcp.sendbuf_auto": _any,
+    "net.inet.tcp.fastopen.client_enable": lambda text: {"fast_open": _whole(text)},
+    "net.inet.tcp.fastopen.server_enable": lambda text: {"fast_open": 1 | _whole(text) << 1},
     "net.inet.tcp.mssdflt": _count("default_mss"),
     "net.inet.tcp.v6mssdflt": _count("default_mss6"),
     "net.inet.tcp.minmss": _count("min_mss"),

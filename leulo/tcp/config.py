@@ -131,6 +131,10 @@ class Config:
     fast_open_keys: bytes = b""  # one of 16 bytes, or two; empty: made of the stack's secret
     fast_open_peers: int = 1_024  # whose cookies are remembered
     fast_open_pause_ns: int = 0  # the first after a black hole, 0: none
+    # As FreeBSD: TCP_FASTOPEN on a client's socket, data queued before the connection is open, and
+    # no further try for a while with a peer that does not take part [FreeBSD tcp(4) TCP_FASTOPEN]
+    has_freebsd_fast_open: bool = False
+    fast_open_refused_ns: int = 900 * NS_PER_S
 
     # limits against attack
     challenge_acks_per_s: int = 1_000  # [RFC 5961 10]
@@ -192,6 +196,7 @@ PRESETS = {
         rounds_first_window=False,
         acks_unsent=True,
         has_freebsd_icmp=True,
+        has_freebsd_fast_open=True,
         invalid_ack_interval_ns=0,
         answers_time_wait_syn=False,
         drops_syn_fin=False,

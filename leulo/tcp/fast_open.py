@@ -33,7 +33,7 @@ _EXPERIMENT_KIND: Final = 254
 
 _FIELDS: Final = (
     "cookie", "data_end", "failure", "has_checked", "has_option", "is_acked", "is_deferred",
-    "is_experimental", "is_passive", "room",
+    "is_experimental", "is_passive", "is_queueing", "padding", "room",
 )  # fmt: skip
 
 
@@ -42,7 +42,7 @@ class FastOpen:
 
     __slots__ = (
         "cookie", "data_end", "failure", "has_checked", "has_option", "is_acked", "is_deferred",
-        "is_experimental", "is_passive", "listener", "room",
+        "is_experimental", "is_passive", "is_queueing", "listener", "padding", "room",
     )  # fmt: skip
 
     def __init__(self, is_passive: bool) -> None:
@@ -52,6 +52,8 @@ class FastOpen:
         self.has_option: bool = False  # the first SYN, or SYN-ACK, carries the option
         self.is_experimental: bool = False  # in its old form
         self.is_deferred: bool = False  # the SYN waits for the user's first write
+        self.is_queueing: bool = False  # more may be written before the connection is open
+        self.padding: int = NOP  # behind the option
         self.room: int = 0  # bytes of data that the SYN may carry
         self.data_end: int = 0  # behind the SYN's data, ours or the peer's; 0: it has carried none
         self.is_acked: bool = False  # all of that was taken
@@ -60,7 +62,7 @@ class FastOpen:
 
     def option(self) -> bytes:
         """The option of the first SYN or SYN-ACK, padded to whole words."""
-        return emit(self.cookie, self.is_experimental) if self.has_option else b""
+        return emit(self.cookie, self.is_experimental, self.padding) if self.has_option else b""
 
     def save(self) -> Saved:
         """Everything but the listener: see `leulo.tcp.saved`."""
@@ -74,11 +76,11 @@ class FastOpen:
         return fast
 
 
-def emit(cookie: bytes, is_experimental: bool) -> bytes:
+def emit(cookie: bytes, is_experimental: bool, padding: int = NOP) -> bytes:
     """The option with ``cookie``, padded to whole words. [RFC 7413 4.1.1]"""
     kind = FAST_OPEN
     if is_experimental:
         kind = _EXPERIMENT_KIND
         cookie = _EXPERIMENT + cookie
     length = 2 + len(cookie)
-    return bytes((kind, length)) + cookie + bytes((NOP,)) * (-length & 3)
+    return bytes((kind, length)) + cookie + bytes((padding,)) * (-length & 3)

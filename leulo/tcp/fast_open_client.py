@@ -20,7 +20,7 @@ from leulo.tcp.fast_open import (
     FastOpen,
 )
 from leulo.tcp.handshake import own_mss
-from leulo.tcp.options import Options
+from leulo.tcp.options import END, Options
 from leulo.tcp.tcb import NO_FIN, Tcb
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ _MOST_DOUBLINGS: Final = 6
 _TRY_OLD: Final = 1  # values of `Remembered.fallback`: with the experimental option next time
 _TRIED_OLD: Final = 2
 
-_REMEMBERED_FIELDS: Final = ("cookie", "fallback", "is_experimental", "mss")
+_REMEMBERED_FIELDS: Final = ("cookie", "fallback", "is_experimental", "mss", "refused_until_ns")
 
 
 class Remembered:
@@ -45,6 +45,7 @@ class Remembered:
         self.cookie: bytes = b""
         self.is_experimental: bool = False
         self.fallback: int = 0
+        self.refused_until_ns: int = 0  # until then it is not asked
 
 
 class CookieJar:
@@ -135,6 +136,11 @@ def prepare(tcb: Tcb) -> None:
         return
     fast.has_checked = jar.was_paused
     known = jar.get(tcb.local + tcb.peer)
+    if config.has_freebsd_fast_open:
+        fast.is_queueing = True
+        fast.padding = END
+        if known is not None and engine.now_ns < known.refused_until_ns:
+            return
     if config.fast_open & CLIENT_WITHOUT_COOKIE or tcb.settings.is_fast_open_without_cookie:
         fast.is_deferred = True
     else:
@@ -142,7 +148,7 @@ def prepare(tcb: Tcb) -> None:
         if known is not None:
             fast.cookie = known.cookie
             fast.is_experimental = known.is_experimental
-            if not known.cookie:
+            if not known.cookie and not config.has_freebsd_fast_open:
                 fast.is_experimental = known.fallback == _TRY_OLD
         if fast.cookie:
             fast.is_deferred = True
@@ -188,6 +194,8 @@ def answered(tcb: Tcb, fast: FastOpen, ack: int, options: Options) -> None:
         known.is_experimental = options.is_cookie_experimental
     elif fast.has_option and not is_again and not fast.data_end and not known.cookie:
         known.fallback = max(known.fallback, _TRIED_OLD if fast.is_experimental else _TRY_OLD)
+    if engine.config.has_freebsd_fast_open and not options.cookie and ack != fast.data_end:
+        known.refused_until_ns = engine.now_ns + engine.config.fast_open_refused_ns
     if not fast.data_end:
         return
     if ack == fast.data_end:

@@ -306,7 +306,8 @@ class TcpSocket:
         tcb = self.tcb
         if tcb is None or not fast_open_client.is_waiting(tcb):
             status = self.connect(address, port, True)
-            if status:
+            is_queueing = status == -EINPROGRESS and self.engine.config.has_freebsd_fast_open
+            if status and not is_queueing:
                 return status
         return self.send(data)
 
@@ -327,7 +328,7 @@ class TcpSocket:
             fast = tcb.fast_open
             if fast is None:
                 return -EAGAIN
-            if not fast.is_passive:
+            if not fast.is_passive and not fast.is_queueing:
                 return fast.room if fast_open_client.is_waiting(tcb) else -EAGAIN
         room = tcb.snd_limit - tcb.snd_end + tcb.snd_una
         if room <= 0 or (self.settings.notsent_lowat and self._has_enough_unsent(tcb)):
