@@ -32,7 +32,6 @@ def acknowledged(tcb: Tcb, acked: int, tsecr: int, now_ns: int) -> None:
             hystart.sample(tcb, now_ns - sent_at)
         if not flight.records and tcb.is_ordinary:
             tcb.flight = None
-            tcb.probe_at = 0
     timed = tcb.timed_seq
     if timed:
         if una >= timed:
@@ -55,7 +54,7 @@ def acknowledged(tcb: Tcb, acked: int, tsecr: int, now_ns: int) -> None:
     if tcb.snd_nxt < una:
         tcb.snd_nxt = una
     if una == tcb.snd_max:
-        tcb.rto_at = 0
+        tcb.rto_at = tcb.probe_at = 0
         tcb.first_timeout_at = 0
     else:
         # The timer runs anew for what is still outstanding. [RFC 6298 5.3]

@@ -223,9 +223,7 @@ def half_open_arrives(
             _acknowledge(engine, half)
     elif half.is_held or (ack - half.iss) & MASK != 1:
         refuse(engine, half.key, half.front, length, seq, ack, control, half.is_loopback)
-    elif offset > 0xFFFF or (
-        half.has_timestamps and (not option or (tsval - half.ts_recent) & MASK >= HALF)
-    ):
+    elif offset > 0xFFFF or (half.has_timestamps and not _is_recent(engine, half, option, tsval)):
         engine.count_drop("tcp_outside_window")
         if engine.challenge.allows(now_ns):
             _acknowledge(engine, half)
@@ -233,6 +231,13 @@ def half_open_arrives(
         _complete(
             engine, half, frame, end, length, seq, control, window, option, tsval, tsecr, now_ns
         )
+
+
+def _is_recent(engine: Engine, half: HalfOpen, option: int, tsval: int) -> bool:
+    """Does the timestamp allow it, or the preset that there is none? [RFC 7323 3.2, 5.3 R1]"""
+    if not option:
+        return not engine.config.drops_missing_timestamps
+    return (tsval - half.ts_recent) & MASK < HALF
 
 
 def _complete(

@@ -391,7 +391,7 @@ def _emit_data(tcb: Tcb, seq: int, length: int, now_ns: int, out: list[Frame]) -
     if length:
         buffer = tcb.send_buffer
         payload = buffer.view(seq, length) if buffer is not None else ()
-        if length < tcb.mss:
+        if length < tcb.mss and end > tcb.snd_max:
             tcb.snd_small = end
     else:
         payload = ()

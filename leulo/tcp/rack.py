@@ -31,6 +31,7 @@ _LONGEST_MS: Final = 1 << 22  # an echo older than 70 minutes is nonsense
 _PERSIST: Final = 16  # recoveries for which a wider window is kept [RFC 8985 6.2 step 4]
 _MOST_MULTIPLIER: Final = 64  # the window is bounded by the smoothed round trip anyway
 _LEAST_PROBE_NS: Final = 2 * NS_PER_MS  # two round trips of a path without delay are no time
+_PEERS_DELAY_NS: Final = 200 * NS_PER_MS  # of acknowledgements, as Linux guesses
 _FIRST_PROBE_NS: Final = 1_000 * NS_PER_MS  # without any measurement [RFC 8985 7.2]
 
 
@@ -74,6 +75,8 @@ def schedule_probe(tcb: Tcb, now_ns: int) -> None:
         return
     srtt = tcb.srtt_ns
     at = now_ns + (max(srtt << 1, _LEAST_PROBE_NS) if srtt else _FIRST_PROBE_NS)
+    if srtt and tcb.snd_max - tcb.snd_una <= tcb.mss:
+        at += _PEERS_DELAY_NS  # of one segment the acknowledgement may be delayed
     if tcb.rto_at and at >= tcb.rto_at:
         tcb.probe_at = 0  # the timer's expiry is the probe's, see `may_probe`
         return
