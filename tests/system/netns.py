@@ -34,6 +34,15 @@ def _setns(fd: int) -> None:
         raise OSError(ctypes.get_errno(), "setns")
 
 
+def enter(name: str) -> None:
+    """This thread is inside the namespace ``name`` from now on."""
+    fd = os.open(_DIRECTORY / name, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        _setns(fd)
+    finally:
+        os.close(fd)
+
+
 def remove_leftovers() -> None:
     """Remove the namespaces of processes that are no more."""
     if not _DIRECTORY.is_dir():
@@ -116,11 +125,7 @@ class Namespace:
         belong to the namespace for good. (/sys stays the outer one.)"""
         outer = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
         try:
-            inner = os.open(_DIRECTORY / self.name, os.O_RDONLY | os.O_CLOEXEC)
-            try:
-                _setns(inner)
-            finally:
-                os.close(inner)
+            enter(self.name)
             try:
                 yield
             finally:
