@@ -117,8 +117,11 @@ def fin_acknowledged(tcb: Tcb, now_ns: int) -> bool:
 
 
 def _grow_send_buffer(tcb: Tcb) -> None:
-    """Room for two windows, so that the user's next write does not leave the path idle."""
+    """Room for two windows, so that the user's next write does not leave the path idle; three for
+    a model, as on Linux. [Linux tcp_bbr]"""
     account = tcb.engine.account
     if not tcb.settings.snd_bytes and account.used <= account.pressure:
         most = min(tcb.engine.config.snd_max, tcb.mss * _MOST_SEGMENTS)
-        tcb.snd_limit = min(tcb.cwnd << 1, most)
+        # A model goes on at its rate through recovery, while what is reported stays in the buffer.
+        windows = 3 if tcb.congestion.is_model else 2
+        tcb.snd_limit = min(tcb.cwnd * windows, most)

@@ -22,7 +22,7 @@ _LEAST_SEGMENTS: Final = 2
 _SLOW_BYTES_S: Final = 150_000  # below this a quantum is one segment: 1.2 Mbit/s
 _SLOW_START_PERCENT: Final = 200
 _AVOIDANCE_PERCENT: Final = 120
-_FIELDS: Final = ("at", "model_rate", "next_ns")
+_FIELDS: Final = ("at", "has_expired", "model_rate", "next_ns")
 
 
 class Pacer:
@@ -34,6 +34,7 @@ class Pacer:
         self.model_rate: int = UNLIMITED
         self.next_ns: int = 0  # nothing leaves before
         self.at: int = 0  # deadline: there is more to send then
+        self.has_expired: bool = False  # the deadline has come, and nothing was sent yet
         # Between `opens` and `closes`:
         self.cwnd: int = 0  # the window without the quantum's bound
         self.lent: int = 0  # cwnd while the quantum bounds it

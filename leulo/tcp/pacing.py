@@ -15,7 +15,10 @@ from leulo.tcp.tcb import RECOVERY_FAST, RECOVERY_TIMEOUT, Tcb
 from leulo.units import NS_PER_MS, NS_PER_S
 
 _UNPACED_SEGMENTS: Final = 10  # the first ones of a connection, as on Linux
-_LATE_NS: Final = NS_PER_MS  # a timer that comes so much too late costs no rate
+# A timer that comes too late by less costs no rate: a process does not wake to the microsecond, and
+# what it sends too slowly a model takes for the path's rate.
+_LATE_NS: Final = NS_PER_MS
+_LATE_SHIFT: Final = 2  # or a quarter of the round trip
 
 
 def opens(tcb: Tcb, pacer: Pacer, now_ns: int) -> bool:
@@ -24,7 +27,10 @@ def opens(tcb: Tcb, pacer: Pacer, now_ns: int) -> bool:
     if bytes_s and now_ns < pacer.next_ns:
         _arm(tcb, pacer)
         return False
+    if not pacer.at and not pacer.has_expired:
+        pacer.next_ns = max(pacer.next_ns, now_ns - _LATE_NS)  # it was not the rate that waited
     pacer.at = 0
+    pacer.has_expired = False
     if tcb.snd_una == tcb.snd_max:
         recovery.restart(tcb, now_ns)
         tcb.congestion.on_sending(tcb, now_ns)
@@ -61,7 +67,8 @@ def closes(tcb: Tcb, pacer: Pacer, now_ns: int) -> None:
     bytes_s = rate(tcb, pacer)
     if not bytes_s or tcb.snd_max - tcb.iss <= _UNPACED_SEGMENTS * tcb.mss:
         return
-    pacer.next_ns = max(pacer.next_ns, now_ns - _LATE_NS) + sent * NS_PER_S // bytes_s
+    late_ns = max(_LATE_NS, tcb.srtt_ns >> _LATE_SHIFT)
+    pacer.next_ns = max(pacer.next_ns, now_ns - late_ns) + sent * NS_PER_S // bytes_s
     if tcb.snd_nxt < tcb.snd_top or (tcb.flight is not None and tcb.flight.lost_bytes):
         if pacer.next_ns <= now_ns:
             tcb.engine.want_output(tcb)
@@ -72,6 +79,7 @@ def closes(tcb: Tcb, pacer: Pacer, now_ns: int) -> None:
 def expire(tcb: Tcb, pacer: Pacer) -> None:
     """The deadline has come."""
     pacer.at = 0
+    pacer.has_expired = True
     tcb.engine.want_output(tcb)
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import shutil
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -160,7 +160,12 @@ def test_the_engine_sends_to_linux(congestion: str, name: str) -> None:
     needs(congestion)
     if congestion not in names():
         pytest.skip(f"the engine has no {congestion}")
-    outcome = settled(TO_LINUX, congestion, ROADS[name])
+    road = ROADS[name]
+    if congestion == "bbr":
+        # A model takes what a busy computer keeps waiting for the path: Linux's, in the kernel, is
+        # kept waiting less.
+        road = replace(road, least=road.least / 3)
+    outcome = settled(TO_LINUX, congestion, road)
     again, dropped = outcome.engine["tcp_retransmits"], outcome.dropped
     # A probe of the tail, or of what was on its way when it was taken for lost, at the most.
     overtaken = outcome.ours["reordered"]
