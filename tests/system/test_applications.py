@@ -84,9 +84,11 @@ def test_iperf3_in_every_way(outside: Namespace) -> None:
                 assert stream["receiver"]["bytes"] > 100_000, (words, stream)
             # What is not received was on its way at the end.
             assert end["sum_received"]["bytes"] >= 0.5 * end["sum_sent"]["bytes"], words
-        end = iperf3("-u", "-b", "20M", "-l", "1400")
-        assert end["sum"]["packets"] > 1000
-        assert end["sum"]["lost_percent"] < 20, end["sum"]  # none, but on a busy computer
+        sent = iperf3("-u", "-b", "20M", "-l", "1400")["sum"]
+        # A busy computer's kernel drops what the server is too slow for; the relay drops nothing.
+        assert sent["lost_percent"] < 90, sent
+    assert router.counters["udp_from_guest"] >= sent["packets"] > 1000
+    assert router.counters["udp_not_sent"] == 0
     assert router.counters["connections_out"] >= 18
     assert router.counters["gateway.tcp_timeouts"] <= 2, router.counters
 
