@@ -39,10 +39,11 @@ def draw(flows: list[Flow], title: str, file: FilePath) -> None:
         seconds = [sample.time_ns / NS_PER_S for sample in flow.samples]
         (line,) = window.plot(seconds, [s.cwnd / MSS for s in flow.samples], label=f"cwnd, {label}")
         known = [s for s in flow.samples if s.ssthresh < _NO_THRESHOLD]
-        window.plot(
-            [s.time_ns / NS_PER_S for s in known], [s.ssthresh / MSS for s in known],
-            linestyle=":", color=line.get_color(), label=f"ssthresh, {label}",
-        )  # fmt: skip
+        if known:  # a model of the path needs none
+            window.plot(
+                [s.time_ns / NS_PER_S for s in known], [s.ssthresh / MSS for s in known],
+                linestyle=":", color=line.get_color(), label=f"ssthresh, {label}",
+            )  # fmt: skip
         delay.plot(seconds, [s.srtt_ns / NS_PER_MS for s in flow.samples], label=label)
         sequence.plot(seconds, [s.nxt / 1e6 for s in flow.samples], label=f"sent, {label}")
         sequence.plot(
@@ -50,6 +51,7 @@ def draw(flows: list[Flow], title: str, file: FilePath) -> None:
             color=sequence.lines[-1].get_color(), label=f"acknowledged, {label}",
         )  # fmt: skip
     window.set_ylabel("segments")
+    window.set_ylim(bottom=0)
     delay.set_ylabel("smoothed RTT, ms")
     delay.set_ylim(bottom=0)
     sequence.set_ylabel("megabytes")

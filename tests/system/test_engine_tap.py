@@ -99,6 +99,24 @@ def test_upload_comes_back_from_echo(tap: Namespace, engine: EngineProcess) -> N
     assert check.count == total
 
 
+def test_linux_agrees_to_ecn_and_sees_capable_data(tap: Namespace, engine: EngineProcess) -> None:
+    """[RFC 3168 6.1.1]: Linux asks; TCP_INFO says what it has seen of our data."""
+    switch = Path("/proc/sys/net/ipv4/tcp_ecn")
+    options = {}
+    for asks in ("1", "2"):
+        tap.inside(lambda asks=asks: switch.write_text(asks))
+        with connect(tap, 80) as stream:
+            stream.sendall(b"GET /bytes/3000000 HTTP/1.0\r\n\r\n")
+            data = b""
+            while piece := stream.recv(1 << 20):
+                data += piece
+            options[asks] = stream.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 8)[5]
+        check_body(data.partition(b"\r\n\r\n")[2], 3_000_000)
+    agreed, seen = 8, 16  # TCPI_OPT_ECN, TCPI_OPT_ECN_SEEN
+    assert options["1"] & (agreed | seen) == agreed | seen
+    assert not options["2"] & (agreed | seen)
+
+
 def test_many_connections_at_once(tap: Namespace, engine: EngineProcess) -> None:
     streams = [connect(tap, 80) for _ in range(300)]
     for number, stream in enumerate(streams):
