@@ -66,6 +66,7 @@ check: $(STAMP) $(IMAGE)
 fuzz: $(STAMP) ## a hostile guest, hostile links, and everything that reads an enemy's bytes
 	@$(BIN)/python tests/hypercalls/fuzz_run.py $(FUZZ_ARGS)
 	@$(BIN)/python tests/fuzz/frames_run.py $(FUZZ_ARGS)
+	@LEULO_WIRE_EXAMPLES=1000 $(BIN)/python -m pytest -q tests/tcp/test_hostile_wire.py
 	@$(BIN)/python tests/fuzz/fuzz_all.py
 
 bench: $(STAMP) $(IMAGE) compiled

@@ -146,7 +146,14 @@ def examine(
             if length and seq + length <= rcv_nxt:
                 _report_duplicate(tcb, seq, seq + length)
             _answer_invalid(tcb, "tcp_outside_window", length + (control & FIN), now_ns)
-        return
+        if not is_fin or control & (SYN | RST) or seq + length != rcv_nxt - 1:
+            return
+        # Deviation: of the peer's FIN come once more the acknowledgement counts, as everywhere in
+        # the field: where every ACK carries the FIN, two that close at once would never end.
+        # [RFC 9293 3.10.7.4]
+        seq = rcv_nxt
+        length = 0
+        is_fin = False
     tcb.last_recv_ns = now_ns
     tcb.keep_probes = 0
     first_seq = seq

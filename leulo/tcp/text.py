@@ -49,6 +49,7 @@ def deliver(tcb: Tcb, piece: bytes | memoryview, length: int) -> None:
 def take_text(tcb: Tcb, frame: bytes, start: int, seq: int, length: int, is_fin: bool) -> None:
     """Payload and FIN, already cut to the window. [RFC 9293 3.10.7.4 seventh, eighth]"""
     engine = tcb.engine
+    is_known = is_fin and tcb.fin_at == seq + length
     if is_fin and tcb.fin_at == NO_FIN:
         queue = tcb.reassembly
         if queue is not None and queue.end > seq + length:
@@ -60,7 +61,13 @@ def take_text(tcb: Tcb, frame: bytes, start: int, seq: int, length: int, is_fin:
         length = max(0, tcb.fin_at - seq)  # nothing comes behind a FIN
     engine.want_output(tcb)
     if seq > tcb.rcv_nxt:
-        tcb.ack_due = ACK_NOW  # [RFC 5681 4.2]
+        if length or not is_known:
+            tcb.ack_due = ACK_NOW  # [RFC 5681 4.2]
+        elif engine.now_ns >= tcb.invalid_ack_at:
+            # Two peers that miss something and have the FIN in every ACK would answer each other
+            # for ever.
+            tcb.invalid_ack_at = engine.now_ns + engine.config.delayed_ack_ns
+            tcb.ack_due = ACK_NOW
         if length:
             _queue(tcb, seq, payload(frame, start, length))
         return

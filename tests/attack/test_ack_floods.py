@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from random import Random
 
 import pytest
 from enemy import ACK, MOST_LINES, MS, lines_of, segment, timestamps
 from script_peer import PEER_ISN, Script
+from tcp_world import Wire, connect, make_stack
+
+from leulo.tcp.config import PRESETS
 
 
 def sender(s: Script, size: int = 60_000) -> None:
@@ -119,6 +123,26 @@ def test_window_games_make_no_storm_of_segments() -> None:
         s.inject("A", 1, 1 + 1448, window=step % 700)
         s.inject("A", 1, 1 + 1448, window=0)
     assert len(s.queue) <= 10
+
+
+@pytest.mark.parametrize("preset", ["linux", "freebsd", "rfc"])
+def test_two_peers_that_miss_something_do_not_answer_each_other_for_ever(preset: str) -> None:
+    """Both have closed, both lack a segment of the other, and FreeBSD has the FIN in every ACK:
+    without time passing, the exchange comes to rest."""
+    known = PRESETS[preset]
+    knobs = {f.name: getattr(known, f.name) for f in fields(known)}
+    wire = Wire(*(make_stack(n, **knobs) for n in (1, 2)), delay_ns=0)
+    client, server, _ = connect(wire)
+    for socket in (client, server):
+        socket.send(bytes(5_000))
+        socket.shutdown(1)
+    wire.carry()
+    for to in (0, 1):  # the first segment with data is lost both ways
+        lost = next(one for one in sorted(wire.flying) if one[2] == to and len(one[3]) > 1000)
+        wire.flying.remove(lost)
+    before = wire.frames
+    wire.run(0)
+    assert wire.frames - before < 60
 
 
 def test_flood_of_acks_in_a_batch_earns_no_answers() -> None:

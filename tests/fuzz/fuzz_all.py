@@ -11,6 +11,7 @@ Works in a temporary folder. A finding is copied to the folder that is printed, 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import re
 import shutil
@@ -24,7 +25,7 @@ sys.path.insert(0, str(HERE))
 
 from targets import CORPUS, ROOT, TARGETS, corpus_of  # noqa: E402
 
-SHARE = {"stack": 5, "pkt": 2}  # of the time; the others have one each
+SHARE = {"stack": 5, "hypercalls": 2, "pkt": 2}  # of the time; the others have one each
 MOST_KEPT = 60  # files of a target in the corpus
 MOST_KEPT_BYTES = 40_000
 
@@ -70,31 +71,48 @@ def fuzz(name: str, seconds: float, work: Path, flags: list[str]) -> tuple[int, 
     return run.returncode, int(tried[1]) if tried else 0, text[-6000:]
 
 
+def choose(name: str, into: Path, folders: list[str]) -> None:
+    """In this process: copy few inputs to ``into`` that take nearly all the branches which these
+    take: the one with the most that are new comes next."""
+    import coverage
+
+    target = TARGETS[name]
+    include = [f"{ROOT}/{s}" + ("*" if s.endswith("/") else "") for s in target.sources]
+    measured = coverage.Coverage(branch=True, include=include, data_file=None, config_file=False)
+    taken: list[tuple[Path, set[tuple[str, tuple[int, int]]]]] = []
+    paths = [path for folder in folders for path in Path(folder).iterdir()]
+    for path in sorted(paths, key=lambda p: (p.stat().st_size, p.name)):
+        measured.start()
+        target.run(path.read_bytes())
+        measured.stop()
+        found = measured.get_data()
+        taken.append(
+            (path, {(f, arc) for f in found.measured_files() for arc in found.arcs(f) or ()})
+        )
+        measured.erase()
+    size = 0
+    for _ in range(MOST_KEPT):
+        path, best = max(taken, key=lambda one: len(one[1]), default=(Path(), set()))
+        data = path.read_bytes() if best else b""
+        if not best or size + len(data) > MOST_KEPT_BYTES:
+            break
+        size += len(data)
+        shutil.copy(path, into / hashlib.sha256(data).hexdigest()[:12])
+        taken = [(p, arcs - best) for p, arcs in taken]
+
+
 def keep(name: str, work: Path) -> int:
     """Make the corpus of ``name`` anew, of few small files, from it and from what was found."""
-    merged = work / "merged"
-    merged.mkdir()
-    command = [
-        sys.executable, str(HERE / "fuzz_child.py"), name, str(work), str(work / "found"),
-        "-merge=1", f"-into={merged}",
-    ]  # fmt: skip
-    run = subprocess.run(
-        command, capture_output=True, text=True, cwd=work, timeout=1800, check=False
-    )
-    if run.returncode:
-        raise SystemExit(run.stdout + run.stderr)
-    chosen: list[Path] = []
-    size = 0
-    for path in sorted(merged.iterdir(), key=lambda p: (p.stat().st_size, p.name)):
-        size += path.stat().st_size
-        if len(chosen) == MOST_KEPT or size > MOST_KEPT_BYTES:
-            break
-        chosen.append(path)
+    chosen = work / "chosen"
+    chosen.mkdir()
+    folders = [str(CORPUS / name), str(work / "found")]
+    command = [sys.executable, __file__, "--choose", name, str(chosen), *folders]
+    subprocess.run(command, timeout=3600, check=True)
     for path in corpus_of(name):
         path.unlink()
-    for path in chosen:
-        shutil.copy(path, CORPUS / name / path.name[:16])
-    return len(chosen)
+    for path in sorted(chosen.iterdir()):
+        shutil.copy(path, CORPUS / name / path.name)
+    return len(corpus_of(name))
 
 
 def main() -> int:
@@ -104,9 +122,14 @@ def main() -> int:
     parser.add_argument("--keep", action="store_true", help="what is new goes into the corpus")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--replay", nargs="+", help=argparse.SUPPRESS)
+    parser.add_argument("--choose", nargs="+", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.replay:
         replay(arguments.replay[0], arguments.replay[1:])
+        return 0
+    if arguments.choose:
+        name, into, *folders = arguments.choose
+        choose(name, Path(into), folders)
         return 0
     try:
         import atheris  # noqa: F401

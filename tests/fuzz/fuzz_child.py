@@ -24,10 +24,6 @@ def main() -> None:
 
     target = TARGETS[name]
     folders = [os.path.join(work, "found"), corpus]
-    into = [flag.partition("=")[2] for flag in flags if flag.startswith("-into=")]
-    if into:  # merge what is in both folders into a third, smallest first
-        flags = [flag for flag in flags if not flag.startswith("-into=")]
-        folders = [*into, *folders]
     with atheris.instrument_imports(include=["leulo"], enable_loader_override=False):
         for module in target.modules:
             importlib.import_module(module)

@@ -19,22 +19,105 @@ for folder in (HERE, HERE.parent / "loader"):
 
 from targets import CORPUS, ROOT  # noqa: E402
 
+# Actions of `stack_target`, by their numbers there.
+SHAKE, SHAKE6, RELOAD = bytes((19, 0)), bytes((19, 8)), bytes((17,))
+ACK, PSH_ACK, FIN_ACK, RST = 16, 24, 17, 4
+NONE, HERE, BEHIND, FAR = 0, 8, 10, 12  # distances: of NEAR there
+ALL, UNA = 0, 0x40  # what an acknowledgement is counted from
+SMALL, MSS, LARGE = 4, 6, 10  # sizes
+OPEN = 5  # of the windows there
+
+
+def said(flags: int, seq: int, ack: int, kind: int, more: bytes = b"", window: int = OPEN) -> bytes:
+    """A segment of the first connection."""
+    return bytes((0, 0, flags, seq, ack, window, kind)) + more
+
+
+def reports(left: int, size: int = MSS) -> bytes:
+    """A duplicate ACK that reports a block behind snd_una."""
+    return said(ACK, 0, 0, UNA | 0x0C, bytes((1, left >> 8, left & 255, size)))
+
+
+def writes(size: int = LARGE, socket: int = 1) -> bytes:
+    return bytes((8, socket, size, 0))
+
+
+def waits(number: int) -> bytes:
+    return bytes((6, number))
+
+
+def tales() -> list[bytes]:
+    """Lives of a connection, as they are and over IPv6."""
+    acked = said(ACK, 0, 0, ALL)
+    data = said(PSH_ACK, 0, 0, 3, bytes((MSS,)))
+    ahead = said(PSH_ACK, HERE, 0, 3, bytes((MSS,)))
+    further = said(PSH_ACK, BEHIND, 0, 3, bytes((SMALL,)))
+    read = bytes((7, 1, 11, 0))
+    duplicate = said(ACK, 0, 0, UNA)
+    closed = bytes((9, 1, 1)) + acked + said(FIN_ACK, 0, 0, ALL)
+    grow = (writes() + acked + waits(1)) * 4
+    return [
+        grow + closed + waits(7),
+        writes() + reports(1448) + reports(2896) + reports(4344, LARGE) + acked + grow,
+        writes() + duplicate * 5 + said(ACK, 0, HERE, UNA) + duplicate + acked,
+        writes() + waits(4) + waits(5) + reports(1448) + waits(6) + said(ACK, 0, HERE, UNA) + acked,
+        ahead
+        + further
+        + data
+        + read
+        + RELOAD
+        + data
+        + ahead
+        + said(FIN_ACK, BEHIND, 0, ALL)
+        + data,
+        said(ACK, 0, 0, ALL, window=0) + writes() + waits(5) * 3 + duplicate + waits(5) + acked,
+        grow
+        + writes()
+        + reports(1448, LARGE)
+        + waits(3)
+        + RELOAD
+        + reports(9000)
+        + waits(6)
+        + acked,
+        said(FIN_ACK, 0, 0, ALL) + writes(SMALL) + acked + closed + waits(7) + SHAKE,
+        closed[:3] + said(FIN_ACK, 0, 0, UNA) + acked + said(FIN_ACK, 5, 0, ALL) + waits(7),
+        writes() + bytes((10, 1)) + waits(6) * 2 + data + waits(8),
+        writes() + said(RST, 0, 0, 0) + bytes((13, 1, 3, 0)),
+        bytes((15, 0, 0, 4, 2, 88, 0)) + writes() + bytes((15, 0, 0, 4, 2, 88, 0)) + acked,
+        b"".join(bytes((13, 1, n, 4, 2, 0, 0, 0)) for n in range(20)) + grow,
+        (data + read) * 6 + bytes((7, 1, 11, 2)) + ahead * 3 + waits(2) + data,
+    ]
+
 
 def stack() -> list[bytes]:
-    random = Random(1)
-    shake = bytes((19, 0))
-    story = [
-        bytes((0,)) + shake + bytes((8, 0, 9, 0, 7, 0, 6, 0)),
-        bytes((8,)) + shake + bytes((19, 8, 8, 0, 11, 1, 6, 4, 10, 0)),
-        bytes((0, 12, 0, 0, 6, 4, 18, 0, 1, 11, 16)),
+    stories = [bytes((0, 0)) + SHAKE + tale for tale in tales()]
+    stories += [bytes((0, 0)) + SHAKE6 + tale for tale in tales()[:6]]
+    for bits in (1, 2, 3, 8, 16, 32, 128 + 4, 64):
+        stories += [bytes((bits, 0)) + SHAKE + tale for tale in tales()[:7]]
+    for more in (1, 4, 8, 0x10, 0x20, 0x40, 0x84):
+        stories += [bytes((0, more)) + SHAKE + tale for tale in tales()[:5]]
+    stories.append(bytes((0, 4, 12, 0, 0x10)) + bytes((0, 0, 18, 0, 0, OPEN, 0, 5, 180, 7)))
+    syn_ack = bytes((0, 0, 18, 0, 0, OPEN, 0, 5, 180, 7))
+    syn = bytes((0, 0, 2, 0, 0, OPEN, 0, 5, 180, 7))
+    stories += [
+        bytes((0, 0, 12, 0, 0)) + syn_ack + writes(socket=0) + said(ACK, 0, 0, ALL) + waits(6),
+        bytes((0, 0, 12, 1, 0)) + syn_ack + writes(socket=0) + said(ACK, 0, 0, ALL) + waits(6),
+        bytes((0, 0, 12, 0, 0)) + syn + said(ACK, 0, 0, ALL) + waits(6),
+        bytes((0, 0, 12, 0, 3)) + waits(6) * 2,
+        bytes((0, 0, 12, 0, 2)) + waits(6),
+        bytes((0, 0, 16, 0, 5, 16, 1)) + bytes((4, 1, 8)) + bytes((0, 9, 0, 9, 0, 8, 0, 0)),
     ]
-    for bits in range(16):
-        actions = b"".join(
-            shake if random.random() < 0.2 else random.randbytes(random.randrange(4, 12))
-            for _ in range(20)
-        )
-        story.append(bytes((bits * 17,)) + shake + actions)
-    return story
+    parts = bytes((4, 0x11, 24, 3)) + bytes(24) + bytes((4, 0x11, 8, 6)) + bytes(8)
+    stories.append(bytes((0, 0)) + parts + waits(7))
+    random = Random(1)
+    for bits in range(8):
+        actions = b"".join(random.randbytes(random.randrange(4, 12)) for _ in range(20))
+        stories.append(bytes((bits * 17, bits * 29)) + SHAKE + actions)
+    return stories
+
+
+def hypercalls() -> list[bytes]:
+    return [Random(seed).randbytes(2_000) for seed in range(8)]
 
 
 def options() -> list[bytes]:

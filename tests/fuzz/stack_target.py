@@ -8,6 +8,7 @@ of the engine are checked; nothing but an AssertionError or another exception is
 
 from __future__ import annotations
 
+from dataclasses import replace
 from random import Random
 from struct import Struct
 
@@ -19,7 +20,7 @@ from leulo.net.wire.icmpv6 import Icmpv6Repr
 from leulo.net.wire.ipv4 import Ipv4Repr
 from leulo.net.wire.ipv6 import Ipv6Repr
 from leulo.stack import Stack, StackConfig
-from leulo.tcp.config import Config
+from leulo.tcp.config import PRESETS, Config
 from leulo.tcp.socket import TcpSocket
 from leulo.trace import Trace
 from leulo.udp.socket import UdpSocket
@@ -36,7 +37,8 @@ TIMES_NS = (0, MS, 10 * MS, 45 * MS, 250 * MS, S, 3 * S, 61 * S, 700 * S, 7_300 
 SIZES = (0, 1, 2, 10, 100, 536, 1448, 1460, 2896, 4096, 20_000, 60_000)
 WINDOWS = (0, 1, 100, 1448, 8_000, 60_000, 65_535)
 OPTIONS = ((1, 2), (1, 7), (1, 8), (1, 9), (1, 13), (1, 18), (6, 1), (6, 2), (6, 3), (6, 4), (6, 5),
-           (6, 6), (6, 7), (6, 8), (6, 9), (6, 10), (6, 12), (6, 13), (6, 18), (6, 25))  # fmt: skip
+           (6, 6), (6, 7), (6, 8), (6, 9), (6, 10), (6, 12), (6, 13), (6, 18), (6, 25),
+           (6, 23), (6, 30), (6, 34), (1, 47))  # fmt: skip
 _TCP = Struct("!HHIIHHHH")
 _TRUSTED = b"\2" + bytes(9)
 
@@ -68,14 +70,18 @@ class Bytes:
         return choices[self.u8() % len(choices)]
 
 
-def configuration(bits: int) -> Config:
+def configuration(bits: int, more: int) -> Config:
     """The knobs that decide about whole paths of code."""
-    return Config(
+    return replace(
+        PRESETS[("linux", "freebsd", "rfc", "linux")[more >> 4 & 3]],
+        ecn=(2, 1, 0, 2)[more & 3],
+        fast_open=(1, 0x407)[more >> 2 & 1] | (0, 0x200)[more >> 7],
+        has_pacing=bool(more & 0x40),
         has_timestamps=not bits & 1,
         has_sack=not bits & 2,
         has_window_scaling=not bits & 4,
         has_rack=not bits & 8,
-        congestion=("reno", "cubic")[bits >> 4 & 1],
+        congestion=("reno", "cubic", "bbr", "bbr")[(bits >> 4 & 1) | (more >> 2 & 2)],
         buffers_max=(1 << 40, 100_000)[bits >> 5 & 1],
         half_open_limit=(8, 1)[bits >> 6 & 1],
         rcv_default=(65_535, 8_000)[bits >> 7 & 1],
@@ -92,7 +98,7 @@ class StackTarget:
         self.input = Bytes(data)
         config = StackConfig(
             name="fuzz", mac=HERE_MAC, address=HERE, prefix_length=24, mtu=1500, has_ipv6=True,
-            address6=HERE6, tcp=configuration(self.input.u8()),
+            address6=HERE6, tcp=configuration(self.input.u8(), self.input.u8()),
         )  # fmt: skip
         self.config = config
         self.now_ns = 1_000 * S
@@ -199,13 +205,17 @@ class StackTarget:
             peer_port, local_port, seq & MASK, ack & MASK,
             (5 + len(options) // 4) << 12 | flags, window, 0, read.u8() if flags & 32 else 0,
         )  # fmt: skip
-        self._deliver(6, here, there, tcp + options + data)
+        self._deliver(6, here, there, tcp + options + data, kind & 3)
 
-    def _deliver(self, protocol: int, here: bytes, there: bytes, text: bytes) -> None:
+    def _deliver(self, protocol: int, here: bytes, there: bytes, text: bytes, tos: int = 0) -> None:
         if len(here) == 16:
-            head, kind = Ipv6Repr(there, here, protocol, len(text)).emit(), b"\x86\xdd"
+            head = Ipv6Repr(there, here, protocol, len(text), traffic_class=tos).emit()
+            kind = b"\x86\xdd"
         else:
-            head, kind = Ipv4Repr(there, here, protocol, len(text)).emit(), b"\x08\x00"
+            head, kind = (
+                Ipv4Repr(there, here, protocol, len(text), traffic_class=tos).emit(),
+                b"\x08\x00",
+            )
         frame = _TRUSTED + HERE_MAC + THERE_MAC + kind + head + text
         self.stack.input([frame], self.now_ns)
 
@@ -347,7 +357,11 @@ class StackTarget:
             here, there = (HERE6, THERE6) if socket.family == 10 else (HERE, THERE)
             choice = self.input.u8()
             where = (there, there, here, there[:-1] + b"\x63")[choice & 3]
-            socket.connect(where, (80, 81, 4000, 0)[choice >> 2 & 3])
+            port = (80, 81, 4000, 0)[choice >> 2 & 3]
+            if choice & 0x10:
+                socket.connect_with(bytes(100), where, port)
+            else:
+                socket.connect(where, port)
 
     def _receive(self) -> None:
         socket = self._socket()

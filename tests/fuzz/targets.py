@@ -7,6 +7,7 @@ finding. Needs no fuzzer: the tests replay the corpus through the same functions
 from __future__ import annotations
 
 import builtins
+import random
 import re
 import sys
 from collections.abc import Callable
@@ -15,7 +16,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 CORPUS = Path(__file__).resolve().parent / "corpus"
-for place in (ROOT, ROOT / "tests/tcp", Path(__file__).resolve().parent):
+for place in (ROOT, ROOT / "tests/tcp", ROOT / "tests/hypercalls", Path(__file__).resolve().parent):
     if str(place) not in sys.path:
         sys.path.insert(0, str(place))
 
@@ -35,6 +36,43 @@ def stack(data: bytes) -> None:
     from stack_target import play
 
     play(data)
+
+
+class Chosen(random.Random):
+    """A source of chance that is the input: what a fuzzer changes in it is another choice."""
+
+    def __init__(self, data: bytes) -> None:
+        super().__init__(0)
+        self.data = data
+        self.at = 0
+
+    @property
+    def is_over(self) -> bool:
+        return self.at >= len(self.data)
+
+    def getrandbits(self, bits: int) -> int:
+        size = bits + 7 >> 3
+        part = self.data[self.at : self.at + size].ljust(size, b"\0")
+        self.at += size
+        return int.from_bytes(part, "little") & (1 << bits) - 1
+
+    def random(self) -> float:
+        return self.getrandbits(16) / 65_536
+
+
+def hypercalls(data: bytes) -> None:
+    """A hostile guest on the real engine, whose every choice is the input's; what it wrote where
+    it must not, or left behind, is found by its world."""
+    from fuzz_world import FuzzWorld
+
+    world = FuzzWorld(1)
+    chosen = Chosen(data)
+    world.chance = world.world.chance = world.fuzzer.chance = chosen
+    for _ in range(400):
+        if chosen.is_over:
+            break
+        world.step()
+    world.finish()
 
 
 def options(data: bytes) -> None:
@@ -243,6 +281,7 @@ TARGETS: dict[str, Target] = {
         stack, ("leulo/stack.py", "leulo/stack_ipv6.py", "leulo/tcp/", "leulo/net/"), 2048,
         ("stack_target",),
     ),
+    "hypercalls": Target(hypercalls, ("leulo/hypercalls/",), 4096, ("fuzz_world",)),
     "options": Target(
         options, ("leulo/tcp/options.py",), 40,
         ("leulo.tcp.options", "leulo.net.wire.tcp"),

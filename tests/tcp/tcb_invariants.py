@@ -23,6 +23,7 @@ class Invariants:
     def __init__(self, stack: Stack) -> None:
         self.stack = stack
         self.edges: dict[int, tuple[int, int, int]] = {}  # by serial: rcv_adv, rcv_nxt, snd_una
+        self.limits: dict[int, int] = {}  # by serial: the largest rcv_limit
         self.checks = 0
 
     def restart(self, stack: Stack) -> None:
@@ -68,7 +69,9 @@ class Invariants:
 
     def _buffers(self, tcb: Tcb) -> None:
         config = tcb.engine.config
-        assert tcb.received() <= tcb.rcv_limit + 65_536
+        # A user may have made the buffer smaller than what it holds.
+        limit = self.limits[tcb.serial] = max(self.limits.get(tcb.serial, 0), tcb.rcv_limit)
+        assert tcb.received() <= limit + 65_536
         assert tcb.snd_end - tcb.snd_una <= max(tcb.snd_limit, config.snd_max) + 1
         buffer = tcb.send_buffer
         if buffer is not None:
@@ -84,7 +87,7 @@ class Invariants:
             assert queue.length == sum(b.end - b.start for b in blocks)
             assert all(b.end - b.start == sum(map(len, b.pieces)) for b in blocks)
             assert sorted(map(id, queue._recent)) == sorted(map(id, blocks))
-            assert queue.cost <= 2 * max(tcb.rcv_limit, config.rcv_default)
+            assert queue.cost <= 2 * max(limit, config.rcv_default)
 
     def _sender(self, tcb: Tcb) -> None:
         board = tcb.scoreboard
@@ -115,10 +118,11 @@ class Invariants:
     def _timers(self, tcb: Tcb, is_drained: bool) -> None:
         where = tcb.state.name
         engine = tcb.engine
+        paced_at = 0 if tcb.pacer is None else tcb.pacer.at
         deadlines = [
             at
             for at in (tcb.rto_at, tcb.delack_at, tcb.probe_at, tcb.reorder_at, tcb.keep_at,
-                       tcb.life_at)
+                       tcb.life_at, paced_at)
             if at
         ]  # fmt: skip
         if deadlines:
@@ -129,7 +133,7 @@ class Invariants:
         if tcb.state in _OPENING:
             assert tcb.rto_at or waits, (where, "opening without a timer")
         if SENDS >> tcb.state & 1 and tcb.snd_nxt < tcb.snd_top:
-            assert tcb.rto_at or waits, (where, "unsent without a timer")
+            assert tcb.rto_at or paced_at or waits, (where, "unsent without a timer")
         if tcb.ack_due == ACK_DELAYED:
             assert tcb.delack_at or waits, (where, "a delayed ACK without a timer")
         if tcb.state is State.FIN_WAIT_2 and tcb.is_orphan:

@@ -11,7 +11,7 @@ has aborted and the other is told so; and nothing is left in any table.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from random import Random
 
 import pytest
@@ -29,6 +29,7 @@ from tcb_invariants import Invariants
 from tcp_world import MS, S, address, dial, listen, make_stack
 
 from leulo.stack import Stack
+from leulo.tcp.config import PRESETS
 from leulo.tcp.socket import TcpSocket
 from leulo.tcp.state import State
 
@@ -42,6 +43,10 @@ PROFILES: dict[str, dict[str, object]] = {
     "bare": {"has_sack": False, "has_timestamps": False, "has_window_scaling": False},
     "no_rack": {"has_rack": False},
     "cubic": {"congestion": "cubic"},
+    "bbr": {"congestion": "bbr", "has_pacing": True},
+    "ecn": {"ecn": 1},
+    "freebsd": {f.name: getattr(PRESETS["freebsd"], f.name) for f in fields(PRESETS["freebsd"])},
+    "rfc": {f.name: getattr(PRESETS["rfc"], f.name) for f in fields(PRESETS["rfc"])},
     "small": {"rcv_default": 6_000, "rcv_max": 6_000, "snd_default": 8_000},
     "quota": {"buffers_max": 60_000},
 }
