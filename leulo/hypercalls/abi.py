@@ -191,18 +191,22 @@ class TcpOption(IntEnum):
 
 
 class IpOption(IntEnum):
-    """Option names at IPPROTO_IP, Linux's values."""
+    """Option names at IPPROTO_IP, Linux's values; of streams."""
 
+    IP_TOS = 1
+    IP_TTL = 2
     IP_MTU_DISCOVER = 10
     IP_MTU = 14
 
 
 class Ipv6Option(IntEnum):
-    """Option names at IPPROTO_IPV6, Linux's values."""
+    """Option names at IPPROTO_IPV6, Linux's values; but for IPV6_V6ONLY of streams."""
 
+    IPV6_UNICAST_HOPS = 16
     IPV6_MTU_DISCOVER = 23
     IPV6_MTU = 24
     IPV6_V6ONLY = 26
+    IPV6_TCLASS = 67
 
 
 class Errno(IntEnum):

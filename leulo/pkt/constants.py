@@ -48,7 +48,8 @@ _GROUPS: Final = {
                    "IP_BIND_ADDRESS_NO_PORT": 24, "IP_PMTUDISC_DONT": 0, "IP_PMTUDISC_WANT": 1,
                    "IP_PMTUDISC_DO": 2, "IP_PMTUDISC_PROBE": 3, "IPV6_UNICAST_HOPS": 16,
                    "IPV6_MTU_DISCOVER": 23, "IPV6_MTU": 24, "IPV6_RECVERR": 25, "IPV6_V6ONLY": 26,
-                   "IPV6_TCLASS": 67, "IPV6_FLOWINFO_SEND": 33, "IPV6_AUTOFLOWLABEL": 70},
+                   "IPV6_TCLASS": 67, "IPV6_FLOWINFO_SEND": 33, "IPV6_AUTOFLOWLABEL": 70,
+                   **{f"IPTOS_DSCP_CS{n}": n << 5 for n in range(8)}},
     "TCP options": {
         "TCP_NODELAY": 1, "TCP_MAXSEG": 2, "TCP_CORK": 3, "TCP_NOPUSH": 3, "TCP_KEEPIDLE": 4,
         "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 6, "TCP_SYNCNT": 7, "TCP_LINGER2": 8,

@@ -32,6 +32,7 @@ from leulo.tcp.handshake import scale_for
 from leulo.tcp.header import ACK, RST, Frame
 from leulo.tcp.isn import IsnGenerator
 from leulo.tcp.listen import HalfOpen, Listener
+from leulo.tcp.marks import mark_from
 from leulo.tcp.options import emit_timestamps
 from leulo.tcp.output import output
 from leulo.tcp.path_mtu import PathMtus
@@ -121,6 +122,7 @@ class Engine:
         self.ports: Ports = Ports(self)
         self.path_mtus: PathMtus = PathMtus()
         self.cookies: CookieJar = CookieJar()  # of TCP Fast Open, as a client
+        self.has_marks: bool = False  # some socket has had a TTL or a TOS of its own
         self.serial: int = 0
         self.identification: int = 0
         self.counts: dict[str, int] = dict.fromkeys(_COUNTS, 0)
@@ -171,6 +173,9 @@ class Engine:
             room = limit - len(out)
             out += self.replies[:room]
             del self.replies[:room]
+        if self.has_marks:
+            self._drain_marked(now_ns, out, limit)
+            return
         while self.pending and len(out) < limit:
             batch = self.pending
             self.pending = []
@@ -179,6 +184,15 @@ class Engine:
                     self.pending = batch[i:] + self.pending
                     break
                 output(tcb, now_ns, out, limit)
+
+    def _drain_marked(self, now_ns: int, out: list[Frame], limit: int) -> None:
+        """As `drain`; some sockets want other bits in their IP headers."""
+        while self.pending and len(out) < limit:
+            tcb = self.pending.pop(0)
+            first = len(out)
+            output(tcb, now_ns, out, limit)
+            if tcb.settings.ttl or tcb.settings.tos:
+                mark_from(out, first, tcb.settings)
 
     def want_output(self, tcb: Tcb) -> None:
         """Ask ``tcb`` in the next drain what it has to send."""

@@ -18,6 +18,7 @@ from leulo.state import load_fields, save_fields
 from leulo.tcp import ecn, fast_open_server, handshake, header
 from leulo.tcp.addresses import turned
 from leulo.tcp.fast_open import ALL_LISTENERS, emit
+from leulo.tcp.marks import marked
 from leulo.tcp.options import Options
 from leulo.tcp.seq import MASK, lt
 from leulo.tcp.settings import Settings
@@ -415,6 +416,8 @@ class Listener:
             header.SYN | header.ACK | header.ECE if half.has_ecn else header.SYN | header.ACK,
             half.room, options + option,
         )  # fmt: skip
+        if engine.has_marks:
+            frame = marked(frame, self.settings)
         engine.reply(frame, half.is_loopback)
 
     def _cookie_hash(self, key: bytes, count: int) -> int:

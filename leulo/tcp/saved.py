@@ -119,6 +119,8 @@ def load_engine(engine: Engine, state: Saved) -> None:
         if fast is not None:
             fast.listener = engine.listeners[key]
             fast.listener.fast_opens += 1
+    in_use = [s.settings for s in engine.sockets.values()] + [t.settings for t in tcbs.values()]
+    engine.has_marks = any(settings.ttl or settings.tos for settings in in_use)
     engine.ready = [engine.sockets[s] for s in state["ready"] if s in engine.sockets]
     engine.half_open = {}
     for saved in state["half_open"]:

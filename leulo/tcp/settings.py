@@ -46,6 +46,8 @@ class Settings:
     max_pacing_rate: int = 0  # SO_MAX_PACING_RATE, bytes/s, 0: not paced for it
     notsent_lowat: int = 0  # unsent bytes from which the socket is not writable, 0: none
     connect_timeout_ns: int = 0  # of an active open, 0: only the retries end it
+    ttl: int = 0  # IP_TTL, IPV6_UNICAST_HOPS; 0: the stack's
+    tos: int = 0  # IP_TOS, IPV6_TCLASS, without the bits of ECN
     is_bare: bool = False  # TCP_NOOPT: no options in SYNs, none of the peer's taken
     path_discovery: int = PATH_WANT  # IP_MTU_DISCOVER
     is_urgent_inline: bool = False  # SO_OOBINLINE

@@ -44,11 +44,15 @@ SO_PROTOCOL: Final = 38
 SO_DOMAIN: Final = 39
 SO_MAX_PACING_RATE: Final = 47
 
+IP_TOS: Final = 1
+IP_TTL: Final = 2
 IP_MTU_DISCOVER: Final = 10
 IP_MTU: Final = 14
+IPV6_UNICAST_HOPS: Final = 16
 IPV6_MTU_DISCOVER: Final = 23
 IPV6_MTU: Final = 24
 IPV6_V6ONLY: Final = 26
+IPV6_TCLASS: Final = 67
 
 TCP_NODELAY: Final = 1
 TCP_MAXSEG: Final = 2
@@ -86,6 +90,9 @@ _LEAST_MSS: Final = 88
 _MOST_MSS: Final = 32_767
 _MOST_LINGER_S: Final = 0x7FFFFFFF
 _QUICK_ACKS: Final = 16
+_TTL: Final = 64
+_MOST_OF_BYTE: Final = 255
+_ECN_BITS: Final = 3
 _MOST_SYN_RETRIES: Final = 127
 _MOST_LINGER2_S: Final = 120
 _MOST_DEFER_RETRIES: Final = 255
@@ -96,7 +103,9 @@ Setter = Callable[["TcpSocket", int], int]
 
 
 def get(socket: TcpSocket, level: int, name: int) -> bytes | int:
-    """The value's bytes, or -ENOPROTOOPT."""
+    """The value's bytes, -ENOPROTOOPT, or for IPv6's of a socket of IPv4 -EOPNOTSUPP, as Linux."""
+    if level == IPPROTO_IPV6 and socket.family != AF_INET6:
+        return -EOPNOTSUPP
     if level == SOL_SOCKET and name == SO_LINGER:
         seconds = socket.settings.linger_s
         return _LINGER.pack(seconds >= 0, max(0, seconds))
@@ -291,8 +300,37 @@ def _set_user_timeout(socket: TcpSocket, value: int) -> int:
     return 0
 
 
-def _get_v6only(socket: TcpSocket) -> int:
-    return int(socket.is_v6only) if socket.family == AF_INET6 else -ENOPROTOOPT
+def _get_ttl(socket: TcpSocket) -> int:
+    return socket.settings.ttl or _TTL
+
+
+def _set_ttl(socket: TcpSocket, value: int) -> int:
+    """-1 is the stack's own. [Linux ip(7)] [Linux ipv6(7)]"""
+    if value != -1 and not 1 <= value <= _MOST_OF_BYTE:
+        return -EINVAL
+    socket.engine.has_marks = True
+    socket.change_settings(ttl=max(0, value))
+    return 0
+
+
+def _set_tos(socket: TcpSocket, value: int) -> int:
+    """The low byte counts; the bits of ECN are TCP's own and stay. [Linux ip(7)]"""
+    socket.engine.has_marks = True
+    socket.change_settings(tos=value & _MOST_OF_BYTE & ~_ECN_BITS)
+    return 0
+
+
+def _set_hops(socket: TcpSocket, value: int) -> int:
+    return _set_ttl(socket, value) if socket.family == AF_INET6 else -ENOPROTOOPT
+
+
+def _set_tclass(socket: TcpSocket, value: int) -> int:
+    """As `_set_tos`; -1 is the stack's own. [Linux ipv6(7)]"""
+    if socket.family != AF_INET6:
+        return -ENOPROTOOPT
+    if not -1 <= value <= _MOST_OF_BYTE:
+        return -EINVAL
+    return _set_tos(socket, max(0, value))
 
 
 def _set_v6only(socket: TcpSocket, value: int) -> int:
@@ -321,14 +359,6 @@ def _get_mtu(socket: TcpSocket) -> int:
     if tcb is None or tcb.state in (CLOSED, TIME_WAIT):
         return -ENOTCONN
     return path_mtu.of_tcb(tcb)
-
-
-def _get_mtu6(socket: TcpSocket) -> int:
-    return _get_mtu(socket) if socket.family == AF_INET6 else -ENOPROTOOPT
-
-
-def _get_mtu_discover6(socket: TcpSocket) -> int:
-    return socket.settings.path_discovery if socket.family == AF_INET6 else -ENOPROTOOPT
 
 
 def _set_mtu_discover6(socket: TcpSocket, value: int) -> int:
@@ -490,11 +520,15 @@ _GETTERS: Final[dict[tuple[int, int], Getter]] = {
     (SOL_SOCKET, SO_MAX_PACING_RATE): _get_max_pacing_rate,
     (SOL_SOCKET, SO_PROTOCOL): lambda s: IPPROTO_TCP,
     (SOL_SOCKET, SO_DOMAIN): lambda s: s.family,
+    (IPPROTO_IP, IP_TOS): lambda s: s.settings.tos,
+    (IPPROTO_IP, IP_TTL): _get_ttl,
     (IPPROTO_IP, IP_MTU_DISCOVER): lambda s: s.settings.path_discovery,
     (IPPROTO_IP, IP_MTU): _get_mtu,
-    (IPPROTO_IPV6, IPV6_MTU_DISCOVER): _get_mtu_discover6,
-    (IPPROTO_IPV6, IPV6_MTU): _get_mtu6,
-    (IPPROTO_IPV6, IPV6_V6ONLY): _get_v6only,
+    (IPPROTO_IPV6, IPV6_UNICAST_HOPS): _get_ttl,
+    (IPPROTO_IPV6, IPV6_MTU_DISCOVER): lambda s: s.settings.path_discovery,
+    (IPPROTO_IPV6, IPV6_MTU): _get_mtu,
+    (IPPROTO_IPV6, IPV6_V6ONLY): lambda s: int(s.is_v6only),
+    (IPPROTO_IPV6, IPV6_TCLASS): lambda s: s.settings.tos,
     (IPPROTO_TCP, TCP_NODELAY): lambda s: int(s.settings.has_nodelay),
     (IPPROTO_TCP, TCP_MAXSEG): _get_maxseg,
     (IPPROTO_TCP, TCP_CORK): lambda s: int(s.settings.is_corked),
@@ -520,9 +554,13 @@ _SETTERS: Final[dict[tuple[int, int], Setter]] = {
     (SOL_SOCKET, SO_RCVBUF): _set_rcvbuf,
     (SOL_SOCKET, SO_KEEPALIVE): _set_keepalive,
     (SOL_SOCKET, SO_OOBINLINE): _set_oobinline,
+    (IPPROTO_IP, IP_TOS): _set_tos,
+    (IPPROTO_IP, IP_TTL): _set_ttl,
     (IPPROTO_IP, IP_MTU_DISCOVER): _set_mtu_discover,
+    (IPPROTO_IPV6, IPV6_UNICAST_HOPS): _set_hops,
     (IPPROTO_IPV6, IPV6_MTU_DISCOVER): _set_mtu_discover6,
     (IPPROTO_IPV6, IPV6_V6ONLY): _set_v6only,
+    (IPPROTO_IPV6, IPV6_TCLASS): _set_tclass,
     (IPPROTO_TCP, TCP_NODELAY): _set_nodelay,
     (IPPROTO_TCP, TCP_MAXSEG): _set_maxseg,
     (IPPROTO_TCP, TCP_CORK): _set_cork,

@@ -18,7 +18,7 @@ from leulo.hypercalls import abi
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="compares with Linux")
 
-SO, TCP = abi.SocketOption, abi.TcpOption
+SO, TCP, IP, IP6 = abi.SocketOption, abi.TcpOption, abi.IpOption, abi.Ipv6Option
 VALUES = (-1, 0, 1, 2, 5, 88, 127, 128, 1000, 5000, 40_000, 1 << 20, 0x7FFFFFFF, -5)
 LINGERS = [pack("<ii", on, seconds) for on in (0, 1, 5) for seconds in (0, 1, 70_000)]
 
@@ -44,14 +44,17 @@ NOT_OFFERED = {SO.SO_BROADCAST} if hasattr(SO, "SO_BROADCAST") else set()
 APART = {TCP.TCP_INFO, TCP.TCP_CONGESTION, TCP.TCP_FASTOPEN_KEY, SO.SO_LINGER}
 OPTIONS = [(1, int(o)) for o in SO if o not in APART | NOT_OFFERED]
 OPTIONS += [(6, int(o)) for o in TCP if o not in APART]
+OPTIONS += [(0, int(o)) for o in IP]
+OPTIONS += [(41, int(o)) for o in IP6]  # IPv4's streams: refused
+KINDS = {0: IP, 1: SO, 6: TCP, 41: IP6}
 
 
 def name_of(level: int, name: int) -> str:
-    return SO(name).name if level == 1 else TCP(name).name
+    return KINDS[level](name).name
 
 
 def is_excused(level: int, name: int, state: str, value: int | str) -> bool:
-    option = SO(name) if level == 1 else TCP(name)
+    option = KINDS[level](name)
     for excused, (states, values, _) in DIFFERENCES.items():
         if type(excused) is type(option) and excused == option:
             return states in ("*", state) and value in values

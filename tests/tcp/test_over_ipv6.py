@@ -198,7 +198,7 @@ def test_wildcard_listener_takes_both_families_unless_told_not_to() -> None:
     assert wire.run(S, lambda: bool(client.events & errno.POLL_OUT))
     assert client.peer == (mapped(2), 80)
     assert tcp(a, INET).connect(ANY, 80) == tcp(a, INET).bind(ANY, 1) == -errno.EAFNOSUPPORT
-    assert tcp(a, INET).getsockopt(41, 26) == -errno.ENOPROTOOPT
+    assert tcp(a, INET).getsockopt(41, 26) == -errno.EOPNOTSUPP
 
 
 def test_inside_the_stack_over_the_loopback_address() -> None:

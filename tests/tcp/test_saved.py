@@ -24,6 +24,7 @@ from tcp_world import (
 )
 
 from leulo.stack import Stack
+from leulo.tcp.header import IP_AT
 from leulo.tcp.socket import TcpSocket
 from leulo.trace import Trace
 
@@ -131,3 +132,20 @@ def test_another_version_is_refused() -> None:
     state["engine"]["version"] = 99
     with pytest.raises(ValueError, match="version"):
         make_stack(1).load(state)
+
+
+def test_a_ttl_of_ones_own_is_kept() -> None:
+    """[Linux ip(7)]"""
+    wire = Wire(make_stack(1), make_stack(2))
+    client, server, _ = connect(wire)
+    assert client.setsockopt(0, 2, (7).to_bytes(4, "little")) == 0
+    assert client.setsockopt(0, 1, (0x43).to_bytes(4, "little")) == 0
+    again = reborn(wire.stacks[0])
+    socket = again.socket_of(client.serial)
+    assert isinstance(socket, TcpSocket)
+    socket.send(b"marked")
+    wire.stacks = (again, wire.stacks[1])
+    wire.run(1 * S)
+    assert server.recv(100) == b"marked"  # so the checksum is right
+    _, sender, frame = wire.log[-2]
+    assert sender == 0 and (frame[IP_AT + 8], frame[IP_AT + 1]) == (7, 0x40)

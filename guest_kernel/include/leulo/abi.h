@@ -135,13 +135,17 @@
 #define LEULO_TCP_FASTOPEN_NO_COOKIE 34
 
 /* Options at IPPROTO_IP */
+#define LEULO_IP_TOS 1
+#define LEULO_IP_TTL 2
 #define LEULO_IP_MTU_DISCOVER 10
 #define LEULO_IP_MTU 14
 
 /* Options at IPPROTO_IPV6 */
+#define LEULO_IPV6_UNICAST_HOPS 16
 #define LEULO_IPV6_MTU_DISCOVER 23
 #define LEULO_IPV6_MTU 24
 #define LEULO_IPV6_V6ONLY 26
+#define LEULO_IPV6_TCLASS 67
 
 /* errno */
 #define LEULO_EPERM 1
