@@ -573,6 +573,8 @@ class Run:
         changes.command(command.text, line)
         if "tcp_metrics flush" in command.text:
             self.stack.engine.cookies.clear()
+        if "hostcache.purge" in command.text:
+            self.stack.engine.path_mtus.clear()
         if changes.changes:
             engine = self.stack.engine
             engine.config = replace(engine.config, **changes.changes)  # type: ignore[arg-type]

@@ -28,7 +28,11 @@ _SMALLEST_MSS: Final = 24  # left for payload whatever the options take
 def own_mss(engine: Engine, settings: Settings, ends: bytes) -> int:
     """What we announce: the largest segment, without options, that we can receive over the family
     of ``ends``. [RFC 9293 3.7.1] [RFC 6691 2]"""
-    mss = engine.mtu - 40 if len(ends) == _ENDS_4_BYTES else engine.mtu6 - 60
+    is_v4 = len(ends) == _ENDS_4_BYTES
+    mss = engine.mtu - 40 if is_v4 else engine.mtu6 - 60
+    if engine.path_mtus and engine.config.has_freebsd_icmp:
+        # As if the way back were as narrow. [FreeBSD tcp(4) hostcache]
+        mss = min(mss, path_mtu.limit(engine, ends[4:8] if is_v4 else ends[16:32], settings) or mss)
     return min(mss, settings.max_segment) if settings.max_segment else mss
 
 

@@ -2,8 +2,8 @@
 
 A report counts if the segment it quotes is outstanding and was in fact larger, and is kept for ten
 minutes: then the path may be tried anew. It holds for every connection to that peer. What is
-announced to peers (the MSS option) is the link's all the same. [RFC 1191 4, 5, 6] [RFC 8201 4, 5]
-[RFC 5927 7] [RFC 6691 5.1]
+announced to peers (the MSS option) is the link's all the same, but on FreeBSD. [RFC 1191 4, 5, 6]
+[RFC 8201 4, 5] [RFC 5927 7] [RFC 6691 5.1]
 """
 
 from __future__ import annotations
@@ -91,6 +91,8 @@ def too_big(tcb: Tcb, mtu: int) -> str | None:
         return "icmp_mtu"
     if not tcb.settings.believes_reports:
         return "icmp_unwanted"
+    if tcb.state is SYN_SENT and engine.config.has_freebsd_icmp and not is_v6:
+        return "icmp_mtu"  # its segments are of the default size still, which fits
     if mtu >= of_tcb(tcb):
         return "icmp_mtu"  # nothing that we sent was larger
     engine.path_mtus.learn(tcb.peer, mtu, engine.now_ns + engine.config.path_mtu_ns)
@@ -98,7 +100,7 @@ def too_big(tcb: Tcb, mtu: int) -> str | None:
         if other.peer == tcb.peer and other.settings.believes_reports:
             _narrow(other, mtu)
     if tcb.state is SYN_SENT:
-        tcb.is_syn_due = True  # without the data that made it too big
+        tcb.is_syn_due = tcb.snd_max > tcb.iss + 1  # without the data that made it too big
     elif tcb.snd_nxt > tcb.snd_una:
         rack.rewind(tcb)  # what did not fit goes again, in smaller segments [RFC 1191 6.4]
     engine.want_output(tcb)
