@@ -96,6 +96,11 @@ def _ecn(text: str) -> Changes | None:
     return {"ecn": value} if 0 <= value <= 2 else None
 
 
+def _ecn_of_control(text: str) -> Changes | None:
+    value = _whole(text)
+    return {"ecn_of_control": value} if 0 <= value <= 2 else None
+
+
 def _keys(text: str) -> Changes | None:
     """One or two keys of four hexadecimal words, which Linux keeps lowest byte first."""
     keys = [part.split("-") for part in text.strip("\"' ").split(",")]
@@ -274,6 +279,8 @@ _BSD: Final[dict[str, Setting]] = {
     "net.inet.tcp.hostcache.enable": _any,
     "net.inet.tcp.udp_tunneling_port": _only(0),
     "net.inet.tcp.ecn.maxretries": _any,
+    "net.inet.tcp.ecn.plusplus": _ecn_of_control,
+    "net.inet.tcp.ecn.generalized": _ecn_of_control,
     "net.inet.icmp.icmplim": _any,
 }
 

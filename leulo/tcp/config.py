@@ -49,6 +49,9 @@ class Config:
     # explicit congestion notification [RFC 3168]
     ecn: int = 2  # 0: off, 1: asked for, 2: on the peer's request
     has_ecn_fallback: bool = True  # a SYN sent again does not ask
+    # What else than new data is marked as capable: 0: nothing, 1: SYN-ACKs [RFC 5562],
+    # 2: everything [draft-ietf-tcpm-generalized-ecn]
+    ecn_of_control: int = 0
 
     # congestion control
     congestion: str = "cubic"

@@ -2,8 +2,9 @@
 
 The object exists where both sides have agreed on it. As a receiver it echoes a mark in every
 acknowledgement until the sender says that it has reduced; as a sender it marks new data as capable
-(never repeated data, probes or bare acknowledgements), reduces once a window when it is told of
-congestion, and says so in the next new data. The reduction itself is with `recovery`.
+(never repeated data, probes or bare acknowledgements, unless `Config.ecn_of_control` says so),
+reduces once a window when it is told of congestion, and says so in the next new data. The reduction
+itself is with `recovery`.
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ SETUP: Final = ECE | CWR  # of a SYN that asks [RFC 3168 6.1.1]
 # Values of `Config.ecn`, as of net.ipv4.tcp_ecn
 OFF: Final = 0
 ASK: Final = 1
+
+EVERYTHING: Final = 2  # of `Config.ecn_of_control`
 ON_REQUEST: Final = 2
 
 _QUICK_ACKS: Final = 2

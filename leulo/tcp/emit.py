@@ -73,7 +73,12 @@ def emit(
         tcb.delack_at = 0
     else:
         options = _odd_options(tcb, length)
-        tos = 0 if notification is None or not length else notification.codepoint
+        tos = ecn.NOT_ECT
+        if notification is not None:
+            if engine.config.ecn_of_control == ecn.EVERYTHING:
+                tos = ecn.ECT0
+            elif length:
+                tos = notification.codepoint
         up = 0 if tcb.urgent is None else urgent.pointer(tcb, tcb.urgent, seq)
         if up:
             control |= URG
@@ -150,7 +155,12 @@ def emit_syn(tcb: Tcb, now_ns: int, out: list[Frame]) -> None:
     options = syn_options(engine, tcb.settings, tcb.ends, wscale, has_sack, timestamps)
     ack = tcb.rcv_nxt if is_answer else 0
     options += option
-    head = header.plain(tcb.front or b"", tcb.ends, tcb.iss, ack, control, window, options, length)
+    tos = ecn.NOT_ECT
+    if tcb.ecn is not None and config.ecn_of_control >= (1 if is_answer else ecn.EVERYTHING):
+        tos = ecn.ECT0
+    head = header.plain(
+        tcb.front or b"", tcb.ends, tcb.iss, ack, control, window, options, length, tos
+    )
     payload: Frame = ()
     if length and tcb.send_buffer is not None:
         payload = tcb.send_buffer.view(tcb.iss + 1, length)

@@ -415,6 +415,7 @@ class Listener:
             half.front, half.ends, half.iss, half.irs + 1,
             header.SYN | header.ACK | header.ECE if half.has_ecn else header.SYN | header.ACK,
             half.room, options + option,
+            tos=ecn.ECT0 if half.has_ecn and engine.config.ecn_of_control else ecn.NOT_ECT,
         )  # fmt: skip
         if engine.has_marks:
             frame = marked(frame, self.settings)
