@@ -34,6 +34,7 @@ DIFFERENCES: dict[int, tuple[str, frozenset[int | str], str]] = {
     SO.SO_RCVLOWAT: ("*", HUGE, "the most is the largest receive buffer, which is another"),
     TCP.TCP_MAXSEG: ("connected", ANY, "read, it is the segment of the path: of a loopback "
                      "there, of Ethernet here"),
+    IP.IP_MTU: ("connected", ANY, "of a loopback there, of Ethernet here"),
     TCP.TCP_WINDOW_CLAMP: ("connected", frozenset(["default"]), "as SO_RCVBUF"),
     TCP.TCP_QUICKACK: ("*", ANY, "it is a state of a connection, not a wish kept for later, and "
                        "acknowledgements are delayed from the beginning on"),
