@@ -100,7 +100,7 @@ def _option(text: str, line: int) -> TcpOption:
 
 
 def _with_hex(name: str, digits: str, line: int) -> TcpOption:
-    if len(digits) & 1 or len(digits) > 72:
+    if len(digits) & 1 or len(digits) > 76:
         raise ScriptError(line, f"the value of {name} is not a row of whole bytes")
     data = bytes.fromhex(digits)
     if name == "md5":
