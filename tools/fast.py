@@ -2,7 +2,7 @@
 
 ``python tools/fast.py`` compiles what a segment or a hypercall passes through. The copy lives apart
 from the sources, because a compiled module beside an edited one would win in silence; the manifest
-in it holds the sources' hashes (`leulo.cli.compiled`), by which this program, ``leulo doctor`` and
+in it holds the sources' hashes (`leulo.compiled`), by which this program, ``leulo doctor`` and
 the compiled program itself know what has changed. Run it with ``build/fast/bin/leulo``.
 `hatch_build.py` makes a wheel of the same. A C compiler and Python's headers are needed; it takes
 some minutes on two cores.
@@ -21,7 +21,7 @@ from typing import Final
 ROOT: Final = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))  # the sources, whatever build is on the path
 
-from leulo.cli import compiled  # noqa: E402
+from leulo import compiled  # noqa: E402
 
 OUT: Final = ROOT / "build" / "fast"
 COMPILED: Final = ("net", "tcp", "udp", "hypercalls")

@@ -7,7 +7,7 @@ from typing import Any, Final
 from rich.console import Console
 from rich.table import Table
 
-from leulo.bench.plan import ACCOUNT_PARTS, GOALS, ROUNDS, Results
+from leulo.bench.plan import ACCOUNT_PARTS, ROUNDS, Results
 
 _FIGURES: Final = {
     "new": ("new connections", "/s", 1.0),
@@ -23,6 +23,7 @@ def plain(results: Results) -> dict[str, Any]:
     """All figures as JSON-ready data, with their units in their names."""
     return {
         "rounds": ROUNDS,
+        "is_compiled": results.is_compiled,
         "server_core": results.cores[0],
         "client_core": results.cores[1],
         "load_average": results.load_average,
@@ -35,7 +36,7 @@ def plain(results: Results) -> dict[str, Any]:
                 "linux_per_s": results.linux.get(figure, 0.0),
                 "linux_is": _RIVALS[figure],
                 "ratio": results.ratio(figure),
-                "goal": GOALS[figure],
+                "goal": results.goals[figure],
                 "failed": results.failed.get(f"{figure} leulo", 0),
                 "spread_leulo": results.spread.get(f"{figure} leulo", 0.0),
                 "spread_linux": results.spread.get(f"{figure} {_RIVALS[figure]}", 0.0),
@@ -53,14 +54,15 @@ def show(results: Results, console: Console) -> None:
     if not results.leulo:
         return
     console.print()
+    build = "compiled" if results.is_compiled else "interpreted"
     cores = f"server on core {results.cores[0]}, client on core {results.cores[1]}"
-    title = f"medians of {ROUNDS} rounds; {cores}; load was {results.load_average:.1f}"
+    title = f"{build}; medians of {ROUNDS} rounds; {cores}; load was {results.load_average:.1f}"
     table = Table(box=None, padding=(0, 1), title_justify="left", title=title)
     for name in ("", "Leulo", "Linux", "ratio", "goal", "spread", "failed"):
         table.add_column(name, justify="left" if not name else "right")
     for figure, (words, unit, scale) in _FIGURES.items():
         rival = _RIVALS[figure]
-        goal = GOALS[figure]
+        goal = results.goals[figure]
         ratio = results.ratio(figure)
         spread = max(results.spread.get(f"{figure} {name}", 0.0) for name in ("leulo", rival))
         table.add_row(

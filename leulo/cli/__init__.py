@@ -106,7 +106,7 @@ def _open_standard_streams() -> None:
 def _warn_of_old_build() -> None:
     """Say so if this is a compiled build whose sources have been written since."""
     if os.path.exists(os.path.join(os.path.dirname(leulo.__file__), "_fast.json")):
-        from leulo.cli import compiled
+        from leulo import compiled
 
         words = compiled.warning()
         if words is not None:

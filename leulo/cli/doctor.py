@@ -106,7 +106,7 @@ def _cpu(what: str) -> Finding:
 
 
 def _build(what: str) -> Finding:
-    from leulo.cli import compiled
+    from leulo import compiled
 
     build = compiled.running()
     if build is not None:

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from leulo import cli
-from leulo.cli import compiled, doctor
+from leulo import cli, compiled
+from leulo.cli import doctor
 
 
 def make_build(tmp_path: Path, root: str) -> compiled.Build:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-PACKAGE: Final = Path(__file__).resolve().parent.parent
+PACKAGE: Final = Path(__file__).resolve().parent
 MANIFEST: Final = "_fast.json"  # in the package's directory
 FAST: Final = Path("build") / "fast" / "leulo"  # where `make fast` puts its package
 
