@@ -314,7 +314,7 @@ class Stack:
             if due is not None and (earliest is None or due < earliest):
                 earliest = due
         if self.ipv6 is not None:
-            due = self.ipv6.host.next_deadline()
+            due = self.ipv6.next_deadline()
             if due is not None and (earliest is None or due < earliest):
                 earliest = due
         if self.dhcp is not None:

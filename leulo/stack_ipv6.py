@@ -49,6 +49,8 @@ class StackIpv6:
         self._engine: Engine = engine
         self._udp: UdpTable = udp
         self._has_offload: bool = has_checksum_offload
+        self._due_ns: int | None = None
+        self._is_due_known: bool = False  # nothing has happened since the host was asked
 
     # ------------------------------------------------------------ frames in
 
@@ -65,6 +67,7 @@ class StackIpv6:
                 plain = frame[_MORE:end]
                 self._segment(plain, key, frame, bool(frame[0] & _CHECKED), is_inside, now_ns)
                 return None
+        self._is_due_known = False
         received = self.host.input(frame, is_inside, now_ns)
         self._engine.mtu6 = self.host.mtu
         if self._engine.unresolved and self.host.ndp.take_news():
@@ -137,6 +140,7 @@ class StackIpv6:
         """To the link, or round to a socket of this stack. Returns why it was dropped."""
         source, destination, data = outgoing.source, outgoing.destination, outgoing.data
         host = self.host
+        self._is_due_known = False
         if host.is_local(destination[0]):
             self._udp.turn_round(outgoing)
             return None
@@ -158,14 +162,23 @@ class StackIpv6:
         """See `leulo.tcp.engine.Network`."""
         if self.host.is_local(peer):
             return self.host.mac + self.host.mac + _TYPE_IPV6
+        self._is_due_known = False
         return self.host.link_header(peer, now_ns)
 
     def may_bind(self, address: bytes) -> bool:
         """See `leulo.tcp.engine.Network`."""
         return address == LOOPBACK or self.host.is_local(address)
 
+    def next_deadline(self) -> int | None:
+        """When `advance` is next needed, None: never."""
+        if not self._is_due_known:
+            self._due_ns = self.host.next_deadline()
+            self._is_due_known = True
+        return self._due_ns
+
     def advance(self, now_ns: int) -> None:
         """Do what is due."""
+        self._is_due_known = False
         if self.host.advance(now_ns):
             self._engine.retry_links()
 
@@ -174,5 +187,6 @@ class StackIpv6:
 
     def load(self, state: State) -> None:
         """Raises ValueError on another version."""
+        self._is_due_known = False
         self.host.load(state)
         self._engine.mtu6 = self.host.mtu

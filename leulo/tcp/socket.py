@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 from leulo.tcp import fast_open_client, sockopt, urgent
 from leulo.tcp.account import LEAST_BYTES, Lent
 from leulo.tcp.active_open import open_connection
-from leulo.tcp.addresses import ANY, ANY_4, ANY_6, inside, shown
+from leulo.tcp.addresses import ANY, ANY_4, ANY_6, ends_of, inside, shown
 from leulo.tcp.deadlines import await_fin
 from leulo.tcp.errno import (
     AF_INET,
@@ -110,7 +110,8 @@ class TcpSocket:
     def local(self) -> tuple[bytes, int] | None:
         """Address and port, None if not bound."""
         if self.tcb is not None:
-            return shown(self.tcb.local, self.family), self.tcb.local_port
+            address, port, _, _ = ends_of(self.tcb.key)
+            return shown(address, self.family), port
         if self.bound_port or self.listener is not None:
             return shown(self.bound_address, self.family), self.bound_port
         return None
@@ -121,7 +122,8 @@ class TcpSocket:
         tcb = self.tcb
         if tcb is None or tcb.state in (CLOSED, SYN_SENT, TIME_WAIT):
             return None
-        return shown(tcb.peer, self.family), tcb.peer_port
+        _, _, address, port = ends_of(tcb.key)
+        return shown(address, self.family), port
 
     @property
     def events(self) -> int:
