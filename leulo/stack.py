@@ -509,10 +509,13 @@ class Stack:
 
     def take_ready(self) -> Sequence[TcpSocket | UdpSocket]:
         """Sockets with an owner whose ``events`` may have changed, each once."""
-        ready = self.engine.take_ready()
-        if self.udp.ready:
-            return [*ready, *self.udp.take_ready()]
-        return ready
+        engine = self.engine
+        ready = engine.ready
+        if ready:
+            engine.ready = []
+            for socket in ready:
+                socket.is_ready = False
+        return [*ready, *self.udp.take_ready()] if self.udp.ready else ready
 
     def recall_lent(self) -> None:
         """Whatever memory was lent (``TcpSocket.send_lent``) may not be used any more: the

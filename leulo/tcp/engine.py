@@ -258,15 +258,6 @@ class Engine:
             socket.is_ready = True
             self.ready.append(socket)
 
-    def take_ready(self) -> list[TcpSocket]:
-        """Sockets whose ``events`` may have changed, each once."""
-        ready = self.ready
-        if ready:
-            self.ready = []
-            for socket in ready:
-                socket.is_ready = False
-        return ready
-
     def find_listener(self, ends: bytes) -> Listener | None:
         """Who listens at the local one of ``ends``: at the address, at every address, at every
         port."""

@@ -59,7 +59,9 @@ def take_text(tcb: Tcb, frame: bytes, start: int, seq: int, length: int, is_fin:
             tcb.is_ordinary = False
     if tcb.fin_at != NO_FIN and seq + length > tcb.fin_at:
         length = max(0, tcb.fin_at - seq)  # nothing comes behind a FIN
-    engine.want_output(tcb)
+    if not tcb.is_pending:
+        tcb.is_pending = True
+        engine.pending.append(tcb)
     if seq > tcb.rcv_nxt:
         if length or not is_known:
             tcb.ack_due = ACK_NOW  # [RFC 5681 4.2]
