@@ -56,7 +56,8 @@ class Route:
 
     def is_valid_source(self, address: bytes) -> bool:
         """Could a packet with this source have come from another host? [RFC 1122 3.2.1.3]"""
-        return is_unicast(address) and address != self.broadcast
+        first = address[0]
+        return 0 < first < 0xE0 and first != 127 and address != self.broadcast
 
 
 def receive(packet: Buffer, route: Route, accept_any: bool = False) -> Ipv4Repr:

@@ -64,7 +64,8 @@ def open_connection(socket: TcpSocket, address: bytes, port: int, has_data: bool
     tcb = Tcb(engine, engine.new_serial(), key, turned(key), settings, iss, iss)
     tcb.is_loopback = is_loopback
     tcb.ts_offset = ts_offset
-    limit = handshake.first_limit(engine, settings, tcb.ends, tcb.has_timestamps)
+    mss = handshake.own_mss(engine, settings, tcb.ends)
+    limit = handshake.first_limit(engine, settings, mss, tcb.has_timestamps)
     handshake.apply_settings(tcb, limit)
     tcb.change_state(Event.ACTIVE_OPEN)
     tcb.is_syn_due = True

@@ -9,7 +9,7 @@ from typing import Final
 
 from leulo.tcp import ecn, fast_open_client, header, urgent
 from leulo.tcp.events import tell_segment_out
-from leulo.tcp.handshake import own_scale, syn_options
+from leulo.tcp.handshake import own_mss, own_scale, syn_options
 from leulo.tcp.header import (
     ACK,
     DONT_FRAGMENT,
@@ -152,7 +152,8 @@ def emit_syn(tcb: Tcb, now_ns: int, out: list[Frame]) -> None:
         tcb.rcv_adv = tcb.rcv_nxt + window
         tcb.last_ack_sent = tcb.rcv_nxt
         tcb.ack_due = ACK_NONE
-    options = syn_options(engine, tcb.settings, tcb.ends, wscale, has_sack, timestamps)
+    mss = own_mss(engine, tcb.settings, tcb.ends)
+    options = syn_options(engine, tcb.settings, mss, wscale, has_sack, timestamps)
     ack = tcb.rcv_nxt if is_answer else 0
     options += option
     tos = ecn.NOT_ECT

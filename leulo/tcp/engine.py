@@ -179,11 +179,11 @@ class Engine:
         while self.pending and len(out) < limit:
             batch = self.pending
             self.pending = []
-            for i, tcb in enumerate(batch):
-                if len(out) >= limit:
-                    self.pending = batch[i:] + self.pending
-                    break
+            for done, tcb in enumerate(batch, 1):
                 output(tcb, now_ns, out, limit)
+                if len(out) >= limit:
+                    self.pending = batch[done:] + self.pending
+                    break
 
     def _drain_marked(self, now_ns: int, out: list[Frame], limit: int) -> None:
         """As `drain`; some sockets want other bits in their IP headers."""

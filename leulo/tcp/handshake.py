@@ -58,13 +58,14 @@ def own_scale(engine: Engine, settings: Settings) -> int:
     return scale_for(min(most, settings.window_clamp or most))
 
 
-def first_limit(engine: Engine, settings: Settings, ends: bytes, has_timestamps: bool) -> int:
-    """Room for what the peer sends first; the SYN offers of it what 16 bits can say."""
+def first_limit(engine: Engine, settings: Settings, mss: int, has_timestamps: bool) -> int:
+    """Room for what the peer sends first, in segments of at most ``mss`` (our own); the SYN offers
+    of it what 16 bits can say."""
     config = engine.config
     limit = settings.rcv_bytes or config.rcv_default
     if settings.window_clamp:
         limit = min(limit, settings.window_clamp)
-    segment = own_mss(engine, settings, ends) - (_TIMESTAMP_BYTES if has_timestamps else 0)
+    segment = mss - _TIMESTAMP_BYTES if has_timestamps else mss
     if config.rounds_first_window and limit > segment:
         limit -= limit % segment
     return limit
@@ -73,15 +74,15 @@ def first_limit(engine: Engine, settings: Settings, ends: bytes, has_timestamps:
 def syn_options(
     engine: Engine,
     settings: Settings,
-    ends: bytes,
+    mss: int,
     wscale: int,
     has_sack: bool,
     timestamps: tuple[int, int] | None,
 ) -> bytes:
-    """The options of our SYN or SYN-ACK. ``wscale`` -1 leaves window scaling out."""
+    """The options of our SYN or SYN-ACK. ``mss`` is our own, ``wscale`` -1 leaves window scaling
+    out."""
     if settings.is_bare:
         return b""
-    mss = own_mss(engine, settings, ends)
     if engine.config.has_freebsd_syn:
         return emit_freebsd_syn(mss, wscale, has_sack, timestamps)
     return emit_syn(mss, wscale, has_sack, timestamps)

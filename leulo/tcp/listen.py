@@ -40,7 +40,7 @@ _NO_WSCALE: Final = 15
 _HALF_FIELDS: Final = (
     "serial", "key", "ends", "front", "irs", "iss", "mss", "snd_wnd", "snd_wscale",
     "has_timestamps", "has_sack", "ts_offset", "ts_recent", "retries", "sent_at", "is_loopback",
-    "rcv_limit", "rcv_wscale", "due_at", "is_acked", "is_held", "has_ecn",
+    "own_mss", "rcv_limit", "rcv_wscale", "due_at", "is_acked", "is_held", "has_ecn",
 )  # fmt: skip
 
 
@@ -59,8 +59,8 @@ class HalfOpen(Timed):
 
     __slots__ = (
         "due_at", "ends", "front", "has_ecn", "has_sack", "has_timestamps", "irs", "is_acked",
-        "is_held", "is_loopback", "iss", "key", "listener", "mss", "rcv_limit", "rcv_wscale",
-        "retries", "sent_at", "snd_wnd", "snd_wscale", "ts_offset", "ts_recent",
+        "is_held", "is_loopback", "iss", "key", "listener", "mss", "own_mss", "rcv_limit",
+        "rcv_wscale", "retries", "sent_at", "snd_wnd", "snd_wscale", "ts_offset", "ts_recent",
     )  # fmt: skip
 
     def __init__(
@@ -87,6 +87,7 @@ class HalfOpen(Timed):
         self.snd_wnd: int = 0
         self.snd_wscale: int = -1
         self.rcv_limit: int = 0  # of the connection to come
+        self.own_mss: int = handshake.own_mss(listener.engine, listener.settings, ends)
         self.rcv_wscale: int = handshake.own_scale(listener.engine, listener.settings)
         self.has_timestamps: bool = False
         self.has_sack: bool = False
@@ -206,7 +207,9 @@ class Listener:
         half.has_ecn = is_ecn_asked and config.ecn != ecn.OFF
         if config.has_window_scaling:
             half.snd_wscale = options.wscale
-        half.rcv_limit = handshake.first_limit(engine, self.settings, ends, half.has_timestamps)
+        half.rcv_limit = handshake.first_limit(
+            engine, self.settings, half.own_mss, half.has_timestamps
+        )
         half.sent_at = now_ns
         if is_cookie:
             self.cookies_ns = now_ns
@@ -378,7 +381,7 @@ class Listener:
             half.has_sack = bool(bits & 0x10)
             half.has_ecn = bool(bits & 0x20)
         half.rcv_limit = handshake.first_limit(
-            engine, self.settings, half.ends, half.has_timestamps
+            engine, self.settings, half.own_mss, half.has_timestamps
         )
         engine.counts["syn_cookies_taken"] += 1
         return half
@@ -409,7 +412,7 @@ class Listener:
         timestamps = (tsval, half.ts_recent) if half.has_timestamps else None
         wscale = half.rcv_wscale if half.snd_wscale >= 0 else -1
         options = handshake.syn_options(
-            engine, self.settings, half.ends, wscale, half.has_sack, timestamps
+            engine, self.settings, half.own_mss, wscale, half.has_sack, timestamps
         )
         frame = header.plain(
             half.front, half.ends, half.iss, half.irs + 1,

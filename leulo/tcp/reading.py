@@ -21,8 +21,9 @@ def after_reading(tcb: Tcb) -> None:
     if buffer is None or tcb.state is CLOSED or tcb.fin_at != NO_FIN:
         return
     limit = tcb.rcv_limit
-    gain = limit - buffer.length - (tcb.rcv_adv - tcb.rcv_nxt)
-    if gain >= 2 * tcb.rcv_mss and (gain >= limit >> 2 or tcb.rcv_adv - tcb.rcv_nxt <= limit >> 3):
+    offered = tcb.rcv_adv - tcb.rcv_nxt
+    gain = limit - buffer.length - offered
+    if gain >= tcb.rcv_mss << 1 and (gain >= limit >> 2 or offered <= limit >> 3):
         tcb.ack_due = ACK_NOW
         tcb.engine.want_output(tcb)
     now_ns = tcb.engine.now_ns

@@ -23,11 +23,12 @@ def sample(tcb: Tcb, rtt_ns: int) -> None:
     """Take one measurement. [RFC 6298 2]"""
     engine = tcb.engine
     config = engine.config
+    now_ns = engine.now_ns
     if rtt_ns < 1:
         rtt_ns = 1
-    if rtt_ns <= tcb.min_rtt_ns or engine.now_ns >= tcb.min_rtt_until:
+    if rtt_ns <= tcb.min_rtt_ns or now_ns >= tcb.min_rtt_until:
         tcb.min_rtt_ns = rtt_ns
-        tcb.min_rtt_until = engine.now_ns + _MIN_RTT_LIFE_NS
+        tcb.min_rtt_until = now_ns + _MIN_RTT_LIFE_NS
     srtt = tcb.srtt_ns
     if srtt:
         error = rtt_ns - srtt  # (2.3)
@@ -57,8 +58,9 @@ def sample(tcb: Tcb, rtt_ns: int) -> None:
         srtt = rtt_ns  # (2.2)
         rttvar = rtt_ns >> 1
         spread = rttvar << 2
-        tcb.spread_ns = spread if spread > config.rto_min_ns else config.rto_min_ns
-        tcb.spread_max_ns = tcb.spread_ns
+        if spread < config.rto_min_ns:
+            spread = config.rto_min_ns
+        tcb.spread_ns = tcb.spread_max_ns = spread
         tcb.spread_seq = tcb.snd_nxt
     tcb.srtt_ns = srtt
     tcb.rttvar_ns = rttvar

@@ -246,7 +246,7 @@ class Tcb(Timed):
         self.state = new
         if new is ESTABLISHED:
             self.refresh_ordinary()
-        elif not PREDICTABLE >> new & 1:
+        elif self.is_ordinary and not PREDICTABLE >> new & 1:
             self.is_ordinary = False
         if self.engine.state_changed.active:
             tell_state(self, old.name, new.name, event.name)
