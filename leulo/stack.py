@@ -11,14 +11,12 @@ from collections.abc import Callable, Sequence
 from struct import Struct
 from typing import Final, Literal, overload
 
-from leulo.net.arp import ArpCache
 from leulo.net.dhcp import DhcpClient, Lease
 from leulo.net.icmp import IcmpError, IcmpHost
 from leulo.net.ipv4 import Route, cut, receive
 from leulo.net.ipv6 import Ipv6Config, Ipv6Host
 from leulo.net.reassembly import Reassembler
 from leulo.net.wire import Buffer, ParseError
-from leulo.net.wire.checksum import sum_words
 from leulo.net.wire.ethernet import BROADCAST
 from leulo.net.wire.icmp import (
     DESTINATION_UNREACHABLE,
@@ -33,14 +31,14 @@ from leulo.net.wire.ipv4 import (
     PROTOCOL_UDP,
     Ipv4Packet,
     Ipv4Repr,
-    is_loopback,
     is_unicast,
 )
 from leulo.stack_config import StackConfig as StackConfig
 from leulo.stack_ipv6 import StackIpv6
+from leulo.stack_network import StackNetwork
 from leulo.state import State
 from leulo.tcp.account import Lent
-from leulo.tcp.demux import half_open_arrives, stranger_arrives
+from leulo.tcp.demux import half_open_arrives, stranger_arrives, syn_arrives
 from leulo.tcp.engine import Engine
 from leulo.tcp.errno import (
     AF_INET,
@@ -52,7 +50,16 @@ from leulo.tcp.errno import (
     SOCK_DGRAM,
     SOCK_STREAM,
 )
-from leulo.tcp.header import IP_AT, TCP_AT, TIMESTAMPED_AT, VNET_BYTES, VNET_PLAIN, Frame, front
+from leulo.tcp.header import (
+    IP_AT,
+    SYN,
+    TIMESTAMPED_AT,
+    VNET_BYTES,
+    VNET_PLAIN,
+    Frame,
+    front,
+    is_intact,
+)  # fmt: skip
 from leulo.tcp.icmp_errors import icmp_error_arrives
 from leulo.tcp.input import segment_arrives
 from leulo.tcp.saved import load_engine, save_engine
@@ -76,21 +83,16 @@ _NOT_PLAIN: Final = 0x3FFF00FF  # fragment bits and protocol
 _CHECKED: Final = 3  # NEEDS_CSUM or DATA_VALID [virtio 1.2 5.1.6.4]
 _TTL: Final = 64
 _MAX_OUTPUT: Final = 1024  # ICMP messages that wait for drain
-_MAX_HOPS: Final = 1024
 _LOOPBACK_FRAMES: Final = 65_536  # in one drain
 
 
-class Stack:
+class Stack(StackNetwork):
     """The whole of it. Times are nanoseconds of one clock that never goes back."""
 
     def __init__(
         self, config: StackConfig, random_bits: Callable[[int], int], trace: Trace
     ) -> None:
-        self.config: StackConfig = config
-        self.mac: bytes = config.mac
-        self.address: bytes = config.address
-        self.route: Route = Route(config.address, config.prefix_length, config.gateway)
-        self.arp: ArpCache = ArpCache(config.mac, config.address, config.accept_any)
+        super().__init__(config)
         self.icmp: IcmpHost = IcmpHost()
         self.reassembler: Reassembler = Reassembler()
         self.engine: Engine = Engine(
@@ -104,7 +106,6 @@ class Stack:
             self,
             config.accept_any,
         )
-        self._hops: dict[bytes, bytes] = {}  # next hops lately asked for
         self.udp: UdpTable = UdpTable(
             self,
             random_bits,
@@ -113,7 +114,6 @@ class Stack:
             config.accept_any,
             config.tcp.buffers_max,
         )
-        self.ipv6: StackIpv6 | None = None
         if config.has_ipv6:
             six = Ipv6Config(config.address6, config.prefix_length6, config.gateway6)
             host = Ipv6Host(config.mac, config.mtu, six, random_bits)
@@ -156,7 +156,7 @@ class Stack:
             if kind >> 8 != _KIND or plain & _NOT_PLAIN != PROTOCOL_TCP or end > size:
                 self._other(frame[:size], is_inside, now_ns)
                 continue
-            if not flags & _CHECKED and not _is_intact(frame, end):
+            if not flags & _CHECKED and not is_intact(frame, end):
                 self._drop("checksum")
                 continue
             key = frame[36:48]
@@ -174,10 +174,16 @@ class Stack:
                     half, frame, end, seq, ack, control, window, option, tsval, tsecr, now_ns
                 )
             elif is_inside or self._is_for_us(frame):
-                stranger_arrives(
-                    engine, key, self._vnet + frame[16:22] + frame[10:16] + _TYPE_IPV4,
-                    frame, end, seq, ack, control, window, option, tsval, tsecr, is_inside, now_ns,
-                )  # fmt: skip
+                back = self._vnet + frame[16:22] + frame[10:16] + _TYPE_IPV4
+                if control & SYN:
+                    syn_arrives(
+                        engine, key, back, frame, end, seq, ack, control, window, is_inside, now_ns
+                    )
+                else:
+                    stranger_arrives(
+                        engine, key, back, frame, end, seq, ack, control, window, option, tsval,
+                        tsecr, is_inside, now_ns,
+                    )  # fmt: skip
 
     def _is_for_us(self, frame: bytes) -> bool:
         """May a segment that opens or refuses something be answered? [RFC 1122 4.2.3.10]"""
@@ -435,55 +441,6 @@ class Stack:
             elif not self.arp.send(hop, frame, now_ns):
                 self._drop("neighbour_failed")
 
-    # ------------------------------------------------------------ what the engine asks
-
-    def link_header(self, peer: bytes, now_ns: int) -> bytes | None:
-        """See `leulo.tcp.engine.Network`."""
-        if len(peer) == 16:
-            return b"" if self.ipv6 is None else self.ipv6.link_header(peer, now_ns)
-        hop = self._hops.get(peer)
-        if hop is None:
-            if self.is_local(peer):
-                return self.mac + self.mac + _TYPE_IPV4
-            hop = self.route.next_hop(peer)
-            if hop is None:
-                return b""
-            if len(self._hops) >= _MAX_HOPS:
-                self._hops = {}
-            self._hops[peer] = hop
-        mac = self.arp.lookup(hop, now_ns)
-        if mac is not None:
-            return mac + self.mac + _TYPE_IPV4
-        return None if self.arp.resolve(hop, now_ns) else b""
-
-    def is_local(self, address: bytes) -> bool:
-        """See `leulo.tcp.engine.Network`."""
-        if len(address) == 16:
-            return self.ipv6 is not None and self.ipv6.host.is_local(address)
-        return address == self.address or is_loopback(address)
-
-    def source_for(self, peer: bytes) -> bytes | None:
-        """See `leulo.tcp.engine.Network`."""
-        if len(peer) == 16:
-            return None if self.ipv6 is None else self.ipv6.host.source_for(peer)
-        if peer in self._hops:
-            return self.address
-        if is_loopback(peer):
-            return peer
-        if peer == self.address or not any(peer) or self.route.next_hop(peer) is not None:
-            return self.address
-        return None
-
-    def may_bind(self, address: bytes) -> bool:
-        """See `leulo.tcp.engine.Network`."""
-        if len(address) == 16:
-            return self.ipv6 is not None and self.ipv6.may_bind(address)
-        return self.is_local(address) or (self.config.accept_any and is_unicast(address))
-
-    def is_broadcast(self, address: bytes) -> bool:
-        """See `leulo.udp.table.Network`."""
-        return self.route.is_broadcast(address)
-
     # ------------------------------------------------------------ users
 
     @overload
@@ -590,11 +547,3 @@ class Stack:
     def socket_of(self, serial: int) -> TcpSocket | UdpSocket | None:
         """The open socket with this serial number (``TcpSocket.serial``), also after `load`."""
         return self.engine.sockets.get(serial) or self.udp.sockets.get(serial)
-
-
-def _is_intact(frame: bytes, end: int) -> bool:
-    """Are the checksums of the IPv4 header and of the segment right? [RFC 9293 3.1]"""
-    if int.from_bytes(frame[IP_AT:TCP_AT], "big") % 0xFFFF:
-        return False
-    pseudo = int.from_bytes(frame[36:44], "big") + PROTOCOL_TCP + end - TCP_AT
-    return sum_words(frame[TCP_AT:end], pseudo) == 0xFFFF

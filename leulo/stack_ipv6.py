@@ -18,9 +18,9 @@ from leulo.net.wire.icmpv6 import DESTINATION_UNREACHABLE, PORT_UNREACHABLE
 from leulo.net.wire.ipv4 import PROTOCOL_TCP
 from leulo.net.wire.ipv6 import HEADER_BYTES, LOOPBACK, PROTOCOL_ICMPV6
 from leulo.state import State
-from leulo.tcp.demux import half_open_arrives, stranger_arrives
+from leulo.tcp.demux import half_open_arrives, stranger_arrives, syn_arrives
 from leulo.tcp.engine import Engine
-from leulo.tcp.header import IP_AT, TCP_AT, TIMESTAMPED_AT, Frame, front
+from leulo.tcp.header import IP_AT, SYN, TCP_AT, TIMESTAMPED_AT, Frame, front
 from leulo.tcp.input import segment_arrives
 from leulo.tcp.tcb import LOOPBACK_MARK
 from leulo.udp.datagram import datagram_arrives, emit_datagram_v6
@@ -120,10 +120,15 @@ class StackIpv6:
             )
             return
         back = front(frame[16:22] + frame[10:16] + _TYPE_IPV6, True, self._has_offload)
-        stranger_arrives(
-            self._engine, key, back, plain, end, seq, ack, control, window, option, tsval,
-            tsecr, is_inside, now_ns,
-        )  # fmt: skip
+        if control & SYN:
+            syn_arrives(
+                self._engine, key, back, plain, end, seq, ack, control, window, is_inside, now_ns
+            )
+        else:
+            stranger_arrives(
+                self._engine, key, back, plain, end, seq, ack, control, window, option, tsval,
+                tsecr, is_inside, now_ns,
+            )  # fmt: skip
 
     def _datagram(self, received: Received, now_ns: int) -> None:
         payload = received.payload

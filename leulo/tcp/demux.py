@@ -1,8 +1,9 @@
 """Segments that belong to no open connection.
 
-They are for a half-open record (`half_open_arrives`), or (`stranger_arrives`) for a record of
-TIME_WAIT, for a listener (a SYN, or an ACK that carries a cookie), or for nobody, and are then
-answered by a reset at once. Answers to the last three need no connection and are built whole here.
+They are for a half-open record (`half_open_arrives`), or (`syn_arrives`, `stranger_arrives`) for
+a record of TIME_WAIT, for a listener (a SYN, or an ACK that carries a cookie), or for nobody, and
+are then answered by a reset at once. Answers to the last three need no connection and are built
+whole here.
 [RFC 9293 3.10.7.1, 3.10.7.2, 3.5.2]
 """
 
@@ -39,19 +40,13 @@ def stranger_arrives(
     is_loopback: bool,
     now_ns: int,
 ) -> None:
-    """A valid segment whose key no connection has. ``front`` leads back to its sender, the
-    rest is as for `input.segment_arrives`; from here on ``option`` says whether there is a
-    timestamp, in whatever place."""
+    """A valid segment without SYN whose key nothing has that is open, or half open. ``front``
+    leads back to its sender, the rest is as for `input.segment_arrives`; from here on ``option``
+    says whether there is a timestamp, in whatever place."""
     words = control >> 12
     start = TCP_AT + words * 4
     if words < 5 or start > end:
         engine.count_drop("tcp_header_length")
-        return
-    if control & SYN:
-        _syn_arrives(
-            engine, key, front, frame, start, end, seq, ack, control, window, is_loopback,
-            now_ns,
-        )  # fmt: skip
         return
     if words != 8 or option != TIMESTAMPS_ONLY:
         options = parse(frame, TCP_AT + 20, start)
@@ -75,20 +70,18 @@ def stranger_arrives(
             key, front, seq, ack, option, tsval, tsecr, is_loopback, now_ns
         )
         if cookie is not None:
-            _complete(
-                engine, cookie, frame, end, end - start, seq, control, window, option, tsval, tsecr,
-                now_ns,
-            )  # fmt: skip
+            half_open_arrives(
+                cookie, frame, end, seq, ack, control, window, option, tsval, tsecr, now_ns
+            )
             return
     refuse(engine, key, front, end - start, seq, ack, control, is_loopback)
 
 
-def _syn_arrives(
+def syn_arrives(
     engine: Engine,
     key: bytes,
     front: bytes,
     frame: bytes,
-    start: int,
     end: int,
     seq: int,
     ack: int,
@@ -97,7 +90,11 @@ def _syn_arrives(
     is_loopback: bool,
     now_ns: int,
 ) -> None:
-    """A segment with a SYN, which a listener may want."""
+    """The same with a SYN, which a listener may want."""
+    start = TCP_AT + (control >> 12) * 4
+    if start < TCP_AT + 20 or start > end:
+        engine.count_drop("tcp_header_length")
+        return
     options = parse(frame, TCP_AT + 20, start)
     ends = turned(key)
     listener = engine.find_listener(ends)
@@ -210,52 +207,16 @@ def half_open_arrives(
         tsval, tsecr = options.tsval, options.tsecr
     length = end - start
     offset = (seq - half.irs - 1) & MASK
-    if control & (SYN | RST | ACK) != ACK:
-        if control & RST:
-            _reset_half_open(engine, half, offset, now_ns)
-        elif not control & SYN:
-            engine.count_drop("tcp_no_ack")
-        elif not control & ACK and seq == half.irs:
-            if control & ecn.SETUP != ecn.SETUP:
-                half.has_ecn = False  # asked once, not any more [RFC 3168 6.1.1]
-            listener.answer_again(half)
-        elif not half.is_held and engine.challenge.allows(now_ns):
-            _acknowledge(engine, half)
-    elif half.is_held or (ack - half.iss) & MASK != 1:
-        refuse(engine, half.key, half.front, length, seq, ack, control, half.is_loopback)
-    elif offset > 0xFFFF or (half.has_timestamps and not _is_recent(engine, half, option, tsval)):
-        engine.count_drop("tcp_outside_window")
-        if engine.challenge.allows(now_ns):
-            _acknowledge(engine, half)
-    else:
-        _complete(
-            engine, half, frame, end, length, seq, control, window, option, tsval, tsecr, now_ns
-        )
-
-
-def _is_recent(engine: Engine, half: HalfOpen, option: int, tsval: int) -> bool:
-    """Does the timestamp allow it, or the preset that there is none? [RFC 7323 3.2, 5.3 R1]"""
-    if not option:
-        return not engine.config.drops_missing_timestamps
-    return (tsval - half.ts_recent) & MASK < HALF
-
-
-def _complete(
-    engine: Engine,
-    half: HalfOpen,
-    frame: bytes,
-    end: int,
-    length: int,
-    seq: int,
-    control: int,
-    window: int,
-    option: int,
-    tsval: int,
-    tsecr: int,
-    now_ns: int,
-) -> None:
-    """The handshake is complete; what else the segment brings is the connection's."""
-    listener = half.listener
+    if (
+        control & (SYN | RST | ACK) != ACK
+        or (ack - half.iss) & MASK != 1
+        or offset > 0xFFFF
+        or half.is_held
+        or (half.has_timestamps and not _is_recent(engine, half, option, tsval))
+    ):
+        _refuse_half_open(engine, half, length, offset, seq, ack, control, now_ns)
+        return
+    # The handshake is complete; what else the segment brings is the connection's.
     if (
         listener.settings.defer_retries > half.retries
         and half.due_at
@@ -265,7 +226,7 @@ def _complete(
         half.is_acked = True  # the listener wants to hear of it when there is data
         engine.count_drop("tcp_deferred_accept")
         return
-    if option and seq == half.irs + 1 & MASK and (tsval - half.ts_recent) & MASK < HALF:
+    if option and not offset:
         half.ts_recent = tsval  # [RFC 7323 4.3 (2)]
     if listener.is_full:
         engine.count_drop("accept_queue_full")  # the SYN-ACK will be sent again
@@ -274,11 +235,46 @@ def _complete(
     tcb = listener.connect(half, window, tsecr, now_ns)
     if length or control & FIN:
         # Of eight words with timestamps nothing else matters; other options are read again.
-        if control >> 12 != 8:
+        if words != 8:
             option = 0
-        segment_arrives(
-            tcb, frame, end, seq, tcb.snd_una & MASK, control, window, option, tsval, tsecr, now_ns
-        )
+        segment_arrives(tcb, frame, end, seq, ack, control, window, option, tsval, tsecr, now_ns)
+
+
+def _is_recent(engine: Engine, half: HalfOpen, option: int, tsval: int) -> bool:
+    """Does the timestamp allow it, or the preset that there is none? [RFC 7323 3.2, 5.3 R1]"""
+    if not option:
+        return not engine.config.drops_missing_timestamps
+    return (tsval - half.ts_recent) & MASK < HALF
+
+
+def _refuse_half_open(
+    engine: Engine,
+    half: HalfOpen,
+    length: int,
+    offset: int,
+    seq: int,
+    ack: int,
+    control: int,
+    now_ns: int,
+) -> None:
+    """A segment that does not complete the handshake; ``offset`` is its distance from RCV.NXT."""
+    if control & (SYN | RST | ACK) != ACK:
+        if control & RST:
+            _reset_half_open(engine, half, offset, now_ns)
+        elif not control & SYN:
+            engine.count_drop("tcp_no_ack")
+        elif not control & ACK and seq == half.irs:
+            if control & ecn.SETUP != ecn.SETUP:
+                half.has_ecn = False  # asked once, not any more [RFC 3168 6.1.1]
+            half.listener.answer_again(half)
+        elif not half.is_held and engine.challenge.allows(now_ns):
+            _acknowledge(engine, half)
+    elif half.is_held or (ack - half.iss) & MASK != 1:
+        refuse(engine, half.key, half.front, length, seq, ack, control, half.is_loopback)
+    else:
+        engine.count_drop("tcp_outside_window")
+        if engine.challenge.allows(now_ns):
+            _acknowledge(engine, half)
 
 
 def _reset_half_open(engine: Engine, half: HalfOpen, offset: int, now_ns: int) -> None:

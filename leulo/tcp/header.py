@@ -139,3 +139,12 @@ def plain(
         front, _VERSION_6 | tos << 20, tcp_bytes, _TCP_AND_HOPS, ends,
         seq & MASK, ack & MASK, control, window, pseudo, 0,
     ) + options  # fmt: skip
+
+
+def is_intact(frame: bytes, end: int) -> bool:
+    """Are the checksums of a received IPv4 header of twenty bytes and of its segment, which ends
+    at ``end``, right? [RFC 9293 3.1]"""
+    if int.from_bytes(frame[IP_AT:TCP_AT], "big") % 0xFFFF:
+        return False
+    pseudo = int.from_bytes(frame[36:44], "big") + TCP + end - TCP_AT
+    return sum_words(frame[TCP_AT:end], pseudo) == 0xFFFF
