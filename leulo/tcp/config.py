@@ -52,6 +52,7 @@ class Config:
     # What else than new data is marked as capable: 0: nothing, 1: SYN-ACKs [RFC 5562],
     # 2: everything [draft-ietf-tcpm-generalized-ecn]
     ecn_of_control: int = 0
+    has_cwr_again: bool = False  # a fast retransmission says CWR, as on FreeBSD
 
     # congestion control
     congestion: str = "cubic"
@@ -174,6 +175,7 @@ PRESETS = {
         has_tail_probe=False,
         has_frto=False,
         hystart="",
+        has_cwr_again=True,
         rto_min_ns=30 * NS_PER_MS,
         has_min_variance=False,
         rto_slop_ns=200 * NS_PER_MS,

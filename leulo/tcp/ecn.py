@@ -32,6 +32,7 @@ EVERYTHING: Final = 2  # of `Config.ecn_of_control`
 ON_REQUEST: Final = 2
 
 _QUICK_ACKS: Final = 2
+_FAST_RECOVERY: Final = 1  # `tcb.RECOVERY_FAST`
 _ENDS_6_BYTES: Final = 36  # two addresses of IPv6 and two ports
 _FIELDS: Final = (
     "codepoint", "delivered_ce", "echo", "is_cwr_due", "is_cwr_set", "is_seen", "recover",
@@ -68,11 +69,20 @@ def data_leaves(tcb: Tcb, ecn: Ecn, seq: int, length: int) -> int:
     carries. Called before snd_max moves. [RFC 3168 6.1.2, 6.1.5, 6.1.6]"""
     codepoint = NOT_ECT
     is_cwr_set = False
-    if length and seq >= tcb.snd_max and seq + length <= tcb.snd_una + tcb.snd_wnd:
+    is_probe = seq + length > tcb.snd_una + tcb.snd_wnd
+    if length and not is_probe and seq >= tcb.snd_max:
         codepoint = ECT0
-        if ecn.is_cwr_due:
-            ecn.is_cwr_due = False
-            is_cwr_set = True
+    if (
+        ecn.is_cwr_due
+        and length
+        and not is_probe
+        and (
+            codepoint == ECT0
+            or (tcb.recovery == _FAST_RECOVERY and tcb.engine.config.has_cwr_again)
+        )
+    ):
+        ecn.is_cwr_due = False
+        is_cwr_set = True
     ecn.codepoint = codepoint
     ecn.is_cwr_set = is_cwr_set
     return ecn.echo | CWR if is_cwr_set else ecn.echo
