@@ -149,7 +149,7 @@ def after_ack(
     dsack: tuple[int, int] | None = None
     if sacks:
         dsack = _find_dsack(tcb, sacks)
-        _take_sacks(tcb, sacks[1:] if dsack is not None else sacks, tsecr, now_ns)
+        _take_sacks(tcb, sacks[1:] if dsack is not None else sacks, now_ns)
     board = tcb.scoreboard
     news = acked - held
     if board is not None:
@@ -322,10 +322,9 @@ def _find_dsack(tcb: Tcb, sacks: list[tuple[int, int]]) -> tuple[int, int] | Non
     return None
 
 
-def _take_sacks(tcb: Tcb, blocks: list[tuple[int, int]], tsecr: int, now_ns: int) -> None:
+def _take_sacks(tcb: Tcb, blocks: list[tuple[int, int]], now_ns: int) -> None:
     """Note what the blocks report that is outstanding; anything beyond it is a lie."""
     board = tcb.scoreboard
-    echo = -2
     for left, right in blocks:
         left = max(left, tcb.snd_una)
         if not left < right <= tcb.snd_max:
@@ -339,9 +338,9 @@ def _take_sacks(tcb: Tcb, blocks: list[tuple[int, int]], tsecr: int, now_ns: int
         for left, right in board.news(start, end):
             if not board.add(left, right):
                 break
-            if echo == -2:
-                echo = echo_ms(tcb, tsecr)
-            known(tcb).sack(left, right, now_ns, echo, tcb.min_rtt_ns)
+            # Deviation: what is echoed here judges no repeat; a segment out of order brings the
+            # echo of what came before it, and the last probe would teach nothing. [RFC 7323 4.3]
+            known(tcb).sack(left, right, now_ns, -1, tcb.min_rtt_ns)
 
 
 def _reordering(tcb: Tcb) -> Reordering:

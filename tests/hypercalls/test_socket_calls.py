@@ -146,7 +146,7 @@ def test_flags_that_mean_nothing_here_are_refused() -> None:
     guest = Guest()
     handle = guest.socket()
     for op in (Op.SEND, Op.RECV):
-        assert guest.call(op, handle, flags=1, args=(DATA, 4)).result == -Errno.EOPNOTSUPP
+        assert guest.call(op, handle, flags=0x8, args=(DATA, 4)).result == -Errno.EOPNOTSUPP
     easy = Flag.MSG_DONTWAIT | Flag.MSG_NOSIGNAL
     assert guest.send(handle, b"ok", easy).result == 2
 
