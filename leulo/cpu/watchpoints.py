@@ -144,9 +144,10 @@ check:
     c3                     ret
 """
 
-_FLUSH: Final = "tlb_flush_x86_64"
+# What the pieces call, in the order of the data behind them.
 _CALLED: Final = (
-    _FLUSH, "tcg_tb_lookup_x86_64", "cpu_restore_state_x86_64", "cpu_loop_exit_noexc_x86_64",
+    "tlb_flush_x86_64", "tcg_tb_lookup_x86_64", "cpu_restore_state_x86_64",
+    "cpu_loop_exit_noexc_x86_64",
 )  # fmt: skip
 _DR: Final = (layout.CPU_ENV + layout.ENV_DR) // 8
 _EIP: Final = (layout.CPU_ENV + layout.ENV_EIP) // 8
@@ -155,18 +156,28 @@ _FLAGS: Final = (layout.CPU_ENV + layout.ENV_UNUSED_XMM + 0x1C) // 4  # of four,
 HIT_FLAGS: Final = 0xC0  # in a watchpoint's flags: it was read, it was written
 
 
+# What is replaced: by which piece, and where it is called, in which exported function.
+_CALLS: Final = {
+    "watchpoint_insert": ("insert", layout.UPDATE_DR7, 0x128),  # by way of hw_breakpoint_insert
+    "watchpoint_remove_by_ref": ("remove", "helper_set_dr_x86_64", 0x142),
+    "watchpoint_address_matches": ("matches", "tlb_set_page_with_attrs_x86_64", 0x10A),
+    "check_watchpoint": ("check", "probe_access_x86_64", 0x1E9),
+}
+_IN_BREAKPOINT_INSERT: Final = 0xB5
+
+
 @cache
 def install() -> None:
     """Put them in, for every CPU of the process. Raises `EnvironmentProblem`."""
     code, labels = thunks.assemble(LISTING)
     data = struct.pack("<4Q", *map(library.address_of, _CALLED))
     base = thunks.map_code(code, data)
-    for name, (caller, place) in _CALLS.items():
+    for name, (piece, caller, place) in _CALLS.items():
         function = f"cpu_{name}_x86_64"
         slot = _slot(library.address_of(caller) + place, function)
         if slot.value != library.address_of(function):
             raise layout.problem(f"{caller} does not call {function}")
-        slot.value = base + labels[_PIECES[name]]
+        slot.value = base + labels[piece]
 
 
 def take_hits(state32: memoryview, state64: memoryview) -> int:
@@ -182,22 +193,6 @@ def take_hits(state32: memoryview, state64: memoryview) -> int:
             is_hit = state64[_DR + number] == eip
         hits |= bool(is_hit) << number
     return hits
-
-
-# What is replaced, and a call of it: (exported function, where in it).
-_CALLS: Final = {
-    "watchpoint_insert": (layout.UPDATE_DR7, 0x128),  # by way of hw_breakpoint_insert
-    "watchpoint_remove_by_ref": ("helper_set_dr_x86_64", 0x142),
-    "watchpoint_address_matches": ("tlb_set_page_with_attrs_x86_64", 0x10A),
-    "check_watchpoint": ("probe_access_x86_64", 0x1E9),
-}
-_PIECES: Final = {
-    "watchpoint_insert": "insert",
-    "watchpoint_remove_by_ref": "remove",
-    "watchpoint_address_matches": "matches",
-    "check_watchpoint": "check",
-}
-_IN_BREAKPOINT_INSERT: Final = 0xB5
 
 
 def _slot(call: int, name: str) -> ctypes.c_uint64:
