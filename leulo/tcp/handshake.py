@@ -30,7 +30,7 @@ def own_mss(engine: Engine, settings: Settings, ends: bytes) -> int:
     of ``ends``. [RFC 9293 3.7.1] [RFC 6691 2]"""
     is_v4 = len(ends) == _ENDS_4_BYTES
     mss = engine.mtu - 40 if is_v4 else engine.mtu6 - 60
-    if engine.path_mtus and engine.config.has_freebsd_icmp:
+    if engine.config.has_freebsd_icmp and engine.path_mtus:
         # As if the way back were as narrow. [FreeBSD tcp(4) hostcache]
         mss = min(mss, path_mtu.limit(engine, ends[4:8] if is_v4 else ends[16:32], settings) or mss)
     return min(mss, settings.max_segment) if settings.max_segment else mss
