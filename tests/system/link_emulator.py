@@ -146,6 +146,8 @@ def carry(fds: tuple[int, int], spec: LinkSpec, seconds: float) -> list[dict[str
                         heapq.heappush(underway, (arrival, number, way, copy))
             except BlockingIOError:
                 continue
+            except ConnectionError:  # the same, with frames that it had not read
+                is_ended = True
         now = clock()
         while underway and underway[0][0] <= now:
             arrival, _, way, frame = heapq.heappop(underway)

@@ -27,11 +27,13 @@ class SocketLink:
         self._socket = socket.socket(fileno=fd)
         self._socket.setblocking(False)
         self._poller = poller
+        self._is_watched = False
         self._deliver: Callable[[Sequence[bytes]], None] = lambda frames: None
-        self._counts = {"frames_in": 0, "frames_out": 0, "dropped_full": 0}
+        self._counts = {"frames_in": 0, "frames_out": 0, "dropped_full": 0, "dropped_down": 0}
 
     def attach(self, deliver: Callable[[Sequence[bytes]], None]) -> None:
         self._deliver = deliver
+        self._is_watched = True
         self._poller.add(self._socket.fileno(), IN, self._readable)
 
     def transmit(self, frames: Sequence[TxFrame], now_ns: int) -> None:
@@ -43,6 +45,8 @@ class SocketLink:
                 self._counts["frames_out"] += 1
             except BlockingIOError:
                 self._counts["dropped_full"] += 1
+            except ConnectionError:
+                self._counts["dropped_down"] += 1
 
     def next_deadline(self) -> int | None:
         return None
@@ -54,7 +58,8 @@ class SocketLink:
         return dict(self._counts)
 
     def close(self) -> None:
-        self._poller.remove(self._socket.fileno())
+        if self._is_watched:
+            self._poller.remove(self._socket.fileno())
         self._socket.close()
 
     def _readable(self, mask: int) -> None:
@@ -62,12 +67,15 @@ class SocketLink:
         try:
             for _ in range(READS):
                 message = self._socket.recv(MOST_BYTES)
-                if not message:  # the other end is gone; whoever started us ends us
-                    self._poller.modify(self._socket.fileno(), 0)
-                    break
+                if not message:
+                    raise ConnectionResetError
                 frames.append(vnet.PLAIN + message)
         except BlockingIOError:
             pass
+        except ConnectionError:
+            # The other end is gone; whoever started us ends us. Until then epoll would spin on it.
+            self._poller.remove(self._socket.fileno())
+            self._is_watched = False
         self._counts["frames_in"] += len(frames)
         if frames:
             self._deliver(frames)
