@@ -39,6 +39,7 @@ MSG_OOB: Final = 0x1
 MSG_PEEK: Final = 0x2
 MSG_TRUNC: Final = 0x20
 MSG_DONTWAIT: Final = 0x40
+MSG_EOR: Final = 0x80
 MSG_WAITALL: Final = 0x100
 MSG_NOSIGNAL: Final = 0x4000
 MSG_MORE: Final = 0x8000
@@ -49,6 +50,7 @@ _SOCK_TYPE: Final = 0xF
 MAX_BYTES: Final = 64 * 1024 * 1024
 MAX_DESCRIPTORS: Final = 1_024
 _PIECE_BYTES: Final = 128 * 1024  # of a long write, handed over at once
+_WRITABLE: Final = 4 | 8 | 0x10  # POLLOUT, POLLERR, POLLHUP
 _SO_ZEROCOPY: Final = (1, 60)
 _EAGAIN: Final = -ERRNO["EAGAIN"]
 _EBADF: Final = -ERRNO["EBADF"]
@@ -433,9 +435,8 @@ class Calls:
             return _EBADF
         if length and self._is_null(running):
             return -ERRNO["EFAULT"]
-        unknown = flags & ~(
-            MSG_OOB | MSG_DONTWAIT | MSG_NOSIGNAL | MSG_MORE | MSG_ZEROCOPY | MSG_FASTOPEN
-        )
+        known = MSG_OOB | MSG_DONTWAIT | MSG_NOSIGNAL | MSG_EOR | MSG_MORE | MSG_ZEROCOPY
+        unknown = flags & ~(known | MSG_FASTOPEN)
         if unknown:
             raise Refused(running.line, f"{running.call.name} with {_flags_text(unknown)}")
         is_nonblocking = descriptor.is_nonblocking or bool(flags & MSG_DONTWAIT)
@@ -445,6 +446,8 @@ class Calls:
         if text is not None:
             descriptor.connection.sent_strings = True
         socket = descriptor.socket
+        if running.has_begun and not socket.events & _WRITABLE:
+            return None  # a sleeping writer is woken when a third of the room is free
         while True:
             rest = length - running.progress
             if text is None:
@@ -458,10 +461,11 @@ class Calls:
                     running.is_opening = True
                     return None
             else:
+                is_end = bool(flags & MSG_EOR) and len(data) == rest
                 count = (
                     socket.send_urgent(data)
                     if flags & MSG_OOB
-                    else socket.send(data, bool(flags & MSG_MORE))
+                    else socket.send(data, bool(flags & MSG_MORE), is_end)
                 )
             if count < 0:
                 if count != _EAGAIN or is_nonblocking:
@@ -475,7 +479,7 @@ class Calls:
             running.is_opening = is_waiting and not is_queueing
             if running.is_opening:
                 return None
-            if running.progress >= length or is_nonblocking:
+            if running.progress >= length or (is_nonblocking and count < len(data)):
                 self._note_written(descriptor, running.progress, flags)
                 return running.progress
 

@@ -13,6 +13,7 @@ from leulo.pkt.lexer import Refused, ScriptError
 _IGNORED: Final = {
     "verbose", "dry_run", "persistent_tun_dev", "non_fatal", "speed", "v", "send_omit_free",
     "tolerance_percent", "netmask_ip", "mss", "code_command", "code_format", "code_sockopt",
+    "strict_segments",
     "wire_client_dev", "wire_server_dev", "local_linklocal_ip", "gateway_linklocal_ip",
 }  # fmt: skip
 _US: Final = 1_000

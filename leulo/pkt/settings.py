@@ -33,6 +33,7 @@ _BSD_WORDS = re.compile(
 )
 _DONE_NOTHING: Final = {"true", ":", "sleep", "echo", "kldload", "kldunload", "modprobe", "sync",
                         "rm", "exit", "fi", "done", "set", "#"}  # fmt: skip
+_ROUTE_WORDS: Final = {"via", "dev", "src", "table", "proto", "scope", "metric"}
 _ARITHMETIC = re.compile(r"\$\(\(\s*(\d{1,9}(?:\s*\*\s*\d{1,9}){0,4})\s*\)\)")
 _RESTORE = re.compile(r"(?:^|/)sysctl_restore[\w${}.]*|restore\w*\.sh$")
 
@@ -76,8 +77,9 @@ def _receive_sizes(text: str) -> Changes:
 
 
 def _send_sizes(text: str) -> Changes:
-    least, default, most = (int(part, 0) for part in text.strip("\"' ").split())
-    return {"snd_min": max(1, least), "snd_default": max(1, default), "snd_max": max(1, most)}
+    """Linux counts memory; the least does not bound SO_SNDBUF."""
+    _, default, most = (int(part, 0) for part in text.strip("\"' ").split())
+    return {"snd_default": max(1, default // 2), "snd_max": max(1, most // 2)}
 
 
 def _ports(text: str) -> Changes:
@@ -141,6 +143,7 @@ _LINUX: Final[dict[str, Setting]] = {
     "tcp_max_syn_backlog": _count("half_open_limit"),
     "tcp_max_tw_buckets": _count("time_wait_limit"),
     "tcp_tw_reuse": _flag("has_time_wait_reuse"),
+    "tcp_tw_reuse_delay": _milliseconds("time_wait_reuse_ns"),
     "tcp_invalid_ratelimit": _milliseconds("invalid_ack_interval_ns"),
     "tcp_challenge_ack_limit": _count("challenge_acks_per_s"),
     "tcp_min_snd_mss": _count("min_mss"),
@@ -332,13 +335,33 @@ class Setup:
                 if not word.startswith("-"):
                     self._assignment(word, line)
         elif words[:2] == ["ip", "tcp_metrics"] or program in ("tc", "ethtool"):
+            if words[-2:] == ["limit", "0"]:
+                raise Refused(line, "a device that takes no packets (tc qdisc ... limit 0)")
             return
+        elif words[:2] == ["ip", "route"] and words[2:3] in (["add"], ["change"], ["replace"]):
+            self._route(words[3:], line)
         elif words == ["nstat"]:
             return  # begins to count; what looks at the counts is refused
         elif words[:4] == ["ip", "link", "set", "dev"] and "mtu" in words:
             self.mtu = self._mtu(words, line)
         else:
             raise Refused(line, f"command `{' '.join(words[:4])}`")
+
+    def _route(self, words: list[str], line: int) -> None:
+        """What a route says of the connections over it holds for all: there is one route."""
+        at = 1  # behind the destination
+        while at < len(words):
+            name, value = words[at], words[at + 1] if at + 1 < len(words) else ""
+            if name == "initcwnd":
+                self._set(_count("initial_window_segments"), "route initcwnd", value, line)
+            elif name == "rto_min":
+                number = value.removesuffix("ms")
+                self._set(_milliseconds("rto_min_ns"), "route rto_min", number, line)
+            elif name == "congctl":
+                self._linux("tcp_congestion_control", value, line)
+            elif name not in _ROUTE_WORDS:
+                raise Refused(line, f"the route's {name}")
+            at += 2
 
     def _mtu(self, words: list[str], line: int) -> int:
         at = words.index("mtu") + 1

@@ -78,7 +78,8 @@ class Snippets:
         """Raises SnippetFailed, Refused (not allowed, or an unknown name), ScriptError."""
         if len(text) > _MAX_CHARS:
             raise Refused(line, "a snippet as long as this")
-        source = _PRINT2.sub(r"\1print(\2)", _dedented(text))
+        # A last line may end as if another followed.
+        source = _PRINT2.sub(r"\1print(\2)", _dedented(text.rstrip().rstrip("\\")))
         try:
             tree = ast.parse(source)
         except (SyntaxError, ValueError, RecursionError, MemoryError) as error:

@@ -9,7 +9,9 @@ from typing import Final
 
 from leulo.tcp import hystart, rack, recovery
 from leulo.tcp.deadlines import await_fin
+from leulo.tcp.limits import BUFFER, NOTHING, WINDOW
 from leulo.tcp.rtt import sample, sample_echo
+from leulo.tcp.send_room import for_window, is_roomy
 from leulo.tcp.state import CLOSING, FIN_WAIT_1, LAST_ACK, Event
 from leulo.tcp.tcb import MORE_HELD, MORE_SENT, RECOVERY_NONE, RECOVERY_PACED, Tcb
 
@@ -40,10 +42,10 @@ def acknowledged(tcb: Tcb, acked: int, tsecr: int, now_ns: int) -> None:
     elif tsecr and (tcb.recovery != RECOVERY_NONE or tcb.backoff):
         sample_echo(tcb, tsecr)
     tcb.backoff = 0
-    if tcb.is_cwnd_limited and not tcb.recovery & RECOVERY_PACED:
+    if tcb.is_cwnd_limited and tcb.cwnd < tcb.growth_limit and not tcb.recovery & RECOVERY_PACED:
         news = acked if tcb.is_ordinary else recovery.delivered(tcb, acked)
         tcb.congestion.on_ack(tcb, news, now_ns)
-        if tcb.snd_limit < tcb.cwnd << 1:
+        if tcb.is_write_blocked and tcb.snd_limit < tcb.cwnd << 2:
             _grow_send_buffer(tcb)
     if (
         not tcb.is_ordinary  # an ordinary connection has none of what follows
@@ -55,6 +57,9 @@ def acknowledged(tcb: Tcb, acked: int, tsecr: int, now_ns: int) -> None:
         tcb.snd_nxt = una
     if una == tcb.snd_max:
         tcb.rto_at = tcb.probe_at = 0
+        if una >= tcb.snd_end and tcb.busy_at:
+            tcb.busy_ns += now_ns - tcb.busy_at
+            tcb.busy_at = 0
         tcb.first_timeout_at = 0
     else:
         # The timer runs anew for what is still outstanding. [RFC 6298 5.3]
@@ -72,9 +77,11 @@ def acknowledged(tcb: Tcb, acked: int, tsecr: int, now_ns: int) -> None:
             tcb.is_pending = True
             tcb.engine.pending.append(tcb)
     if tcb.is_write_blocked:
-        has_room = (tcb.snd_limit - tcb.snd_end + una) * 3 >= tcb.snd_limit
+        has_room = is_roomy(tcb)
         if has_room or una - acked < tcb.lent_end <= una:
             tcb.is_write_blocked = not has_room or una < tcb.lent_end
+            if tcb.limits is not None and tcb.limits.kind == BUFFER and has_room:
+                tcb.limits.change(NOTHING, now_ns)
             if tcb.socket is not None:
                 tcb.engine.notify(tcb.socket)
 
@@ -93,6 +100,8 @@ def take_window(tcb: Tcb, window: int) -> None:
             tcb.first_timeout_at = 0
             tcb.keep_probes = 0
         tcb.engine.want_output(tcb)
+        if tcb.limits is not None and tcb.limits.kind == WINDOW:
+            tcb.limits.change(NOTHING, tcb.engine.now_ns)
 
 
 def fin_acknowledged(tcb: Tcb, now_ns: int) -> bool:
@@ -122,6 +131,8 @@ def _grow_send_buffer(tcb: Tcb) -> None:
     account = tcb.engine.account
     if not tcb.settings.snd_bytes and account.used <= account.pressure:
         most = min(tcb.engine.config.snd_max, tcb.mss * _MOST_SEGMENTS)
-        # A model goes on at its rate through recovery, while what is reported stays in the buffer.
-        windows = 3 if tcb.congestion.is_model else 2
-        tcb.snd_limit = min(tcb.cwnd * windows, most)
+        limit = for_window(tcb)
+        if tcb.congestion.is_model:
+            # It goes on at its rate through recovery, while what is reported stays in the buffer.
+            limit = max(limit, tcb.cwnd * 3)
+        tcb.snd_limit = max(tcb.snd_limit, min(limit, most))

@@ -47,16 +47,19 @@ def open_connection(socket: TcpSocket, address: bytes, port: int, has_data: bool
     mark = LOOPBACK_MARK if is_loopback else b""
     local_port = socket.bound_port
     if not local_port:
-        local_port = engine.ports.choose_to_connect(local, address, port, mark)
+        local_port = engine.ports.choose_to_connect(socket.settings, local, address, port, mark)
         if not local_port:
             return -EADDRNOTAVAIL
     where = b"".join((address, local, port.to_bytes(2, "big"), local_port.to_bytes(2, "big")))
     key = where + mark
-    if socket.bound_port and not engine.may_use(key):
-        return -EADDRNOTAVAIL
+    if socket.bound_port and (key in engine.connections or key in engine.half_open):
+        return -EADDRNOTAVAIL  # whether TIME_WAIT is in the way, binding has decided
     iss, ts_offset = engine.isn.make(where, engine.now_ns)
     record = engine.time_wait.get(key)
+    ts_recent = 0
     if record is not None:
+        if not socket.bound_port:
+            ts_recent = record.ts_recent
         if not lt(record.snd_nxt, iss):
             iss = (record.snd_nxt + 0x10000) & MASK
         engine.time_wait.remove(record)
@@ -64,6 +67,7 @@ def open_connection(socket: TcpSocket, address: bytes, port: int, has_data: bool
     tcb = Tcb(engine, engine.new_serial(), key, turned(key), settings, iss, iss)
     tcb.is_loopback = is_loopback
     tcb.ts_offset = ts_offset
+    tcb.ts_recent = ts_recent
     mss = handshake.own_mss(engine, settings, tcb.ends)
     limit = handshake.first_limit(engine, settings, mss, tcb.has_timestamps)
     handshake.apply_settings(tcb, limit)

@@ -31,7 +31,7 @@ class Config:
     rcv_min: int = 2 * KIB
     rcv_default: int = 64 * KIB
     rcv_max: int = 6 * MIB
-    snd_min: int = 2 * KIB
+    snd_min: int = 2_304
     snd_default: int = 64 * KIB
     snd_max: int = 4 * MIB
     is_buffer_doubled: bool = True  # SO_RCVBUF and SO_SNDBUF are read back as twice the payload
@@ -95,6 +95,7 @@ class Config:
     cork_ns: int = 200 * NS_PER_MS  # longest time a partial segment is held back by TCP_CORK
 
     # what Linux does in its own way
+    reduces_cwnd: bool = True  # a loss takes its part of cwnd, else of what is in flight
     probes_with_data: bool = False  # a zero window is probed by a byte, else by an old number
     trims_to_window: bool = False  # of a segment beyond the window; else all of it or nothing
     drops_missing_timestamps: bool = False  # segments without those agreed on [RFC 7323 3.2]
@@ -105,7 +106,8 @@ class Config:
     # life and death
     time_wait_ns: int = 60 * NS_PER_S
     time_wait_limit: int = 65_536
-    has_time_wait_reuse: bool = True  # an active open may reuse one after a second [RFC 6191]
+    has_time_wait_reuse: bool = True  # an active open may reuse one after a while [RFC 6191]
+    time_wait_reuse_ns: int = 1 * NS_PER_S  # so that the timestamp clock has surely moved on
     fin_timeout_ns: int = 60 * NS_PER_S  # an orphan in FIN_WAIT_2
     keep_idle_ns: int = 7_200 * NS_PER_S
     keep_interval_ns: int = 75 * NS_PER_S
@@ -214,6 +216,7 @@ PRESETS = {
     "rfc": Config(
         congestion="reno",  # [RFC 5681 3.1]
         hystart="++",  # [RFC 9406]
+        reduces_cwnd=False,  # [RFC 5681 3.1 (4)]
         rto_min_ns=1 * NS_PER_S,  # [RFC 6298 2.4]
         has_min_variance=False,
         rto_max_ns=60 * NS_PER_S,  # at least [RFC 6298 2.5]

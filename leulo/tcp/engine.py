@@ -45,11 +45,10 @@ from leulo.tcp.tcb import ACK_BARE, ACK_NONE, PROBE_NONE, Tcb
 from leulo.tcp.time_wait import TimeWaitTable
 from leulo.tcp.timers import Timers
 from leulo.trace import Channel, Trace
-from leulo.units import NS_PER_MS, NS_PER_S
+from leulo.units import NS_PER_MS
 
 _MAX_REPLIES = 4096  # answers without a connection that wait for drain
 _TIMERS_AT_ONCE = 1_000  # two milliseconds' work or so
-_TIME_WAIT_REUSE_NS = NS_PER_S  # the timestamp clock has surely moved on [RFC 6191 2]
 
 
 class Network(Protocol):
@@ -280,7 +279,7 @@ class Engine:
         return record is None or (
             self.config.has_time_wait_reuse
             and record.has_timestamps
-            and self.now_ns - record.since_ns >= _TIME_WAIT_REUSE_NS
+            and self.now_ns - record.since_ns >= self.config.time_wait_reuse_ns
         )
 
     # ------------------------------------------------------------ ends of connections
@@ -343,7 +342,7 @@ class Engine:
             options = b""
             if tcb.has_timestamps:
                 options = emit_timestamps((self.now_ms + tcb.ts_offset) & MASK, tcb.ts_recent)
-            self._send_rst(tcb, tcb.snd_nxt, tcb.rcv_nxt, RST | ACK, options)
+            self._send_rst(tcb, tcb.snd_max, tcb.rcv_nxt, RST | ACK, options)
         self.fail(tcb, error)
 
     def send_reset(self, tcb: Tcb, seq: int) -> None:

@@ -70,7 +70,9 @@ class TailProbe:
         return cls(state["end"], state["is_again"])
 
 
-_REORDERING_FIELDS: Final = ("dsack_round", "dsacks", "is_seen", "multiplier", "persist")
+_REORDERING_FIELDS: Final = (
+    "count", "degree", "dsack_round", "dsacks", "is_seen", "multiplier", "persist",
+)  # fmt: skip
 
 
 class Reordering:
@@ -80,17 +82,19 @@ class Reordering:
 
     def __init__(self) -> None:
         self.is_seen: bool = False
+        self.count: int = 0  # how often
+        self.degree: int = 0  # the most segments that one was late by
         self.multiplier: int = 1  # quarters of the least round trip
         self.persist: int = 0  # recoveries until the multiplier is one again
         self.dsacks: int = 0  # in all
         self.dsack_round: int = 0  # snd_max at the last DSACK that counted, 0: none
 
     def save(self) -> Saved:
-        return save_fields(self, 1, _REORDERING_FIELDS)
+        return save_fields(self, 3, _REORDERING_FIELDS)
 
     @classmethod
     def loaded(cls, state: Saved) -> Reordering:
         """What was saved as ``state``."""
         reordering = cls()
-        load_fields(reordering, 1, _REORDERING_FIELDS, state)
+        load_fields(reordering, 3, _REORDERING_FIELDS, state)
         return reordering

@@ -38,7 +38,7 @@ from leulo.tcp.state import (
     Event,
 )
 from leulo.tcp.syn_sent import segment_in_syn_sent
-from leulo.tcp.tcb import ACK_NOW, Tcb
+from leulo.tcp.tcb import ACK_DELAYED, ACK_NOW, Tcb
 from leulo.tcp.text import take_kept, take_text
 from leulo.units import NS_PER_S
 
@@ -98,7 +98,7 @@ def examine(
         seq += 1
 
     rcv_nxt = tcb.rcv_nxt
-    right = tcb.rcv_adv
+    right = max(tcb.rcv_adv, rcv_nxt)
     if tcb.is_room_offered:
         right = max(right, rcv_nxt + tcb.rcv_limit - tcb.received())
     # A SYN never ends an open connection, wherever it stands. [RFC 5961 4.2]
@@ -131,8 +131,9 @@ def examine(
             tcb.ack_due = ACK_NOW
             engine.want_output(tcb)
             engine.count_drop("tcp_zero_window")
+            # A FIN alone takes no room: who sends it now would send it for ever.
+            is_fin = is_fin and not length
             length = span = 0
-            is_fin = False
             is_acceptable = True
     else:
         is_acceptable = rcv_nxt <= seq <= right
@@ -168,7 +169,8 @@ def examine(
         engine.want_output(tcb)
         if length < 0:
             length = 0
-    if seq + length > right:
+    is_overrun = seq + length > right
+    if is_overrun:
         if engine.config.trims_to_window:
             length = right - seq
             is_fin = False
@@ -259,6 +261,8 @@ def examine(
             engine.fail(tcb, 0 if tcb.is_orphan else ECONNRESET)
             return
         take_text(tcb, frame, start, seq, length, is_fin)
+        if is_overrun and tcb.reassembly is None and not is_fin:
+            tcb.ack_due = ACK_DELAYED  # the window cannot open, so there is no hurry
     elif length or is_fin:
         tcb.ack_due = ACK_NOW
         engine.want_output(tcb)

@@ -43,8 +43,19 @@ class Flight:
     """The records, and what RACK has learnt from those that arrived. [RFC 8985 5.3]"""
 
     __slots__ = (
-        "fack", "has_reordering", "lost", "lost_bytes", "mss", "order", "original_end",
-        "rack_at", "rack_end", "rack_rtt_ns", "records", "sacked_segments",
+        "fack",
+        "has_reordering",
+        "lost",
+        "lost_bytes",
+        "low",
+        "mss",
+        "order",
+        "original_end",
+        "rack_at",
+        "rack_end",
+        "rack_rtt_ns",
+        "records",
+        "sacked_segments",
     )  # fmt: skip
 
     def __init__(self, start: int, end: int, sent_at: int, mss: int) -> None:
@@ -61,6 +72,7 @@ class Flight:
         # What the acknowledgement at work has shown; `begin` clears it.
         self.original_end: int = 0  # the lowest end of those sent once that arrived, 0: none
         self.has_reordering: bool = False  # one sent once arrived after a later one
+        self.low: int = 0  # the lowest start of those
 
     @property
     def is_empty(self) -> bool:
@@ -264,6 +276,18 @@ class Flight:
 
     # -- inside
 
+    def counts(self) -> tuple[int, int]:
+        """Segments that count as lost, those that are on their way again with them; and the
+        latter."""
+        lost = again = 0
+        for record in self.records:
+            kind = record[STATE] & _KIND
+            if kind == LOST:
+                lost += self._segments(record)
+            elif kind == WAITING and record[STATE] & AGAIN:
+                again += self._segments(record)
+        return lost + again, again
+
     def _arrived(self, record: Record, now_ns: int, echo_ms: int, min_rtt_ns: int) -> None:
         """RACK learns from a delivery. [RFC 8985 6.2 steps 1 to 3]"""
         state = record[STATE]
@@ -282,6 +306,8 @@ class Flight:
             if not self.original_end or end < self.original_end:
                 self.original_end = end
             if end < self.fack:
+                if not self.has_reordering or start < self.low:
+                    self.low = start
                 self.has_reordering = True
         if end > self.fack:
             self.fack = end

@@ -11,6 +11,7 @@ from leulo.tcp import congestion, mtu_search, path_mtu, rtt
 from leulo.tcp.config import Config
 from leulo.tcp.options import emit_freebsd_syn, emit_syn
 from leulo.tcp.pacer import Pacer
+from leulo.tcp.send_room import for_window
 from leulo.tcp.settings import PATH_WANT, Settings
 from leulo.tcp.tcb import Tcb
 from leulo.units import NS_PER_S
@@ -110,7 +111,8 @@ def negotiate(tcb: Tcb, peer_mss: int) -> None:
         cwnd = min(cwnd, max(2 * mss, segments * _FULL_MSS))
     tcb.cwnd = cwnd
     if tcb.snd_limit < cwnd << 2 and not tcb.settings.snd_bytes:
-        tcb.snd_limit = min(cwnd << 2, engine.config.snd_max)
+        limit = for_window(tcb) if engine.config.is_buffer_doubled else cwnd << 2
+        tcb.snd_limit = max(tcb.snd_limit, min(limit, engine.config.snd_max))
 
 
 def round_buffers(tcb: Tcb, peer_mss: int) -> None:

@@ -71,8 +71,9 @@ def _of(tcb: Tcb) -> tuple[int, ...]:
     outstanding = max(0, tcb.snd_nxt - tcb.snd_una)
     unacked = -(-outstanding // mss)
     lost = 0
+    again = int(outstanding > 0 and tcb.recovery != 0)
     if tcb.flight is not None:
-        lost = -(-tcb.flight.lost_bytes // mss)
+        lost, again = tcb.flight.counts()
     elif tcb.recovery == RECOVERY_TIMEOUT:
         lost = -(-(tcb.snd_max - tcb.snd_nxt) // mss)
     elif board is not None and tcb.recovery == RECOVERY_FAST:
@@ -96,7 +97,15 @@ def _of(tcb: Tcb) -> tuple[int, ...]:
         | _OPT_ECN_SEEN * (tcb.ecn is not None and tcb.ecn.is_seen)
         | _OPT_SYN_DATA * (fast is not None and fast.is_acked)
     )
+    reordering = tcb.reordering
+    degree = engine.config.duplicate_threshold
+    if reordering is not None:
+        degree = max(degree, reordering.degree)
     now_ns = engine.now_ns
+    window_ns = buffer_ns = 0
+    if tcb.limits is not None:
+        window_ns, buffer_ns = tcb.limits.totals(now_ns)
+    busy_ns = tcb.busy_ns + (now_ns - tcb.busy_at if tcb.busy_at else 0)
     is_open = tcb.state not in (State.SYN_SENT, State.SYN_RCVD)
     received = max(0, tcb.rcv_nxt - tcb.irs - 1) if is_open else 0
     acked = max(0, tcb.snd_una - tcb.iss) if is_open else 0  # the SYN is one, as on Linux
@@ -108,19 +117,20 @@ def _of(tcb: Tcb) -> tuple[int, ...]:
         min(tcb.keep_probes, 255), min(tcb.backoff, 255), options,
         tcb.snd_wscale | tcb.rcv_wscale << 4, 0 if fast is None else fast.failure << 1,
         tcb.rto_ns // _US, engine.config.delayed_ack_ns // _US, tcb.mss, tcb.rcv_mss,
-        unacked, -(-sacked // mss), lost, int(outstanding > 0 and tcb.recovery != 0), 0,
+        unacked, -(-sacked // mss), lost, again, 0,
         since_send, 0, since_recv, since_recv,
         path_mtu.of_tcb(tcb), _bounded(tcb.rcv_limit), tcb.srtt_ns // _US, tcb.rttvar_ns // _US,
         _bounded(tcb.ssthresh // mss) if tcb.ssthresh < 1 << 40 else _INFINITE,
-        tcb.cwnd // mss, engine.mtu - 40, engine.config.duplicate_threshold,
+        tcb.cwnd // mss, engine.mtu - 40, degree,
         tcb.srtt_ns // _US, _bounded(tcb.rcv_limit), tcb.retransmits,
         _UNPACED if tcb.pacer is None else rate(tcb, tcb.pacer) or _UNPACED,
         tcb.settings.max_pacing_rate or _UNPACED, acked, received,
-        0, 0, _bounded(max(0, tcb.snd_end - tcb.snd_max)), _UNKNOWN_RTT, 0, 0,
-        0, 0, 0, 0,
+        0, 0, _bounded(max(0, tcb.snd_end - tcb.snd_max)),
+        tcb.min_rtt_ns // _US or _UNKNOWN_RTT, 0, 0,
+        0, busy_ns // _US, window_ns // _US, buffer_ns // _US,
         0, 0 if tcb.ecn is None else tcb.ecn.delivered_ce,
         sent + tcb.retransmitted_bytes, tcb.retransmitted_bytes,
-        0, 0, 0, _bounded(tcb.snd_wnd),
+        0, 0 if reordering is None else reordering.count, 0, _bounded(tcb.snd_wnd),
     )  # fmt: skip
 
 

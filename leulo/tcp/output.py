@@ -9,7 +9,7 @@ silly window avoidance on the sending side and the window that is offered on the
 
 from __future__ import annotations
 
-from leulo.tcp import ecn, mtu_search, pacing, rack, recovery
+from leulo.tcp import ecn, limits, mtu_search, pacing, rack, recovery
 from leulo.tcp.emit import emit, emit_syn
 from leulo.tcp.episode import FRTO_NEW
 from leulo.tcp.events import tell_retransmitted
@@ -28,6 +28,9 @@ from leulo.tcp.tcb import (
     ACK_DELAYED,
     ACK_NOW,
     MORE_HELD,
+    MORE_NONE,
+    MORE_RECORDS,
+    NO_GROWTH_LIMIT,
     PROBE_KEEPALIVE,
     PROBE_NONE,
     PROBE_TAIL,
@@ -79,12 +82,12 @@ def output(tcb: Tcb, now_ns: int, out: list[Frame], limit: int) -> None:
             _send(tcb, now_ns, out, limit)  # [RFC 7413 4.2.1]
             tcb.cwnd -= 1
             tcb.probe_at = 0  # nothing but the SYN-ACK is repeated before it is acknowledged
+    # Behind all that was sent, though some of it may be sent again: or the peer, which may have it,
+    # would find the ACK outside its window.
     due = tcb.ack_due
     if due == ACK_NOW:
-        # After a timeout snd_nxt may be old to the peer, who would not look at what we say.
-        seq = tcb.snd_max if tcb.recovery == RECOVERY_TIMEOUT else tcb.snd_nxt
         control = ACK if tcb.ecn is None else ACK | tcb.ecn.echo
-        emit(tcb, seq, control, 0, (), now_ns, out)
+        emit(tcb, tcb.snd_max, control, 0, (), now_ns, out)
     elif due == ACK_DELAYED and not tcb.delack_at:
         tcb.delack_at = now_ns + engine.config.delayed_ack_ns
         if not tcb.timer_at or tcb.delack_at < tcb.timer_at:
@@ -109,7 +112,11 @@ def _send(tcb: Tcb, now_ns: int, out: list[Frame], limit: int) -> None:
     ):
         # One segment that nothing holds back: a request, an answer, a FIN.
         tcb.is_pushing = False
-        tcb.is_cwnd_limited = length + mss > cwnd
+        if length + mss > cwnd:
+            tcb.is_cwnd_limited = True
+            tcb.growth_limit = NO_GROWTH_LIMIT
+        else:
+            tcb.is_cwnd_limited = False
         _emit_data(tcb, nxt, length, now_ns, out)
         return
     engine = tcb.engine
@@ -137,6 +144,12 @@ def _send(tcb: Tcb, now_ns: int, out: list[Frame], limit: int) -> None:
             length = available
         if length > largest:
             length = largest
+        if tcb.record_ends is not None and length > 0:
+            stop = _end_of_record(tcb, nxt)
+            if 0 < stop - nxt <= length and stop < tcb.snd_end:
+                _emit_data(tcb, nxt, stop - nxt, now_ns, out)
+                continue
+            length = min(length, stop - nxt) if stop else length
         if board is not None and nxt < tcb.snd_max:
             stop = board.next_start(nxt)
             if stop and nxt + length > stop:
@@ -160,9 +173,16 @@ def _send(tcb: Tcb, now_ns: int, out: list[Frame], limit: int) -> None:
         _emit_data(tcb, nxt, length, now_ns, out)
     tcb.is_pushing = False
     flight = tcb.snd_nxt - una
-    tcb.is_cwnd_limited = flight + mss > cwnd or (
-        tcb.cwnd < tcb.ssthresh and flight << 1 > tcb.cwnd
-    )
+    if flight + mss > cwnd:
+        tcb.is_cwnd_limited = True
+        tcb.growth_limit = NO_GROWTH_LIMIT
+    else:
+        # In slow start the window may become twice what was used of it.
+        tcb.is_cwnd_limited = tcb.cwnd < tcb.ssthresh and flight << 1 > tcb.cwnd
+        tcb.growth_limit = flight << 1
+    if tcb.limits is not None or tcb.is_write_blocked or window_edge < una + cwnd:
+        cwnd_edge = una + cwnd if board is None else una + cwnd + board.below(tcb.snd_nxt)
+        limits.judge(tcb, cwnd_edge, window_edge, now_ns)
     if tcb.flight is not None:
         rack.schedule_probe(tcb, now_ns)
     if not tcb.rto_at and tcb.snd_nxt < tcb.snd_top:
@@ -179,6 +199,20 @@ def _probe_mtu(tcb: Tcb, search: MtuSearch, now_ns: int, out: list[Frame]) -> No
         _emit_data(tcb, seq, payload, now_ns, out)
         tcb.mss = mss
         mtu_search.sent(tcb, search, seq, payload)
+
+
+def _end_of_record(tcb: Tcb, nxt: int) -> int:
+    """Where the record ends that the byte at ``nxt`` belongs to; 0: it is not ended. Forgets
+    those that are acknowledged."""
+    ends = tcb.record_ends or ()
+    kept = [end for end in ends if end > tcb.snd_una]
+    tcb.record_ends = kept or None
+    if not kept and tcb.more == MORE_RECORDS:
+        tcb.more = MORE_NONE
+    for end in kept:
+        if end > nxt:
+            return end
+    return 0
 
 
 def _send_last(
@@ -227,6 +261,8 @@ def _send_by_rack(tcb: Tcb, now_ns: int, out: list[Frame], limit: int) -> None:
                 tcb.rto_at = now_ns + backed_off(tcb)
         elif has_fresh and room >= min(fresh, mss):
             length = min(fresh, max(mss, min(largest, room // mss * mss)))
+            if tcb.record_ends is not None:
+                length = min(length, (_end_of_record(tcb, nxt) or tcb.snd_end) - nxt)
             if length > mss and length < fresh:
                 length -= length % mss
             _emit_data(tcb, nxt, length, now_ns, out)
@@ -237,6 +273,7 @@ def _send_by_rack(tcb: Tcb, now_ns: int, out: list[Frame], limit: int) -> None:
                 _emit_data(tcb, nxt, 0, now_ns, out)
             break
     tcb.is_cwnd_limited = True
+    tcb.growth_limit = NO_GROWTH_LIMIT
 
 
 def _send_in_reduction(tcb: Tcb, now_ns: int, out: list[Frame], limit: int) -> None:
@@ -290,6 +327,7 @@ def _send_in_recovery(tcb: Tcb, now_ns: int, out: list[Frame], limit: int) -> No
         _emit_data(tcb, start, length, now_ns, out)
         tcb.high_rxt = start + length
     tcb.is_cwnd_limited = True
+    tcb.growth_limit = NO_GROWTH_LIMIT
 
 
 def _may_send_small(tcb: Tcb, nxt: int, begin: int) -> bool:
@@ -381,11 +419,13 @@ def _emit_data(tcb: Tcb, seq: int, length: int, now_ns: int, out: list[Frame]) -
     control = ACK
     end = seq + length
     if end == tcb.snd_end:
-        if not tcb.more:
+        if not tcb.more or tcb.more == MORE_RECORDS:
             control = ACK | PSH
         if tcb.is_fin_queued:
             control = ACK | PSH | FIN if length else ACK | FIN
             end += 1
+    elif tcb.record_ends is not None and end in tcb.record_ends:
+        control = ACK | PSH
     if tcb.ecn is not None:
         control |= ecn.data_leaves(tcb, tcb.ecn, seq, length)
     if length:

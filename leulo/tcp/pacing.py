@@ -11,7 +11,7 @@ from typing import Final
 
 from leulo.tcp import rack, recovery
 from leulo.tcp.pacer import Pacer, quantum, rate
-from leulo.tcp.tcb import RECOVERY_FAST, RECOVERY_TIMEOUT, Tcb
+from leulo.tcp.tcb import NO_GROWTH_LIMIT, RECOVERY_FAST, RECOVERY_TIMEOUT, Tcb
 from leulo.units import NS_PER_MS, NS_PER_S
 
 _UNPACED_SEGMENTS: Final = 10  # the first ones of a connection, as on Linux
@@ -55,11 +55,9 @@ def closes(tcb: Tcb, pacer: Pacer, now_ns: int) -> None:
     if not sent and tcb.snd_nxt == tcb.snd_top:
         return
     flight = tcb.snd_nxt - tcb.snd_una
-    tcb.is_cwnd_limited = (
-        is_model
-        or flight + tcb.mss > tcb.cwnd
-        or (tcb.cwnd < tcb.ssthresh and flight << 1 > tcb.cwnd)
-    )
+    is_full = is_model or flight + tcb.mss > tcb.cwnd
+    tcb.is_cwnd_limited = is_full or (tcb.cwnd < tcb.ssthresh and flight << 1 > tcb.cwnd)
+    tcb.growth_limit = NO_GROWTH_LIMIT if is_full else flight << 1
     if not sent:
         return
     if is_model:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from leulo.tcp.addresses import overlap
+from leulo.tcp.settings import Settings
 
 if TYPE_CHECKING:
     from leulo.tcp.engine import Engine
@@ -107,13 +108,19 @@ class Ports:
         self._bound.setdefault(first + at, []).append(socket)
         return first + at
 
-    def choose_to_connect(self, local: bytes, peer: bytes, peer_port: int, mark: bytes) -> int:
+    def choose_to_connect(
+        self, settings: Settings, local: bytes, peer: bytes, peer_port: int, mark: bytes
+    ) -> int:
         """A port whose four-tuple nobody uses; 0 if there is none. ``mark`` ends the keys of
         connections inside the stack. [RFC 6056 3.3.4]"""
         engine = self._engine
-        config = engine.config
-        first = config.first_ephemeral
-        count = config.last_ephemeral - first + 1
+        first, last = engine.config.first_ephemeral, engine.config.last_ephemeral
+        # A socket's own bounds count where they are inside. [Linux ip(7)]
+        if first <= settings.last_port <= last:
+            last = settings.last_port
+        if first <= settings.first_port <= last:
+            first = settings.first_port
+        count = last - first + 1
         where = peer + local + peer_port.to_bytes(2, "big")
         hashed = self._hashes.get(where)
         if hashed is None:

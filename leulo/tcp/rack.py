@@ -28,6 +28,7 @@ from leulo.tcp.tcb import (
 from leulo.units import NS_PER_MS
 
 _LONGEST_MS: Final = 1 << 22  # an echo older than 70 minutes is nonsense
+_MOST_DEGREE: Final = 300  # segments, as in Linux
 _PERSIST: Final = 16  # recoveries for which a wider window is kept [RFC 8985 6.2 step 4]
 _MOST_MULTIPLIER: Final = 64  # the window is bounded by the smoothed round trip anyway
 _LEAST_PROBE_NS: Final = 2 * NS_PER_MS  # two round trips of a path without delay are no time
@@ -60,6 +61,13 @@ def known(tcb: Tcb) -> Flight:
         tcb.flight = flight
         tcb.snd_nxt = tcb.snd_max
     return flight
+
+
+def reducible(tcb: Tcb, in_flight: int) -> int:
+    """What a loss takes a part of."""
+    # Deviation: the window, not what is in flight, as in Linux; it grows only while it is what
+    # limits sending, so an application that sends little gains nothing. [RFC 5681 3.1 (4)]
+    return tcb.cwnd if tcb.engine.config.reduces_cwnd else in_flight
 
 
 def schedule_probe(tcb: Tcb, now_ns: int) -> None:
@@ -160,7 +168,11 @@ def after_ack(
     if dsack is not None and (tcb.probe is None or dsack[1] != tcb.probe.end):
         _note_dsack(tcb, dsack)
     if flight is not None and flight.has_reordering:
-        _reordering(tcb).is_seen = True
+        reordering = _reordering(tcb)
+        reordering.is_seen = True
+        reordering.count += 1
+        late = -(-(flight.fack - flight.low) // tcb.mss)
+        reordering.degree = max(reordering.degree, min(late, _MOST_DEGREE))
     if tcb.probe is not None:
         _judge_probe(tcb, dsack, is_bare and not acked and not sacks, now_ns)
     if tcb.recovery != RECOVERY_NONE and _is_spurious(tcb, acked, news, tsecr):
@@ -179,6 +191,9 @@ def after_ack(
         tcb.engine.want_output(tcb)
     elif news > 0:
         tcb.engine.want_output(tcb)  # what has arrived makes room
+        if not acked and not is_old and tcb.is_cwnd_limited and _is_reordering(tcb):
+            # Where segments overtake each other, a report is progress as good as any.
+            tcb.congestion.on_ack(tcb, news, now_ns)
     if episode is not None and episode.is_over and una >= episode.end:
         tcb.episode = None
     if tcb.congestion.is_model and news > 0:
@@ -229,7 +244,7 @@ def timeout(tcb: Tcb, now_ns: int) -> None:
         before = tcb.cwnd, tcb.ssthresh
         if episode is not None and not episode.is_over:
             before = episode.cwnd, episode.ssthresh
-        tcb.congestion.on_timeout(tcb, tcb.pipe(), now_ns)
+        tcb.congestion.on_timeout(tcb, reducible(tcb, tcb.pipe()), now_ns)
         episode = tcb.episode = Episode(tcb.snd_una, *before, tcb.pipe())
         if tcb.engine.config.has_frto:
             episode.frto = FRTO_FIRST
@@ -258,7 +273,7 @@ def reduce(tcb: Tcb, now_ns: int) -> None:
     but nothing is sent again. [RFC 3168 6.1.2] [RFC 6937 3]"""
     before = tcb.cwnd, tcb.ssthresh
     in_flight = tcb.snd_max - tcb.snd_una
-    tcb.congestion.on_loss(tcb, in_flight, now_ns)
+    tcb.congestion.on_loss(tcb, reducible(tcb, in_flight), now_ns)
     tcb.episode = Episode(tcb.snd_una, *before, in_flight)
     tcb.recovery = RECOVERY_CWR
     tcb.recover = tcb.snd_max
@@ -347,6 +362,12 @@ def _reordering(tcb: Tcb) -> Reordering:
     if tcb.reordering is None:
         tcb.reordering = Reordering()
     return tcb.reordering
+
+
+def _is_reordering(tcb: Tcb) -> bool:
+    """Does the path change the order of segments by more than is ordinary?"""
+    reordering = tcb.reordering
+    return reordering is not None and reordering.degree > tcb.engine.config.duplicate_threshold
 
 
 def _window(tcb: Tcb, flight: Flight) -> int:
@@ -443,7 +464,7 @@ def _enter(tcb: Tcb, news: int, acked: int, now_ns: int) -> None:
     else:
         # What went out because something behind the hole had arrived does not count, or a loss
         # that is seen late would reduce nothing. [RFC 5681 3.2 (2)]
-        tcb.congestion.on_loss(tcb, min(in_flight, tcb.cwnd), now_ns)
+        tcb.congestion.on_loss(tcb, reducible(tcb, min(in_flight, tcb.cwnd)), now_ns)
         ecn.reduced(tcb)
     # What was reported before does not count as delivered in recovery. [RFC 9937 6.1]
     held = 0 if tcb.scoreboard is None else tcb.scoreboard.sacked

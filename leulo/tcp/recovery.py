@@ -125,7 +125,7 @@ def told_of_congestion(tcb: Tcb, marks: ecn.Ecn, ack: int, now_ns: int) -> None:
     if rack.is_used(tcb):
         rack.reduce(tcb, now_ns)
         return
-    tcb.congestion.on_loss(tcb, tcb.snd_max - tcb.snd_una, now_ns)
+    tcb.congestion.on_loss(tcb, rack.reducible(tcb, tcb.snd_max - tcb.snd_una), now_ns)
     tcb.cwnd = min(tcb.cwnd, tcb.ssthresh)  # a model has left it high
     tcb.cwnd_credit = 0
     tcb.congestion.on_recovered(tcb, now_ns)
@@ -136,7 +136,7 @@ def timeout(tcb: Tcb, now_ns: int) -> None:
     """The retransmission timer expired: back to snd_una with a window of one segment.
     [RFC 5681 3.1] [RFC 6298 5.4-5.6]"""
     if tcb.recovery != RECOVERY_TIMEOUT:
-        tcb.congestion.on_timeout(tcb, in_flight(tcb), now_ns)
+        tcb.congestion.on_timeout(tcb, rack.reducible(tcb, in_flight(tcb)), now_ns)
     board = tcb.scoreboard
     if board is not None and board.first <= tcb.snd_una:
         tcb.scoreboard = None  # the peer has dropped what it reported [RFC 2018 8]
@@ -175,7 +175,7 @@ def _is_lost(tcb: Tcb) -> bool:
 def _enter(tcb: Tcb, now_ns: int) -> None:
     in_flight = tcb.snd_nxt - tcb.snd_una
     # Without what limited transmit has let out. [RFC 5681 3.2 (2)]
-    tcb.congestion.on_loss(tcb, min(in_flight, tcb.cwnd), now_ns)
+    tcb.congestion.on_loss(tcb, rack.reducible(tcb, min(in_flight, tcb.cwnd)), now_ns)
     tcb.recovery = RECOVERY_FAST
     tcb.recover = tcb.snd_max
     tcb.high_rxt = tcb.snd_una

@@ -48,6 +48,8 @@ class Settings:
     connect_timeout_ns: int = 0  # of an active open, 0: only the retries end it
     ttl: int = 0  # IP_TTL, IPV6_UNICAST_HOPS; 0: the stack's
     tos: int = 0  # IP_TOS, IPV6_TCLASS, without the bits of ECN
+    first_port: int = 0  # IP_LOCAL_PORT_RANGE, of active opens; 0: the stack's bounds
+    last_port: int = 0
     is_bare: bool = False  # TCP_NOOPT: no options in SYNs, none of the peer's taken
     path_discovery: int = PATH_WANT  # IP_MTU_DISCOVER
     is_urgent_inline: bool = False  # SO_OOBINLINE

@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-from leulo.tcp import fast_open_client, sockopt, urgent
+from leulo.tcp import fast_open_client, send_room, sockopt, urgent
 from leulo.tcp.account import LEAST_BYTES, Lent
 from leulo.tcp.active_open import open_connection
 from leulo.tcp.addresses import ANY, ANY_4, ANY_6, ends_of, inside, shown
@@ -59,7 +59,7 @@ from leulo.tcp.state import (
     Event,
     State,
 )
-from leulo.tcp.tcb import ACK_NOW, MORE_HELD, MORE_NONE, NO_FIN, Tcb
+from leulo.tcp.tcb import ACK_NOW, MORE_HELD, MORE_NONE, MORE_RECORDS, NO_FIN, Tcb
 from leulo.tcp.urgent import Urgent
 
 if TYPE_CHECKING:
@@ -156,8 +156,8 @@ class TcpSocket:
         if tcb.urgent is not None:
             mask = self._with_urgent(tcb, tcb.urgent, mask, is_read_shut)
         if is_write_shut or (
-            (tcb.snd_limit - tcb.snd_end + tcb.snd_una) * 3 >= tcb.snd_limit
-            and not (self.settings.notsent_lowat and self._has_enough_unsent(tcb))
+            send_room.is_roomy(tcb)
+            and not (self.settings.notsent_lowat and send_room.is_lowat_reached(tcb, 2))
         ):
             mask |= POLL_OUT
         else:
@@ -177,11 +177,6 @@ class TcpSocket:
     def _has_enough(self, tcb: Tcb, length: int) -> bool:
         """Is ``length`` what SO_RCVLOWAT asks for, or as much as can surely come?"""
         return length >= self.settings.rcv_lowat or length >= tcb.rcv_limit >> 1
-
-    def _has_enough_unsent(self, tcb: Tcb) -> bool:
-        """Does TCP_NOTSENT_LOWAT keep the user from writing?"""
-        lowat = self.settings.notsent_lowat
-        return tcb.snd_end - tcb.snd_nxt >= lowat > 0
 
     def take_error(self) -> int:
         """The pending error as a positive errno, once. [POSIX SO_ERROR]"""
@@ -315,8 +310,9 @@ class TcpSocket:
 
     # ------------------------------------------------------------ data
 
-    def send_room(self) -> int:
-        """Bytes that `send` would take now, or what it would fail with."""
+    def send_room(self, wanted: int = 0) -> int:
+        """Bytes that `send` would surely take now, or what it would fail with. More may fit if
+        that is less than ``wanted``: ask for so many."""
         tcb = self.tcb
         if tcb is None:
             return -EPIPE
@@ -333,7 +329,9 @@ class TcpSocket:
             if not fast.is_passive and not fast.is_queueing:
                 return fast.room if fast_open_client.is_waiting(tcb) else -EAGAIN
         room = tcb.snd_limit - tcb.snd_end + tcb.snd_una
-        if room <= 0 or (self.settings.notsent_lowat and self._has_enough_unsent(tcb)):
+        if room < tcb.snd_limit >> 1 or room < wanted or self.settings.notsent_lowat:
+            room = send_room.room(tcb)
+        if room <= 0 or (self.settings.notsent_lowat and send_room.is_lowat_reached(tcb)):
             return 0
         account = self.engine.account
         spare = account.limit - account.used
@@ -343,16 +341,17 @@ class TcpSocket:
             return spare if spare > 0 else -ENOBUFS
         return room
 
-    def send(self, data: bytes, more: bool = False) -> int:
+    def send(self, data: bytes, more: bool = False, ends_record: bool = False) -> int:
         """Take as much of ``data`` as there is room for, without copying if all of it.
 
-        ``more``: the user will go on at once, so a partial segment may wait (MSG_MORE). Returns
-        the count, -EAGAIN, -EPIPE or the connection's error.
+        ``more``: the user will go on at once, so a partial segment may wait (MSG_MORE).
+        ``ends_record``: what is written later begins a segment of its own (MSG_EOR). Returns the
+        count, -EAGAIN, -EPIPE or the connection's error.
         """
-        room = self.send_room()
+        length = len(data)
+        room = self.send_room(length)
         if room < 0:
             return room
-        length = len(data)
         tcb = self.tcb
         if tcb is None or not length:
             return self._send_nothing()
@@ -362,14 +361,21 @@ class TcpSocket:
                 return -EAGAIN
             data = data[:room]
             length = room
+            ends_record = False
         elif (room - length) * 3 < tcb.snd_limit:
             tcb.is_write_blocked = True
         buffer = tcb.send_buffer
         if buffer is None:
             buffer = tcb.send_buffer = SendBuffer(tcb.snd_end, self.engine.account)
         buffer.append(data)
+        if not tcb.busy_at:
+            tcb.busy_at = self.engine.now_ns
         tcb.snd_end = tcb.snd_top = buffer.end
         tcb.more = MORE_HELD if more else MORE_NONE
+        if ends_record:
+            tcb.record_ends = [*(tcb.record_ends or ()), buffer.end]
+        if tcb.record_ends is not None:
+            tcb.more = MORE_HELD if more else MORE_RECORDS
         if not tcb.is_pending:
             tcb.is_pending = True
             self.engine.pending.append(tcb)
@@ -412,6 +418,8 @@ class TcpSocket:
             buffer = tcb.send_buffer = SendBuffer(tcb.snd_end, self.engine.account)
         before = buffer.end
         buffer.append_lent(views, lent)
+        if not tcb.busy_at:
+            tcb.busy_at = self.engine.now_ns
         tcb.snd_end = tcb.snd_top = tcb.lent_end = buffer.end
         tcb.more = MORE_HELD if more else MORE_NONE
         self.engine.want_output(tcb)

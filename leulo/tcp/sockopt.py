@@ -53,6 +53,7 @@ IPV6_MTU_DISCOVER: Final = 23
 IPV6_MTU: Final = 24
 IPV6_V6ONLY: Final = 26
 IPV6_TCLASS: Final = 67
+IP_LOCAL_PORT_RANGE: Final = 51
 
 TCP_NODELAY: Final = 1
 TCP_MAXSEG: Final = 2
@@ -273,6 +274,15 @@ def _set_cork(socket: TcpSocket, value: int) -> int:
         if socket.settings.has_nodelay:
             tcb.is_pushing = tcb.snd_nxt < tcb.snd_top  # what was held goes at once
         socket.engine.want_output(tcb)
+    return 0
+
+
+def _set_port_range(socket: TcpSocket, value: int) -> int:
+    """The first port in the lower half, the last in the upper; 0: the stack's."""
+    first, last = value & 0xFFFF, value >> 16 & 0xFFFF
+    if first and last and first > last:
+        return -EINVAL
+    socket.change_settings(first_port=first, last_port=last)
     return 0
 
 
@@ -524,6 +534,7 @@ _GETTERS: Final[dict[tuple[int, int], Getter]] = {
     (IPPROTO_IP, IP_TTL): _get_ttl,
     (IPPROTO_IP, IP_MTU_DISCOVER): lambda s: s.settings.path_discovery,
     (IPPROTO_IP, IP_MTU): _get_mtu,
+    (IPPROTO_IP, IP_LOCAL_PORT_RANGE): lambda s: s.settings.last_port << 16 | s.settings.first_port,
     (IPPROTO_IPV6, IPV6_UNICAST_HOPS): _get_ttl,
     (IPPROTO_IPV6, IPV6_MTU_DISCOVER): lambda s: s.settings.path_discovery,
     (IPPROTO_IPV6, IPV6_MTU): _get_mtu,
@@ -561,6 +572,7 @@ _SETTERS: Final[dict[tuple[int, int], Setter]] = {
     (IPPROTO_IPV6, IPV6_MTU_DISCOVER): _set_mtu_discover6,
     (IPPROTO_IPV6, IPV6_V6ONLY): _set_v6only,
     (IPPROTO_IPV6, IPV6_TCLASS): _set_tclass,
+    (IPPROTO_IP, IP_LOCAL_PORT_RANGE): _set_port_range,
     (IPPROTO_TCP, TCP_NODELAY): _set_nodelay,
     (IPPROTO_TCP, TCP_MAXSEG): _set_maxseg,
     (IPPROTO_TCP, TCP_CORK): _set_cork,

@@ -20,6 +20,7 @@ from leulo.tcp.events import tell_state
 from leulo.tcp.fast_open import FastOpen
 from leulo.tcp.flight import Flight
 from leulo.tcp.hystart import HyStart
+from leulo.tcp.limits import Limits
 from leulo.tcp.mtu_search import MtuSearch
 from leulo.tcp.pacer import Pacer
 from leulo.tcp.reassembly import Reassembly
@@ -34,6 +35,8 @@ from leulo.tcp.urgent import Urgent
 if TYPE_CHECKING:
     from leulo.tcp.engine import Engine
     from leulo.tcp.socket import TcpSocket
+
+NO_GROWTH_LIMIT: Final = 1 << 40
 
 # Values of `Tcb.ack_due`
 ACK_NONE: Final = 0
@@ -59,6 +62,8 @@ MORE_NONE: Final = 0
 MORE_SENT: Final = 1  # it is not the end of a message, but nothing keeps it back
 MORE_HELD: Final = 2  # a partial segment waits for what follows, until an acknowledgement
 
+MORE_RECORDS: Final = 3  # it is the end of one, and there are ends of records before it
+
 NO_FIN: Final = -1
 LOOPBACK_MARK: Final = b"\x00"  # ends the keys of connections inside the stack: no frame has it
 
@@ -67,23 +72,24 @@ class Tcb(Timed):
     """Transmission control block."""
 
     __slots__ = (
-        "ack_due", "backoff", "congestion", "cwnd", "cwnd_credit", "delack_at", "dsack", "dupacks",
-        "ecn", "ends", "engine", "episode", "error", "fast_open", "fin_at", "first_timeout_at",
-        "flight", "front", "has_sack", "has_timestamps", "high_rxt", "hystart", "invalid_ack_at",
-        "irs", "is_accepting", "is_counted", "is_cwnd_limited", "is_deaf", "is_fin_queued",
-        "is_loopback", "is_odd", "is_ordinary", "is_orphan", "is_pending", "is_persisting",
-        "is_pushing", "is_rexmit_due", "is_room_offered", "is_syn_due", "is_write_blocked", "iss",
-        "keep_at", "keep_probes", "key", "last_ack_sent", "last_recv_ns", "last_send_ns",
-        "lent_end", "life_at", "min_rtt_ns", "min_rtt_until", "more", "mss", "pacer", "probe",
-        "probe_at", "probe_due", "quick_acks", "quick_until", "rcv_adv", "rcv_limit", "rcv_mss",
-        "rcv_nxt", "rcv_round_at", "rcv_round_bytes", "rcv_round_taken", "rcv_wscale", "reassembly",
-        "receive_buffer", "recover", "recovery", "reorder_at", "reordering", "retransmits",
-        "retransmitted_bytes", "rto_at", "rto_ns", "rttvar_ns", "scoreboard", "search",
-        "send_buffer", "settings", "snd_end", "snd_limit", "snd_max", "snd_max_wnd", "snd_nxt",
-        "snd_small", "snd_top", "snd_una", "snd_wl1", "snd_wl2", "snd_wnd", "snd_wscale", "socket",
-        "soft_error", "spread_max_ns", "spread_ns", "spread_seq", "srtt_ns", "ssthresh", "state",
-        "timed_at", "timed_seq", "ts_offset", "ts_recent", "ts_recent_at", "urgent", "window",
-        "words",
+        "ack_due", "backoff", "busy_at", "busy_ns", "congestion", "cwnd", "cwnd_credit",
+        "delack_at", "dsack", "dupacks", "ecn", "ends", "engine", "episode", "error", "fast_open",
+        "fin_at", "first_timeout_at", "flight", "front", "growth_limit", "has_sack",
+        "has_timestamps", "high_rxt", "hystart", "invalid_ack_at", "irs", "is_accepting",
+        "is_counted", "is_cwnd_limited", "is_deaf", "is_fin_queued", "is_loopback", "is_odd",
+        "is_ordinary", "is_orphan", "is_pending", "is_persisting", "is_pushing", "is_rexmit_due",
+        "is_room_offered", "is_syn_due", "is_write_blocked", "iss", "keep_at", "keep_probes", "key",
+        "last_ack_sent", "last_recv_ns", "last_send_ns", "lent_end", "life_at", "limits",
+        "min_rtt_ns", "min_rtt_until", "more", "mss", "pacer", "piece_end", "probe", "probe_at",
+        "probe_due", "quick_acks", "quick_until", "rcv_adv", "rcv_limit", "rcv_mss", "rcv_nxt",
+        "rcv_round_at", "rcv_round_bytes", "rcv_round_taken", "rcv_wscale", "reassembly",
+        "receive_buffer", "record_ends", "recover", "recovery", "reorder_at", "reordering",
+        "retransmits", "retransmitted_bytes", "rto_at", "rto_ns", "rttvar_ns", "scoreboard",
+        "search", "send_buffer", "settings", "snd_end", "snd_limit", "snd_max", "snd_max_wnd",
+        "snd_nxt", "snd_small", "snd_top", "snd_una", "snd_wl1", "snd_wl2", "snd_wnd", "snd_wscale",
+        "socket", "soft_error", "spread_max_ns", "spread_ns", "spread_seq", "srtt_ns", "ssthresh",
+        "state", "timed_at", "timed_seq", "ts_offset", "ts_recent", "ts_recent_at", "urgent",
+        "window", "words",
     )  # fmt: skip
 
     def __init__(
@@ -132,9 +138,11 @@ class Tcb(Timed):
         self.send_buffer: SendBuffer | None = None
         self.snd_limit: int = config.snd_default
         self.lent_end: int = 0  # behind the last byte of lent memory ever given; 0: none was
+        self.piece_end: int = 0  # a place where what is queued is cut into pieces
         self.is_fin_queued: bool = False
         self.is_write_blocked: bool = False  # tell the user when a third is free again
         self.more: int = MORE_NONE  # what the last write said of what follows
+        self.record_ends: list[int] | None = None  # no segment reaches across one; None: none
         self.is_pushing: bool = False  # the override timer is due: send what there is
         self.is_syn_due: bool = False
         # -- receive sequence space
@@ -172,6 +180,7 @@ class Tcb(Timed):
         self.ssthresh: int = 1 << 40
         self.cwnd_credit: int = 0  # bytes acknowledged towards the next step of cwnd
         self.is_cwnd_limited: bool = False
+        self.growth_limit: int = NO_GROWTH_LIMIT  # cwnd grows only while below
         self.recovery: int = RECOVERY_NONE
         self.recover: int = iss
         self.high_rxt: int = 0
@@ -183,6 +192,9 @@ class Tcb(Timed):
         self.probe: TailProbe | None = None
         self.reordering: Reordering | None = None
         self.hystart: HyStart | None = None  # while in the first slow start, if it is a long one
+        self.limits: Limits | None = None  # from the first time that something limited sending
+        self.busy_at: int = 0  # since when there is something to send or acknowledge, 0: nothing
+        self.busy_ns: int = 0  # of the times before
         self.dsack: tuple[int, int] | None = None  # came twice, to be reported [RFC 2883]
         self.fast_open: FastOpen | None = None  # opened with data in the SYN, or meant to
         self.search: MtuSearch | None = None  # for the path's MTU, if the stack searches
@@ -333,6 +345,8 @@ class Tcb(Timed):
             self.probe = TailProbe.loaded(state["probe"])
         if state["reordering"] is not None:
             self.reordering = Reordering.loaded(state["reordering"])
+        if state["limits"] is not None:
+            self.limits = Limits.loaded(state["limits"])
         if state["hystart"] is not None:
             self.hystart = HyStart.loaded(state["hystart"])
         if state["pacer"] is not None:
@@ -350,10 +364,10 @@ class Tcb(Timed):
         self.refresh_ordinary()
 
 
-_VERSION: Final = 4
+_VERSION: Final = 6
 _PARTS: Final = (
     "send_buffer", "receive_buffer", "reassembly", "scoreboard", "flight", "episode", "probe",
-    "reordering", "hystart", "ecn", "pacer", "fast_open", "urgent", "search",
+    "reordering", "hystart", "ecn", "pacer", "limits", "fast_open", "urgent", "search",
 )  # fmt: skip
 # What is saved as it is. Not here: links to other objects, places in
 # the engine's lists (the engine saves those) and the heap's entry (armed again from deadlines).
@@ -362,8 +376,10 @@ _FIELDS: Final = (
     "is_accepting", "is_counted", "is_orphan", "is_loopback", "front", "iss", "snd_una",
     "snd_nxt", "snd_max", "snd_end", "snd_top", "snd_wnd", "snd_wl1", "snd_wl2", "snd_max_wnd",
     "snd_wscale", "snd_small", "mss", "snd_limit", "is_fin_queued", "is_write_blocked", "is_deaf",
-    "more", "is_pushing", "is_syn_due", "probe_due", "irs", "rcv_nxt", "rcv_adv", "rcv_wscale",
-    "rcv_limit", "rcv_mss", "rcv_round_at", "rcv_round_bytes", "rcv_round_taken",
+    "busy_at", "busy_ns", "more", "record_ends", "growth_limit", "piece_end", "is_pushing",
+    "is_syn_due", "probe_due",
+    "irs", "rcv_nxt", "rcv_adv", "rcv_wscale", "rcv_limit", "rcv_mss", "rcv_round_at",
+    "rcv_round_bytes", "rcv_round_taken",
     "fin_at", "ack_due", "quick_acks", "quick_until",
     "last_ack_sent", "invalid_ack_at", "has_timestamps", "has_sack", "ts_offset", "ts_recent",
     "ts_recent_at", "window", "cwnd", "ssthresh", "cwnd_credit", "is_cwnd_limited", "recovery",

@@ -12,7 +12,7 @@ from fuzz_world import FuzzWorld
 
 from leulo.hypercalls import abi
 
-SEED = 20_000
+SEED = 20_002
 
 
 def test_20000_descriptors_harm_nobody() -> None:

@@ -124,6 +124,8 @@ def test_calls_and_snippets_are_judged(line: str, actual: str) -> None:
     [
         ("--ip_version=ipv4-mapped-ipv6\n" + SERVER, "IPv6"),
         ("`sysctl net.ipv4.tcp_fish=3`\n" + SERVER, "tcp_fish=3"),
+        ("`tc qdisc add dev tun0 root pfifo limit 0`\n" + SERVER, "takes no packets"),
+        ("`ip route add 192.0.2.1 via 192.168.0.2 dev tun0 initrwnd 3`\n" + SERVER, "initrwnd"),
         ("`iptables -F`\n" + SERVER, "iptables"),
         ("`nstat | grep TcpFoo`\n" + SERVER, "nstat"),
         ("--udp_encaps=1\n" + SERVER, "--udp_encaps"),
@@ -159,6 +161,13 @@ def test_snippets_cannot_take_all_memory(bomb: str) -> None:
 def test_snippets_of_python_2_and_variables() -> None:
     outcome = run('+0 %{ x = tcpi_snd_cwnd }%\n+0 %{ print "cwnd", x }%\n+0 %{ assert x == 10 }%\n')
     assert outcome.status is Status.PASSED
+
+
+def test_a_route_becomes_configuration() -> None:
+    text = "`ip route add 192.0.2.1 via 192.168.0.2 dev tun0 initcwnd 3 rto_min 50ms`\n" + SERVER
+    text += "+0 write(4, ..., 9000) = 9000\n+0 > P. 1:3001(3000) ack 1\n"
+    text += "+.15 > . 1:1001(1000) ack 1\n"
+    assert run_text(text.replace("+.1 <", "+.05 <")).status is Status.PASSED
 
 
 def test_sysctls_become_configuration() -> None:

@@ -305,6 +305,7 @@ def test_segment_beyond_the_window_is_cut_or_taken_whole(trims: bool) -> None:
     s = Script(rcv_default=2_000, rounds_first_window=False, trims_to_window=trims)
     s.passive()
     s.inject("A", 1, 1, bytes(3_000))
+    s.wait(40 * MS)
     s.expect("A", 1, 2_001 if trims else 3_001)
     s.inject("A", 2_001 if trims else 3_001, 1, bytes(10))
     s.expect("A", 1, 2_001 if trims else 3_001)
@@ -318,3 +319,16 @@ def test_duplicate_in_the_reassembly_queue_is_reported() -> None:
     s.expect("A", 1, 1)
     s.inject("A", 1, 1, bytes(15))
     s.expect("A", 1, 21, sacks=[(11, 16)])
+
+
+def test_fin_alone_is_taken_though_the_window_is_closed() -> None:
+    """Who sends it into a closed window would send it for ever."""
+    s = Script(rcv_default=1_000, rounds_first_window=False)
+    s.passive()
+    s.inject("A", 1, 1, bytes(1_000))
+    s.wait(40 * MS)
+    assert s.expect("A", 1, 1_001).window == 0
+    s.inject("FA", 1_001, 1)
+    s.wait(40 * MS)
+    s.expect("A", 1, 1_002)
+    s.expect_state("CLOSE_WAIT")

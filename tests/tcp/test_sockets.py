@@ -100,8 +100,21 @@ def test_readiness_through_a_life() -> None:
     assert socket.events & (HUP | IN | RDHUP) == HUP | IN | RDHUP
 
 
+def test_send_buffer_is_memory_of_which_pieces_take_some() -> None:
+    """As Linux counts: twice the bytes asked for, and the piece that is begun is filled."""
+    s = Script(timestamps=False)
+    socket = s.passive()
+    socket.setsockopt(1, 7, pack("<i", 21_000))
+    assert unpack("<i", socket.getsockopt(1, 7)) == (42_000,)
+    piece = s.window // 2 // 1460 * 1460
+    count = socket.send(bytes(200_000))
+    assert count % 1460 == 0 and count < 42_000 + piece
+    assert count + 1_024 * -(-count // piece) >= 42_000
+    assert socket.send(b"x") == -11
+
+
 def test_out_comes_back_when_a_third_is_free() -> None:
-    s = Script()
+    s = Script(is_buffer_doubled=False)
     socket = s.passive()
     socket.owner = "me"
     socket.setsockopt(1, 7, pack("<i", 30_000))
