@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from leulo.tcp.tcb import Tcb
+from leulo.tcp.tcb import MORE_NONE, MORE_RECORDS, Tcb
 
 _PIECE_COST_BYTES: Final = 1_024  # what a piece takes beside its payload
 _MOST_PIECE_BYTES: Final = 65_215  # payload of the largest super-segment
@@ -66,6 +66,14 @@ def is_lowat_reached(tcb: Tcb, times: int = 1) -> bool:
     """Does TCP_NOTSENT_LOWAT keep the user from writing? Who waits is woken at the half."""
     lowat = tcb.settings.notsent_lowat
     return (tcb.snd_end - tcb.snd_nxt) * times >= lowat > 0
+
+
+def end_record(tcb: Tcb, is_end: bool) -> None:
+    """A write goes behind the end of a record, or ``is_end`` of one itself."""
+    if is_end:
+        tcb.record_ends = [*(tcb.record_ends or ()), tcb.snd_end]
+    if tcb.more == MORE_NONE:
+        tcb.more = MORE_RECORDS
 
 
 def for_window(tcb: Tcb) -> int:

@@ -59,7 +59,7 @@ from leulo.tcp.state import (
     Event,
     State,
 )
-from leulo.tcp.tcb import ACK_NOW, MORE_HELD, MORE_NONE, MORE_RECORDS, NO_FIN, Tcb
+from leulo.tcp.tcb import ACK_NOW, MORE_HELD, MORE_NONE, NO_FIN, Tcb
 from leulo.tcp.urgent import Urgent
 
 if TYPE_CHECKING:
@@ -372,10 +372,8 @@ class TcpSocket:
             tcb.busy_at = self.engine.now_ns
         tcb.snd_end = tcb.snd_top = buffer.end
         tcb.more = MORE_HELD if more else MORE_NONE
-        if ends_record:
-            tcb.record_ends = [*(tcb.record_ends or ()), buffer.end]
-        if tcb.record_ends is not None:
-            tcb.more = MORE_HELD if more else MORE_RECORDS
+        if ends_record or tcb.record_ends is not None:
+            send_room.end_record(tcb, ends_record)
         if not tcb.is_pending:
             tcb.is_pending = True
             self.engine.pending.append(tcb)
