@@ -91,7 +91,7 @@ format: $(STAMP)
 
 generate: $(STAMP)
 	@$(BIN)/python tools/generate_abi.py
-	@$(BIN)/python tools/collect_deviations.py
+	@$(BIN)/python tools/generate_conformance.py
 	@$(BIN)/python tools/generate_reference.py
 
 docs: $(STAMP) $(IMAGE) ## the documentation as pages, in build/docs

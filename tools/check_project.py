@@ -170,7 +170,7 @@ def check_test_names() -> Iterator[str]:
 
 def check_generated() -> Iterator[str]:
     """What is generated from the code is what would be generated now."""
-    for tool in ("generate_abi.py", "collect_deviations.py", "generate_reference.py"):
+    for tool in ("generate_abi.py", "generate_conformance.py", "generate_reference.py"):
         result = subprocess.run(
             [sys.executable, str(ROOT / "tools" / tool), "--check"],
             cwd=ROOT, capture_output=True, text=True, check=False,

@@ -13,7 +13,7 @@ from leulo.tcp.state import CLOSED, FIN_WAIT_2, SENDS, SYN_RCVD, SYN_SENT, TIME_
 from leulo.tcp.tcb import ACK_NOW, MORE_NONE, PROBE_KEEPALIVE, PROBE_WINDOW, Tcb
 
 _MAX_BACKOFF = 16
-_RESOLVE_AGAIN_AT = 2  # timeouts in a row after which the neighbour is asked for anew
+_RESOLVE_AGAIN_AT = 3  # R1: timeouts in a row until the neighbour is asked for [RFC 9293 3.8.3]
 
 
 def expire(tcb: Tcb, now_ns: int) -> None:

@@ -148,7 +148,6 @@ def timeout(tcb: Tcb, now_ns: int) -> None:
     tcb.high_rxt = tcb.snd_una
     tcb.dupacks = 0
     tcb.is_rexmit_due = False
-    tcb.timed_seq = 0
     tcb.is_ordinary = False
     ecn.reduced(tcb)
 
@@ -180,7 +179,6 @@ def _enter(tcb: Tcb, now_ns: int) -> None:
     tcb.recover = tcb.snd_max
     tcb.high_rxt = tcb.snd_una
     tcb.is_rexmit_due = True
-    tcb.timed_seq = 0
     tcb.cwnd_credit = 0
     tcb.cwnd = tcb.ssthresh
     if not tcb.has_sack:

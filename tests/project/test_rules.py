@@ -63,7 +63,7 @@ def test_citations_are_found_in_docstrings_and_comments_but_not_in_code(tmp_path
 
 
 def test_deviations_are_collected_whole_from_python_and_c(tmp_path: Path) -> None:
-    tool = load_tool("collect_deviations")
+    tool = load_tool("generate_conformance")
     source = tmp_path / "a.py"
     source.write_text("x = 1  # Deviation: this, because\n#   of that.\ny = 2\n# Deviation: two.\n")
     assert list(tool.deviations(source)) == [(1, "this, because of that."), (4, "two.")]

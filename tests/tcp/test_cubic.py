@@ -106,6 +106,17 @@ def test_an_idle_application_does_not_let_the_window_jump() -> None:
     assert tcb.cwnd <= before + MSS
 
 
+def test_time_without_work_does_not_count() -> None:
+    """[RFC 9438 5.8]: the epoch moves on by the pause."""
+    cubic, tcb = Cubic(), connection(100)
+    cubic.on_loss(tcb, 100 * MSS, NS_PER_S)
+    tcb.cwnd = tcb.ssthresh
+    end = run(cubic, tcb, 1.0)
+    before = cubic.epoch_ns
+    cubic.on_ack(tcb, 2 * MSS, end + 60 * NS_PER_S)
+    assert cubic.epoch_ns - before >= 59 * NS_PER_S
+
+
 def test_after_a_timeout_the_curve_begins_at_its_plateau() -> None:
     """[RFC 9438 4.8]: K is 0 and W_max the window with which congestion avoidance begins."""
     cubic, tcb = Cubic(), connection(1000)

@@ -1,0 +1,49 @@
+"""docs/conformance.md says nothing that is not so: lines and tests exist, and belong together."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import requirements
+
+ROOT = Path(__file__).resolve().parents[2]
+SAMPLE = 30
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_without_its_line_a_rules_test_fails() -> None:
+    """Of a sample of all rules; `python tools/mutants.py` takes all."""
+    done = subprocess.run(
+        [sys.executable, "tools/mutants.py", "--sample", str(SAMPLE)],
+        cwd=ROOT, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"{SAMPLE} of {SAMPLE}" in done.stdout
+
+
+def test_a_line_that_moved_away_is_told(tmp_path: Path) -> None:
+    rule = requirements.Requirement(1, "MUST-1", "MUST", "1", "says", "a.py", "x = 1", test="t.pkt")
+    source = tmp_path / "a.py"
+    source.write_text("def f():\n    x = 1  # why\n")
+    assert requirements.line_number(rule, tmp_path) == 2
+    assert requirements.mutated(rule, tmp_path) == "def f():\n    pass\n"
+    source.write_text("x = 1\nx = 1\n")
+    with pytest.raises(requirements.RequirementError, match="is 2 times"):
+        requirements.line_number(rule, tmp_path)
+    source.write_text("x = 2\n")
+    with pytest.raises(requirements.RequirementError, match="is not in"):
+        requirements.line_number(rule, tmp_path)
+
+
+def test_a_condition_becomes_false_and_an_operand_goes(tmp_path: Path) -> None:
+    (tmp_path / "a.py").write_text("if (\n    a\n    and b\n):\n    c()\nelse:\n    d()\n")
+    whole = requirements.Requirement(1, "MUST-1", "MUST", "1", "says", "a.py", "if (", test="t.pkt")
+    assert requirements.mutated(whole, tmp_path) == "if False:\n    c()\nelse:\n    d()\n"
+    operand = requirements.Requirement(
+        1, "MUST-1", "MUST", "1", "says", "a.py", "and b", test="t.pkt"
+    )
+    assert "and b" not in requirements.mutated(operand, tmp_path)

@@ -1,0 +1,365 @@
+"""Rules of loss recovery and of the timer, number by number, that no script shows.
+
+docs/requirements names each of these tests beside the line that it holds.
+"""
+
+from __future__ import annotations
+
+from script_peer import MS, S, Script
+
+from leulo.tcp.socket import TcpSocket
+
+MSS = 1000
+
+
+def opened(segments: int, *, sack: bool = False, rack: bool = False, **knobs: object) -> Script:
+    """ESTABLISHED without timestamps, ``segments`` full segments out, 100 ms of round trip."""
+    s = Script(timestamps=False, sack=sack, mss=MSS, has_rack=rack, congestion="reno", **knobs)
+    s.window = 65_535
+    s.listen()
+    s.inject("S", 0)
+    s.expect("SA", 0, 1)
+    s.wait(100 * MS)
+    s.inject("A", 1, 1)
+    socket = s.accept()
+    assert isinstance(socket, TcpSocket)
+    assert s.tcb.mss == MSS
+    if segments:
+        write(s, segments)
+    for i in range(segments):
+        s.expect("A", 1 + i * MSS, length=MSS)
+    return s
+
+
+def write(s: Script, segments: int) -> None:
+    assert s.socket is not None
+    s.do("send", s.socket.send(bytes(segments * MSS)), segments * MSS)
+    s.wait(0)  # what may go has gone
+
+
+def end(number: int) -> int:
+    """Behind segment ``number``, from 1."""
+    return 1 + number * MSS
+
+
+# -- the timer [RFC 6298]
+
+
+def test_smoothed_round_trip_moves_by_an_eighth() -> None:
+    """SRTT 100 ms, then a sample of 180: 110; RTTVAR 50, then (3 * 50 + 80) / 4."""
+    s = opened(1)
+    s.wait(180 * MS)
+    s.inject("A", 1, end(1))
+    assert s.tcb.srtt_ns == 110 * MS
+    assert s.tcb.rttvar_ns == 57_500_000
+
+
+def test_timeouts_are_bounded_by_two_minutes() -> None:
+    s = opened(1)
+    gaps = []
+    last = s.now_ns
+    while len(gaps) < 12:
+        s.wait(s.tcb.rto_at - s.now_ns)
+        s.expect("A", 1, length=MSS)
+        gaps.append(s.now_ns - last)
+        last = s.now_ns
+    assert gaps[-1] == gaps[-2] == 120 * S
+    assert gaps[:8] == [gaps[0] << n for n in range(8)]
+
+
+def test_a_second_timeout_leaves_ssthresh() -> None:
+    s = opened(8)
+    s.wait(s.tcb.rto_at - s.now_ns)
+    assert s.tcb.ssthresh == 4 * MSS
+    s.wait(s.tcb.rto_at - s.now_ns)
+    assert s.tcb.ssthresh == 4 * MSS
+
+
+def test_nothing_out_nothing_timed() -> None:
+    s = opened(2)
+    assert s.tcb.rto_at
+    s.inject("A", 1, end(1))
+    assert s.tcb.rto_at
+    s.inject("A", 1, end(2))
+    assert not s.tcb.rto_at
+
+
+def test_timestamps_measure_what_was_sent_again() -> None:
+    """Without them the measurement would be lost (Karn); the echo says which one it was."""
+    s = Script(has_rack=False)
+    socket = s.passive()
+    socket.send(b"x")
+    s.expect("A")
+    s.wait(s.tcb.rto_at - s.now_ns)
+    s.expect("A")
+    before = s.tcb.srtt_ns
+    s.wait(40 * MS)
+    s.inject("A", 1, 2)
+    assert s.tcb.srtt_ns > before
+
+
+# -- Reno and NewReno [RFC 5681] [RFC 6582]
+
+
+def test_reno_grows_by_a_segment_each_round_trip() -> None:
+    s = opened(8)
+    tcb = s.tcb
+    tcb.ssthresh = tcb.cwnd = 8 * MSS
+    for number in range(1, 9):
+        s.inject("A", 1, end(number))
+    assert tcb.cwnd == 9 * MSS
+
+
+def test_reno_halves_by_what_is_out() -> None:
+    s = opened(8)
+    for _ in range(3):
+        s.inject("A", 1, 1)
+    assert s.tcb.ssthresh == 4 * MSS
+
+
+def test_newreno_inflates_and_deflates() -> None:
+    """Ten out, the first and the fifth lost: one reduction, a segment for each duplicate, a
+    partial ACK takes back what it acknowledges but for one, the end leaves ssthresh."""
+    s = opened(10)
+    write(s, 10)
+    for _ in range(3):
+        s.inject("A", 1, 1)
+    tcb = s.tcb
+    assert tcb.ssthresh == 5 * MSS or tcb.ssthresh == 6 * MSS  # with limited transmit
+    ssthresh = tcb.ssthresh
+    cwnd = tcb.cwnd
+    s.inject("A", 1, 1)
+    s.inject("A", 1, 1)
+    assert tcb.cwnd == cwnd + 2 * MSS
+    assert tcb.ssthresh == ssthresh
+    cwnd = tcb.cwnd
+    s.queue.clear()
+    s.inject("A", 1, end(4))
+    assert tcb.cwnd == max(cwnd - 4 * MSS, 0) + MSS
+    s.expect("A", end(4), length=MSS)  # the fifth, at once
+    s.queue.clear()
+    s.inject("A", 1, tcb.snd_max - tcb.iss)
+    assert tcb.recovery == 0
+    assert tcb.cwnd <= ssthresh
+
+
+def test_newreno_starts_no_second_recovery_for_one_window() -> None:
+    """The timeout sent all again; the peer has it twice and says so by duplicate ACKs."""
+    s = opened(6)
+    s.wait(s.tcb.rto_at - s.now_ns)
+    s.expect("A", 1, length=MSS)
+    s.inject("A", 1, end(6))
+    write(s, 4)
+    s.queue.clear()
+    ssthresh = s.tcb.ssthresh
+    for _ in range(4):
+        s.inject("A", 1, end(6))
+    assert s.tcb.recovery == 0
+    assert s.tcb.ssthresh == ssthresh
+
+
+def test_limited_transmit_without_sack() -> None:
+    s = opened(10)
+    write(s, 4)
+    s.expect_none()
+    s.inject("A", 1, 1)
+    s.expect("A", end(10), length=MSS)
+    s.inject("A", 1, 1)
+    s.expect("A", end(11), length=MSS)
+    s.expect_none()
+
+
+# -- SACK [RFC 6675] [RFC 2018]
+
+
+def test_sack_without_rack_finds_losses_by_counting() -> None:
+    """Three segments above the first one have arrived: it goes again, and only it."""
+    s = opened(8, sack=True)
+    s.inject("A", 1, 1, sacks=[(end(1), end(2))])
+    s.inject("A", 1, 1, sacks=[(end(1), end(3))])
+    s.expect_none()
+    s.inject("A", 1, 1, sacks=[(end(1), end(4))])
+    s.expect("A", 1, length=MSS)
+    s.expect_none()
+
+
+def test_sack_without_rack_keeps_the_pipe() -> None:
+    """In recovery as much is sent as arrives beyond the halving."""
+    s = opened(10, sack=True)
+    write(s, 20)
+    for number in range(2, 5):
+        s.inject("A", 1, 1, sacks=[(end(1), end(number))])
+    s.queue.clear()
+    for number in range(5, 11):
+        s.inject("A", 1, 1, sacks=[(end(1), end(number))])
+        assert s.tcb.snd_max - s.tcb.iss <= end(10) + 7 * MSS
+    tcb = s.tcb
+    pipe = tcb.snd_nxt - tcb.snd_una - (tcb.scoreboard.sacked if tcb.scoreboard else 0)
+    assert pipe <= tcb.cwnd + MSS
+
+
+def test_acks_without_news_count_for_nothing_with_sack() -> None:
+    """Duplicate ACKs that report nothing new are somebody else's repetition."""
+    s = opened(8, sack=True)
+    for _ in range(5):
+        s.inject("A", 1, 1)
+    s.expect_none()
+    assert s.tcb.recovery == 0
+
+
+def test_sack_without_rack_skips_what_is_held_after_a_timeout() -> None:
+    s = opened(4, sack=True)
+    s.inject("A", 1, 1, sacks=[(end(2), end(3))])
+    s.wait(s.tcb.rto_at - s.now_ns)
+    s.expect("A", 1, length=MSS)
+    s.inject("A", 1, end(1), sacks=[(end(2), end(3))])
+    s.expect("A", end(1), length=MSS)
+    s.expect("A", end(3), length=MSS)
+    s.expect_none()
+
+
+def test_a_report_of_what_was_never_sent_is_a_lie() -> None:
+    s = opened(4, sack=True, rack=True)
+    s.inject("A", 1, 1, sacks=[(end(2), end(9))])
+    assert s.tcb.scoreboard is None
+    s.inject("A", 1, 1, sacks=[(end(6), end(9))])
+    assert s.tcb.scoreboard is None
+
+
+def test_the_first_block_is_the_newest() -> None:
+    s = opened(0, sack=True)
+    s.inject("A", end(1), 1, bytes(10))
+    s.expect("A", sacks=[(end(1), end(1) + 10)])
+    s.inject("A", end(3), 1, bytes(10))
+    s.expect("A", sacks=[(end(3), end(3) + 10), (end(1), end(1) + 10)])
+    s.inject("A", end(1) + 10, 1, bytes(10))  # the older one grows: it is the newest now
+    s.expect("A", sacks=[(end(1), end(1) + 20), (end(3), end(3) + 10)])
+
+
+def test_filling_a_part_of_a_gap_is_acknowledged_at_once() -> None:
+    """[RFC 5681 4.2]"""
+    s = opened(0)
+    s.inject("A", 21, 1, bytes(10))
+    s.expect("A", 1, 1)
+    s.inject("A", 1, 1, bytes(10))
+    s.expect("A", 1, 11)
+    s.inject("A", 11, 1, bytes(10))
+    s.expect("A", 1, 31)
+
+
+def test_a_peer_that_drops_what_it_reported_gets_it_again() -> None:
+    """It had reported all but the first; its acknowledgement of the first alone, and then
+    silence, says that it holds nothing more. All goes again."""
+    s = opened(4, sack=True, rack=True)
+    s.wait(100 * MS)
+    s.inject("A", 1, 1, sacks=[(end(1), end(4))])
+    s.expect("A", 1, length=MSS)
+    s.inject("A", 1, end(1))
+    s.wait(s.tcb.rto_at - s.now_ns)
+    s.expect("A", end(1), length=MSS)
+    s.inject("A", 1, end(2))
+    s.wait(2 * S)
+    again = {seen.seq for seen in s.queue}
+    assert {end(2), end(3)} <= again
+
+
+# -- windows and times
+
+
+def test_the_window_of_a_syn_ack_is_not_scaled() -> None:
+    """[RFC 7323 2.2]"""
+    s = Script(wscale=7)
+    s.dial()
+    s.expect("S", 0)
+    s.window = 1000
+    s.inject("SA", 0, 1)
+    assert s.tcb.snd_wnd == 1000
+    s.inject("A", 1, 1)
+    assert s.tcb.snd_wnd == 1000 << 7
+
+
+def test_each_transmission_has_its_time() -> None:
+    """[RFC 8985 6.1]"""
+    s = opened(2, sack=True, rack=True)
+    s.wait(50 * MS)
+    write(s, 1)
+    flight = s.tcb.flight
+    assert flight is not None
+    assert flight.records[-1][2] - flight.records[0][2] == 50 * MS
+
+
+# -- RACK-TLP, PRR [RFC 8985] [RFC 6937]
+
+
+def test_reordering_that_was_seen_widens_the_window() -> None:
+    """The first arrives late, once: from then on a third report waits, too."""
+    s = opened(6, sack=True, rack=True)
+    s.wait(100 * MS)
+    s.inject("A", 1, 1, sacks=[(end(1), end(3))])
+    s.inject("A", 1, end(3))
+    s.inject("A", 1, end(6))
+    write(s, 6)
+    s.queue.clear()
+    s.wait(100 * MS)
+    s.inject("A", 1, end(6), sacks=[(end(7), end(11))])
+    s.expect_none()
+    s.wait(26 * MS)
+    s.expect("A", end(6), length=MSS)
+
+
+def test_a_duplicate_report_widens_the_window() -> None:
+    """Twice as long after a DSACK as without."""
+    s = opened(6, sack=True, rack=True)
+    s.tcb.retransmits = 1  # else it is the path that doubles
+    s.wait(100 * MS)
+    s.inject("A", 1, end(6))
+    write(s, 6)
+    s.queue.clear()
+    s.wait(100 * MS)
+    s.inject("A", 1, end(6), sacks=[(end(5), end(6)), (end(7), end(8))])
+    s.wait(49 * MS)
+    s.expect_none()
+    s.wait(2 * MS)
+    s.expect("A", end(6), length=MSS)
+
+
+def test_a_loss_that_a_probe_repaired_counts() -> None:
+    """The last of four is lost; the probe brings it. The window is halved."""
+    s = opened(4, sack=True, rack=True)
+    s.wait(100 * MS)
+    s.inject("A", 1, end(3))
+    s.wait((s.tcb.probe_at or s.tcb.rto_at) - s.now_ns)
+    s.expect("A", end(3), length=MSS)
+    s.wait(100 * MS)
+    s.inject("A", 1, end(4))
+    write(s, 1)
+    s.expect("A", end(4), length=MSS)
+    s.wait(100 * MS)
+    s.inject("A", 1, end(5))
+    assert s.tcb.ssthresh < 1 << 20
+
+
+def test_recovery_sends_in_proportion() -> None:
+    """Ten out, one lost: about one segment for two that arrive."""
+    s = opened(10, sack=True, rack=True)
+    write(s, 20)
+    s.wait(100 * MS)
+    s.inject("A", 1, 1, sacks=[(end(1), end(2))])
+    s.inject("A", 1, 1, sacks=[(end(1), end(3))])
+    s.inject("A", 1, 1, sacks=[(end(1), end(4))])
+    s.queue.clear()
+    for number in range(5, 11):
+        s.inject("A", 1, 1, sacks=[(end(1), end(number))])
+    assert 2 <= len(s.queue) <= 4
+
+
+def test_recovery_after_many_losses_sends_what_arrives() -> None:
+    """Of twenty only the last three arrive: no burst of half a window."""
+    s = opened(10, sack=True, rack=True)
+    s.inject("A", 1, end(10))
+    write(s, 20)
+    assert len(s.queue) == 20
+    s.queue.clear()
+    s.wait(100 * MS)
+    s.inject("A", 1, end(10), sacks=[(end(27), end(30))])
+    assert 1 <= len(s.queue) <= 4
