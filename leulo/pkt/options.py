@@ -9,6 +9,7 @@ from typing import Final
 
 from leulo.net.wire.ipv4 import parse_ipv4
 from leulo.pkt.lexer import Refused, ScriptError
+from leulo.tcp.config import PRESETS
 
 _IGNORED: Final = {
     "verbose", "dry_run", "persistent_tun_dev", "non_fatal", "speed", "v", "send_omit_free",
@@ -55,7 +56,10 @@ def read_options(pairs: list[tuple[str, str]]) -> Options:
 
 
 def _read(options: Options, name: str, value: str) -> None:
-    if name == "ip_version":
+    if name == "preset":  # read by the runner, before the script is parsed
+        if value not in PRESETS:
+            raise ValueError(f"there are {', '.join(PRESETS)}")
+    elif name == "ip_version":
         if value not in ("ipv4", "ipv6", "ipv4-mapped-ipv6"):
             raise ValueError("write ipv4 or ipv6")
         if value == "ipv4-mapped-ipv6":

@@ -89,9 +89,12 @@ class Mode:
     options: tuple[tuple[str, str], ...] = ()  # name and value, before the script's own
 
     def preset_for(self, text: str) -> str:
-        """The preset's name for this script."""
+        """The preset's name for this script, which may name it by ``--preset=NAME``."""
         if self.preset != AUTO:
             return self.preset
+        named = _PRESET.search(text)
+        if named is not None and named[1] in PRESETS:
+            return named[1]
         return "freebsd" if looks_like_bsd(text) and "freebsd" in PRESETS else "linux"
 
 
@@ -113,6 +116,7 @@ _DEFINITIONS_6: Final = {
 
 
 _IS_SIX: Final = re.compile(r"^--ip_version=ipv6", re.MULTILINE)
+_PRESET: Final = re.compile(r"^--preset=(\w+)", re.MULTILINE)
 
 
 class Mismatch(Exception):

@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 
 from leulo.pkt.report import Result, text_of
-from leulo.pkt.runner import AUTO, Mode, Status, run_text
-from leulo.tcp.config import PRESETS
+from leulo.pkt.runner import Mode, Status, run_text
 
 SCRIPTS = Path(__file__).resolve().parents[1] / "pkt"
 FOUND = sorted(SCRIPTS.rglob("*.pkt"))
@@ -20,15 +19,9 @@ STATES = (
 )  # fmt: skip
 
 
-def _preset(path: Path) -> str:
-    """A folder that is called like a preset asks for it."""
-    folder = path.parent.name
-    return folder if folder in PRESETS else AUTO
-
-
 @pytest.mark.parametrize("path", FOUND, ids=lambda path: f"{path.parent.name}/{path.stem}")
 def test_script(path: Path) -> None:
-    outcome = run_text(path.read_text(), Mode(preset=_preset(path)))
+    outcome = run_text(path.read_text(), Mode())
     name = str(path.relative_to(SCRIPTS))
     assert outcome.status is Status.PASSED, "\n" + text_of(Result(name, outcome))
 

@@ -289,6 +289,13 @@ def test_auto_takes_the_preset_that_a_script_speaks_of() -> None:
     ):
         assert auto.preset_for(text) == "linux", text
     assert Mode(preset="rfc").preset_for("net.inet.") == "rfc"
+    assert auto.preset_for("// why\n--preset=rfc\n0 `sysctl -w net.inet.tcp.sack=1`") == "rfc"
+
+
+def test_an_unknown_preset_of_a_script_is_an_error() -> None:
+    outcome = run_text("--preset=minix\n0 socket(..., SOCK_STREAM, IPPROTO_TCP) = 3\n")
+    assert outcome.status is Status.ERROR
+    assert "linux, freebsd, rfc" in outcome.actual
 
 
 @pytest.mark.parametrize(
