@@ -32,14 +32,15 @@ FIELDS = NAMES.split()
 # Not measured: zero, or all ones in min_rtt.
 NOT_MEASURED = {
     "app_limited", "segs_out", "segs_in", "data_segs_in", "data_segs_out", "delivery_rate",
-    "busy_time", "rwnd_limited", "sndbuf_limited", "delivered", "delivered_ce", "dsack_dups",
-    "reord_seen", "rcv_ooopack", "min_rtt", "fackets", "last_ack_sent",
+    "delivered", "delivered_ce", "dsack_dups", "reord_seen", "rcv_ooopack", "min_rtt", "fackets",
+    "last_ack_sent",
 }  # fmt: skip
 # A path of Ethernet instead of a loopback, other buffers, and another clock.
 OF_THE_PATH = {
     "wscale", "rto", "ato", "snd_mss", "rcv_mss", "pmtu", "rcv_ssthresh", "rtt", "rttvar",
     "snd_cwnd", "advmss", "reordering", "rcv_rtt", "rcv_space", "snd_wnd", "last_data_sent",
-    "last_data_recv", "last_ack_recv", "pacing_rate",
+    "last_data_recv", "last_ack_recv", "pacing_rate", "busy_time", "rwnd_limited",
+    "sndbuf_limited",
 }  # fmt: skip
 
 
