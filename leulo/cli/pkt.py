@@ -120,10 +120,8 @@ def _scripts(paths: tuple[str, ...]) -> Iterator[Path]:
         path = Path(text)
         if path.is_dir():
             yield from sorted(found for found in path.rglob(f"*{SUFFIX}") if found.is_file())
-        elif path.exists():
-            yield path
         else:
-            raise ConfigError(f"there is no file or directory {text}")
+            yield path  # one that is not there is an error of its own
 
 
 def _read(path: Path) -> str:

@@ -141,6 +141,13 @@ def is_lost(tcb: Tcb, search: MtuSearch) -> bool:
     return True
 
 
+def sent_again(search: MtuSearch, seq: int, end: int) -> None:
+    """The range goes out once more: if a part of the probe is in it, an acknowledgement tells
+    nothing of the probe. [RFC 4821 7.6.1]"""
+    if search.probe and seq < search.probe_end and end > search.probe_start:
+        search.probe = 0
+
+
 def timed_out(tcb: Tcb, search: MtuSearch) -> None:
     """A retransmission timeout: what a probe would have shown is open; after several in a row the
     path may be a black hole for segments of this size. [RFC 4821 7.6.3, 7.7]"""

@@ -465,6 +465,8 @@ def _account_again(tcb: Tcb, seq: int, length: int, end: int, now_ns: int) -> No
     """Something goes out again: no round-trip measurement across it (Karn). [RFC 6298 3]"""
     if tcb.timed_seq and seq < tcb.timed_seq:
         tcb.timed_seq = 0
+    if tcb.search is not None:
+        mtu_search.sent_again(tcb.search, seq, end)
     if tcb.recovery == RECOVERY_TIMEOUT and seq >= tcb.recover:
         return
     tcb.retransmits += 1

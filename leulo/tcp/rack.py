@@ -287,6 +287,8 @@ def rewind(tcb: Tcb) -> None:
     """Begin again at snd_una, whatever was sent: the path or the peer's window has shrunk."""
     tcb.snd_nxt = tcb.snd_una
     tcb.timed_seq = 0
+    if tcb.search is not None:
+        tcb.search.probe = 0  # its bytes go again, in other segments
     if tcb.flight is None and tcb.episode is None and tcb.probe is None:
         return
     tcb.flight = None

@@ -61,7 +61,7 @@ class Settings:
     @property
     def may_fragment(self) -> bool:
         """May packets be fragmented on their way?"""
-        return self.path_discovery not in (PATH_WANT, PATH_DO, PATH_INTERFACE)
+        return self.path_discovery not in (PATH_WANT, PATH_DO)
 
     @property
     def believes_reports(self) -> bool:

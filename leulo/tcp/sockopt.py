@@ -13,7 +13,7 @@ from leulo.tcp import congestion, info, path_mtu
 from leulo.tcp.errno import AF_INET6, EINVAL, ENOENT, ENOPROTOOPT, ENOTCONN, EOPNOTSUPP
 from leulo.tcp.fast_open import CLIENT
 from leulo.tcp.fast_open_server import keys_of
-from leulo.tcp.pacer import Pacer
+from leulo.tcp.pacer import UNLIMITED, Pacer
 from leulo.tcp.settings import PATH_DONT, PATH_OMIT
 from leulo.tcp.siphash import KEY_BYTES
 from leulo.tcp.state import CLOSED, TIME_WAIT
@@ -512,6 +512,8 @@ def _set_congestion(socket: TcpSocket, value: bytes) -> int:
     if tcb is not None and tcb.congestion.name != name:
         tcb.congestion = algorithm
         tcb.cwnd_credit = 0
+        if tcb.pacer is not None:
+            tcb.pacer.model_rate = UNLIMITED  # the old algorithm's wish
         algorithm.begin(tcb, socket.engine.now_ns)
     return 0
 

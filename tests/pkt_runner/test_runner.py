@@ -263,8 +263,18 @@ def test_command_passes_options_and_definitions_on(
     assert "wscale" in capsys.readouterr().out
 
 
+def test_a_path_that_is_not_there_ends_no_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    good = tmp_path / "good.pkt"
+    good.write_text(SERVER)
+    assert leulo(["pkt", "--json", "-", str(tmp_path / "none.pkt"), str(good)]) == 1
+    results = json.loads(capsys.readouterr().out)["results"]
+    assert [result["status"] for result in results] == ["error", "passed"]
+    assert "No such file" in results[0]["actual"]
+
+
 def test_command_wrong_use(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert leulo(["pkt", str(tmp_path / "none.pkt")]) == 2
     assert leulo(["pkt", str(tmp_path)]) == 2
     assert leulo(["pkt"]) == 2
     assert leulo(["pkt", "--preset", "fish", str(tmp_path)]) == 2

@@ -8,6 +8,7 @@ from tcp_world import MS, Receiver, S, Sender, Wire, connect, make_stack, pump
 from leulo.netsim.simulation import Flow, Path, Simulation
 from leulo.tcp.congestion.bbr import DRAIN, PROBE_BW, PROBE_RTT, STARTUP, Bbr
 from leulo.tcp.congestion.delivery import Delivery
+from leulo.tcp.pacer import UNLIMITED
 from leulo.tcp.socket import TcpSocket
 from leulo.tcp.tcb import Tcb
 
@@ -45,6 +46,16 @@ def test_the_model_is_the_path() -> None:
     tcb = flow.tcb
     assert tcb is not None and tcb.pacer is not None
     assert 0.7 * PAYLOAD <= tcb.pacer.model_rate <= 1.27 * PAYLOAD
+
+
+def test_another_algorithm_is_not_held_to_bbrs_rate() -> None:
+    wire = Wire(make_stack(1), make_stack(2))
+    client, _, tcb = opened(wire)
+    client.send(bytes(20_000))
+    wire.run(1 * S)
+    assert tcb.pacer is not None and tcb.pacer.model_rate != UNLIMITED
+    assert client.setsockopt(6, 13, b"cubic") == 0
+    assert tcb.pacer is None or tcb.pacer.model_rate == UNLIMITED
 
 
 def test_start_up_doubles_and_then_drains() -> None:

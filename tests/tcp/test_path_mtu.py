@@ -123,10 +123,11 @@ def test_socket_that_wants_no_reports(discovery: int) -> None:
     assert not s.stack.engine.path_mtus
 
 
-def test_packets_that_may_be_fragmented_have_no_df_and_differ() -> None:
-    """[RFC 6864 4.1, 4.2]"""
+@pytest.mark.parametrize("discovery", [DONT, INTERFACE])
+def test_packets_that_may_be_fragmented_have_no_df_and_differ(discovery: int) -> None:
+    """[RFC 6864 4.1, 4.2] [Linux ip(7)]"""
     wire, client, server = world(1500, False)
-    assert client.setsockopt(IP, DISCOVER, pack("<i", DONT)) == 0
+    assert client.setsockopt(IP, DISCOVER, pack("<i", discovery)) == 0
     before = len(wire.log)
     for _ in range(3):
         client.send(b"x" * 100)
