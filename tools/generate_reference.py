@@ -79,6 +79,9 @@ def events() -> str:
 
 def _kinds(base: type[Event]) -> Iterator[type[Event]]:
     for kind in base.__subclasses__():
+        # A dataclass with slots is made anew, and the first one may not be gone yet.
+        if "__slots__" not in vars(kind):
+            continue
         if kind.__module__.startswith("leulo.") and kind.NAME:
             yield kind
         yield from _kinds(kind)

@@ -15,7 +15,7 @@ Ranges = list[tuple[int, int, str]]
 
 _EXAMPLES = """\b
 Examples:
-  leulo machine show > lab.toml             a file with every key, to begin from
+  leulo machine show > lab.toml             a file with what is set, to begin from
   leulo machine show lab.toml --set mem=32M
   leulo machine show lab.toml --json
 """
@@ -33,7 +33,7 @@ def command() -> None:
 @machine_options
 @click.option("--json", "as_json", is_flag=True, help="One JSON object instead.")
 def show(image: Path | None, as_json: bool, **flags: Any) -> None:
-    """Write the effective machine: every key, then its memory and its ports.
+    """Write the effective machine: every key that has a value, its memory and its ports.
 
     Takes what `leulo boot` takes, and boots nothing. What it writes is a machine file.
     """

@@ -76,4 +76,4 @@ def nearest(name: str) -> str:
     found = difflib.get_close_matches(name.lower().replace("_", "-"), KEYS, 1)
     if found:
         return f"did you mean {found[0]}?"
-    return "`leulo machine show` writes them all"
+    return "`leulo boot --help` has them all"

@@ -90,3 +90,9 @@ def test_without_python_3_11_the_environment_names_the_command(tmp_path: Path) -
     assert "Python 3.11 or later" in result.stderr
     assert "sudo apt-get install python3 python3-venv" in result.stderr
     assert not (tmp_path / "venv").exists()
+
+
+def test_every_event_stands_once_in_its_reference() -> None:
+    page = (ROOT / "docs" / "reference" / "events.md").read_text(encoding="utf-8")
+    names = [line for line in page.splitlines() if line.startswith("## ")]
+    assert len(names) == len(set(names)) > 10

@@ -7,6 +7,7 @@ the terminal as it was and the exit code 130, whatever Leulo was doing. The shor
 
 from __future__ import annotations
 
+import fcntl
 import gc
 import os
 import pty
@@ -149,12 +150,17 @@ def ended_in_pipe(delay_s: float) -> tuple[int, bytes]:
             process.communicate()
 
 
-def ended_on_terminal(delay_s: float) -> tuple[int, bytes, bool]:
-    """Exit code, what was printed, and whether the terminal is as it was."""
+def ended_on_terminal(delay_s: float) -> tuple[int, bytes, bool, bool]:
+    """Exit code, what was printed, whether the terminal is as it was, and whether it was ever
+    raw. It is the controlling terminal of the program: others are left alone."""
     outer, inner = pty.openpty()
-    before = termios.tcgetattr(inner)
-    process = subprocess.Popen(BOOT, stdin=inner, stdout=inner, stderr=inner)
+    before = termios.tcgetattr(outer)
+    process = subprocess.Popen(
+        BOOT, stdin=inner, stdout=inner, stderr=inner, start_new_session=True,
+        preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+    )  # fmt: skip
     printed = b""
+    was_raw = False
     is_signalled = False
     due = time.monotonic() + delay_s
     ends = time.monotonic() + 30
@@ -165,10 +171,11 @@ def ended_on_terminal(delay_s: float) -> tuple[int, bytes, bool]:
                 is_signalled = True
             if select.select([outer], [], [], 0.01)[0]:
                 printed += os.read(outer, 65536)
+            was_raw = was_raw or not termios.tcgetattr(outer)[3] & termios.ICANON
         while select.select([outer], [], [], 0.05)[0]:
             printed += os.read(outer, 65536)
-        after = termios.tcgetattr(inner)
-        return process.wait(1), printed, after == before
+        after = termios.tcgetattr(outer)
+        return process.wait(1), printed, after == before, was_raw
     finally:
         if process.poll() is None:
             process.kill()
@@ -180,15 +187,16 @@ def ended_on_terminal(delay_s: float) -> tuple[int, bytes, bool]:
 def test_sigint_at_any_moment_restores_the_terminal_and_exits_130() -> None:
     rng = random.Random(2026)
     codes: dict[int, int] = {}
-    early = 0
+    early = raw = 0
     for number in range(SIGNALS):
         # From the first imports of Python to a guest that has been idle for a while.
         delay_s = rng.uniform(0.05, 1.2)
         if number % 2:
             code, printed = ended_in_pipe(delay_s)
         else:
-            code, printed, is_restored = ended_on_terminal(delay_s)
+            code, printed, is_restored, was_raw = ended_on_terminal(delay_s)
             assert is_restored, (delay_s, printed)
+            raw += was_raw
         # A shell shows 130 for death by SIGINT too; that is Python's own way while it starts.
         if code == 1 and any(words in printed for words in _BEFORE_OURS):
             early += 1
@@ -200,4 +208,5 @@ def test_sigint_at_any_moment_restores_the_terminal_and_exits_130() -> None:
             assert code == -signal.SIGINT, (delay_s, printed)
             assert b", in run\n" not in printed.replace(b"\r", b""), (delay_s, printed)
     print(f"{SIGNALS} signals: exit codes {codes}, {early} while Python was starting")
+    assert raw > SIGNALS // 8  # else there was nothing to restore
     assert codes.get(130, 0) > SIGNALS // 2
