@@ -79,7 +79,7 @@ def test_an_image_and_a_machine_file_may_both_be_named(tmp_path: Path) -> None:
         ("\n\nmme = 5", "lab/machine.toml:3: mme: is no key of a machine: did you mean mem?"),
         ("host_loopback = true", "did you mean host-loopback?"),
         ('tcp-preset = "bsd"', "lab/machine.toml:1: tcp-preset bsd: is no preset: write linux"),
-        ("qqqqqq = 5", "machine show"),
+        ("qqqqqq = 5", "boot --help"),
         ("[net]\nkind = 1", "lab/machine.toml:1: net: must be text"),
         ("a = 1\n[machine]", "lab/machine.toml:1: a: "),
         ("[machine]\nmem = 1", "lab/machine.toml:1: [machine]: is no key"),
