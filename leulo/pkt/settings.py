@@ -302,7 +302,6 @@ class Setup:
     def __init__(self) -> None:
         self.changes: Changes = {}
         self.mtu: int = 0  # 0: not set
-        self.notes: list[str] = []  # what was taken though it has no effect here
 
     def command(self, text: str, line: int) -> None:
         """Take one piece of shell. Raises Refused with the name of what is not known."""
@@ -387,10 +386,6 @@ class Setup:
         setting = _LINUX.get(short)
         if setting is None:
             raise Refused(line, f"sysctl {short}={value}")
-        if short == "tcp_congestion_control" and _congestion(value) is None:
-            # Which algorithm shows only under loss: say so instead of running nothing at all.
-            self.notes.append(f"no congestion control {value}: {Config().congestion} is used")
-            return
         self._set(setting, short, value, line)
 
     def _set(self, setting: Setting, name: str, value: str, line: int) -> None:

@@ -325,3 +325,10 @@ def test_sockstat_asks_the_stack(pattern: str, status: Status) -> None:
 def test_sockstat_executes_nothing() -> None:
     for command in ("sockstat -4 | sh", "sockstat -4 -P udp", "sockstat | grep -v x", "tcpdrop x"):
         assert run_text(f"0 `{command}`\n").status is Status.REFUSED, command
+
+
+def test_a_congestion_control_that_is_not_there_is_refused_by_name() -> None:
+    """Another one in its place would judge something else, in silence."""
+    outcome = run_text("`sysctl -q net.ipv4.tcp_congestion_control=vegas`\n")
+    assert outcome.status is Status.REFUSED
+    assert "tcp_congestion_control=vegas" in outcome.actual
