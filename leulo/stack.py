@@ -82,7 +82,6 @@ _KIND: Final = 0x080045  # IPv4, twenty bytes
 _NOT_PLAIN: Final = 0x3FFF00FF  # fragment bits and protocol
 _CHECKED: Final = 3  # NEEDS_CSUM or DATA_VALID [virtio 1.2 5.1.6.4]
 _TTL: Final = 64
-_MAX_OUTPUT: Final = 1024  # ICMP messages that wait for drain
 _LOOPBACK_FRAMES: Final = 65_536  # in one drain
 
 
@@ -125,7 +124,6 @@ class Stack(StackNetwork):
             client = DhcpClient(config.mac, config.name, random_bits)
             self.dhcp = DhcpPort(client, self.udp)
         self._vnet: bytes = front(b"", False, config.checksum)  # before what answers a stranger
-        self._output: list[Frame] = []
         self._drops: dict[str, int] = {}
         self._identification: int = 0  # of packets that may be fragmented [RFC 6864 4.1]
 
@@ -363,7 +361,6 @@ class Stack(StackNetwork):
             engine.pending
             or engine.replies
             or engine.loopback
-            or self._output
             or self.udp.output
             or self.arp.output
             or (self.ipv6 is not None and self.ipv6.host.has_output)
@@ -381,15 +378,12 @@ class Stack(StackNetwork):
             inside += len(frames)
             self._input([b"".join(frame) for frame in frames], True, now_ns)
             engine.drain(now_ns, out, budget)
-        while self.udp.output and len(out) + len(self._output) < budget:
+        while self.udp.output and len(out) < budget:
             self._send_datagram(self.udp.take_output(), out, now_ns)
         if self.arp.output:
             out += self.arp.take_output()
         if self.ipv6 is not None and self.ipv6.host.has_output:
             out += self.ipv6.host.take_output()
-        if self._output:
-            out += self._output
-            self._output = []
         engine.counts["segments_out"] += len(out)
         return out
 
@@ -398,8 +392,8 @@ class Stack(StackNetwork):
     ) -> None:
         """An IPv4 packet of the stack's own."""
         hop = self.route.next_hop(destination)
-        if hop is None or len(self._output) >= _MAX_OUTPUT:
-            self._drop("no_route" if hop is None else "output_full")
+        if hop is None:
+            self._drop("no_route")
             return
         if not is_unicast(source) or self.route.is_broadcast(source):
             source = self.address
@@ -516,7 +510,6 @@ class Stack(StackNetwork):
             "ipv6": None if self.ipv6 is None else self.ipv6.save(),
             "icmp": self.icmp.save(),
             "reassembler": self.reassembler.save(),
-            "output": [b"".join(frame) for frame in self._output],
             "dhcp": None if self.dhcp is None else self.dhcp.save(),
             "drops": dict(self._drops),
             "identification": self._identification,
@@ -534,7 +527,6 @@ class Stack(StackNetwork):
             self.ipv6.load(state["ipv6"])
         self.icmp.load(state["icmp"])
         self.reassembler.load(state["reassembler"])
-        self._output = [(frame,) for frame in state["output"]]
         if self.dhcp is not None and state["dhcp"] is not None:
             self.dhcp.load(state["dhcp"])
             lease = self.dhcp.client.lease
