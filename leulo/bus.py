@@ -113,6 +113,10 @@ class Bus:
         """(base, length, name) of every device, in the order of addresses."""
         return [(base, *self._ranges[base][:2]) for base in sorted(self._ranges)]
 
+    def target(self, base: int) -> Target:
+        """The device that begins at ``base``. Raises KeyError if there is none."""
+        return self._ranges[base][2]
+
     def count_accesses(self) -> None:
         """Count the accesses to each device from now on; until then it costs nothing."""
         if self._counted is None:

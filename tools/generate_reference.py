@@ -10,7 +10,7 @@ import importlib
 import inspect
 import pkgutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import fields
 from pathlib import Path
 
@@ -19,6 +19,7 @@ import click
 import leulo
 from leulo import errors
 from leulo.cli import VERBS, group
+from leulo.devices.register import Register, place
 from leulo.trace import Event
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -115,7 +116,7 @@ def exit_codes() -> str:
 
 
 def chips() -> str:
-    """The port map of a machine, and what each chip's file says of itself."""
+    """The port map of a machine; what each chip's file says of itself, and its registers."""
     from leulo.clock import VirtualClock
     from leulo.config import MachineConfig
     from leulo.links.base import Offload
@@ -127,17 +128,45 @@ def chips() -> str:
         console=lambda data: None, random_bits=lambda bits: 0, epoch_s=0,
     )  # fmt: skip
     page = [_NOTE, "# Chips and ports\n", "| ports | chip |\n| --- | --- |"]
+    tables: dict[str, dict[tuple[Register, ...], list[str]]] = {}  # module -> table -> headings
     for base, length, name in machine.ports.ranges():
         last = f" to {base + length - 1:#x}" if length > 1 else ""
         page.append(f"| {base:#x}{last} | {name} |")
+        kind = type(machine.ports.target(base))
+        place_of = tables.setdefault(kind.__module__, {})
+        place_of.setdefault(vars(kind)["REGISTERS"], []).append(f"{name} at {base:#x}")
+    for device, number, function in machine.pci.functions():
+        place_of = tables[type(function).__module__]
+        place_of[tuple(function.registers())] = [f"function {device:02x}.{number}"]
     machine.close()
-    page.append("")
+    page.append(
+        "\nOffsets are from the first port. Reset is what is read after power-on, writable are the "
+        "bits that read back what was written; `-` where neither is a constant. Bits without a "
+        "name do nothing.\n"
+    )
     package = importlib.import_module("leulo.devices")
     for module in sorted(pkgutil.iter_modules(package.__path__), key=lambda found: found.name):
         text = inspect.getdoc(importlib.import_module(f"leulo.devices.{module.name}")) or ""
         page.append(f"## leulo/devices/{module.name}.py\n")
         page.append(f"{text.strip()}\n")
+        for registers, places in tables.get(f"leulo.devices.{module.name}", {}).items():
+            page.append(f"### Registers of {', '.join(places)}\n")
+            page += _registers(registers)
     return "\n".join(page)
+
+
+def _registers(registers: Iterable[Register]) -> Iterator[str]:
+    yield "| offset | register | when | access | reset | writable | bits |"
+    yield "| --- | --- | --- | --- | --- | --- | --- |"
+    for one in registers:
+        is_read = "R" in one.access
+        reset = f"{one.reset:#0{2 + 2 * one.width}x}" if is_read and one.reset is not None else "-"
+        writable = f"{one.writable:#0{2 + 2 * one.width}x}" if one.writable else "-"
+        at = f"{one.at:#x}" + (f", {one.width} bytes" if one.width > 1 else "")
+        name = f"{one.name}: {one.meaning}" if one.meaning else one.name
+        bits = "; ".join(f"{place(mask)} {words}" for mask, words in one.bits)
+        yield f"| {at} | {name} | {one.when} | {one.access} | {reset} | {writable} | {bits} |"
+    yield ""
 
 
 MAKERS = {

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Final
 
 from leulo.devices.byte_ports import BytePorts
+from leulo.devices.register import BOTH, Register
 from leulo.state import State, load_fields, save_fields
 
 PRESENT: Final = 0xE9
@@ -22,6 +23,7 @@ class DebugConsole(BytePorts):
     """One port; ``sink`` takes the text."""
 
     LENGTH = 1
+    REGISTERS: Final = (Register("text", 0, BOTH, "a byte of text; reads 0xe9", PRESENT),)
     FIELDS: Final = ()
 
     def __init__(self, sink: Callable[[bytes], None]) -> None:

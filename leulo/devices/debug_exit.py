@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
+from leulo.devices.register import BOTH, Register
 from leulo.state import State, load_fields, save_fields
 
 LENGTH: Final = 4
@@ -18,6 +19,7 @@ LENGTH: Final = 4
 class DebugExit:
     """A write at offset 0, of any width, goes to ``sink``."""
 
+    REGISTERS: Final = (Register("status", 0, BOTH, "ends the machine", 0, width=LENGTH),)
     FIELDS: Final = ()
 
     def __init__(self, sink: Callable[[int], None]) -> None:

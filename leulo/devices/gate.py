@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
+from leulo.devices.register import BOTH, Register
 from leulo.state import State, load_fields, save_fields
 
 LENGTH: Final = 4
@@ -19,6 +20,10 @@ LENGTH: Final = 4
 class Gate:
     """Forwards 32-bit writes at offset 0 to ``sink``, which may be replaced; reads ``magic``."""
 
+    REGISTERS: Final = (
+        Register("descriptor", 0, BOTH, "written: a call's address; read: the magic number",
+                 width=LENGTH),
+    )  # fmt: skip
     FIELDS: Final = ("refused",)
 
     def __init__(self, magic: int, sink: Callable[[int], None]) -> None:

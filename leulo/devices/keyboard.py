@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Final
 
 from leulo.devices.byte_ports import BytePorts
+from leulo.devices.register import READ, WRITE, Register
 from leulo.state import State, load_fields, save_fields
 
 CMD_PULSE_RESET: Final = 0xFE
@@ -21,6 +22,12 @@ class Keyboard(BytePorts):
     """Offset 0 is port 0x64: reads the status, takes commands; only the reset command acts."""
 
     LENGTH = 1
+    REGISTERS: Final = (
+        Register("status", 0, READ, "", STATUS_SYSTEM_FLAG, 0, (
+            (STATUS_SYSTEM_FLAG, "system flag: the controller has passed its test"),
+        )),
+        Register("command", 0, WRITE, f"{CMD_PULSE_RESET:#x} resets, others do nothing"),
+    )  # fmt: skip
     FIELDS: Final = ()
 
     def __init__(self, reset_sink: Callable[[], None]) -> None:

@@ -11,10 +11,14 @@ wired by the machine, and the interrupt line register tells software which that 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import replace
 from typing import Final
 
 from leulo.bus import Bus, Target
 from leulo.devices.byte_ports import FLOATING, BytePorts
+from leulo.devices.power import ResetControl
+from leulo.devices.register import BOTH, READ, Register
 from leulo.state import State, load_fields, save_fields
 
 CONFIG_BYTES: Final = 256
@@ -49,6 +53,43 @@ RESET_OFFSET: Final = 1  # 0xCF9: a byte access there is the chipset's reset con
 DATA_OFFSET: Final = 4  # 0xCFC
 
 CLASS_HOST_BRIDGE: Final = 0x060000
+
+REGISTERS: Final = (
+    Register("CONFIG_ADDRESS", 0, BOTH, "a 32-bit access only", 0, ADDRESS_WRITABLE, (
+        (ENABLE, "enable"),
+        (0x00FF0000, "bus"),
+        (0x0000F800, "device"),
+        (0x00000700, "function"),
+        (0x000000FC, "register"),
+    ), width=4),
+    *(
+        replace(register, at=RESET_OFFSET, when="a byte access")
+        for register in ResetControl.REGISTERS
+    ),
+    Register("CONFIG_DATA", DATA_OFFSET, BOTH, "the addressed register; all ones if nobody answers",
+             0xFFFFFFFF, width=4),
+)  # fmt: skip
+# Configuration space: offset, bytes, name and the bits that do something.
+# What each of them holds at first and lets software change is `PciFunction`'s.
+CONFIGURATION: Final = (
+    (VENDOR_ID, 2, "Vendor ID", ()),
+    (DEVICE_ID, 2, "Device ID", ()),
+    (COMMAND, 2, "Command", (
+        (COMMAND_IO, "I/O space: opens port windows"),
+        (COMMAND_MEMORY, "memory space: opens memory windows"),
+        (COMMAND_MASTER, "bus master"),
+        (COMMAND_INTX_DISABLE, "interrupt disable"),
+    )),
+    (STATUS, 2, "Status", ()),
+    (REVISION, 1, "Revision ID", ()),
+    (CLASS_CODE, 3, "Class code", ()),
+    (HEADER_TYPE, 1, "Header type", ()),
+    *((BAR_0 + 4 * number, 4, f"BAR {number}", ()) for number in range(BARS)),
+    (SUBSYSTEM_VENDOR, 2, "Subsystem vendor ID", ()),
+    (SUBSYSTEM, 2, "Subsystem ID", ()),
+    (INTERRUPT_LINE, 1, "Interrupt line", ()),
+    (INTERRUPT_PIN, 1, "Interrupt pin", ()),
+)  # fmt: skip
 
 
 class Window:
@@ -117,6 +158,16 @@ class PciFunction:
     def register(self, at: int, length: int) -> int:
         """The value of ``length`` bytes at ``at``."""
         return int.from_bytes(self._values[at : at + length], "little")
+
+    def registers(self) -> Iterator[Register]:
+        """The configuration space as it is at power-on, by what is in it."""
+        for at, length, name, bits in CONFIGURATION:
+            reset, writable = (
+                int.from_bytes(part[at : at + length], "little")
+                for part in (self._initial, self._mask)
+            )
+            access = BOTH if writable else READ
+            yield Register(name, at, access, "", reset, writable, bits, length)
 
     @property
     def may_interrupt(self) -> bool:
@@ -219,6 +270,7 @@ class ConfigPorts:
     """
 
     LENGTH = 8
+    REGISTERS: Final = REGISTERS
     FIELDS: Final = ("address",)
 
     def __init__(self, bus: PciBus, reset_control: BytePorts) -> None:

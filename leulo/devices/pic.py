@@ -15,7 +15,8 @@ from __future__ import annotations
 from typing import Final
 
 from leulo.devices.byte_ports import BytePorts
-from leulo.devices.pic_chip import SPURIOUS_LEVEL, PicChip
+from leulo.devices.pic_chip import REGISTERS, SPURIOUS_LEVEL, PicChip
+from leulo.devices.register import BOTH, Register
 from leulo.irq import IntrPin, Line
 from leulo.state import State, load_fields, save_fields
 
@@ -23,6 +24,11 @@ IRQ_COUNT: Final = 16
 CASCADE_IRQ: Final = 2
 FLOATING_VECTOR: Final = 0xFF  # nobody drives the data bus in the second INTA cycle
 ELCR_FIXED: Final = (0x07, 0x21)  # IRQ 0, 1, 2, 8 and 13 are edge triggered on every PC
+
+ELCR_REGISTERS: Final = tuple(
+    Register(f"ELCR{number + 1}", number, BOTH, "1: the input is level triggered", 0, 0xFF & ~fixed)
+    for number, fixed in enumerate(ELCR_FIXED)
+)
 
 
 class Pic:
@@ -166,6 +172,7 @@ class ChipPorts(BytePorts):
     """One chip's two ports: settles the pair around each access."""
 
     LENGTH = 2
+    REGISTERS: Final = REGISTERS
 
     def __init__(self, pic: Pic, chip: PicChip) -> None:
         self._pic = pic
@@ -191,6 +198,7 @@ class EdgeLevelPorts(BytePorts):
     """The chipset's edge/level registers: offset 0 for IRQ 0-7, offset 1 for IRQ 8-15."""
 
     LENGTH = 2
+    REGISTERS: Final = ELCR_REGISTERS
 
     def __init__(self, pic: Pic, chips: tuple[PicChip, PicChip]) -> None:
         self._pic = pic

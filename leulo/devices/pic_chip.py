@@ -13,6 +13,7 @@ from __future__ import annotations
 from typing import Final
 
 from leulo.devices.byte_ports import BytePorts
+from leulo.devices.register import BOTH, READ, WRITE, Register
 from leulo.state import State, load_fields, save_fields
 
 ICW1: Final = 0x10  # A0 = 0: this bit begins initialisation
@@ -40,6 +41,49 @@ OCW2_ROTATE_SPECIFIC_EOI: Final = 7
 
 SPURIOUS_LEVEL: Final = 7  # what an acknowledge without a request yields
 POLL_REQUEST: Final = 0x80  # the poll byte: somebody asks
+ICW2_BASE: Final = 0xF8
+
+REGISTERS: Final = (
+    Register("ICW1", 0, WRITE, "begins initialisation", when="bit 4 is 1", bits=(
+        (ICW1_IC4, "IC4: ICW4 will follow"),
+        (ICW1_SNGL, "SNGL: no ICW3"),
+        (ICW1_LTIM, "LTIM: all inputs are level triggered"),
+        (ICW1, "1"),
+    )),
+    Register("ICW2", 1, WRITE, "vectors", when="after ICW1", bits=(
+        (ICW2_BASE, "T7-T3: the vector of input 0"),
+    )),
+    Register("ICW3", 1, WRITE, "which inputs have a slave; a slave's own number",
+             when="after ICW2, if SNGL is 0"),
+    Register("ICW4", 1, WRITE, "", when="last, if IC4", bits=(
+        (ICW4_AEOI, "AEOI: automatic end of interrupt"),
+        (ICW4_SFNM, "SFNM: special fully nested"),
+    )),
+    Register("IMR", 1, BOTH, "interrupt mask (OCW1): a bit an input", 0, 0xFF,
+             when="outside initialisation"),
+    Register("OCW2", 0, WRITE, "ends and rotations", when="bits 4, 3 are 0", bits=(
+        (0x07, "L: the level"),
+        (0xE0, f"R, SL, EOI: {OCW2_EOI} EOI, {OCW2_SPECIFIC_EOI} specific, {OCW2_ROTATE_EOI} and "
+         f"{OCW2_ROTATE_SPECIFIC_EOI} the same and rotate, {OCW2_SET_PRIORITY} set priority, "
+         f"{OCW2_SET_ROTATE_AEOI} and {OCW2_CLEAR_ROTATE_AEOI} rotate in AEOI on and off"),
+    )),
+    Register("OCW3", 0, WRITE, "", when="bit 4 is 0, bit 3 is 1", bits=(
+        (OCW3_RIS, "RIS: offset 0 reads ISR, else IRR"),
+        (OCW3_RR, "RR: RIS counts"),
+        (OCW3_POLL, "P: the next read is the poll byte"),
+        (OCW3, "1"),
+        (OCW3_SMM, "SMM: special mask mode"),
+        (OCW3_ESMM, "ESMM: SMM counts"),
+    )),
+    Register("IRR", 0, READ, "interrupt requests: a bit an input", when="OCW3 RR, RIS = 0",
+             select=((0, OCW3 | OCW3_RR),)),
+    Register("ISR", 0, READ, "interrupts in service: a bit an input", 0, when="OCW3 RR, RIS = 1",
+             select=((0, OCW3 | OCW3_RR | OCW3_RIS),)),
+    Register("poll byte", 0, READ, "acknowledges; at either offset", 0, 0, (
+        (0x07, "the level"),
+        (POLL_REQUEST, "I: somebody asks"),
+    ), when="OCW3 P", select=((0, OCW3 | OCW3_POLL),)),
+)  # fmt: skip
 
 
 class PicChip(BytePorts):
@@ -213,7 +257,7 @@ class PicChip(BytePorts):
 
     def _write_icw(self, value: int) -> None:
         if self.icw_next == 2:
-            self.vector_base = value & 0xF8
+            self.vector_base = value & ICW2_BASE
             wanted = 3
         elif self.icw_next == 3:
             self.icw3 = value

@@ -15,7 +15,8 @@ from typing import Final
 
 from leulo.clock import Clock
 from leulo.devices.byte_ports import BytePorts
-from leulo.devices.pit_counter import RW_LATCH, PitCounter
+from leulo.devices.pit_counter import RW_BOTH, RW_LATCH, RW_LSB, RW_MSB, PitCounter
+from leulo.devices.register import BOTH, WRITE, Register
 from leulo.irq import Line
 from leulo.state import State, load_fields, save_fields
 from leulo.units import NS_PER_S
@@ -33,6 +34,34 @@ REFRESH: Final = 0x10
 OUT_2: Final = 0x20
 REFRESH_CLOCKS: Final = 18  # the refresh bit toggles every 15 us
 
+REGISTERS: Final = (
+    *(
+        Register(f"counter {number}", number, BOTH, "count, or the latched count or status: bytes "
+                 "in the order that RW says", 0)
+        for number in range(3)
+    ),
+    Register("control word", CONTROL, WRITE, "a counter's mode, or a latch command", bits=(
+        (0x01, "BCD"),
+        (0x0E, "M: mode 0 to 5"),
+        (0x30, f"RW: {RW_LSB} low byte, {RW_MSB} high byte, {RW_BOTH} both, low first; "
+         f"{RW_LATCH} latches the count"),
+        (0xC0, "SC: which counter"),
+    )),
+    Register("read-back", CONTROL, WRITE, "latches of several counters", when="SC = 3", bits=(
+        (0x0E, "CNT: counters 2, 1, 0"),
+        (NOT_STATUS, "STATUS: 0 latches the status"),
+        (NOT_COUNT, "COUNT: 0 latches the count"),
+    )),
+)  # fmt: skip
+SPEAKER_REGISTERS: Final = (
+    Register("port B", 0, BOTH, "speaker and counter 2", None, WRITABLE, (
+        (GATE_2, "GATE of counter 2"),
+        (SPEAKER_DATA, "speaker data: only kept"),
+        (REFRESH, "toggles every 15 us"),
+        (OUT_2, "OUT of counter 2"),
+    )),
+)  # fmt: skip
+
 
 def clock_index(now_ns: int) -> int:
     """The index of the chip's clock in which ``now_ns`` lies."""
@@ -48,6 +77,7 @@ class Pit(BytePorts):
     """Four ports at 0x40; ``speaker`` is the target for port 0x61. ``line`` is IRQ 0's."""
 
     LENGTH = 4
+    REGISTERS: Final = REGISTERS
     FIELDS: Final = ("rise",)
 
     def __init__(self, clock: Clock, line: Line) -> None:
@@ -149,6 +179,7 @@ class SpeakerPort(BytePorts):
     """Port 0x61: counter 2's gate and OUT, the refresh bit, and two bits that are only kept."""
 
     LENGTH = 1
+    REGISTERS: Final = SPEAKER_REGISTERS
     FIELDS: Final = ("control",)
 
     def __init__(self, pit: Pit) -> None:

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Final
 
 from leulo.devices.byte_ports import FLOATING, BytePorts
+from leulo.devices.register import BOTH, WRITE, Register
 from leulo.state import State, load_fields, save_fields
 
 RST_CPU: Final = 0x04  # a rise resets
@@ -29,6 +30,12 @@ class ResetControl(BytePorts):
     """One port, the chipset's reset control register. [PIIX3 2.2.16]"""
 
     LENGTH = 1
+    REGISTERS: Final = (
+        Register("RC", 0, BOTH, "reset control", 0, RST_CPU | RST_SYSTEM, (
+            (RST_SYSTEM, "SRST: of the whole system, as every reset here"),
+            (RST_CPU, "RCPU: a rise resets"),
+        )),
+    )  # fmt: skip
     FIELDS: Final = ("value",)
 
     def __init__(self, sink: Callable[[], None]) -> None:
@@ -64,6 +71,12 @@ class SystemControlA(BytePorts):
     """
 
     LENGTH = 1
+    REGISTERS: Final = (
+        Register("port A", 0, BOTH, "system control", FAST_A20, FAST_RESET, (
+            (FAST_RESET, "fast reset: a rise resets"),
+            (FAST_A20, "gate A20: always open"),
+        )),
+    )  # fmt: skip
     FIELDS: Final = ("value",)
 
     def __init__(self, sink: Callable[[], None]) -> None:
@@ -99,6 +112,12 @@ class SleepControl:
     """
 
     LENGTH = 2
+    REGISTERS: Final = (
+        Register("PM1a_CNT", 0, WRITE, "power management control", bits=(
+            (SLP_TYP, f"SLP_TYP: {SLP_TYP_S5} is off, others do nothing"),
+            (SLP_EN, "SLP_EN: do it"),
+        ), width=2),
+    )  # fmt: skip
     FIELDS: Final = ()
 
     def __init__(self, sink: Callable[[], None]) -> None:

@@ -15,6 +15,7 @@ from typing import Final
 from leulo.clock import Clock
 from leulo.devices.byte_ports import FLOATING, BytePorts
 from leulo.devices.calendar_date import SECONDS_PER_DAY, from_seconds, to_seconds
+from leulo.devices.register import BOTH, READ, WRITE, Register
 from leulo.irq import Line
 from leulo.state import State, load_fields, save_fields
 from leulo.units import NS_PER_S
@@ -56,12 +57,67 @@ DO_NOT_CARE: Final = 0xC0  # an alarm byte with both top bits set matches everyt
 
 CRYSTAL_HZ: Final = 32_768
 UPDATE_NS: Final = 244_000  # UIP rises this long before the update [MC146818 UIP]
+A_RATE: Final = 0x0F
+A_WRITABLE: Final = 0x7F
+INDEX_WRITABLE: Final = 0x7F
+
+
+def _cell_register(
+    index: int, name: str, access: str, meaning: str = "", reset: int | None = None,
+    writable: int = 0, bits: tuple[tuple[int, str], ...] = (),
+) -> Register:  # fmt: skip
+    return Register(name, 1, access, meaning, reset, writable, bits, when=f"index {index:#04x}",
+                    select=((0, index),))  # fmt: skip
+
+
+REGISTERS: Final = (
+    Register("index", 0, WRITE, "which register port 0x71 is", bits=(
+        (INDEX_WRITABLE, "the register"),
+    )),
+    _cell_register(SECONDS, "seconds", BOTH, "of the time, BCD or binary (DM)"),
+    _cell_register(SECONDS_ALARM, "seconds alarm", BOTH, "both top bits set: any", 0, 0xFF),
+    _cell_register(MINUTES, "minutes", BOTH),
+    _cell_register(MINUTES_ALARM, "minutes alarm", BOTH, "as above", 0, 0xFF),
+    _cell_register(HOURS, "hours", BOTH, "12 or 24 (24/12)", bits=(
+        (HOURS_PM, "PM, if 24/12 is 0"),
+    )),
+    _cell_register(HOURS_ALARM, "hours alarm", BOTH, "as above", 0, 0xFF),
+    _cell_register(DAY_OF_WEEK, "day of week", BOTH, "1 is Sunday"),
+    _cell_register(DAY_OF_MONTH, "date of month", BOTH),
+    _cell_register(MONTH, "month", BOTH),
+    _cell_register(YEAR, "year", BOTH, "of the century"),
+    _cell_register(REGISTER_A, "register A", BOTH, "divider (only kept) and rate", A_DEFAULT,
+                   A_WRITABLE, (
+        (A_RATE, "RS: rate of the periodic interrupt"),
+        (A_UIP, "UIP: an update comes within 244 us"),
+    )),
+    _cell_register(REGISTER_B, "register B", BOTH, "", B_24_HOURS, 0xFF, (
+        (B_24_HOURS, "24/12: 24 hours"),
+        (B_BINARY, "DM: binary"),
+        (B_SQWE, "SQWE: only kept"),
+        (B_UIE, "UIE: update-ended interrupt, cleared by SET"),
+        (B_AIE, "AIE: alarm interrupt"),
+        (B_PIE, "PIE: periodic interrupt"),
+        (B_SET, "SET: holds the time"),
+    )),
+    _cell_register(REGISTER_C, "register C", READ, "flags, cleared by reading", 0, 0, (
+        (C_UF, "UF: update ended"),
+        (C_AF, "AF: alarm"),
+        (C_PF, "PF: periodic"),
+        (C_IRQF, "IRQF: an enabled one is set"),
+    )),
+    _cell_register(REGISTER_D, "register D", READ, "", D_VRT, 0, ((D_VRT, "VRT: time is valid"),)),
+    _cell_register(CENTURY, "century", BOTH, "a convention of PC firmware"),
+    Register("CMOS RAM", 1, BOTH, "all other indexes up to 0x7f", 0, 0xFF,
+             when="index 0x0e and up", select=((0, REGISTER_D + 1),)),
+)  # fmt: skip
 
 
 class Rtc(BytePorts):
     """Two ports: index, data. ``line`` is IRQ 8's; ``epoch_s`` the time at clock zero."""
 
     LENGTH = 2
+    REGISTERS: Final = REGISTERS
     FIELDS: Final = (
         "index",
         "offset_s",
@@ -123,7 +179,7 @@ class Rtc(BytePorts):
 
     def write_byte(self, offset: int, value: int) -> None:
         if offset == 0:
-            self.index = value & 0x7F  # bit 7 masks NMI, which this machine does not have
+            self.index = value & INDEX_WRITABLE  # bit 7 masks NMI, which this machine does not have
             return
         now_ns = self._clock.now_ns()
         self._catch_up(now_ns)
@@ -133,7 +189,7 @@ class Rtc(BytePorts):
         elif index in (SECONDS_ALARM, MINUTES_ALARM, HOURS_ALARM):
             self.alarm[index // 2] = value
         elif index == REGISTER_A:
-            self.register_a = value & 0x7F
+            self.register_a = value & A_WRITABLE
         elif index == REGISTER_B:
             self._set_register_b(value, now_ns)
         elif index > REGISTER_D:
@@ -289,7 +345,7 @@ class Rtc(BytePorts):
 
     def _period(self) -> int:
         """Ticks of the crystal between periodic interrupts; 0: none. [MC146818 Register A]"""
-        rate = self.register_a & 0x0F
+        rate = self.register_a & A_RATE
         if rate == 0:
             return 0
         return 1 << (rate + 6 if rate < 3 else rate - 1)

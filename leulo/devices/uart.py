@@ -18,6 +18,7 @@ from typing import Final
 
 from leulo.clock import Clock
 from leulo.devices.byte_ports import BytePorts
+from leulo.devices.register import BOTH, READ, WRITE, Register
 from leulo.irq import Line
 from leulo.state import State, load_fields, save_fields
 from leulo.units import NS_PER_MS
@@ -65,12 +66,71 @@ BATCH_BYTES: Final = 256
 BATCH_NS: Final = NS_PER_MS
 NEWLINE: Final = 0x0A
 TERMINAL_READY: Final = MSR_CTS | MSR_DSR | MSR_DCD  # what a connected terminal asserts
+IER_WRITABLE: Final = 0x0F
+FCR_TRIGGER: Final = 0xC0
+FCR_KEPT: Final = 0xC9
+MCR_WRITABLE: Final = 0x1F
+MSR_DELTAS: Final = 0x0F
+
+_DLAB: Final = ((LCR, LCR_DLAB),)
+_NO_DLAB: Final = ((LCR, 0),)
+REGISTERS: Final = (
+    Register("RBR", RBR, READ, "receiver buffer, or the head of its FIFO", 0, when="DLAB = 0",
+             select=_NO_DLAB),
+    Register("THR", THR, WRITE, "transmitter holding", when="DLAB = 0", select=_NO_DLAB),
+    Register("DLL", DLL, BOTH, "divisor latch, low: only kept", 0, 0xFF, when="DLAB = 1",
+             select=_DLAB),
+    Register("IER", IER, BOTH, "interrupt enable", 0, IER_WRITABLE, (
+        (IER_ERBFI, "ERBFI: received data available"),
+        (IER_ETBEI, "ETBEI: THR empty"),
+        (IER_ELSI, "ELSI: receiver line status"),
+        (IER_EDSSI, "EDSSI: modem status"),
+    ), when="DLAB = 0", select=_NO_DLAB),
+    Register("DLM", DLM, BOTH, "divisor latch, high: only kept", 0, 0xFF, when="DLAB = 1",
+             select=_DLAB),
+    Register("IIR", IIR, READ, "interrupt identification", IIR_NONE, 0, (
+        (IIR_NONE, "0: an interrupt waits"),
+        (IIR_TIMEOUT | IIR_LINE, f"which: {IIR_LINE >> 1} line status, {IIR_DATA >> 1} data, "
+         f"{IIR_TIMEOUT >> 1} time-out, {IIR_THRE >> 1} THR empty, {IIR_MODEM} modem status"),
+        (IIR_FIFOS, "the FIFOs are on"),
+    )),
+    Register("FCR", FCR, WRITE, "FIFO control", bits=(
+        (FCR_ENABLE, "FIFO enable"),
+        (FCR_CLEAR_RX, "receiver FIFO reset"),
+        (FCR_TRIGGER, f"receiver trigger: {', '.join(map(str, TRIGGERS))} bytes"),
+    )),
+    Register("LCR", LCR, BOTH, "line control; the format is only kept", 0, 0xFF, (
+        (LCR_DLAB, "DLAB: divisor latch access"),
+    )),
+    Register("MCR", MCR, BOTH, "modem control", 0, MCR_WRITABLE, (
+        (MCR_DTR, "DTR"),
+        (MCR_RTS, "RTS"),
+        (MCR_OUT1, "OUT1"),
+        (MCR_OUT2, "OUT2: lets the interrupt out"),
+        (MCR_LOOP, "LOOP: outputs lead to inputs"),
+    )),
+    Register("LSR", LSR, READ, "line status", LSR_THRE | LSR_TEMT, 0, (
+        (LSR_DR, "DR: data ready"),
+        (LSR_OE, "OE: overrun, cleared by reading"),
+        (LSR_THRE, "THRE: THR empty, always"),
+        (LSR_TEMT, "TEMT: transmitter empty, always"),
+    )),
+    Register("MSR", MSR, READ, "modem status", TERMINAL_READY, 0, (
+        (MSR_DELTAS, "DCTS, DDSR, TERI, DDCD: changes, cleared by reading"),
+        (MSR_CTS, "CTS"),
+        (MSR_DSR, "DSR"),
+        (MSR_RI, "RI"),
+        (MSR_DCD, "DCD"),
+    )),
+    Register("SCR", SCR, BOTH, "scratch", 0, 0xFF),
+)  # fmt: skip
 
 
 class Uart(BytePorts):
     """Eight ports; ``line`` is the INTR pin, ``sink`` takes the bytes sent."""
 
     LENGTH = 8
+    REGISTERS: Final = REGISTERS
     FIELDS: Final = (
         "ier",
         "fcr",
@@ -155,7 +215,7 @@ class Uart(BytePorts):
             self.overrun = False
             self._update()
         elif offset == MSR:
-            self.msr &= 0xF0
+            self.msr &= ~MSR_DELTAS
             self._update()
         return value
 
@@ -191,13 +251,13 @@ class Uart(BytePorts):
             if self.lcr & LCR_DLAB:
                 self.divisor = self.divisor & 0xFF | value << 8
             else:
-                self._set_ier(value & 0x0F)
+                self._set_ier(value & IER_WRITABLE)
         elif offset == FCR:
             self._set_fcr(value)
         elif offset == LCR:
             self.lcr = value
         elif offset == MCR:
-            self._set_mcr(value & 0x1F)
+            self._set_mcr(value & MCR_WRITABLE)
         elif offset == SCR:
             self.scr = value
 
@@ -246,7 +306,7 @@ class Uart(BytePorts):
         """[16550A FIFO Control Register]; the transmitter FIFO is always empty."""
         if (value ^ self.fcr) & FCR_ENABLE or value & FCR_CLEAR_RX:
             self._received.clear()
-        self.fcr = value & 0xC9 if value & FCR_ENABLE else 0
+        self.fcr = value & FCR_KEPT if value & FCR_ENABLE else 0
         self._update()
 
     def _set_mcr(self, value: int) -> None:
@@ -263,7 +323,7 @@ class Uart(BytePorts):
         changed = (inputs ^ self.msr) >> 4
         if inputs & MSR_RI:
             changed &= ~0x04  # only the trailing edge of RI counts
-        self.msr = inputs | self.msr & 0x0F | changed & 0x0F
+        self.msr = inputs | self.msr & MSR_DELTAS | changed & MSR_DELTAS
         self._update()
 
     def _indication(self) -> int:
@@ -276,7 +336,7 @@ class Uart(BytePorts):
             return IIR_TIMEOUT
         if self.ier & IER_ETBEI and self.thre_pending:
             return IIR_THRE
-        if self.ier & IER_EDSSI and self.msr & 0x0F:
+        if self.ier & IER_EDSSI and self.msr & MSR_DELTAS:
             return IIR_MODEM
         return IIR_NONE
 
