@@ -168,6 +168,8 @@ class Engine:
         """Put what is to be sent into ``out``, at most ``limit`` frames in all."""
         if now_ns != self.now_ns:
             self.set_time(now_ns)
+        if now_ns >= self.path_mtus.until_ns:
+            self.path_mtus.forget_old(now_ns)
         if self.replies:
             room = limit - len(out)
             out += self.replies[:room]

@@ -29,11 +29,16 @@ _SMALLEST_MSS: Final = 24  # left for payload whatever the options take
 def own_mss(engine: Engine, settings: Settings, ends: bytes) -> int:
     """What we announce: the largest segment, without options, that we can receive over the family
     of ``ends``. [RFC 9293 3.7.1] [RFC 6691 2]"""
-    is_v4 = len(ends) == _ENDS_4_BYTES
-    mss = engine.mtu - 40 if is_v4 else engine.mtu6 - 60
+    mss = _link_mss(engine, settings, ends)
     if engine.config.has_freebsd_icmp and engine.path_mtus:
         # As if the way back were as narrow. [FreeBSD tcp(4) hostcache]
-        mss = min(mss, path_mtu.limit(engine, ends[4:8] if is_v4 else ends[16:32], settings) or mss)
+        peer = ends[4:8] if len(ends) == _ENDS_4_BYTES else ends[16:32]
+        mss = min(mss, path_mtu.limit(engine, peer, settings) or mss)
+    return mss
+
+
+def _link_mss(engine: Engine, settings: Settings, ends: bytes) -> int:
+    mss = engine.mtu - 40 if len(ends) == _ENDS_4_BYTES else engine.mtu6 - 60
     return min(mss, settings.max_segment) if settings.max_segment else mss
 
 
@@ -92,16 +97,17 @@ def syn_options(
 def negotiate(tcb: Tcb, peer_mss: int) -> None:
     """Fix the payload of a full segment and the initial window. [RFC 9293 3.7.1] [RFC 6928 2]"""
     engine = tcb.engine
-    mss = own_mss(engine, tcb.settings, tcb.ends)
+    mss = _link_mss(engine, tcb.settings, tcb.ends)
     if peer_mss < mss:
         mss = peer_mss
-    if engine.path_mtus:
-        mss = min(mss, path_mtu.limit(engine, tcb.peer, tcb.settings) or mss)
     if tcb.has_timestamps:
         mss -= _TIMESTAMP_BYTES
     if mss < _SMALLEST_MSS:
         mss = _SMALLEST_MSS
-    tcb.mss = mss
+    tcb.mss = tcb.mss_most = mss
+    if engine.path_mtus:
+        path_mtu.refresh(tcb)
+        mss = tcb.mss
     if engine.config.mtu_probing:
         mtu_search.begin(tcb)
         mss = tcb.mss

@@ -65,6 +65,7 @@ def tcp_info(socket: TcpSocket) -> bytes:
 
 def _of(tcb: Tcb) -> tuple[int, ...]:
     engine = tcb.engine
+    path_mtu.refresh(tcb)
     mss = max(tcb.mss, 1)
     board = tcb.scoreboard
     sacked = 0 if board is None else board.sacked

@@ -71,7 +71,8 @@ def begin(tcb: Tcb) -> None:
     """A connection whose segments carry up to ``tcb.mss`` opens on a stack that searches."""
     config = tcb.engine.config
     search = tcb.search = MtuSearch()
-    search.high = search.most = tcb.mss + overhead(tcb)
+    search.high = tcb.mss + overhead(tcb)
+    search.most = tcb.mss_most + overhead(tcb)
     search.low = min(config.base_mss, tcb.mss) + overhead(tcb)
     search.checked_ns = tcb.engine.now_ns
     if config.mtu_probing == ALWAYS:
@@ -165,7 +166,10 @@ def timed_out(tcb: Tcb, search: MtuSearch) -> None:
     tcb.engine.counts["mtu_black_holes"] += 1
 
 
-def narrowed(search: MtuSearch, mtu: int) -> None:
-    """A router reports a narrower path. [RFC 4821 7.1]"""
+def told(tcb: Tcb, search: MtuSearch, mtu: int) -> None:
+    """What routers say of the path has changed: it is ``mtu`` now. [RFC 4821 7.1]"""
     search.high = min(search.high, mtu)
     search.low = min(search.low, mtu)
+    if not search.is_on:
+        search.high = min(search.most, mtu)
+        search.low = min(tcb.engine.config.base_mss, tcb.mss) + overhead(tcb)

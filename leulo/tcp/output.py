@@ -9,7 +9,7 @@ silly window avoidance on the sending side and the window that is offered on the
 
 from __future__ import annotations
 
-from leulo.tcp import ecn, limits, mtu_search, pacing, rack, recovery
+from leulo.tcp import ecn, limits, mtu_search, pacing, path_mtu, rack, recovery
 from leulo.tcp.emit import emit, emit_syn
 from leulo.tcp.episode import FRTO_NEW
 from leulo.tcp.events import tell_retransmitted
@@ -48,6 +48,8 @@ def output(tcb: Tcb, now_ns: int, out: list[Frame], limit: int) -> None:
     tcb.is_pending = False
     if tcb.front is None and not engine.find_link(tcb, now_ns):
         return
+    if tcb.path_era != engine.path_mtus.era:
+        path_mtu.refresh(tcb)
     state = tcb.state
     offer_window(tcb)
     if SENDS >> state & 1:

@@ -1,8 +1,9 @@
 """Path MTU discovery: what routers tell of paths that are narrower than the link.
 
 A report counts if the segment it quotes is outstanding and was in fact larger, and is kept for ten
-minutes: then the path may be tried anew. It holds for every connection to that peer. What is
-announced to peers (the MSS option) is the link's all the same, but on FreeBSD. [RFC 1191 4, 5, 6]
+minutes: then the path may be tried anew. It holds for every connection to that peer: each of them
+hears of it when it sends next, so a report costs the same however many there are. What is announced
+to peers (the MSS option) is the link's all the same, but on FreeBSD. [RFC 1191 4, 5, 6]
 [RFC 8201 4, 5] [RFC 5927 7] [RFC 6691 5.1]
 """
 
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 from leulo.state import State as Saved
 from leulo.tcp import mtu_search, rack
 from leulo.tcp.mtu_search import overhead
-from leulo.tcp.state import CLOSED, SYN_SENT, TIME_WAIT
+from leulo.tcp.state import SYN_SENT
 
 if TYPE_CHECKING:
     from leulo.tcp.engine import Engine
@@ -27,25 +28,24 @@ _MAX_PATHS: Final = 1024
 _HEADERS: Final = 40
 _HEADERS_6: Final = 60
 _IPV6_BYTES: Final = 16
+_NEVER: Final = 1 << 62
 
 
 class PathMtus:
-    """What is known, by peer: the bytes of the largest packet, and until when it counts."""
+    """What is known, by peer: the bytes of the largest packet, and until when it counts; the
+    oldest first."""
 
-    __slots__ = ("_paths",)
+    __slots__ = ("_paths", "era", "until_ns")
 
     def __init__(self) -> None:
         self._paths: dict[bytes, tuple[int, int]] = {}
+        self.era: int = 0  # another one whenever something here has changed
+        self.until_ns: int = _NEVER  # when the oldest is to be forgotten
 
     def get(self, peer: bytes, now_ns: int) -> int:
         """0: nothing is known."""
         known = self._paths.get(peer)
-        if known is None:
-            return 0
-        if known[1] <= now_ns:
-            del self._paths[peer]
-            return 0
-        return known[0]
+        return 0 if known is None or known[1] <= now_ns else known[0]
 
     def learn(self, peer: bytes, mtu: int, until_ns: int) -> None:
         """The newest report counts."""
@@ -54,9 +54,25 @@ class PathMtus:
         if len(paths) >= _MAX_PATHS:
             del paths[next(iter(paths))]
         paths[peer] = (mtu, until_ns)
+        self.era += 1
+        self.until_ns = paths[next(iter(paths))][1]
+
+    def forget_old(self, now_ns: int) -> None:
+        """What has become too old counts no longer: call it from ``until_ns`` on."""
+        paths = self._paths
+        while paths:
+            oldest = next(iter(paths))
+            self.until_ns = paths[oldest][1]
+            if self.until_ns > now_ns:
+                return
+            del paths[oldest]
+            self.era += 1
+        self.until_ns = _NEVER
 
     def clear(self) -> None:
         self._paths = {}
+        self.era += 1
+        self.until_ns = _NEVER
 
     def __bool__(self) -> bool:
         return bool(self._paths)
@@ -65,10 +81,14 @@ class PathMtus:
         return len(self._paths)
 
     def save(self) -> Saved:
-        return {"paths": [(peer, mtu, until) for peer, (mtu, until) in self._paths.items()]}
+        paths = [(peer, mtu, until) for peer, (mtu, until) in self._paths.items()]
+        return {"paths": paths, "era": self.era}
 
     def load(self, state: Saved) -> None:
-        self._paths = {peer: (mtu, until) for peer, mtu, until in state["paths"]}
+        self.clear()
+        for peer, mtu, until in state["paths"]:
+            self.learn(peer, mtu, until)
+        self.era = state["era"]
 
 
 def of_tcb(tcb: Tcb) -> int:
@@ -96,9 +116,7 @@ def too_big(tcb: Tcb, mtu: int) -> str | None:
     if mtu >= of_tcb(tcb):
         return "icmp_mtu"  # nothing that we sent was larger
     engine.path_mtus.learn(tcb.peer, mtu, engine.now_ns + engine.config.path_mtu_ns)
-    for other in engine.connections.values():
-        if other.peer == tcb.peer and other.settings.believes_reports:
-            _narrow(other, mtu)
+    refresh(tcb)
     if tcb.state is SYN_SENT:
         tcb.is_syn_due = tcb.snd_max > tcb.iss + 1  # without the data that made it too big
     elif tcb.snd_nxt > tcb.snd_una:
@@ -107,12 +125,22 @@ def too_big(tcb: Tcb, mtu: int) -> str | None:
     return None
 
 
-def _narrow(tcb: Tcb, mtu: int) -> None:
-    """Full segments of ``tcb`` carry no more than ``mtu`` has room for."""
-    if tcb.state is not CLOSED and tcb.state is not TIME_WAIT and tcb.mss:
-        tcb.mss = min(tcb.mss, mtu - overhead(tcb))
-        if tcb.search is not None:
-            mtu_search.narrowed(tcb.search, mtu)
+def refresh(tcb: Tcb) -> None:
+    """Full segments of ``tcb`` carry what its path has room for as far as is known now. To be
+    asked before it sends, if `PathMtus.era` is not ``tcb.path_era``."""
+    tcb.path_era = tcb.engine.path_mtus.era
+    if not tcb.mss_most:
+        return  # nothing is agreed on yet
+    mtu = of_tcb(tcb)
+    mss = min(tcb.mss_most, mtu - overhead(tcb))
+    search = tcb.search
+    if mss < tcb.mss:
+        tcb.mss = mss
+    elif mss > tcb.mss and (search is None or not search.is_on):
+        tcb.mss = mss  # what was known has aged [RFC 1191 6.3] [RFC 8201 5.3]
+        tcb.cwnd = max(tcb.cwnd, mss)
+    if search is not None:
+        mtu_search.told(tcb, search, mtu)
 
 
 def limit(engine: Engine, peer: bytes, settings: Settings) -> int:

@@ -153,6 +153,7 @@ def set(socket: TcpSocket, level: int, name: int, value: bytes) -> int:
 
 def _get_maxseg(socket: TcpSocket) -> int:
     if socket.tcb is not None and socket.tcb.mss:
+        path_mtu.refresh(socket.tcb)
         return socket.tcb.mss
     return socket.settings.max_segment or socket.engine.config.default_mss
 
@@ -360,6 +361,7 @@ def _set_mtu_discover(socket: TcpSocket, value: int) -> int:
     tcb = socket.tcb
     if tcb is not None:
         tcb.is_odd = tcb.urgent is not None or tcb.settings.may_fragment
+        path_mtu.refresh(tcb)
     return 0
 
 

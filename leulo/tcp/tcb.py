@@ -80,7 +80,8 @@ class Tcb(Timed):
         "is_ordinary", "is_orphan", "is_pending", "is_persisting", "is_pushing", "is_rexmit_due",
         "is_room_offered", "is_syn_due", "is_write_blocked", "iss", "keep_at", "keep_probes", "key",
         "last_ack_sent", "last_recv_ns", "last_send_ns", "lent_end", "life_at", "limits",
-        "min_rtt_ns", "min_rtt_until", "more", "mss", "pacer", "piece_end", "probe", "probe_at",
+        "min_rtt_ns", "min_rtt_until", "more", "mss", "mss_most", "pacer",
+        "path_era", "piece_end", "probe", "probe_at",
         "probe_due", "quick_acks", "quick_until", "rcv_adv", "rcv_limit", "rcv_mss", "rcv_nxt",
         "rcv_round_at", "rcv_round_bytes", "rcv_round_taken", "rcv_wscale", "reassembly",
         "receive_buffer", "record_ends", "recover", "recovery", "reorder_at", "reordering",
@@ -135,6 +136,8 @@ class Tcb(Timed):
         self.snd_wscale: int = 0
         self.snd_small: int = iss + 1  # behind the last segment sent that was not full
         self.mss: int = 0  # bytes of payload in a full segment, options subtracted
+        self.mss_most: int = 0  # the same on a path as wide as the link
+        self.path_era: int = engine.path_mtus.era  # of which `mss` is, see `path_mtu.refresh`
         self.send_buffer: SendBuffer | None = None
         self.snd_limit: int = config.snd_default
         self.lent_end: int = 0  # behind the last byte of lent memory ever given; 0: none was
@@ -364,7 +367,7 @@ class Tcb(Timed):
         self.refresh_ordinary()
 
 
-_VERSION: Final = 6
+_VERSION: Final = 7
 _PARTS: Final = (
     "send_buffer", "receive_buffer", "reassembly", "scoreboard", "flight", "episode", "probe",
     "reordering", "hystart", "ecn", "pacer", "limits", "fast_open", "urgent", "search",
@@ -375,7 +378,8 @@ _FIELDS: Final = (
     "serial", "key", "ends", "words", "is_odd", "error", "soft_error",
     "is_accepting", "is_counted", "is_orphan", "is_loopback", "front", "iss", "snd_una",
     "snd_nxt", "snd_max", "snd_end", "snd_top", "snd_wnd", "snd_wl1", "snd_wl2", "snd_max_wnd",
-    "snd_wscale", "snd_small", "mss", "snd_limit", "is_fin_queued", "is_write_blocked", "is_deaf",
+    "snd_wscale", "snd_small", "mss", "mss_most", "path_era", "snd_limit",
+    "is_fin_queued", "is_write_blocked", "is_deaf",
     "busy_at", "busy_ns", "more", "record_ends", "growth_limit", "piece_end", "is_pushing",
     "is_syn_due", "probe_due",
     "irs", "rcv_nxt", "rcv_adv", "rcv_wscale", "rcv_limit", "rcv_mss", "rcv_round_at",

@@ -4,10 +4,24 @@
 from __future__ import annotations
 
 from random import Random
+from struct import pack
 
 import pytest
-from enemy import HERE, HERE_MAC, MOST_LINES, MS, THERE, THERE_MAC, TRUSTED, S, lines_of, packet
+from enemy import (
+    HERE,
+    HERE_MAC,
+    MASK,
+    MOST_LINES,
+    MS,
+    THERE,
+    THERE_MAC,
+    TRUSTED,
+    S,
+    lines_of,
+    packet,
+)
 from script_peer import Script
+from tcp_world import Wire, connect, make_stack
 
 from leulo.net.wire.icmp import IcmpRepr
 from leulo.net.wire.ipv4 import Ipv4Repr
@@ -173,6 +187,33 @@ def test_work_for_a_lie_does_not_grow() -> None:
     few, many = flood(300), flood(3000)
     assert many <= 11 * few
     assert many <= 3000 * MOST_LINES
+
+
+def test_work_for_a_believed_report_does_not_grow_with_connections() -> None:
+    """Every connection to the peer has a narrower path, and none is looked at for it."""
+
+    def work(connections: int) -> int:
+        wire = Wire(make_stack(2), make_stack(1))
+        sender = connect(wire)[1]
+        others = [connect(wire, 1000 + n)[1] for n in range(connections)]
+        sender.send(bytes(20_000))
+        wire.stacks[1].drain(wire.now_ns, 1_000)
+        tcb = sender.tcb
+        assert tcb is not None
+        quoted = Ipv4Repr(HERE, THERE, 6, 1500).emit() + tcb.ends[-4:]
+        quoted += (tcb.snd_una & MASK).to_bytes(4, "big") + bytes(12)
+        frames = [packet(1, IcmpRepr(UNREACHABLE, 4, mtu, quoted).emit())
+                  for mtu in range(1400, 1200, -10)]  # fmt: skip
+        lines = lines_of(lambda: wire.stacks[1].input(frames, wire.now_ns))
+        assert tcb.mss == 1210 - 52
+        for server in others:
+            assert server.tcb is not None and server.tcb.mss == 1448
+            assert server.getsockopt(6, 2) == pack("<I", 1210 - 52)
+        return lines
+
+    few = work(3)
+    assert work(300) <= few + 20
+    assert few <= 20 * MOST_LINES
 
 
 def test_link_level_destination_is_checked() -> None:

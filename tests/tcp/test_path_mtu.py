@@ -13,10 +13,12 @@ from test_saved import reborn
 from leulo.net.wire.checksum import checksum
 from leulo.net.wire.icmp import DESTINATION_UNREACHABLE, FRAGMENTATION_NEEDED, IcmpRepr
 from leulo.net.wire.ipv4 import PROTOCOL_ICMP, Ipv4Repr
+from leulo.tcp.config import PRESETS
 from leulo.tcp.path_mtu import PathMtus
 from leulo.tcp.socket import TcpSocket
 
 IP, DISCOVER, MTU = 0, 10, 14
+TCP, MAXSEG = 6, 2
 DONT, INTERFACE = 0, 4
 
 
@@ -59,6 +61,20 @@ def carry(wire: Wire, client: TcpSocket, server: TcpSocket, length: int) -> int:
     return wire.now_ns - start
 
 
+def more(wire: Wire, client: TcpSocket, server: TcpSocket, length: int) -> None:
+    """Send ``length`` bytes and leave the connection open."""
+    data = Random(length).randbytes(length)
+    assert client.send(data) == length
+    got = b""
+    for _ in range(1_000):
+        wire.run(10 * MS)
+        piece = server.recv(length)
+        got += piece if isinstance(piece, bytes) else b""
+        if got == data:
+            return
+    raise AssertionError(f"{len(got)} of {length} bytes came")
+
+
 def too_big(s: Script, mtu: int, seq: int) -> None:
     """A router's report about a segment of the stack's, relative number ``seq``."""
     ports = s.port.to_bytes(2, "big") + s.peer_port.to_bytes(2, "big")
@@ -87,10 +103,97 @@ def test_report_narrows_every_connection_to_the_peer_and_no_other() -> None:
     carry(wire, client, server, 50_000)
     lost = wire.lost
     for other in others:
-        assert other.tcb is not None and other.tcb.mss == 1000 - 52
+        assert other.getsockopt(TCP, MAXSEG) == pack("<I", 1000 - 52)
     fourth, accepted, _ = connect(wire, 83)
     carry(wire, fourth, accepted, 50_000)
     assert wire.lost == lost
+
+
+def test_connection_that_heard_of_no_report_sends_what_fits() -> None:
+    wire, client, server = world(1500, True)
+    other, accepted, _ = connect(wire, 81)
+    wire.mtu = 1000
+    more(wire, client, server, 50_000)
+    lost = wire.lost
+    more(wire, other, accepted, 50_000)
+    assert wire.lost == lost
+
+
+@pytest.mark.parametrize("is_wide_again", [True, False])
+def test_path_of_an_open_connection_ages(is_wide_again: bool) -> None:
+    """After ten minutes full segments are tried again; if the path is as it was, one window goes
+    twice and no more. [RFC 1191 6.3] [RFC 8201 5.3]"""
+    wire, client, server = world(1000, True)
+    more(wire, client, server, 50_000)
+    assert client.tcb is not None and client.tcb.mss == 1000 - 52
+    wire.run(599 * S)
+    lost = wire.lost
+    more(wire, client, server, 50_000)
+    assert wire.lost == lost
+    wire.run(2 * S)
+    if is_wide_again:
+        wire.mtu = 1500
+    more(wire, client, server, 50_000)
+    if is_wide_again:
+        assert client.tcb.mss == 1500 - 52
+        assert wire.lost == lost
+    else:
+        assert client.tcb.mss == 1000 - 52
+        assert lost < wire.lost <= lost + 60
+
+
+def test_window_of_one_small_segment_has_room_for_a_large_one() -> None:
+    wire, client, server = world(1000, True, restarts_after_idle=False)
+    more(wire, client, server, 50_000)
+    wire.run(601 * S)
+    wire.mtu = 1500
+    assert client.tcb is not None
+    client.tcb.cwnd = client.tcb.mss
+    more(wire, client, server, 50_000)
+
+
+@pytest.mark.parametrize("preset", ["linux", "freebsd"])
+def test_connection_opened_on_a_narrow_path_grows_when_that_ages(preset: str) -> None:
+    knobs = {name: getattr(PRESETS[preset], name) for name in PRESETS[preset].__slots__}
+    wire, client, server = world(1000, True, **knobs)
+    more(wire, client, server, 30_000)
+    other, accepted, _ = connect(wire, 81)
+    assert other.tcb is not None and other.tcb.mss == 1000 - 52
+    wire.mtu = 1500
+    wire.run(601 * S)
+    more(wire, other, accepted, 30_000)
+    assert other.tcb.mss == 1500 - 52
+
+
+def test_path_ages_across_saving() -> None:
+    wire, client, server = world(1000, True)
+    more(wire, client, server, 50_000)
+    wire.stacks = (reborn(wire.stacks[0]), wire.stacks[1])
+    again = wire.stacks[0].socket_of(client.serial)
+    assert isinstance(again, TcpSocket)
+    wire.run(601 * S)
+    wire.mtu = 1500
+    more(wire, again, server, 50_000)
+    assert again.tcb is not None and again.tcb.mss == 1500 - 52
+
+
+def test_socket_that_no_longer_believes_reports_sends_what_the_link_carries() -> None:
+    """[Linux ip(7)]"""
+    wire, client, server = world(1000, True)
+    more(wire, client, server, 50_000)
+    assert client.setsockopt(IP, DISCOVER, pack("<i", INTERFACE)) == 0
+    assert client.getsockopt(TCP, MAXSEG) == pack("<I", 1448)
+
+
+def test_search_that_sleeps_lets_the_path_age() -> None:
+    wire, client, server = world(1000, True, mtu_probing=1)
+    more(wire, client, server, 50_000)
+    wire.run(601 * S)
+    wire.mtu = 1500
+    more(wire, client, server, 50_000)
+    tcb = client.tcb
+    assert tcb is not None and tcb.mss == 1500 - 52
+    assert tcb.search is not None and tcb.search.high == 1500
 
 
 def test_known_path_is_saved() -> None:
