@@ -10,7 +10,7 @@ the next event, so the quantum's length cannot be seen in any result.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from enum import Enum
 from typing import Final
 
@@ -113,6 +113,8 @@ class Host:
         self._timeout_ns = timeout_ns
         self._max_ticks = max_ticks
         self._stopwatch = stopwatch
+        self._account_since = 0  # by the stopwatch
+        self._is_looping = False
         self._outcome: Outcome | None = None
         self._interrupted = False
         self._running: Machine | None = None
@@ -168,11 +170,35 @@ class Host:
         if self._running is not None:
             self._running.cpu.stop()
 
+    # ------------------------------------------------------------ accounting
+
+    def keep_account(self, stopwatch: Callable[[], int]) -> None:
+        """Measure where the time goes from now on, if nobody does; not while a machine runs."""
+        if self._stopwatch is None:
+            self._stopwatch = stopwatch
+            self._account_since = stopwatch()
+
+    def account_counters(self) -> dict[str, int]:
+        """Where the time went so far; empty if that is not measured."""
+        if self._stopwatch is None:
+            return {}
+        if self._is_looping:
+            self._settle()
+        return asdict(self.account)
+
+    def _settle(self) -> None:
+        if self._stopwatch:
+            now = self._stopwatch()
+            self.account.total_ns += now - self._account_since
+            self._account_since = now
+
     # ------------------------------------------------------------ the loop
 
     def run(self) -> Outcome:
         """Run until the guests, the budget or a person ends it."""
-        started = self._stopwatch() if self._stopwatch else 0
+        if self._stopwatch:
+            self._account_since = self._stopwatch()
+        self._is_looping = True
         try:
             while (outcome := self._ended()) is None:
                 machine = self._pick()
@@ -182,8 +208,8 @@ class Host:
                 else:
                     self._rest()
         finally:
-            if self._stopwatch:
-                self.account.total_ns += self._stopwatch() - started
+            self._settle()
+            self._is_looping = False
             for machine in self.machines:
                 machine.flush_console()
         return outcome

@@ -160,7 +160,6 @@ class Machine:
             self.mmio,
             clock=clock,
             deliverer=config.cpu,
-            count_levels=stopwatch is not None,
         )
         self.stack = Stack(_stack_config(config, offload), random_bits, trace)
 
@@ -319,8 +318,10 @@ class Machine:
     # ------------------------------------------------------------ reports
 
     def count_exits(self, stopwatch: Callable[[], int]) -> None:
-        """Count exits by device and hypercalls by operation, and time these, from now on."""
+        """Count exits by device, hypercalls by operation and ticks by level, and time the
+        calls, from now on; not from inside an exit."""
         if self._counted is None:
+            self.cpu.count_levels()
             self.ports.count_accesses()
             self.mmio.count_accesses()
             self._counted = CountedCalls(self.hypercalls.call, self.memory, stopwatch)

@@ -10,7 +10,8 @@ kernel package, as from
     apt-get download linux-image-6.1.0-56-amd64 && dpkg-deb -x linux-image-*.deb DIR
 
 and without it this computer's own /boot and /lib/modules are looked at. The rounds alternate and
-the medians count. Ends with 0 and says why if something is lacking.
+the medians count. Exit codes: 0 bulk each way is at least four times slirp's, or something is
+lacking, which is said; 1 it is not; 2 a flag is wrong.
 """
 
 from __future__ import annotations
@@ -35,6 +36,9 @@ ECHO, DISCARD, CHARGEN = 7, 9, 19
 BUFFER_BYTES: Final = 1 << 18
 BOOT_SECONDS: Final = 120
 STALL_SECONDS: Final = 60
+FROM_GUEST: Final = "from the guest, MB/s"
+TO_GUEST: Final = "to the guest, MB/s"
+GOALS: Final = {FROM_GUEST: 4.0, TO_GUEST: 4.0}  # of the ratio to slirp
 
 Ports = dict[int, int]  # the guest's -> this computer's
 
@@ -190,8 +194,22 @@ def build_initrd(folder: Path, module: Path) -> Path:
     return initrd
 
 
+def judge(ratios: dict[str, float]) -> int:
+    """The exit code; ratios below their goal are said in a sentence."""
+    missed = [
+        f"{what.split(',')[0]} {ratios[what]:.2f} times slirp instead of {goal:.0f}"
+        for what, goal in GOALS.items()
+        if ratios[what] < goal
+    ]
+    if missed:
+        print(f"missed: {'; '.join(missed)}")
+    return 1 if missed else 0
+
+
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--linux", type=Path, default=Path("/"), metavar="DIR")
     parser.add_argument("--megabytes", type=int, default=100, metavar="N")
     parser.add_argument("--rounds", type=int, default=3, metavar="N")
@@ -215,8 +233,8 @@ def main() -> int:
         return 0
     size = options.megabytes * 10**6
     measures: dict[str, Callable[[Ports], float]] = {
-        "from the guest, MB/s": lambda ports: receive(ports[CHARGEN], size),
-        "to the guest, MB/s": lambda ports: send(ports[DISCARD], size),
+        FROM_GUEST: lambda ports: receive(ports[CHARGEN], size),
+        TO_GUEST: lambda ports: send(ports[DISCARD], size),
         "connections/s": lambda ports: connect(ports[ECHO], options.connections),
     }
     results: dict[tuple[str, str], list[float]] = {}
@@ -229,6 +247,7 @@ def main() -> int:
                         results.setdefault((what, who), []).append(measure(ports))
     print(f"{options.megabytes} MB, medians of {options.rounds} rounds (least to most)")
     print(f"{'':24}{'leulo --net user':>28}{'QEMU slirp, e1000':>28}{'ratio':>8}")
+    ratios = {}
     for what in measures:
         cells = ""
         medians = []
@@ -236,8 +255,9 @@ def main() -> int:
             values = sorted(results[what, who])
             medians.append(statistics.median(values))
             cells += f"{medians[-1]:12.0f} ({values[0]:.0f} to {values[-1]:.0f})".rjust(28)
-        print(f"{what:24}{cells}{medians[0] / medians[1]:8.1f}")
-    return 0
+        ratios[what] = medians[0] / medians[1]
+        print(f"{what:24}{cells}{ratios[what]:8.1f}")
+    return judge(ratios)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from types import FrameType
 from rich.console import Console
 
 from leulo.bench import plan, report
-from leulo.errors import EXIT_INTERRUPTED, EXIT_OK, LeuloError
+from leulo.errors import EXIT_ENVIRONMENT, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, LeuloError
 
 
 def _stop(number: int, frame: FrameType | None) -> None:
@@ -21,7 +21,10 @@ def _stop(number: int, frame: FrameType | None) -> None:
 
 def main() -> int:
     parser = argparse.ArgumentParser(
-        prog="python -m leulo.bench", description="Leulo beside this computer's own TCP."
+        prog="python -m leulo.bench",
+        description="Leulo beside this computer's own TCP.",
+        epilog="Exit codes: 0 every goal is met; 1 one is missed, or a request failed, which the "
+        "last line says; 2 a flag is wrong; 5 this computer lacks something; 130 interrupted.",
     )
     parser.add_argument(
         "--seconds", type=float, default=68.0, metavar="N",
@@ -49,12 +52,22 @@ def main() -> int:
         return error.exit_code
     except OSError as error:
         print(f"bench: {error}", file=sys.stderr)
-        return 5
+        return EXIT_ENVIRONMENT
     except KeyboardInterrupt:
         print("bench: interrupted", file=sys.stderr)
         return EXIT_INTERRUPTED
     report.show(results, console)
-    return EXIT_OK
+    return judge(results)
+
+
+def judge(results: plan.Results) -> int:
+    """The exit code; what is not as wanted is said in a sentence, the last thing printed."""
+    missed = report.missed(results)
+    if not missed:
+        return EXIT_OK
+    sys.stdout.flush()
+    print(f"bench: missed: {'; '.join(missed)}", file=sys.stderr)
+    return EXIT_FAILED
 
 
 if __name__ == "__main__":

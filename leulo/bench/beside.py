@@ -48,6 +48,7 @@ from leulo.bench.peer import (
     received,
     sent,
 )
+from leulo.errors import EXIT_FAILED, EXIT_OK
 from leulo.stack import Stack, StackConfig
 from leulo.tcp.errno import AF_INET, SOCK_STREAM
 from leulo.tcp.header import Frame
@@ -271,7 +272,11 @@ def load(path: Path) -> Any:
 
 def main() -> int:
     """Print the table."""
-    parser = argparse.ArgumentParser(prog="python -m leulo.bench.beside", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m leulo.bench.beside",
+        description=__doc__,
+        epilog="Exit codes: 0 every ratio is within its goal; 1 one is not; 2 wrong use.",
+    )
     parser.add_argument(
         "module", nargs="?", default=os.environ.get(VARIABLE), help="the other engine's file"
     )
@@ -282,14 +287,20 @@ def main() -> int:
         parser.error(f"name the other engine's file, or set {VARIABLE}")
     module = load(Path(arguments.module))
     print(f"{'CPU us of one side':32}{'ours':>9}{'other':>9}{'ratio':>8}{'goal':>7}")
+    missed = []
     for row in ROWS:
         if arguments.only in row.name:
             got = compare(module, row, arguments.rounds)
+            if got.ratio > row.goal:
+                missed.append(f"{row.name} {got.ratio:.2f} instead of {row.goal:.2f}")
             print(
                 f"{row.name:32}{got.ours_us:9.2f}{got.reference_us:9.2f}{got.ratio:8.2f}"
                 f"{row.goal:7.2f}"
             )
-    return 0
+    if missed:
+        print(f"missed: {'; '.join(missed)}")
+        return EXIT_FAILED
+    return EXIT_OK
 
 
 if __name__ == "__main__":

@@ -18,8 +18,10 @@ from statistics import median
 from time import thread_time_ns
 from typing import Final
 
+from leulo import compiled
 from leulo.bench.beside import Ours
 from leulo.bench.peer import FLOWS, Peer, ask
+from leulo.errors import EXIT_FAILED, EXIT_OK
 from leulo.stack import Stack
 from leulo.tcp.timers import Timed
 from leulo.units import NS_PER_MS, NS_PER_S
@@ -105,7 +107,11 @@ def timer_steps(count: int = TIMERS, spread_ns: int = _SPREAD_NS) -> Steps:
 
 def main() -> int:
     """Print the figures."""
-    parser = argparse.ArgumentParser(prog="python -m leulo.bench.idle", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m leulo.bench.idle",
+        description=__doc__,
+        epilog="Exit codes: 0 an idle connection takes no more than wanted; 1 it takes more.",
+    )
     parser.parse_args()
     resident = resident_bytes()  # first: afterwards there is free memory that it would get
     print(f"idle connection, {CONNECTIONS:,} of them: {allocated_bytes():,.0f} bytes allocated, "
@@ -115,7 +121,11 @@ def main() -> int:
         steps = timer_steps(spread_ns=spread_ns)
         print(f"{steps.timers:,} timers {words}: a step of 1 ms takes {steps.median_ms:.3f} ms of "
               f"CPU, the worst {steps.worst_ms:.3f} ms")  # fmt: skip
-    return 0
+    goal = GOAL_INTERPRETED_BYTES if compiled.running() is None else GOAL_COMPILED_BYTES
+    if resident > goal:
+        print(f"missed: {resident:,.0f} bytes of the process instead of {goal:,}")
+        return EXIT_FAILED
+    return EXIT_OK
 
 
 if __name__ == "__main__":

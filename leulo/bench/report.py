@@ -44,7 +44,21 @@ def plain(results: Results) -> dict[str, Any]:
             for figure, (words, _, _) in _FIGURES.items()
         },
         "cpu_us_per_request": results.account_us,
+        "missed": missed(results),
     }
+
+
+def missed(results: Results) -> list[str]:
+    """What was measured and is not as wanted, in words: ratios below their goal, and failures."""
+    found = []
+    for figure, (words, _, _) in _FIGURES.items():
+        if figure in results.leulo:
+            ratio, goal = results.ratio(figure), results.goals[figure]
+            if ratio < goal:
+                found.append(f"{words} {ratio:.3f} instead of {goal:.2f}")
+            if failed := results.failed.get(f"{figure} leulo", 0):
+                found.append(f"{words}: {failed} failed")
+    return found
 
 
 def show(results: Results, console: Console) -> None:

@@ -194,22 +194,19 @@ class _Session:
         }
         if self._serial is not None:
             groups["serial"] = self._serial.counters()
-        if self._run_config.is_accounting:
-            account = self.host.account
-            groups["account"] = {
-                name: getattr(account, name)
-                for name in ("guest_ns", "hypercall_ns", "engine_ns", "link_ns", "total_ns")
-            }
+        groups["account"] = self.host.account_counters()
         for group, values in groups.items():
             counters.update({f"{group}.{name}": value for name, value in values.items()})
         return counters
 
     def _live_counters(self) -> str:
-        """What Ctrl-A c shows; the first time begins to count exits, if nobody had."""
+        """What Ctrl-A c shows; the first time begins to count what costs something, if
+        nobody had."""
         text = messages.counters_table(self.counters(), self.host.clock.now_ns())
         if not self.machine.is_counting:
             self.machine.count_exits(time.thread_time_ns)
-            text += "Exits and bytes are counted from now on: look again.\n"
+            self.host.keep_account(time.thread_time_ns)
+            text += "Exits, bytes, ticks by level and times are counted from now on: look again.\n"
         return text
 
     def _print(self, data: bytes) -> None:

@@ -87,7 +87,10 @@ Examples:
     metavar="/PATH",
     help="Where it goes in the guest; for several files, or with a slash at the end, the folder.",
 )
-def add(image: Path, files: tuple[Path, ...], output: Path | None, to: str | None) -> None:
+@click.option("--json", "as_json", is_flag=True, help="One JSON object instead of a sentence.")
+def add(
+    image: Path, files: tuple[Path, ...], output: Path | None, to: str | None, as_json: bool
+) -> None:
     """Put programs and files into an image. Files of the same path are replaced.
 
     Programs are ELF files linked for the guest's user space, as `leulo image build` makes them;
@@ -101,8 +104,11 @@ def add(image: Path, files: tuple[Path, ...], output: Path | None, to: str | Non
 
     data, name = read_image(image)
     held = image_files.read_files(data, name)
+    added: dict[str, bytes] = {}
     for path in files:
-        held |= _named(path, to, is_folder=len(files) > 1 or (to or "").endswith("/"))
+        added |= _named(path, to, is_folder=len(files) > 1 or (to or "").endswith("/"))
+    replaced = sorted(held.keys() & added.keys())
+    held |= added
     made = image_files.with_files(data, name, held)
     load(Memory(max(16 << 20, 2 * len(made) & -4096)), made, name=name)
     output = output or image
@@ -112,7 +118,15 @@ def add(image: Path, files: tuple[Path, ...], output: Path | None, to: str | Non
         partial.replace(output)
     except OSError as error:
         raise ImageError(f"{output}: cannot be written: {error.strerror}") from None
-    click.echo(f"{output}: {len(made)} bytes, {len(held)} files")
+    if as_json:
+        import json
+
+        report = {"path": str(output), "bytes": len(made), "files": len(held)}
+        report["added"] = {f"/{path}": len(data) for path, data in sorted(added.items())}
+        report["replaced"] = [f"/{path}" for path in replaced]
+        click.echo(json.dumps(report))
+    else:
+        click.echo(f"{output}: {len(made)} bytes, {len(held)} files")
 
 
 @command.command("ls")

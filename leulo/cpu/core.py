@@ -33,7 +33,13 @@ from leulo.cpu.control import (
     TSC_NUM,
     TSC_OFFSET,
 )
-from leulo.cpu.delivery import Deliverer, hook_blocks, hook_tsc, open_delivery
+from leulo.cpu.delivery import (
+    Deliverer,
+    hook_blocks,
+    hook_instructions,
+    hook_tsc,
+    open_delivery,
+)
 from leulo.cpu.disasm import Instruction, disassemble
 from leulo.cpu.engine import Engine
 from leulo.cpu.exits import Exits, ExitTarget
@@ -72,7 +78,7 @@ class Cpu:
     ``clock`` decides what RDTSC reads: a virtual clock's own time (by this CPU's ticks), or the
     host's monotonic clock shifted to agree with a real one; without a clock a tick is 1 ns.
     ``deliverer``: "portable" delivers exceptions and interrupts in Python, 50 times slower and with
-    the same results. ``count_levels``: keep `level_ticks` too.
+    the same results.
     Raises `EnvironmentProblem` where the emulator cannot be used or fails its self-test.
     """
 
@@ -84,7 +90,6 @@ class Cpu:
         *,
         clock: Clock | None = None,
         deliverer: Deliverer = "native",
-        count_levels: bool = False,
     ) -> None:
         from leulo.cpu import selftest  # it makes CPUs itself
 
@@ -98,8 +103,9 @@ class Cpu:
         engine.map_hole(memory.size, self._exits.load_address, self._exits.store_address)
         words[control.OUT] = self._exits.out_address
         words[control.IN] = self._exits.in_address
-        hook_blocks(engine, self._control, by_level=count_levels)
-        self._counts_levels = count_levels
+        hook_instructions(engine, self._control)
+        self._block_hook = hook_blocks(engine, self._control, by_level=False)
+        self._counts_levels = False
         self._delivery = open_delivery(deliverer, engine, self._control, memory, self._exits.fail)
         self._offer_bit = self._delivery.request_bit
         # The engine takes what ``native`` offers by itself.
@@ -141,6 +147,17 @@ class Cpu:
         if not self._counts_levels:
             return {}
         return {level: int(self._words[control.LEVELS + level]) for level in range(4)}
+
+    def count_levels(self) -> None:
+        """Keep `level_ticks` from now on, which costs some percent; not from inside an exit."""
+        if self._counts_levels:
+            return
+        if self._engine is None or self._exits.is_running:
+            raise LeuloBug("count_levels() was called from inside an exit, or after the end")
+        library.remove_hook(self._handle, self._block_hook)
+        self._block_hook = hook_blocks(self._engine, self._control, by_level=True)
+        self._engine.flush()  # the old hook's address is in translated code
+        self._counts_levels = True
 
     def run(self, budget_ticks: int) -> Exit:
         """Execute until the first block that begins at least ``budget_ticks`` from now.

@@ -102,9 +102,8 @@ def open_delivery(
     raise ValueError(f"{name!r} is not a deliverer: native or portable")
 
 
-def hook_blocks(engine: Engine, shared: Control, *, by_level: bool) -> None:
-    """What every CPU has: blocks charged, port I/O for ring 0, no SYSENTER and SYSCALL, data
-    watchpoints."""
+def hook_instructions(engine: Engine, shared: Control) -> None:
+    """What every CPU has: port I/O for ring 0, no SYSENTER and SYSCALL, data watchpoints."""
     watchpoints.install()
     words = shared.words
     words[control.CPU] = engine.cpu
@@ -114,13 +113,18 @@ def hook_blocks(engine: Engine, shared: Control, *, by_level: bool) -> None:
     words[control.RAISE] = library.address_of(layout.RAISE)
     code = thunks.install()
     for kind, piece, instruction in (
-        (library.HOOK_BLOCK, "block_levels" if by_level else "block", 0),
         (library.HOOK_INSN, "out", library.INSN_OUT),
         (library.HOOK_INSN, "in", library.INSN_IN),
         (library.HOOK_INSN, "undefined", library.INSN_SYSENTER),
         (library.HOOK_INSN, "undefined", library.INSN_SYSCALL),
     ):
         library.add_hook(engine.handle, kind, code[piece], shared.address, instruction)
+
+
+def hook_blocks(engine: Engine, shared: Control, *, by_level: bool) -> int:
+    """Charge blocks, by privilege level too if that is wanted; returns the hook."""
+    piece = thunks.install()["block_levels" if by_level else "block"]
+    return library.add_hook(engine.handle, library.HOOK_BLOCK, piece, shared.address)
 
 
 def hook_tsc(engine: Engine, shared: Control, *, host: bool) -> None:

@@ -147,11 +147,13 @@ def control(handle: ctypes.c_void_p, request: int, *values: int) -> None:
 
 def add_hook(
     handle: ctypes.c_void_p, kind: int, function: int, user_data: int, instruction: int = 0
-) -> None:
-    """Call machine code at ``function`` on events of ``kind``. Raises `EnvironmentProblem`."""
+) -> int:
+    """Call machine code at ``function`` on events of ``kind``; the number is for `remove_hook`.
+    Raises `EnvironmentProblem`."""
+    hook = ctypes.c_size_t()
     status = load().uc_hook_add(
         handle,
-        ctypes.byref(ctypes.c_size_t()),
+        ctypes.byref(hook),
         ctypes.c_int(kind),
         ctypes.c_void_p(function),
         ctypes.c_void_p(user_data),
@@ -160,3 +162,9 @@ def add_hook(
         ctypes.c_int(instruction),
     )
     check(status, f"hook {kind}")
+    return hook.value
+
+
+def remove_hook(handle: ctypes.c_void_p, hook: int) -> None:
+    """Take a hook away, between runs. Raises `EnvironmentProblem`."""
+    check(load().uc_hook_del(handle, ctypes.c_size_t(hook)), "take a hook away")

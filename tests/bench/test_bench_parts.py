@@ -12,7 +12,7 @@ import capstone
 import pytest
 from rich.console import Console
 
-from leulo.bench import clients, guests, plan, report, stream
+from leulo.bench import __main__, clients, guests, plan, report, stream
 from leulo.errors import LeuloError
 
 WRK = """\
@@ -114,6 +114,25 @@ def test_the_table_shows_every_figure() -> None:
         text = console.export_text()
     for wanted in ("900 million", "400,000", "5,000", "10,000 (nginx)", "0.50", "1,000", "40.0"):
         assert wanted in text
+
+
+def test_what_is_below_its_goal_is_said_and_fails(capsys: pytest.CaptureFixture[str]) -> None:
+    got = results()  # new 0.5, keep 0.2, from 0.5, to 0.25
+    assert __main__.judge(got) == 1
+    assert capsys.readouterr().err == (
+        "bench: missed: new connections: 3 failed; keep-alive requests 0.200 instead of 0.25; "
+        "bulk from the guest 0.500 instead of 0.70; bulk to the guest 0.250 instead of 0.70\n"
+    )
+    assert len(report.plain(got)["missed"]) == 4
+    got.failed = {}
+    got.leulo = {"new": 4e3, "keep": 25e3, "from": 1.4e9, "to": 1.4e9}  # just the goals
+    assert __main__.judge(got) == 0
+    got.is_compiled = True
+    assert __main__.judge(got) == 1
+    assert "instead of 0.55" in capsys.readouterr().err
+    got.leulo = got.linux = {}  # --no-network: nothing is compared
+    assert __main__.judge(got) == 0
+    assert capsys.readouterr().err == ""
 
 
 def test_a_time_that_is_too_short_is_refused() -> None:

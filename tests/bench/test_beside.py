@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from leulo.bench import beside
-from leulo.bench.beside import ROWS, Ours, Row
+from leulo.bench.beside import ROWS, Ours, Result, Row
 from leulo.bench.peer import FLOWS, MSS, Peer
 
 
@@ -56,6 +56,23 @@ def test_a_data_frame_is_as_long_as_its_row_says(row: Row) -> None:
     units = next(work)
     size = (flow.seq + flow.ack - before) / units
     assert size == MSS if "MSS" in row.name else size > 10 * MSS
+
+
+def test_a_ratio_above_its_goal_fails_after_the_whole_table(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ratios = {row.name: 1.0 for row in ROWS} | {"MSS segment sent": 1.26}
+    monkeypatch.setattr(beside, "load", lambda path: None)
+    monkeypatch.setattr(
+        beside, "compare", lambda module, row, rounds: Result(1.0, 1.0, ratios[row.name])
+    )
+    monkeypatch.setattr("sys.argv", ["beside", "other.py"])
+    assert beside.main() == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 1 + len(ROWS) + 1
+    assert lines[-1] == "missed: MSS segment sent 1.26 instead of 1.25"
+    ratios["MSS segment sent"] = 1.25
+    assert beside.main() == 0
 
 
 @pytest.mark.skipif(beside.VARIABLE not in os.environ, reason=f"{beside.VARIABLE} is not set")

@@ -5,6 +5,8 @@ Memory is counted in bytes allocated and timers in calls, so that neither depend
 
 from __future__ import annotations
 
+import pytest
+
 import leulo.tcp.tcb
 from leulo.bench import idle
 from leulo.bench.beside import Ours
@@ -18,6 +20,18 @@ IS_COMPILED = leulo.tcp.tcb.__file__.endswith(".so")
 def test_an_idle_connection_holds_no_more_memory_than_wanted() -> None:
     goal = idle.GOAL_COMPILED_BYTES if IS_COMPILED else idle.GOAL_INTERPRETED_BYTES
     assert idle.allocated_bytes(1_000) < goal * 3 // 4  # so that a burst of tables is no surprise
+
+
+@pytest.mark.parametrize(("resident", "code"), [(1.0, 0), (1e9, 1)])
+def test_more_memory_than_wanted_fails(
+    resident: float, code: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.argv", ["idle"])
+    monkeypatch.setattr(idle, "resident_bytes", lambda: resident)
+    monkeypatch.setattr(idle, "allocated_bytes", lambda: 1.0)
+    monkeypatch.setattr(idle, "timer_steps", lambda spread_ns: idle.Steps(0.0, 0.0, 1))
+    assert idle.main() == code
+    assert ("missed: " in capsys.readouterr().out.splitlines()[-1]) == bool(code)
 
 
 def test_idle_connections_have_empty_buffers_and_nothing_in_flight() -> None:

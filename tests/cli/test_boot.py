@@ -206,7 +206,9 @@ def test_on_a_terminal_ctrl_c_is_the_guest_s_and_the_escape_key_ends_it() -> Non
         os.write(outer, b"help\r")
         read_until(outer, b"ends the machine")
         os.write(outer, b"\x01c")
-        read_until(outer, b"exits.port:")
+        shown = read_until(outer, b"total_ns ")
+        for name in (b"exits.port:", b"ticks_cpl_0 ", b"ticks_cpl_3 ", b"guest_ns ", b"engine_ns "):
+            assert name in shown, name
         os.write(outer, b"\x01x")
         read_until(outer, b"ended from the console")
         status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])

@@ -47,6 +47,29 @@ def test_run_however_cut_ends_where_one_run_ends(budgets: list[int]) -> None:
     whole.cpu.close()
 
 
+@pytest.mark.parametrize("deliverer", ["native", "portable"])
+@given(st.lists(st.integers(1, 400), min_size=2, max_size=20), st.integers(0, 19))
+@settings(max_examples=20)
+def test_levels_counted_from_any_moment_change_nothing_else(
+    deliverer: str, budgets: list[int], moment: int
+) -> None:
+    plain, counted = Guest(SPIN, deliverer=deliverer), Guest(SPIN, deliverer=deliverer)
+    before = None
+    for at, budget in enumerate(budgets):
+        if at == moment % len(budgets):
+            assert counted.cpu.level_ticks == {}
+            counted.cpu.count_levels()
+            counted.cpu.count_levels()  # again: nothing
+            before = counted.cpu.ticks
+        assert plain.cpu.run(budget) is counted.cpu.run(budget)
+        assert plain.cpu.ticks == counted.cpu.ticks
+    assert before is not None
+    assert counted.cpu.level_ticks == {0: counted.cpu.ticks - before, 1: 0, 2: 0, 3: 0}
+    assert plain.cpu.save() == counted.cpu.save()
+    plain.cpu.close()
+    counted.cpu.close()
+
+
 @pytest.mark.parametrize("budget", [0, -5])
 def test_run_without_a_budget_executes_nothing(budget: int) -> None:
     guest = Guest(SPIN)

@@ -4,6 +4,7 @@ hostile images, folders and names are one sentence.
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Callable
 from pathlib import Path
@@ -157,3 +158,18 @@ def test_damaged_archives_are_sentences(archive: bytes, at: int, text: bytes) ->
             image_files._unpack(damaged, "archive")
         except ImageError as error:
             assert "damaged" in str(error)
+
+
+def test_what_was_added_is_told_as_json(built: Path, tmp_path: Path) -> None:
+    made, page = tmp_path / "mine.img", tmp_path / "index.html"
+    page.write_text("mine")
+    (tmp_path / "new.txt").write_text("new one")
+    words = ["add", str(built / "guest.img"), str(page), str(tmp_path / "new.txt")]
+    result = CliRunner().invoke(command, [*words, "-o", str(made), "--json"])
+    assert result.exit_code == 0, result.output
+    told = json.loads(result.stdout)
+    assert (told["path"], told["bytes"]) == (str(made), made.stat().st_size)
+    assert told["added"] == {"/www/index.html": 4, "/www/new.txt": 7}
+    before = image_files.read_files((built / "guest.img").read_bytes(), "guest.img")
+    assert told["replaced"] == ["/www/index.html"] * ("www/index.html" in before)
+    assert told["files"] == len(before.keys() | {"www/index.html", "www/new.txt"})
