@@ -78,6 +78,7 @@ _TYPE_IPV6: Final = b"\x86\xdd"
 # vnet flags; type, version and length of the header, TOS; total length; fragment, TTL, protocol;
 # seq, ack, offset and flags, window; the first three words of the options
 _HEADERS: Final = Struct("!B21xIH2xI10x4xIIHH4xIII")
+_UNPACK: Final = _HEADERS.unpack_from
 _KIND: Final = 0x080045  # IPv4, twenty bytes
 _NOT_PLAIN: Final = 0x3FFF00FF  # fragment bits and protocol
 _CHECKED: Final = 3  # NEEDS_CSUM or DATA_VALID [virtio 1.2 5.1.6.4]
@@ -139,7 +140,6 @@ class Stack(StackNetwork):
         if now_ns != engine.now_ns:
             engine.set_time(now_ns)
         connections = engine.connections
-        unpack = _HEADERS.unpack_from
         for frame in frames:
             size = len(frame)
             if size < TIMESTAMPED_AT:
@@ -147,7 +147,7 @@ class Stack(StackNetwork):
                     self._drop("frame_short")
                     continue
                 frame += bytes(TIMESTAMPED_AT - size)
-            flags, kind, total, plain, seq, ack, control, window, option, tsval, tsecr = unpack(
+            flags, kind, total, plain, seq, ack, control, window, option, tsval, tsecr = _UNPACK(
                 frame
             )
             end = IP_AT + total
@@ -372,12 +372,8 @@ class Stack(StackNetwork):
         engine = self.engine
         out: list[Frame] = []
         engine.drain(now_ns, out, budget)
-        inside = 0
-        while engine.loopback and inside < _LOOPBACK_FRAMES:
-            frames, engine.loopback = engine.loopback, []
-            inside += len(frames)
-            self._input([b"".join(frame) for frame in frames], True, now_ns)
-            engine.drain(now_ns, out, budget)
+        if engine.loopback:
+            self._drain_inside(now_ns, out, budget)
         while self.udp.output and len(out) < budget:
             self._send_datagram(self.udp.take_output(), out, now_ns)
         if self.arp.output:
@@ -386,6 +382,16 @@ class Stack(StackNetwork):
             out += self.ipv6.host.take_output()
         engine.counts["segments_out"] += len(out)
         return out
+
+    def _drain_inside(self, now_ns: int, out: list[Frame], budget: int) -> None:
+        """What is for the stack itself arrives at once, and what that makes it send goes out."""
+        engine = self.engine
+        inside = 0
+        while engine.loopback and inside < _LOOPBACK_FRAMES:
+            frames, engine.loopback = engine.loopback, []
+            inside += len(frames)
+            self._input([b"".join(frame) for frame in frames], True, now_ns)
+            engine.drain(now_ns, out, budget)
 
     def _send(
         self, source: bytes, destination: bytes, protocol: int, payload: bytes, now_ns: int

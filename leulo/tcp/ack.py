@@ -12,7 +12,7 @@ from leulo.tcp.deadlines import await_fin
 from leulo.tcp.limits import BUFFER, NOTHING, WINDOW
 from leulo.tcp.rtt import sample, sample_echo
 from leulo.tcp.send_room import for_window, is_roomy
-from leulo.tcp.state import CLOSING, FIN_WAIT_1, LAST_ACK, Event
+from leulo.tcp.state import CLOSING, FIN_WAIT_1, LAST_ACK, ON_ACK_OF_FIN
 from leulo.tcp.tcb import MORE_HELD, MORE_SENT, RECOVERY_NONE, RECOVERY_PACED, Tcb
 
 # What a segment costs while it is in flight is not in the account: a peer that wants tiny ones
@@ -109,17 +109,17 @@ def fin_acknowledged(tcb: Tcb, now_ns: int) -> bool:
     engine = tcb.engine
     state = tcb.state
     if state is FIN_WAIT_1:
-        tcb.change_state(Event.ACK_OF_FIN)
+        tcb.change_state(ON_ACK_OF_FIN)
         if tcb.is_orphan:
             return await_fin(tcb, now_ns)
         if tcb.socket is not None:
             engine.notify(tcb.socket)
     elif state is CLOSING:
-        tcb.change_state(Event.ACK_OF_FIN)
+        tcb.change_state(ON_ACK_OF_FIN)
         engine.enter_time_wait(tcb, now_ns)
         return False
     elif state is LAST_ACK:
-        tcb.change_state(Event.ACK_OF_FIN)
+        tcb.change_state(ON_ACK_OF_FIN)
         engine.forget(tcb)
         return False
     return True

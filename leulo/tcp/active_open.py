@@ -14,7 +14,7 @@ from leulo.tcp.addresses import turned
 from leulo.tcp.errno import EADDRNOTAVAIL, EINPROGRESS, EINVAL, ENETUNREACH, ENOBUFS
 from leulo.tcp.fast_open import CLIENT
 from leulo.tcp.seq import MASK, lt
-from leulo.tcp.state import Event
+from leulo.tcp.state import ON_ACTIVE_OPEN
 from leulo.tcp.tcb import LOOPBACK_MARK, Tcb
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def open_connection(socket: TcpSocket, address: bytes, port: int, has_data: bool
     mss = handshake.own_mss(engine, settings, tcb.ends)
     limit = handshake.first_limit(engine, settings, mss, tcb.has_timestamps)
     handshake.apply_settings(tcb, limit)
-    tcb.change_state(Event.ACTIVE_OPEN)
+    tcb.change_state(ON_ACTIVE_OPEN)
     tcb.is_syn_due = True
     tcb.socket = socket
     socket.tcb = tcb

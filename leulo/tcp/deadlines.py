@@ -9,7 +9,7 @@ from __future__ import annotations
 from leulo.tcp import fast_open_client, mtu_search, pacing, rack, recovery
 from leulo.tcp.errno import ETIMEDOUT
 from leulo.tcp.rtt import backed_off
-from leulo.tcp.state import CLOSED, FIN_WAIT_2, SENDS, SYN_RCVD, SYN_SENT, TIME_WAIT, Event
+from leulo.tcp.state import CLOSED, FIN_WAIT_2, ON_ABORT, SENDS, SYN_RCVD, SYN_SENT, TIME_WAIT
 from leulo.tcp.tcb import ACK_NOW, MORE_NONE, PROBE_KEEPALIVE, PROBE_WINDOW, Tcb
 
 _MAX_BACKOFF = 16
@@ -45,7 +45,7 @@ def expire(tcb: Tcb, now_ns: int) -> None:
         _keep_alive(tcb, now_ns)
     if tcb.life_at and now_ns >= tcb.life_at:
         if tcb.state is FIN_WAIT_2:
-            tcb.change_state(Event.ABORT)
+            tcb.change_state(ON_ABORT)
             engine.forget(tcb)
         elif tcb.state is SYN_SENT or tcb.state is SYN_RCVD:
             engine.fail(tcb, tcb.soft_error or ETIMEDOUT)  # an active open took too long

@@ -228,7 +228,7 @@ def half_open_arrives(
         return
     if option and not offset:
         half.ts_recent = tsval  # [RFC 7323 4.3 (2)]
-    if listener.is_full:
+    if listener.is_full():
         engine.count_drop("accept_queue_full")  # the SYN-ACK will be sent again
         return
     listener.forget(half)

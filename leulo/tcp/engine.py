@@ -40,7 +40,7 @@ from leulo.tcp.ports import Ports
 from leulo.tcp.seq import MASK
 from leulo.tcp.settings import Settings
 from leulo.tcp.socket import TcpSocket
-from leulo.tcp.state import CLOSED, SYN_RCVD, SYN_SENT, SYNCHRONIZED, TIME_WAIT, Event
+from leulo.tcp.state import CLOSED, ON_ABORT, SYN_RCVD, SYN_SENT, SYNCHRONIZED, TIME_WAIT
 from leulo.tcp.tcb import ACK_BARE, ACK_NONE, PROBE_NONE, Tcb
 from leulo.tcp.time_wait import TimeWaitTable
 from leulo.tcp.timers import Timers
@@ -160,9 +160,9 @@ class Engine:
         """When `advance` is next needed; may be too early, never too late."""
         timer = self.timers.next_ns()
         closing = self.time_wait.next_ns()
-        if timer is None or closing is None:
-            return closing if timer is None else timer
-        return min(timer, closing)
+        if timer is None or (closing is not None and closing < timer):
+            return closing
+        return timer
 
     def drain(self, now_ns: int, out: list[Frame], limit: int) -> None:
         """Put what is to be sent into ``out``, at most ``limit`` frames in all."""
@@ -178,12 +178,12 @@ class Engine:
             self._drain_marked(now_ns, out, limit)
             return
         while self.pending and len(out) < limit:
-            batch = self.pending
+            batch = iter(self.pending)
             self.pending = []
-            for done, tcb in enumerate(batch, 1):
+            for tcb in batch:
                 output(tcb, now_ns, out, limit)
                 if len(out) >= limit:
-                    self.pending = batch[done:] + self.pending
+                    self.pending = [*batch, *self.pending]
                     break
 
     def _drain_marked(self, now_ns: int, out: list[Frame], limit: int) -> None:
@@ -330,7 +330,7 @@ class Engine:
     def fail(self, tcb: Tcb, error: int) -> None:
         """The connection ends at once with ``error`` (0: nobody need know)."""
         tcb.error = error
-        tcb.change_state(Event.ABORT)
+        tcb.change_state(ON_ABORT)
         tcb.ack_due = ACK_NONE
         self.counts["tcp_failed"] += 1
         self.forget(tcb)

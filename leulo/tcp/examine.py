@@ -31,11 +31,12 @@ from leulo.tcp.state import (
     FIN_WAIT_1,
     FIN_WAIT_2,
     LAST_ACK,
+    ON_ACK_OF_SYN,
+    ON_CLOSE,
     RECEIVES,
     SYN_RCVD,
     SYN_SENT,
     TIME_WAIT,
-    Event,
 )
 from leulo.tcp.syn_sent import segment_in_syn_sent
 from leulo.tcp.tcb import ACK_DELAYED, ACK_NOW, Tcb
@@ -366,9 +367,9 @@ def _open(tcb: Tcb, seq: int, ack: int, wnd: int, tsecr: int, now_ns: int) -> No
     rtt_ns = now_ns - tcb.timed_at if tcb.timed_seq else 0
     handshake.syn_acknowledged(tcb)
     handshake.established(tcb, rtt_ns, tsecr, now_ns)
-    tcb.change_state(Event.ACK_OF_SYN)
+    tcb.change_state(ON_ACK_OF_SYN)
     if tcb.is_fin_queued:
-        tcb.change_state(Event.CLOSE)  # the user has closed meanwhile
+        tcb.change_state(ON_CLOSE)  # the user has closed meanwhile
     fast = tcb.fast_open
     if fast is not None and fast.is_passive:
         fast_open_server.leave(fast, False, now_ns)

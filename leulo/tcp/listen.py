@@ -22,7 +22,7 @@ from leulo.tcp.marks import marked
 from leulo.tcp.options import Options
 from leulo.tcp.seq import MASK, lt
 from leulo.tcp.settings import Settings
-from leulo.tcp.state import Event, State
+from leulo.tcp.state import ON_ACK_OF_SYN, SYN_RCVD
 from leulo.tcp.tcb import Tcb
 from leulo.tcp.timers import Timed
 from leulo.units import NS_PER_S
@@ -143,7 +143,6 @@ class Listener:
         """Its place in the engine's table."""
         return self.address + self.port.to_bytes(2, "big")
 
-    @property
     def is_full(self) -> bool:
         """Linux admits one more than the backlog says. The stack may have its quota, too."""
         engine = self.engine
@@ -179,7 +178,7 @@ class Listener:
         TIME_WAIT has left off at, -1: there is none. Returns why it was dropped, or None."""
         engine = self.engine
         config = engine.config
-        if self.is_full:
+        if self.is_full():
             return "accept_queue_full"
         waiting = self.half_open
         is_cookie = (
@@ -306,7 +305,7 @@ class Listener:
         irs = half.irs
         una = half.iss if is_early else half.iss + 1
         tcb = Tcb(engine, half.serial, key, half.ends, self.settings, half.iss, una)
-        tcb.state = State.SYN_RCVD  # the record's, so to speak
+        tcb.state = SYN_RCVD  # the record's, so to speak
         tcb.is_accepting = True
         tcb.is_loopback = half.is_loopback
         tcb.front = half.front
@@ -334,7 +333,7 @@ class Listener:
         if not is_early:
             rtt_ns = now_ns - half.sent_at if half.sent_at else 0
             handshake.established(tcb, rtt_ns, tsecr, now_ns)
-            tcb.change_state(Event.ACK_OF_SYN)
+            tcb.change_state(ON_ACK_OF_SYN)
         engine.connections[key] = tcb
         self.accept_queue.append(tcb)
         engine.counts["tcp_accepted"] += 1

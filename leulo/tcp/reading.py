@@ -27,7 +27,8 @@ def after_reading(tcb: Tcb) -> None:
         tcb.ack_due = ACK_NOW
         tcb.engine.want_output(tcb)
     now_ns = tcb.engine.now_ns
-    if now_ns - tcb.rcv_round_at >= max(tcb.srtt_ns, _ROUND_NS):
+    elapsed_ns = now_ns - tcb.rcv_round_at
+    if elapsed_ns >= _ROUND_NS and elapsed_ns >= tcb.srtt_ns:
         _tune(tcb, buffer.taken, now_ns)
 
 

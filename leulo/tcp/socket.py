@@ -51,12 +51,13 @@ from leulo.tcp.state import (
     CLOSE_WAIT,
     CLOSED,
     ESTABLISHED,
+    FIN_WAIT_2,
     LISTEN,
     MAY_SEND,
+    ON_CLOSE,
     SYN_RCVD,
     SYN_SENT,
     TIME_WAIT,
-    Event,
     State,
 )
 from leulo.tcp.tcb import ACK_NOW, MORE_HELD, MORE_NONE, NO_FIN, Tcb
@@ -506,7 +507,7 @@ class TcpSocket:
         if self.listener is not None:
             if how == SHUT_WR:
                 return -ENOTCONN
-            self._close_listener()
+            self._close_listener(self.listener)
             return 0
         tcb = self.tcb
         if tcb is None or tcb.state is CLOSED or tcb.state is TIME_WAIT:
@@ -529,7 +530,7 @@ class TcpSocket:
         engine.sockets.pop(self.serial, None)
         self.owner = None
         if self.listener is not None:
-            self._close_listener()
+            self._close_listener(self.listener)
         if self.bound_port:
             engine.ports.release(self, self.bound_port)
         tcb = self.tcb
@@ -556,7 +557,7 @@ class TcpSocket:
             tcb.drop_received()
             self._finish(tcb)
             tcb.keep_at = 0
-            if tcb.state is State.FIN_WAIT_2:
+            if tcb.state is FIN_WAIT_2:
                 await_fin(tcb, engine.now_ns)
         return 0
 
@@ -569,13 +570,10 @@ class TcpSocket:
         if self.engine.config.repeats_fin:
             tcb.is_ordinary = False
         if tcb.state is ESTABLISHED or tcb.state is CLOSE_WAIT:
-            tcb.change_state(Event.CLOSE)
+            tcb.change_state(ON_CLOSE)
         self.engine.want_output(tcb)
 
-    def _close_listener(self) -> None:
-        listener = self.listener
-        if listener is None:
-            return
+    def _close_listener(self, listener: Listener) -> None:
         self.listener = None
         self.engine.listeners.pop(listener.key, None)
         listener.close()

@@ -54,6 +54,16 @@ LAST_ACK: Final = State.LAST_ACK
 LISTEN: Final = State.LISTEN
 CLOSING: Final = State.CLOSING
 
+# A name of the module is found many times faster than a member of an enumeration.
+ON_ACTIVE_OPEN: Final = Event.ACTIVE_OPEN
+ON_CLOSE: Final = Event.CLOSE
+ON_ABORT: Final = Event.ABORT
+ON_SYN: Final = Event.SYN
+ON_SYN_ACK: Final = Event.SYN_ACK
+ON_ACK_OF_SYN: Final = Event.ACK_OF_SYN
+ON_FIN: Final = Event.FIN
+ON_ACK_OF_FIN: Final = Event.ACK_OF_FIN
+
 # Deviation: no CLOSE from SYN_RCVD to FIN_WAIT_1. A close there waits for the handshake, which the
 # RFC asks for when data is queued, so the FIN never leaves before the SYN is acknowledged.
 # [RFC 9293 3.10.4]

@@ -7,7 +7,7 @@ from leulo.tcp.errno import ECONNREFUSED
 from leulo.tcp.header import ACK, ECE, FIN, RST, SYN
 from leulo.tcp.options import Options
 from leulo.tcp.seq import MASK
-from leulo.tcp.state import Event
+from leulo.tcp.state import ON_SYN, ON_SYN_ACK
 from leulo.tcp.tcb import ACK_NOW, Tcb
 from leulo.tcp.text import keep_text, take_text
 from leulo.units import NS_PER_MS
@@ -79,7 +79,7 @@ def segment_in_syn_sent(
     engine.want_output(tcb)
     if not has_ack:
         # Both opened at once. [RFC 9293 3.5]
-        tcb.change_state(Event.SYN)
+        tcb.change_state(ON_SYN)
         tcb.is_syn_due = True
         tcb.timed_seq = 0
         is_fin = control & FIN != 0 and not config.overlooks_fin_of_syn
@@ -95,7 +95,7 @@ def segment_in_syn_sent(
     tcb.life_at = 0
     handshake.syn_acknowledged(tcb)
     handshake.established(tcb, rtt_ns, options.tsecr, now_ns)
-    tcb.change_state(Event.SYN_ACK)
+    tcb.change_state(ON_SYN_ACK)
     tcb.ack_due = ACK_NOW
     tcb.is_write_blocked = False
     if tcb.socket is not None:

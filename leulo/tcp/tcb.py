@@ -28,7 +28,7 @@ from leulo.tcp.recv_buffer import RecvBuffer
 from leulo.tcp.scoreboard import Scoreboard
 from leulo.tcp.send_buffer import SendBuffer
 from leulo.tcp.settings import Settings
-from leulo.tcp.state import ESTABLISHED, NEXT, PREDICTABLE, Event, State
+from leulo.tcp.state import CLOSED, ESTABLISHED, NEXT, PREDICTABLE, Event, State
 from leulo.tcp.timers import Timed
 from leulo.tcp.urgent import Urgent
 
@@ -113,7 +113,7 @@ class Tcb(Timed):
         self.key: bytes = key  # peer, local, peer port, local port: as in a received frame
         self.ends: bytes = ends  # local, peer, local port, peer port: as in a frame of ours
         self.settings: Settings = settings
-        self.state: State = State.CLOSED
+        self.state: State = CLOSED
         self.error: int = 0  # errno for the user, told once
         self.soft_error: int = 0  # what to say if the connection fails by itself
         self.is_accepting: bool = False  # waits in a listener's queue

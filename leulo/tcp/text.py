@@ -10,7 +10,7 @@ from typing import Final
 
 from leulo.tcp.reassembly import Reassembly
 from leulo.tcp.recv_buffer import RecvBuffer
-from leulo.tcp.state import ESTABLISHED, FIN_WAIT_1, FIN_WAIT_2, Event
+from leulo.tcp.state import ESTABLISHED, FIN_WAIT_1, FIN_WAIT_2, ON_FIN
 from leulo.tcp.tcb import ACK_DELAYED, ACK_NOW, NO_FIN, Tcb
 
 _VIEWED_BYTES: Final = 4096  # from here a view of the frame is cheaper than a copy
@@ -170,11 +170,11 @@ def take_fin(tcb: Tcb) -> None:
     else:
         tcb.ack_due = ACK_NOW
     if state is FIN_WAIT_2:
-        tcb.change_state(Event.FIN)
+        tcb.change_state(ON_FIN)
         engine.enter_time_wait(tcb, engine.now_ns)
         return
     if state is ESTABLISHED or state is FIN_WAIT_1:
-        tcb.change_state(Event.FIN)
+        tcb.change_state(ON_FIN)
     tcb.refresh_ordinary()
     if tcb.socket is not None:
         engine.notify(tcb.socket)

@@ -111,8 +111,11 @@ class TimeWaitTable:
         if self._records.get(record.key) is record:
             del self._records[record.key]
             record.expires_ns = 0
-            if len(self._order) > 2 * len(self._records) + _SPARE_PLACES:
-                self._order = deque([r for r in self._order if r.expires_ns])
+            order = self._order
+            while order and not order[0].expires_ns:
+                order.popleft()
+            if len(order) > 2 * len(self._records) + _SPARE_PLACES:
+                self._order = deque([r for r in order if r.expires_ns])
 
     def restart(self, record: TimeWait, now_ns: int) -> None:
         """Two more maximum segment lifetimes."""
@@ -140,8 +143,6 @@ class TimeWaitTable:
     def next_ns(self) -> int | None:
         """When `advance` is next needed; may be too early."""
         order = self._order
-        while order and not order[0].expires_ns:
-            order.popleft()
         return order[0].since_ns + self.duration_ns if order else None
 
     def values(self) -> list[TimeWait]:

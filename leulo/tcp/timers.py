@@ -28,7 +28,8 @@ class Timers:
     """The heap. Times are absolute nanoseconds.
 
     The heap holds serial numbers, not things, so that a connection that has ended does not live
-    on until its last entry comes up.
+    on until its last entry comes up. Its first entry always counts: `next_ns` is asked several
+    times for each change.
     """
 
     __slots__ = ("_heap", "_things")
@@ -47,34 +48,44 @@ class Timers:
     def forget(self, thing: Timed) -> None:
         """``thing`` has ended: none of its entries counts. They leave memory when they come up, or
         when such are more than half: one may be for a time hours ahead."""
+        at_ns = thing.timer_at
+        if not at_ns:
+            return
         thing.timer_at = 0
         things = self._things
-        things.pop(thing.serial, None)
-        if len(self._heap) > 2 * len(things) + _SPARE_ENTRIES:
-            self._heap = [(t.timer_at, t.serial) for t in things.values() if t.timer_at]
+        del things[thing.serial]
+        heap = self._heap
+        if heap[0][0] == at_ns:
+            self._drop_first()
+        if len(heap) > 2 * len(things) + _SPARE_ENTRIES:
+            self._heap = [(t.timer_at, t.serial) for t in things.values()]
             heapify(self._heap)
 
     def due(self, now_ns: int) -> Timed | None:
         """The next thing whose entry is due, its entry taken out; None if there is none."""
         heap = self._heap
-        while heap and heap[0][0] <= now_ns:
-            at_ns, serial = heappop(heap)
-            thing = self._things.get(serial)
-            if thing is not None and thing.timer_at == at_ns:
-                thing.timer_at = 0
-                return thing
-        return None
+        if not heap or heap[0][0] > now_ns:
+            return None
+        thing = self._things.pop(heap[0][1])
+        thing.timer_at = 0
+        self._drop_first()
+        return thing
 
     def next_ns(self) -> int | None:
-        """When the first entry that counts is due."""
+        """When the first entry is due."""
         heap = self._heap
+        return heap[0][0] if heap else None
+
+    def _drop_first(self) -> None:
+        """Take out what does not count at the top."""
+        heap = self._heap
+        things = self._things
         while heap:
             at_ns, serial = heap[0]
-            thing = self._things.get(serial)
+            thing = things.get(serial)
             if thing is not None and thing.timer_at == at_ns:
-                return at_ns
+                break
             heappop(heap)
-        return None
 
     def clear(self) -> None:
         """Forget every entry."""
