@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from leulo.tcp import hystart, rack, recovery
+from leulo.tcp import goodput, hystart, rack, recovery
 from leulo.tcp.deadlines import await_fin
 from leulo.tcp.limits import BUFFER, NOTHING, WINDOW
 from leulo.tcp.rtt import sample, sample_echo
@@ -32,6 +32,8 @@ def acknowledged(tcb: Tcb, acked: int, tsecr: int, now_ns: int) -> None:
         sent_at = flight.advance(una, now_ns, echo, tcb.min_rtt_ns)
         if sent_at and tcb.cwnd < tcb.ssthresh:
             hystart.sample(tcb, now_ns - sent_at)
+        if una >= flight.mark:
+            goodput.measure(tcb, flight, now_ns)
         if not flight.records and tcb.is_ordinary:
             tcb.flight = None
     timed = tcb.timed_seq

@@ -238,6 +238,8 @@ def half_open_arrives(
         if words != 8:
             option = 0
         segment_arrives(tcb, frame, end, seq, ack, control, window, option, tsval, tsecr, now_ns)
+    else:
+        tcb.bare_in += 1
 
 
 def _is_recent(engine: Engine, half: HalfOpen, option: int, tsval: int) -> bool:

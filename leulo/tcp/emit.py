@@ -50,6 +50,7 @@ def emit(
     rcv_nxt = tcb.rcv_nxt
     notification = tcb.ecn
     if length > tcb.mss:
+        tcb.data_out += (length - 1) // tcb.mss  # `output` has counted one
         front = header.gso_front(
             front, 32 if tcb.has_timestamps else 20, tcb.mss, len(ends) != ENDS_4_BYTES,
             notification is not None and notification.is_cwr_set,
@@ -181,6 +182,12 @@ def emit_syn(tcb: Tcb, now_ns: int, out: list[Frame]) -> None:
             engine.timers.arm(tcb, tcb.life_at)
     else:
         tcb.timed_seq = 0
+        tcb.retransmits += 1
+    tcb.data_out += 1
+    if not length:
+        tcb.control_out += 1
+    if fast is not None and fast.is_passive:
+        tcb.bare_out -= 1  # as in `listen.Listener.connect`
     tcb.last_send_ns = now_ns
     if not tcb.rto_at:
         tcb.rto_at = now_ns + backed_off(tcb)

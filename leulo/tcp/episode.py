@@ -86,7 +86,7 @@ class Reordering:
         self.degree: int = 0  # the most segments that one was late by
         self.multiplier: int = 1  # quarters of the least round trip
         self.persist: int = 0  # recoveries until the multiplier is one again
-        self.dsacks: int = 0  # in all
+        self.dsacks: int = 0  # segments reported as duplicates, in all
         self.dsack_round: int = 0  # snd_max at the last DSACK that counted, 0: none
 
     def save(self) -> Saved:

@@ -65,6 +65,10 @@ def examine(
     if start < TCP_AT + 20 or start > end:
         engine.drop("tcp_header_length", tcb)
         return
+    if start < end:
+        tcb.data_in += 1
+    else:
+        tcb.bare_in += 1
     options: Options | None = None
     has_timestamps = False
     if control >> 12 == 8 and option == TIMESTAMPS_ONLY:

@@ -203,8 +203,6 @@ def answered(tcb: Tcb, fast: FastOpen, ack: int, options: Options) -> None:
         engine.counts["fast_opens_active"] += 1
         return
     fast.failure = FAILED_TIMEOUT if is_again else FAILED_NOT_ACKED
-    tcb.retransmits += 1
-    tcb.retransmitted_bytes += fast.data_end - ack
     engine.counts["fast_opens_failed"] += 1
 
 

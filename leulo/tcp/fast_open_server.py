@@ -103,6 +103,8 @@ def begin(
     length = min(end - start, tcb.rcv_adv - tcb.rcv_nxt)
     if length > 0:
         fast.is_acked = True
+        tcb.bare_in -= 1
+        tcb.data_in += 1
         text.deliver(tcb, text.payload(frame, start, length), length)
         fast.data_end = tcb.rcv_nxt
     tcb.is_syn_due = True

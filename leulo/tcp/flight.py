@@ -45,9 +45,13 @@ class Flight:
     __slots__ = (
         "fack",
         "has_reordering",
+        "is_mark_limited",
         "lost",
         "lost_bytes",
         "low",
+        "mark",
+        "mark_at",
+        "mark_una",
         "mss",
         "order",
         "original_end",
@@ -73,6 +77,12 @@ class Flight:
         self.original_end: int = 0  # the lowest end of those sent once that arrived, 0: none
         self.has_reordering: bool = False  # one sent once arrived after a later one
         self.low: int = 0  # the lowest start of those
+        # Of `goodput`: what is behind `mark` was not timed yet, what is before began to be when
+        # `mark_una` was acknowledged. Equal: not one acknowledgement has come.
+        self.mark: int = start
+        self.mark_una: int = start
+        self.mark_at: int = sent_at
+        self.is_mark_limited: bool = False
 
     @property
     def is_empty(self) -> bool:
@@ -274,6 +284,10 @@ class Flight:
             order = self.order = deque(waiting)
         return order
 
+    def segments(self) -> int:
+        """How many are outstanding, reported or not."""
+        return sum(self._segments(record) for record in self.records)
+
     # -- inside
 
     def counts(self) -> tuple[int, int]:
@@ -387,6 +401,7 @@ class Flight:
             "records": [list(record) for record in self.records],
             "is_sorted": self.order is not None,
             "rack": [self.rack_at, self.rack_end, self.rack_rtt_ns, self.fack],
+            "mark": [self.mark, self.mark_una, self.mark_at, self.is_mark_limited],
         }
 
     @classmethod
@@ -395,6 +410,7 @@ class Flight:
         flight = cls(0, 0, 0, state["mss"])
         flight.records = [list(record) for record in state["records"]]
         flight.rack_at, flight.rack_end, flight.rack_rtt_ns, flight.fack = state["rack"]
+        flight.mark, flight.mark_una, flight.mark_at, flight.is_mark_limited = state["mark"]
         for record in flight.records:
             if record[STATE] & _KIND == LOST:
                 flight._lose(record)

@@ -1,7 +1,9 @@
 """TCP_INFO: struct tcp_info as Linux lays it out. [Linux tcp(7)]
 
-Every field that the engine knows is filled. What it does not measure has Linux's value for that:
-zero, and all ones in ``tcpi_min_rtt`` and in the rates of what is not paced.
+Every field that Linux fills is filled, and counts what it counts there: SYN-ACKs of a passive open
+do not count as sent, but as delivered; a super-segment is as many as the segments it stands for.
+What is not known has Linux's value for that: zero, and all ones in ``tcpi_min_rtt`` and in the
+rates of what is not paced.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from leulo.tcp import path_mtu
 from leulo.tcp.pacer import rate
 from leulo.tcp.state import State
 from leulo.tcp.tcb import RECOVERY_CWR, RECOVERY_FAST, RECOVERY_TIMEOUT, Tcb
+from leulo.units import NS_PER_S
 
 if TYPE_CHECKING:
     from leulo.tcp.socket import TcpSocket
@@ -32,6 +35,7 @@ _OPT_WSCALE: Final = 4
 _OPT_ECN: Final = 8
 _OPT_ECN_SEEN: Final = 16
 _OPT_SYN_DATA: Final = 32
+_APP_LIMITED: Final = 1
 _UNKNOWN_RTT: Final = 0xFFFFFFFF
 _UNPACED: Final = 0xFFFFFFFFFFFFFFFF
 _INFINITE: Final = 0x7FFFFFFF
@@ -44,6 +48,7 @@ def tcp_info(socket: TcpSocket) -> bytes:
     tcb = socket.tcb
     if tcb is None:
         values = [0] * 54
+        values[7] = _APP_LIMITED
         config = socket.engine.config
         values[0] = int(socket.state)
         values[8] = config.rto_initial_ns // _US
@@ -56,7 +61,7 @@ def tcp_info(socket: TcpSocket) -> bytes:
         listener = socket.listener
         if listener is not None:
             values[8] = values[10] = values[25] = 0
-            values[39] = 0
+            values[7] = values[39] = 0
             values[12] = len(listener.accept_queue)  # as Linux: unacked and sacked of a listener
             values[13] = listener.backlog
         return _LAYOUT.pack(*values)
@@ -70,7 +75,7 @@ def _of(tcb: Tcb) -> tuple[int, ...]:
     board = tcb.scoreboard
     sacked = 0 if board is None else board.sacked
     outstanding = max(0, tcb.snd_nxt - tcb.snd_una)
-    unacked = -(-outstanding // mss)
+    unacked = -(-outstanding // mss) if tcb.flight is None else tcb.flight.segments()
     lost = 0
     again = int(outstanding > 0 and tcb.recovery != 0)
     if tcb.flight is not None:
@@ -100,8 +105,10 @@ def _of(tcb: Tcb) -> tuple[int, ...]:
     )
     reordering = tcb.reordering
     degree = engine.config.duplicate_threshold
+    dsacks = 0
     if reordering is not None:
         degree = max(degree, reordering.degree)
+        dsacks = reordering.dsacks
     now_ns = engine.now_ns
     window_ns = buffer_ns = 0
     if tcb.limits is not None:
@@ -110,13 +117,17 @@ def _of(tcb: Tcb) -> tuple[int, ...]:
     is_open = tcb.state not in (State.SYN_SENT, State.SYN_RCVD)
     received = max(0, tcb.rcv_nxt - tcb.irs - 1) if is_open else 0
     acked = max(0, tcb.snd_una - tcb.iss) if is_open else 0  # the SYN is one, as on Linux
-    sent = max(0, tcb.snd_max - tcb.iss - 1)
+    sent = max(0, min(tcb.snd_max, tcb.snd_end) - tcb.iss - 1)
+    # Whatever was sent once and is not outstanding has arrived, and so have needless repeats.
+    waiting = unacked - -(-sacked // mss)
+    delivered = tcb.data_out - tcb.retransmits - waiting + dsacks
     since_send = _bounded((now_ns - tcb.last_send_ns) // _MS)
     since_recv = _bounded((now_ns - tcb.last_recv_ns) // _MS)
     return (
         int(tcb.state), ca_state, min(tcb.backoff, 255) if tcb.first_timeout_at else 0,
         min(tcb.keep_probes, 255), min(tcb.backoff, 255), options,
-        tcb.snd_wscale | tcb.rcv_wscale << 4, 0 if fast is None else fast.failure << 1,
+        tcb.snd_wscale | tcb.rcv_wscale << 4,
+        (0 if fast is None else fast.failure << 1) | _is_limited(tcb),
         tcb.rto_ns // _US, engine.config.delayed_ack_ns // _US, tcb.mss, tcb.rcv_mss,
         unacked, -(-sacked // mss), lost, again, 0,
         since_send, 0, since_recv, since_recv,
@@ -126,13 +137,29 @@ def _of(tcb: Tcb) -> tuple[int, ...]:
         tcb.srtt_ns // _US, _bounded(tcb.rcv_limit), tcb.retransmits,
         _UNPACED if tcb.pacer is None else rate(tcb, tcb.pacer) or _UNPACED,
         tcb.settings.max_pacing_rate or _UNPACED, acked, received,
-        0, 0, _bounded(max(0, tcb.snd_end - tcb.snd_max)),
-        tcb.min_rtt_ns // _US or _UNKNOWN_RTT, 0, 0,
-        0, busy_ns // _US, window_ns // _US, buffer_ns // _US,
-        0, 0 if tcb.ecn is None else tcb.ecn.delivered_ce,
+        _bounded(tcb.data_out + tcb.bare_out), _bounded(tcb.data_in + tcb.bare_in),
+        _bounded(tcb.snd_end - tcb.snd_max),
+        tcb.min_rtt_ns // _US or _UNKNOWN_RTT, _bounded(tcb.data_in),
+        _bounded(tcb.data_out - tcb.control_out),
+        _delivery_rate(tcb, acked, busy_ns), busy_ns // _US, window_ns // _US, buffer_ns // _US,
+        _bounded(delivered), 0 if tcb.ecn is None else tcb.ecn.delivered_ce,
         sent + tcb.retransmitted_bytes, tcb.retransmitted_bytes,
-        0, 0 if reordering is None else reordering.count, 0, _bounded(tcb.snd_wnd),
+        _bounded(dsacks), 0 if reordering is None else reordering.count,
+        _bounded(tcb.overtaking_in), _bounded(tcb.snd_wnd),
     )  # fmt: skip
+
+
+def _is_limited(tcb: Tcb) -> int:
+    """Was it the user who set the pace when the rate of delivery was measured?"""
+    return _APP_LIMITED if tcb.goodput is None or tcb.goodput.is_limited else 0
+
+
+def _delivery_rate(tcb: Tcb, acked: int, busy_ns: int) -> int:
+    """Bytes a second, 0: not known. Where there never was more than one segment on its way, or
+    RACK does not care, it is the mean of the time in which there was something to send."""
+    if tcb.goodput is not None:
+        return tcb.goodput.bytes_s
+    return max(0, acked - 1) * NS_PER_S // busy_ns if busy_ns else 0
 
 
 def _bounded(value: int) -> int:

@@ -81,11 +81,18 @@ def segment_arrives(
                     return
             tcb.snd_wl2 = tcb.snd_una
             if fin:
+                if length:
+                    tcb.data_in += 1
+                else:
+                    tcb.bare_in += 1
                 take_text(tcb, frame, TIMESTAMPED_AT, rcv_nxt, length, True)
             elif length:
+                tcb.data_in += 1
                 if tcb.ecn is not None:
                     data_arrives(tcb, tcb.ecn, frame)
                 deliver(tcb, payload(frame, TIMESTAMPED_AT, length), length)
+            else:
+                tcb.bare_in += 1
             return
     examine(tcb, frame, end, seq, ack, control, window, option, tsval, tsecr, now_ns)
     if tcb.is_fin_queued:

@@ -312,6 +312,12 @@ class Listener:
         tcb.irs = irs
         tcb.rcv_nxt = tcb.last_ack_sent = tcb.snd_wl1 = irs + 1
         tcb.snd_wl2 = tcb.snd_una
+        tcb.bare_in = 1  # the SYN
+        if not is_early:
+            # SYN-ACKs do not count as sent, but one has arrived. [Linux tcp(7)]
+            tcb.retransmits = half.retries
+            tcb.data_out = tcb.control_out = half.retries + 1
+            tcb.bare_out = -tcb.data_out
         if half.snd_wscale >= 0:
             tcb.snd_wscale = half.snd_wscale
             tcb.rcv_wscale = half.rcv_wscale

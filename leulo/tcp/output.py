@@ -89,12 +89,14 @@ def output(tcb: Tcb, now_ns: int, out: list[Frame], limit: int) -> None:
     due = tcb.ack_due
     if due == ACK_NOW:
         control = ACK if tcb.ecn is None else ACK | tcb.ecn.echo
+        tcb.bare_out += 1
         emit(tcb, tcb.snd_max, control, 0, (), now_ns, out)
     elif due == ACK_DELAYED and not tcb.delack_at:
         tcb.delack_at = now_ns + engine.config.delayed_ack_ns
         if not tcb.timer_at or tcb.delack_at < tcb.timer_at:
             engine.timers.arm(tcb, tcb.delack_at)
     elif due == ACK_BARE:
+        tcb.bare_out += 1
         emit(tcb, tcb.snd_nxt, _ack_of(tcb), 0, (), now_ns, out)
 
 
@@ -373,6 +375,7 @@ def _probe(tcb: Tcb, now_ns: int, out: list[Frame]) -> None:
     tcb.probe_due = PROBE_NONE
     if kind == PROBE_KEEPALIVE:
         # A sequence number the peer has acknowledged makes it answer. [RFC 9293 3.8.4]
+        tcb.bare_out += 1
         emit(tcb, tcb.snd_una - 1, _ack_of(tcb), 0, (), now_ns, out)
         return
     if kind == PROBE_TAIL:
@@ -388,6 +391,7 @@ def _probe(tcb: Tcb, now_ns: int, out: list[Frame]) -> None:
     else:
         # Deviation: a probe carries no new data but an old number, as in Linux: the answer is the
         # same, and nothing can be thrown away. [RFC 9293 3.8.6.1]
+        tcb.bare_out += 1
         emit(tcb, una - 1, _ack_of(tcb), 0, (), now_ns, out)
         tcb.last_send_ns = now_ns
     tcb.snd_nxt = una
@@ -437,7 +441,10 @@ def _emit_data(tcb: Tcb, seq: int, length: int, now_ns: int, out: list[Frame]) -
             tcb.snd_small = end
     else:
         payload = ()
-    if end > tcb.snd_max:
+        tcb.control_out += 1
+    tcb.data_out += 1
+    snd_max = tcb.snd_max
+    if end > snd_max:
         if (
             (seq != tcb.snd_una or tcb.flight is not None)
             and tcb.has_sack
@@ -450,7 +457,7 @@ def _emit_data(tcb: Tcb, seq: int, length: int, now_ns: int, out: list[Frame]) -
         if not tcb.timed_seq:
             tcb.timed_seq = end
             tcb.timed_at = now_ns
-    if seq < tcb.snd_nxt or tcb.recovery == RECOVERY_TIMEOUT:
+    if seq < snd_max:
         _account_again(tcb, seq, length, end, now_ns)
     if end > tcb.snd_nxt:
         tcb.snd_nxt = end
@@ -469,9 +476,7 @@ def _account_again(tcb: Tcb, seq: int, length: int, end: int, now_ns: int) -> No
         tcb.timed_seq = 0
     if tcb.search is not None:
         mtu_search.sent_again(tcb.search, seq, end)
-    if tcb.recovery == RECOVERY_TIMEOUT and seq >= tcb.recover:
-        return
-    tcb.retransmits += 1
+    tcb.retransmits += -(-length // tcb.mss) or 1
     tcb.retransmitted_bytes += length
     engine = tcb.engine
     engine.counts["tcp_retransmits"] += 1

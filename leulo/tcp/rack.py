@@ -165,8 +165,10 @@ def after_ack(
         if board.is_empty:
             tcb.scoreboard = board = None
     flight = tcb.flight
-    if dsack is not None and (tcb.probe is None or dsack[1] != tcb.probe.end):
-        _note_dsack(tcb, dsack)
+    if dsack is not None:
+        _reordering(tcb).dsacks += -(-(dsack[1] - dsack[0]) // tcb.mss)
+        if tcb.probe is None or dsack[1] != tcb.probe.end:
+            _note_dsack(tcb, dsack)
     if flight is not None and flight.has_reordering:
         reordering = _reordering(tcb)
         reordering.is_seen = True
@@ -388,7 +390,6 @@ def _note_dsack(tcb: Tcb, dsack: tuple[int, int]) -> None:
     """Something arrived twice: wait longer from now on, and perhaps nothing was lost."""
     reordering = _reordering(tcb)
     tcb.engine.counts["tcp_dsacks_received"] += 1
-    reordering.dsacks += 1
     if reordering.dsacks > tcb.retransmits:
         return  # it was the path that doubled it
     if tcb.snd_una >= reordering.dsack_round:

@@ -19,6 +19,7 @@ from leulo.tcp.episode import Episode, Reordering, TailProbe
 from leulo.tcp.events import tell_state
 from leulo.tcp.fast_open import FastOpen
 from leulo.tcp.flight import Flight
+from leulo.tcp.goodput import Goodput
 from leulo.tcp.hystart import HyStart
 from leulo.tcp.limits import Limits
 from leulo.tcp.mtu_search import MtuSearch
@@ -72,25 +73,25 @@ class Tcb(Timed):
     """Transmission control block."""
 
     __slots__ = (
-        "ack_due", "backoff", "busy_at", "busy_ns", "congestion", "cwnd", "cwnd_credit",
-        "delack_at", "dsack", "dupacks", "ecn", "ends", "engine", "episode", "error", "fast_open",
-        "fin_at", "first_timeout_at", "flight", "front", "growth_limit", "has_sack",
+        "ack_due", "backoff", "bare_in", "bare_out", "busy_at", "busy_ns", "congestion",
+        "control_out", "cwnd", "cwnd_credit", "data_in", "data_out", "delack_at", "dsack",
+        "dupacks", "ecn", "ends", "engine", "episode", "error", "fast_open", "fin_at",
+        "first_timeout_at", "flight", "front", "goodput", "growth_limit", "has_sack",
         "has_timestamps", "high_rxt", "hystart", "invalid_ack_at", "irs", "is_accepting",
         "is_counted", "is_cwnd_limited", "is_deaf", "is_fin_queued", "is_loopback", "is_odd",
         "is_ordinary", "is_orphan", "is_pending", "is_persisting", "is_pushing", "is_rexmit_due",
         "is_room_offered", "is_syn_due", "is_write_blocked", "iss", "keep_at", "keep_probes", "key",
         "last_ack_sent", "last_recv_ns", "last_send_ns", "lent_end", "life_at", "limits",
-        "min_rtt_ns", "min_rtt_until", "more", "mss", "mss_most", "pacer",
-        "path_era", "piece_end", "probe", "probe_at",
-        "probe_due", "quick_acks", "quick_until", "rcv_adv", "rcv_limit", "rcv_mss", "rcv_nxt",
-        "rcv_round_at", "rcv_round_bytes", "rcv_round_taken", "rcv_wscale", "reassembly",
-        "receive_buffer", "record_ends", "recover", "recovery", "reorder_at", "reordering",
-        "retransmits", "retransmitted_bytes", "rto_at", "rto_ns", "rttvar_ns", "scoreboard",
-        "search", "send_buffer", "settings", "snd_end", "snd_limit", "snd_max", "snd_max_wnd",
-        "snd_nxt", "snd_small", "snd_top", "snd_una", "snd_wl1", "snd_wl2", "snd_wnd", "snd_wscale",
-        "socket", "soft_error", "spread_max_ns", "spread_ns", "spread_seq", "srtt_ns", "ssthresh",
-        "state", "timed_at", "timed_seq", "ts_offset", "ts_recent", "ts_recent_at", "urgent",
-        "window", "words",
+        "min_rtt_ns", "min_rtt_until", "more", "mss", "mss_most", "overtaking_in", "pacer",
+        "path_era", "piece_end", "probe", "probe_at", "probe_due", "quick_acks", "quick_until",
+        "rcv_adv", "rcv_limit", "rcv_mss", "rcv_nxt", "rcv_round_at", "rcv_round_bytes",
+        "rcv_round_taken", "rcv_wscale", "reassembly", "receive_buffer", "record_ends", "recover",
+        "recovery", "reorder_at", "reordering", "retransmits", "retransmitted_bytes", "rto_at",
+        "rto_ns", "rttvar_ns", "scoreboard", "search", "send_buffer", "settings", "snd_end",
+        "snd_limit", "snd_max", "snd_max_wnd", "snd_nxt", "snd_small", "snd_top", "snd_una",
+        "snd_wl1", "snd_wl2", "snd_wnd", "snd_wscale", "socket", "soft_error", "spread_max_ns",
+        "spread_ns", "spread_seq", "srtt_ns", "ssthresh", "state", "timed_at", "timed_seq",
+        "ts_offset", "ts_recent", "ts_recent_at", "urgent", "window", "words",
     )  # fmt: skip
 
     def __init__(
@@ -203,6 +204,14 @@ class Tcb(Timed):
         self.search: MtuSearch | None = None  # for the path's MTU, if the stack searches
         self.is_odd: bool = False  # segments need more than the usual header: see `emit`
         self.urgent: Urgent | None = None  # while there is a mark, of ours or the peer's
+        # -- segments, for TCP_INFO; those out with numbers of their own, and all others
+        self.data_in: int = 0
+        self.bare_in: int = 0  # without payload
+        self.overtaking_in: int = 0  # ahead of a gap
+        self.data_out: int = 0  # payload, SYN or FIN
+        self.control_out: int = 0  # of them without payload
+        self.bare_out: int = 0
+        self.goodput: Goodput | None = None  # once measured
         # -- round-trip time [RFC 6298]
         self.srtt_ns: int = 0
         self.rttvar_ns: int = 0
@@ -362,15 +371,18 @@ class Tcb(Timed):
             self.urgent = Urgent.loaded(state["urgent"])
         if state["fast_open"] is not None:
             self.fast_open = FastOpen.loaded(state["fast_open"])
+        if state["goodput"] is not None:
+            self.goodput = Goodput.loaded(state["goodput"])
         dsack = state["dsack"]
         self.dsack = None if dsack is None else (dsack[0], dsack[1])
         self.refresh_ordinary()
 
 
-_VERSION: Final = 7
+_VERSION: Final = 8
 _PARTS: Final = (
     "send_buffer", "receive_buffer", "reassembly", "scoreboard", "flight", "episode", "probe",
     "reordering", "hystart", "ecn", "pacer", "limits", "fast_open", "urgent", "search",
+    "goodput",
 )  # fmt: skip
 # What is saved as it is. Not here: links to other objects, places in
 # the engine's lists (the engine saves those) and the heap's entry (armed again from deadlines).
@@ -391,5 +403,6 @@ _FIELDS: Final = (
     "timed_seq", "timed_at", "spread_ns", "spread_max_ns", "spread_seq", "retransmits",
     "retransmitted_bytes", "rto_at", "is_persisting",
     "first_timeout_at", "delack_at", "keep_at", "keep_probes", "life_at", "last_recv_ns",
-    "last_send_ns", "lent_end", "min_rtt_ns", "min_rtt_until", "probe_at", "reorder_at", "dsack",
+    "last_send_ns", "data_in", "bare_in", "overtaking_in", "data_out", "control_out", "bare_out",
+    "lent_end", "min_rtt_ns", "min_rtt_until", "probe_at", "reorder_at", "dsack",
 )  # fmt: skip

@@ -30,6 +30,7 @@ def deliver(tcb: Tcb, piece: bytes | memoryview, length: int) -> None:
     buffer.append(piece)
     if length > tcb.rcv_mss:
         tcb.rcv_mss = min(length, tcb.mss)
+        tcb.data_in += (length - 1) // tcb.rcv_mss  # of a super-segment, the others
     quick_acks = tcb.quick_acks
     if quick_acks:
         tcb.quick_acks = quick_acks - 1
@@ -144,6 +145,7 @@ def _queue(tcb: Tcb, seq: int, piece: bytes | memoryview) -> None:
         if twice is not None:
             tcb.dsack = twice  # [RFC 2883 4.1]
     # Twice the buffer, because small segments cost more than their payload.
+    tcb.overtaking_in += 1
     if not queue.insert(seq, piece, 2 * tcb.rcv_limit):
         engine.count_drop("tcp_reassembly_full")
     if queue.is_empty:
