@@ -9,6 +9,7 @@ GUEST := $(shell find guest_kernel -type f 2>/dev/null) leulo/hypercalls/abi.py 
 IMAGE := leulo/_image/guest.img
 PORT ?= 8080
 PYTEST_ARGS ?= -n 2
+FUZZ_SECONDS ?= 600
 MAKEFLAGS += --no-print-directory
 
 .DEFAULT_GOAL := help
@@ -63,11 +64,12 @@ check: $(STAMP) $(IMAGE)
 	@$(BIN)/python tools/check_project.py
 	@$(BIN)/sphinx-build -q -W --keep-going -b html docs build/docs
 
+# FUZZ_ARGS='--count 50000 --coverage' for the first two, FUZZ_SECONDS for the fuzzer: it can be shorter
 fuzz: $(STAMP) ## a hostile guest, hostile links, and everything that reads an enemy's bytes
 	@$(BIN)/python tests/hypercalls/fuzz_run.py $(FUZZ_ARGS)
 	@$(BIN)/python tests/fuzz/frames_run.py $(FUZZ_ARGS)
 	@LEULO_WIRE_EXAMPLES=1000 $(BIN)/python -m pytest -q tests/tcp/test_hostile_wire.py
-	@$(BIN)/python tests/fuzz/fuzz_all.py
+	@$(BIN)/python tests/fuzz/fuzz_all.py --seconds $(FUZZ_SECONDS)
 
 bench: $(STAMP) $(IMAGE) compiled
 	@$(BIN)/python tools/environment.py --tools bench

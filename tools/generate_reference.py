@@ -16,11 +16,10 @@ from pathlib import Path
 
 import click
 
-import leulo
 from leulo import errors
 from leulo.cli import VERBS, group
+from leulo.cli.events import all_kinds
 from leulo.devices.register import Register, place
-from leulo.trace import Event
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = ROOT / "docs" / "reference"
@@ -57,17 +56,14 @@ def _help(command: click.Command, words: tuple[str, ...]) -> Iterator[str]:
 
 def events() -> str:
     """Every event type, by name, with its fields."""
-    for module in pkgutil.walk_packages(leulo.__path__, "leulo."):
-        if not module.name.endswith("__main__"):
-            importlib.import_module(module.name)
     page = [
         _NOTE,
         "# Events\n",
         "Everything that happens is one of these, with `time_ns`, nanoseconds of the host's clock. "
-        "`leulo boot --log GLOB` shows them by name, `--trace FILE` writes all of them, a JSON "
-        "object a line.\n",
+        "`leulo boot --log GLOB` shows them by name, `--log list` their names, "
+        "`--trace FILE` writes all of them, a JSON object a line.\n",
     ]
-    for kind in sorted(_kinds(Event), key=lambda kind: kind.NAME):
+    for kind in all_kinds():
         page.append(f"## {kind.NAME}\n")
         page.append(f"{inspect.cleandoc(kind.__doc__ or '').strip()}\n")
         own = [field for field in fields(kind) if field.name != "time_ns"]
@@ -76,16 +72,6 @@ def events() -> str:
             page += [f"| `{field.name}` | {_type(field.type)} |" for field in own]
             page.append("")
     return "\n".join(page)
-
-
-def _kinds(base: type[Event]) -> Iterator[type[Event]]:
-    for kind in base.__subclasses__():
-        # A dataclass with slots is made anew, and the first one may not be gone yet.
-        if "__slots__" not in vars(kind):
-            continue
-        if kind.__module__.startswith("leulo.") and kind.NAME:
-            yield kind
-        yield from _kinds(kind)
 
 
 def _type(kind: object) -> str:
@@ -102,7 +88,7 @@ def exit_codes() -> str:
     }
     meaning = {
         "EXIT_OK": "the guest switched itself off, or what was asked for is done",
-        "EXIT_FAILED": "the guest ended with an error, or a check failed",
+        "EXIT_FAILED": "the guest ended with an error, a check failed, a benchmark missed a goal",
         "EXIT_USAGE": "a flag, a configuration file or an image is wrong",
         "EXIT_GUEST_FAULT": "the guest stopped on a fault",
         "EXIT_BUDGET": "`--timeout` or `--max-ticks` is over",

@@ -15,7 +15,7 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Final
 
 from leulo.cli import messages
-from leulo.cli.events import JsonLines, LogLines, write_counters
+from leulo.cli.events import JsonLines, LogLines, all_kinds, write_counters
 from leulo.cli.images import read_image
 from leulo.cli.terminal import Terminal
 from leulo.clock import Clock, RealClock, VirtualClock
@@ -126,7 +126,7 @@ class _Session:
             costs=costs,
             stopwatch=stopwatch,
         )
-        _check_globs(run.log, trace)
+        _check_globs(run.log, trace, str(machine.net))
         self.host.add(self.machine)
         self.host.connect(link)
         if run.pcap is not None:
@@ -221,16 +221,20 @@ class _Session:
         _tell(self.terminal, f"debug: {text}")
 
 
-def _check_globs(globs: Sequence[str], trace: Trace) -> None:
-    """Every part has its channels now: a glob that none of them has is a mistake. Raises
-    ConfigError."""
-    names = [kind.NAME for kind in trace.kinds()]
+def _check_globs(globs: Sequence[str], trace: Trace, net: str) -> None:
+    """Every part has its channels now: a glob that names none of the program's events is a
+    mistake, one of events that this machine cannot have is told. Raises ConfigError."""
+    here = [kind.NAME for kind in trace.kinds()]
     for glob in globs:
+        if any(fnmatchcase(name, glob) for name in here):
+            continue
+        names = [kind.NAME for kind in all_kinds()]
         if not any(fnmatchcase(name, glob) for name in names):
             raise ConfigError(
                 f"--log {glob}: there is no such event: write a name or a glob of "
                 f"{', '.join(names)}"
             )
+        messages.say(sys.stderr, f"leulo: --log {glob}: there are none of these with --net {net}")
 
 
 def _tell(terminal: Terminal, line: str) -> None:

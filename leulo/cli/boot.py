@@ -14,6 +14,7 @@ import click
 from leulo.cli.loading import loading
 from leulo.cli.machine_options import gather, machine_options
 from leulo.config.settings import configure, named
+from leulo.errors import EXIT_OK
 
 _EXAMPLES = """\b
 Examples:
@@ -27,6 +28,7 @@ Examples:
   leulo boot --net sim:loss=0.01,requests=50 --clock virtual --seed 7 --pcap run.pcapng
   leulo boot --net sim:up.rate=1mbit,requests=99,at=2s,loss=0.1,at=4s,loss=0 --clock virtual
   leulo boot --log 'tcp.*' --trace run.jsonl
+  leulo boot --log list                     the names of all events
   leulo boot lab.toml --set mem=32M         a machine file, and one key of it otherwise
   leulo boot --serial tcp:4000              the console by nc 127.0.0.1 4000
 
@@ -58,6 +60,11 @@ def command(image: Path | None, **flags: Any) -> int:
     Without IMAGE it is the packaged guest, which serves HTTP on its port 80. A FILE.toml is a
     machine file: `leulo machine show` writes one.
     """
+    if "list" in flags["log"]:
+        from leulo.cli.events import listing
+
+        click.echo(listing())
+        return EXIT_OK
     settings = gather(image, flags)
     machine, run = configure(settings)
 

@@ -58,6 +58,36 @@ class LogLines:
         print(f"[{seconds:5d}.{rest // 1000:06d}] {name} {values}".rstrip(), file=self._file)
 
 
+def all_kinds() -> list[type[Event]]:
+    """Every event type of the program, in the order of their names, whatever this run has."""
+    import leulo.hypercalls.events
+    import leulo.links.sim.client
+    import leulo.machine
+    import leulo.tcp.events  # noqa: F401
+
+    found: dict[str, type[Event]] = {}
+    waiting = [Event]
+    while waiting:
+        for kind in waiting.pop().__subclasses__():
+            waiting.append(kind)
+            # A dataclass with slots is made anew, and the first one may not be gone yet.
+            is_real = "__slots__" in vars(kind)
+            if is_real and kind.NAME and kind.__module__.startswith("leulo."):
+                found[kind.NAME] = kind
+    return [found[name] for name in sorted(found)]
+
+
+def listing() -> str:
+    """What ``--log list`` prints: each event, and what it is."""
+    kinds = all_kinds()
+    width = max(len(kind.NAME) for kind in kinds)
+    lines = []
+    for kind in kinds:
+        first = " ".join((kind.__doc__ or "").split("\n\n")[0].split())
+        lines.append(f"{kind.NAME:{width}}  {first}")
+    return "\n".join(lines)
+
+
 def write_counters(path: Path, counters: Mapping[str, int]) -> None:
     """All counters as one JSON object. Raises EnvironmentProblem."""
     import json

@@ -19,7 +19,7 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
 
 # What a shell may offer after a flag; a word that ends in a colon wants more behind it.
 _OFFERS: Final = {
-    "mode": ("paravirt", "emulated", "native"),
+    "mode": ("paravirt",),  # the others are to come
     "net": ("user", "none", "tap:", "sim:"),
     "cpu": ("native", "portable"),
     "clock": ("real", "virtual"),
@@ -60,7 +60,8 @@ _OPTIONS: Final = (
         "--mode",
         metavar="MODE",
         shell_complete=_offer,
-        help="Where TCP runs: paravirt, emulated or native.  [default: paravirt]",
+        help="Where TCP runs: paravirt, in the hypervisor; emulated and native are to come.  "
+        "[default: paravirt]",
     ),
     click.option(
         "--net",
@@ -194,7 +195,7 @@ _OPTIONS: Final = (
         "--log",
         multiple=True,
         metavar="GLOB",
-        help="Show the events so named, as in 'tcp.*'; may be repeated.",
+        help="Show the events so named, as in 'tcp.*'; may be repeated. list: show all names.",
     ),
     click.option("--timeout", metavar="TIME", help="End after this time with exit code 4."),
     click.option(

@@ -52,7 +52,7 @@ def parse_mode(text: str) -> Mode:
     for mode in get_args(Mode):
         if text == mode:
             return mode  # type: ignore[no-any-return]
-    raise ConfigError(f"--mode {text}: is not a mode: write paravirt, emulated or native")
+    raise ConfigError(f"--mode {text}: is not a mode: write paravirt")
 
 
 def parse_tcp_preset(text: str) -> str:

@@ -30,3 +30,41 @@ def test_a_log_glob_that_nothing_has_is_refused_with_the_names() -> None:
     )  # fmt: skip
     assert done.returncode == 2
     assert b"--log nosuch.*" in done.stderr and b"tcp.state" in done.stderr
+    assert b"sim.finished" in done.stderr, "what another network has is an event too"
+
+
+@pytest.mark.compiler
+def test_events_that_this_network_cannot_have_are_told_and_do_not_end_the_run() -> None:
+    done = subprocess.run(
+        [*BOOT.split(), "--net", "none", "--publish", "none", "--timeout", "0.2", "--log", "sim.*"],
+        capture_output=True, timeout=60, check=False, stdin=subprocess.DEVNULL,
+    )  # fmt: skip
+    assert done.returncode == 4, done.stderr
+    assert b"leulo: --log sim.*: there are none of these with --net none\n" in done.stderr
+
+
+WALK = """
+import importlib, pkgutil, leulo
+from leulo.cli.events import all_kinds
+before = [kind.NAME for kind in all_kinds()]
+for module in pkgutil.walk_packages(leulo.__path__, "leulo."):
+    if not module.name.endswith("__main__"):
+        importlib.import_module(module.name)
+after = [kind.NAME for kind in all_kinds()]
+assert before == after, set(after) - set(before)
+print(*before)
+"""
+
+
+def test_the_list_of_events_is_the_whole_program_s() -> None:
+    done = subprocess.run([sys.executable, "-c", WALK], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    names = done.stdout.split()
+    shown = subprocess.run(
+        [*BOOT.split(), "--log", "list"], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert shown.returncode == 0, shown.stderr
+    lines = shown.stdout.splitlines()
+    assert [line.split()[0] for line in lines] == names
+    assert {"sim.finished", "tcp.state", "hypercall.enter", "exit.port"} <= set(names)
+    assert all(line.endswith(".") or len(line) > 30 for line in lines), "each says what it is"

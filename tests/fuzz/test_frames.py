@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from pathlib import Path
 
@@ -22,3 +23,14 @@ def test_hostile_frames_are_survived_while_connections_are_served(
     assert report.opened > 50
     assert report.served_bytes > 500_000
     assert report.grown_kib <= frames_run.MOST_GROWTH_KIB
+
+
+def test_coverage_is_told_when_asked_for() -> None:
+    """`make fuzz FUZZ_ARGS=--coverage` hands the same words to both programs."""
+    done = subprocess.run(
+        [sys.executable, frames_run.__file__, "--count", "500", "--coverage"],
+        capture_output=True, text=True, check=False, timeout=120,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "leulo/tcp/engine.py" in done.stdout
+    assert "of the code that reads frames, 500 frames" in done.stdout.splitlines()[-1]
