@@ -38,11 +38,13 @@ from leulo.net.dhcp import Lease
 from leulo.stack import Stack, StackConfig
 from leulo.tcp.config import PRESETS
 from leulo.trace import Event, Trace
-from leulo.units import NS_PER_S
+from leulo.units import NS_PER_MS, NS_PER_S
 
 PIT_IRQ: Final = 0
 UART_IRQ: Final = 4
 RTC_IRQ: Final = 8
+
+_ACK_PATIENCE_NS: Final = 10 * NS_PER_MS  # a guest that runs may answer: the ACK rides on that
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,6 +279,8 @@ class Machine:
         if due is not None and due <= now_ns:
             stack.advance(now_ns)
         self.hypercalls.deliver()
+        if stack.holds_acks and not self.is_runnable():
+            stack.release_acks(now_ns)
 
     # ------------------------------------------------------------ console
 
@@ -387,6 +391,7 @@ def _stack_config(config: MachineConfig, offload: Offload) -> StackConfig:
             buffers_max=quotas.buffers_bytes,
             connections_max=quotas.connections,
             half_open_max=quotas.half_open,
+            ack_patience_ns=_ACK_PATIENCE_NS,
         ),
     )
 

@@ -366,6 +366,17 @@ class Stack(StackNetwork):
             or (self.ipv6 is not None and self.ipv6.host.has_output)
         )
 
+    @property
+    def holds_acks(self) -> bool:
+        """`release_acks` may have something to do."""
+        return bool(self.engine.held)
+
+    def release_acks(self, now_ns: int) -> None:
+        """The user rests without having answered: what was held back for that goes out."""
+        engine = self.engine
+        engine.set_time(now_ns)
+        engine.release_acks(now_ns + engine.config.ack_patience_ns)
+
     def drain(self, now_ns: int, budget: int = 256) -> list[Frame]:
         """Up to ``budget`` frames to be sent now, each a tuple of buffers for ``writev``; the
         first is virtio_net_hdr and headers. Views are good until the buffers are released."""

@@ -88,6 +88,9 @@ class Config:
     # acknowledgement
     delayed_ack_ns: int = 40 * NS_PER_MS
     quick_acks: int = 16  # segments acknowledged at once at a connection's beginning, as in Linux
+    # The first of these waits so long for the user's answer to ride on, or until the user rests
+    # (`Engine.release_acks`): for a guest, that is about to run; 0: not at all
+    ack_patience_ns: int = 0
     acks_every_second: bool = False  # every second segment at once, however small it is
     # What a small segment waits for: "strict" for everything that is outstanding
     # [RFC 9293 3.7.4], "bsd" for what was when the user wrote, "minshall" for a small one alone

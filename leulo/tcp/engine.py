@@ -7,6 +7,7 @@ meet in it. What is kept per connection is in `tcb`.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from typing import Protocol
 
@@ -41,7 +42,7 @@ from leulo.tcp.seq import MASK
 from leulo.tcp.settings import Settings
 from leulo.tcp.socket import TcpSocket
 from leulo.tcp.state import CLOSED, ON_ABORT, SYN_RCVD, SYN_SENT, SYNCHRONIZED, TIME_WAIT
-from leulo.tcp.tcb import ACK_BARE, ACK_NONE, PROBE_NONE, Tcb
+from leulo.tcp.tcb import ACK_BARE, ACK_DELAYED, ACK_NONE, ACK_NOW, PROBE_NONE, Tcb
 from leulo.tcp.time_wait import TimeWaitTable
 from leulo.tcp.timers import Timers
 from leulo.trace import Channel, Trace
@@ -112,6 +113,7 @@ class Engine:
         self.sockets: dict[int, TcpSocket] = {}  # those the user holds, by serial number
         self.timers: Timers = Timers()
         self.pending: list[Tcb] = []  # may have something to send
+        self.held: deque[tuple[int, Tcb]] = deque()  # `hold_ack`, until when
         self.unresolved: list[Tcb] = []  # wait for a neighbour's address
         self.replies: list[Frame] = []
         self.loopback: list[Frame] = []
@@ -155,10 +157,14 @@ class Engine:
             elif isinstance(thing, HalfOpen):
                 thing.listener.expire(thing, now_ns)
         self.time_wait.advance(now_ns)
+        if self.held:
+            self.release_acks(now_ns)
 
     def next_deadline(self) -> int | None:
         """When `advance` is next needed; may be too early, never too late."""
         timer = self.timers.next_ns()
+        if self.held and (timer is None or self.held[0][0] < timer):
+            timer = self.held[0][0]
         closing = self.time_wait.next_ns()
         if timer is None or (closing is not None and closing < timer):
             return closing
@@ -194,6 +200,22 @@ class Engine:
             output(tcb, now_ns, out, limit)
             if tcb.settings.ttl or tcb.settings.tos:
                 mark_from(out, first, tcb.settings)
+
+    def hold_ack(self, tcb: Tcb) -> None:
+        """``tcb`` owes an ACK at once, but who answers is about to run: it may ride on that."""
+        tcb.ack_due = ACK_DELAYED
+        tcb.delack_at = at = self.now_ns + self.config.ack_patience_ns
+        self.held.append((at, tcb))
+
+    def release_acks(self, until_ns: int) -> None:
+        """Nobody has answered: let those ACKs go that were to wait until then, or less long."""
+        held = self.held
+        while held and held[0][0] <= until_ns:
+            at, tcb = held.popleft()
+            if tcb.delack_at == at and tcb.ack_due == ACK_DELAYED:
+                tcb.delack_at = 0
+                tcb.ack_due = ACK_NOW
+                self.want_output(tcb)
 
     def want_output(self, tcb: Tcb) -> None:
         """Ask ``tcb`` in the next drain what it has to send."""

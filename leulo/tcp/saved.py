@@ -7,6 +7,7 @@ deadlines. Loading goes into an engine of the same configuration.
 
 from __future__ import annotations
 
+from collections import deque
 from typing import TYPE_CHECKING, Final
 
 from leulo.state import State as Saved
@@ -64,6 +65,7 @@ def save_engine(engine: Engine) -> Saved:
         "connections": [tcb.serial for tcb in engine.connections.values()],
         "pending": [tcb.serial for tcb in engine.pending],
         "unresolved": [tcb.serial for tcb in engine.unresolved],
+        "held": [(at, t.serial) for at, t in engine.held if t.delack_at == at and t.serial in tcbs],
         "sockets": [_save_socket(socket) for socket in engine.sockets.values()],
         "ready": [socket.serial for socket in engine.ready],
         "half_open": [
@@ -109,6 +111,7 @@ def load_engine(engine: Engine, state: Saved) -> None:
     engine.unresolved = [tcbs[serial] for serial in state["unresolved"]]
     for tcb in engine.pending + engine.unresolved:
         tcb.is_pending = True
+    engine.held = deque((at, tcbs[serial]) for at, serial in state["held"])
     engine.sockets = {}
     engine.listeners = {}
     for saved in state["sockets"]:

@@ -33,8 +33,12 @@ def deliver(tcb: Tcb, piece: bytes | memoryview, length: int) -> None:
         tcb.data_in += (length - 1) // tcb.rcv_mss  # of a super-segment, the others
     quick_acks = tcb.quick_acks
     if quick_acks:
+        engine = tcb.engine
         tcb.quick_acks = quick_acks - 1
-        tcb.quick_until = tcb.engine.now_ns + tcb.engine.config.delayed_ack_ns
+        tcb.quick_until = engine.now_ns + engine.config.delayed_ack_ns
+        if engine.config.ack_patience_ns and not tcb.ack_due:
+            engine.hold_ack(tcb)
+            return
         tcb.ack_due = ACK_NOW
     elif rcv_nxt - tcb.last_ack_sent > tcb.rcv_mss:
         tcb.ack_due = ACK_NOW
