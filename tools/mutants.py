@@ -4,9 +4,10 @@
     python tools/mutants.py --sample 40     forty of them, spread evenly (what the tests run)
     python tools/mutants.py MUST-14 6298    those whose name contains a word
 
-Each takes the line out of a copy of leulo/ (links, but for the one file) and runs the one test on
-the copy. A test that passes all the same shows nothing, and so does one that cannot run at all:
-both are findings, and the exit code is 1.
+First the tests are run as they are, all together: one that fails with the line, too, shows nothing.
+Then each rule's line is taken out of a copy of leulo/ (links, but for the one file) and its one
+test runs on the copy. A test that passes all the same shows nothing either, nor does one that
+cannot run at all. Each of these is a finding, and the exit code is 1.
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ from pathlib import Path
 from requirements import ROOT, Requirement, RequirementError, documents, mutated
 
 _TIMEOUT_S = 120
+_BATCH_TIMEOUT_S = 900  # of all tests at once
+_PYTEST_OPTIONS = ("-x", "-q", "--no-header", "-p", "no:cacheprovider")
 
 
 def chosen(words: Sequence[str], sample: int) -> list[Requirement]:
@@ -37,6 +40,41 @@ def chosen(words: Sequence[str], sample: int) -> list[Requirement]:
     return rules
 
 
+def failing(rules: Sequence[Requirement]) -> dict[str, str]:
+    """Which of their tests do not pass on the tree as it is, and what is wrong with each."""
+    tests = list(dict.fromkeys(rule.test for rule in rules))
+    scripts = [test for test in tests if test.endswith(".pkt")]
+    return _failing_scripts(scripts) | _failing_tests([t for t in tests if t not in scripts])
+
+
+def _failing_scripts(scripts: list[str]) -> dict[str, str]:
+    if not scripts:
+        return {}
+    command = [sys.executable, "-m", "leulo", "pkt", "--json", "-", *scripts]
+    done = _run(command, _environment(ROOT), _BATCH_TIMEOUT_S)
+    try:
+        results = {r["file"]: r["status"] for r in json.loads(done.stdout)["results"]}
+    except (ValueError, LookupError):
+        results = {}
+    return {
+        script: f"{script} {results.get(script, 'does not run')} with the line, too"
+        for script in scripts
+        if results.get(script) != "passed"
+    }
+
+
+def _failing_tests(tests: list[str]) -> dict[str, str]:
+    """One run for all; only if that does not pass is each asked by itself."""
+    command = [sys.executable, "-m", "pytest", *_PYTEST_OPTIONS]
+    if not tests or _run([*command, *tests], _environment(ROOT), _BATCH_TIMEOUT_S).returncode == 0:
+        return {}
+    return {
+        test: f"{test} does not pass with the line, either"
+        for test in tests
+        if _run([*command, test], _environment(ROOT)).returncode != 0
+    }
+
+
 def judge(rule: Requirement, folder: Path) -> str:
     """Empty if the test fails without the line, else what is wrong. ``folder`` is made and gone
     again."""
@@ -45,12 +83,7 @@ def judge(rule: Requirement, folder: Path) -> str:
         changed = mutated(rule, folder)
         (folder / rule.code).unlink()
         (folder / rule.code).write_text(changed, encoding="utf-8")
-        environment = {
-            **os.environ,
-            "PYTHONPATH": str(folder),
-            "PYTHONSAFEPATH": "1",
-            "PYTHONDONTWRITEBYTECODE": "1",
-        }
+        environment = _environment(folder)
         if rule.test.endswith(".pkt"):
             return _judge_script(rule, environment)
         return _judge_test(rule, environment)
@@ -73,8 +106,7 @@ def _judge_script(rule: Requirement, environment: dict[str, str]) -> str:
 
 
 def _judge_test(rule: Requirement, environment: dict[str, str]) -> str:
-    options = ["-x", "-q", "--no-header", "-p", "no:cacheprovider"]
-    done = _run([sys.executable, "-m", "pytest", *options, rule.test], environment)
+    done = _run([sys.executable, "-m", "pytest", *_PYTEST_OPTIONS, rule.test], environment)
     if done.returncode == 1 and " failed" in done.stdout:
         return ""
     if done.returncode == 0:
@@ -82,21 +114,35 @@ def _judge_test(rule: Requirement, environment: dict[str, str]) -> str:
     return f"{rule.test} cannot run: {(done.stdout + done.stderr)[-300:]}"
 
 
-def _run(command: list[str], environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
+def _environment(root: Path) -> dict[str, str]:
+    """Of a process that imports the leulo in ``root``."""
+    return {
+        **os.environ,
+        "PYTHONPATH": str(root),
+        "PYTHONSAFEPATH": "1",
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }
+
+
+def _run(
+    command: list[str], environment: dict[str, str], timeout_s: int = _TIMEOUT_S
+) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False,
-        timeout=_TIMEOUT_S,
+        timeout=timeout_s,
     )  # fmt: skip
 
 
 def results(rules: Sequence[Requirement]) -> Iterator[tuple[Requirement, str]]:
     """(rule, finding) of each, as many at a time as there are processors."""
+    wrong = failing(rules)
     with (
         tempfile.TemporaryDirectory(prefix="leulo-mutants-") as place,
         ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool,
     ):
         folders = [Path(place) / str(number) for number in range(len(rules))]
-        yield from zip(rules, pool.map(judge, rules, folders), strict=True)
+        for rule, finding in zip(rules, pool.map(judge, rules, folders), strict=True):
+            yield rule, wrong.get(rule.test, finding)
 
 
 def main() -> int:

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import mutants
 import pytest
 import requirements
 
@@ -47,3 +48,18 @@ def test_a_condition_becomes_false_and_an_operand_goes(tmp_path: Path) -> None:
         1, "MUST-1", "MUST", "1", "says", "a.py", "and b", test="t.pkt"
     )
     assert "and b" not in requirements.mutated(operand, tmp_path)
+
+
+def test_a_test_that_fails_anyway_shows_nothing(tmp_path: Path) -> None:
+    """Without its line it fails, to be sure; but with the line, too."""
+    broken, good = tmp_path / "broken.pkt", tmp_path / "good.pkt"
+    good.write_text("   0 socket(..., SOCK_STREAM, IPPROTO_TCP) = 3\n")
+    broken.write_text("   0 socket(..., SOCK_STREAM, IPPROTO_TCP) = -1\n")
+    test = tmp_path / "test_it.py"
+    test.write_text("def test_good():\n    pass\n\n\ndef test_broken():\n    assert False\n")
+    names = [str(broken), str(good), f"{test}::test_good", f"{test}::test_broken"]
+    rules = [
+        requirements.Requirement(1, f"MUST-{n}", "MUST", "1", "says", "a.py", "x = 1", test=name)
+        for n, name in enumerate(names)
+    ]
+    assert sorted(mutants.failing(rules)) == sorted([names[0], names[3]])
