@@ -41,7 +41,7 @@ def acknowledged(tcb: Tcb, acked: int, tsecr: int, now_ns: int) -> None:
         if una >= timed:
             tcb.timed_seq = 0
             sample(tcb, now_ns - tcb.timed_at)
-    elif tsecr and (tcb.recovery != RECOVERY_NONE or tcb.backoff):
+    elif tsecr and (tcb.recovery != RECOVERY_NONE or tcb.backoff or tcb.has_probed):
         sample_echo(tcb, tsecr)
     tcb.backoff = 0
     if tcb.is_cwnd_limited and tcb.cwnd < tcb.growth_limit and not tcb.recovery & RECOVERY_PACED:

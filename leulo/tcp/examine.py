@@ -369,8 +369,9 @@ def _open(tcb: Tcb, seq: int, ack: int, wnd: int, tsecr: int, now_ns: int) -> No
     tcb.snd_wl1, tcb.snd_wl2 = seq, ack
     tcb.snd_una = tcb.iss + 1
     rtt_ns = now_ns - tcb.timed_at if tcb.timed_seq else 0
+    lost_syns = tcb.backoff
     handshake.syn_acknowledged(tcb)
-    handshake.established(tcb, rtt_ns, tsecr, now_ns)
+    handshake.established(tcb, rtt_ns, tsecr, lost_syns, now_ns)
     tcb.change_state(ON_ACK_OF_SYN)
     if tcb.is_fin_queued:
         tcb.change_state(ON_CLOSE)  # the user has closed meanwhile

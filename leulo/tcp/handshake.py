@@ -24,6 +24,7 @@ _ENDS_4_BYTES: Final = 12  # of IPv4 addresses and ports
 _FULL_MSS: Final = 1460  # bytes that the initial window counts a segment as, at most
 _FALLBACK_RTO_NS: Final = 3 * NS_PER_S  # [RFC 6298 5.7]
 _SMALLEST_MSS: Final = 24  # left for payload whatever the options take
+_MOST_LOST_SYNS: Final = 1  # that say nothing of the path's load: the first timeout is short
 
 
 def own_mss(engine: Engine, settings: Settings, ends: bytes) -> int:
@@ -154,8 +155,11 @@ def syn_acknowledged(tcb: Tcb) -> None:
     tcb.first_timeout_at = 0
 
 
-def established(tcb: Tcb, rtt_ns: int, tsecr: int, now_ns: int) -> None:
-    """The handshake is complete. ``rtt_ns`` is its round trip, 0 if something was sent twice."""
+def established(tcb: Tcb, rtt_ns: int, tsecr: int, lost_syns: int, now_ns: int) -> None:
+    """The handshake is complete. ``rtt_ns`` is its round trip, 0 if something was sent twice;
+    ``lost_syns`` says how often our SYN was."""
+    if lost_syns > _MOST_LOST_SYNS:
+        tcb.cwnd = tcb.mss  # [RFC 5681 3.1] [RFC 6928 2]
     if rtt_ns > 0:
         rtt.sample(tcb, rtt_ns)
     elif tcb.has_timestamps and tsecr:

@@ -27,6 +27,7 @@ _MOST_THRESHOLD_NS: Final = 16 * NS_PER_MS
 _RTT_DIVISOR: Final = 8
 _SAMPLES: Final = 8
 GROWTH_DIVISOR: Final = 4
+_MOST_GROWTH: Final = 8  # segments an ACK, where nothing paces what they let out
 _CAUTIOUS_ROUNDS: Final = 5
 
 # [Linux tcp_cubic]
@@ -71,6 +72,13 @@ class HyStart:
         rounds = cls(0)
         load_fields(rounds, 2, _FIELDS, state)
         return rounds
+
+
+def growth(tcb: Tcb, rounds: HyStart, acked: int) -> int:
+    """By how much slow start grows for ``acked`` bytes. [RFC 9406 4.2]"""
+    if tcb.pacer is None and tcb.engine.config.hystart == PLUS_PLUS:
+        acked = min(acked, _MOST_GROWTH * tcb.mss)
+    return acked // GROWTH_DIVISOR if rounds.is_cautious else acked
 
 
 def sample(tcb: Tcb, rtt_ns: int) -> None:

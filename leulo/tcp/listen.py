@@ -338,7 +338,8 @@ class Listener:
         tcb.rcv_adv = tcb.rcv_nxt + (limit if limit < 0xFFFF else 0xFFFF)
         if not is_early:
             rtt_ns = now_ns - half.sent_at if half.sent_at else 0
-            handshake.established(tcb, rtt_ns, tsecr, now_ns)
+            lost_syns = 0 if half.is_acked else half.retries
+            handshake.established(tcb, rtt_ns, tsecr, lost_syns, now_ns)
             tcb.change_state(ON_ACK_OF_SYN)
         engine.connections[key] = tcb
         self.accept_queue.append(tcb)

@@ -77,6 +77,7 @@ def schedule_probe(tcb: Tcb, now_ns: int) -> None:
         (tcb.recovery and tcb.recovery != RECOVERY_CWR)
         or tcb.scoreboard is not None
         or tcb.probe is not None
+        or tcb.has_probed
         or not tcb.engine.config.has_tail_probe
     ):
         tcb.probe_at = 0
@@ -103,6 +104,7 @@ def may_probe(tcb: Tcb) -> bool:
         and tcb.recovery in (RECOVERY_NONE, RECOVERY_CWR)
         and tcb.scoreboard is None
         and tcb.probe is None
+        and not tcb.has_probed
         and tcb.snd_una < tcb.snd_max == tcb.snd_nxt
         and tcb.snd_wnd > 0
         and not tcb.backoff
@@ -123,6 +125,7 @@ def probe(tcb: Tcb, now_ns: int) -> None:
 def probed(tcb: Tcb, is_again: bool) -> None:
     """The probe went out; snd_nxt is behind it."""
     tcb.probe = TailProbe(tcb.snd_max, is_again)
+    tcb.has_probed = True
     tcb.is_ordinary = False
 
 
@@ -177,7 +180,7 @@ def after_ack(
         reordering.degree = max(reordering.degree, min(late, _MOST_DEGREE))
     if tcb.probe is not None:
         _judge_probe(tcb, dsack, is_bare and not acked and not sacks, now_ns)
-    if tcb.recovery != RECOVERY_NONE and _is_spurious(tcb, acked, news, tsecr):
+    if tcb.recovery != RECOVERY_NONE and _is_spurious(tcb, acked, news, tsecr, is_bare):
         _undo(tcb, now_ns)
     is_old = tcb.recovery != RECOVERY_NONE
     if una == tcb.snd_max:
@@ -241,6 +244,7 @@ def timeout(tcb: Tcb, now_ns: int) -> None:
     flight = known(tcb)
     board = tcb.scoreboard
     is_first = tcb.recovery != RECOVERY_TIMEOUT
+    is_recovering = tcb.recovery == RECOVERY_FAST
     episode = tcb.episode
     if is_first:
         before = tcb.cwnd, tcb.ssthresh
@@ -248,10 +252,12 @@ def timeout(tcb: Tcb, now_ns: int) -> None:
             before = episode.cwnd, episode.ssthresh
         tcb.congestion.on_timeout(tcb, reducible(tcb, tcb.pipe()), now_ns)
         episode = tcb.episode = Episode(tcb.snd_una, *before, tcb.pipe())
-        if tcb.engine.config.has_frto:
+        # Of a window with a loss in it the rest arrives without having been delayed.
+        if tcb.engine.config.has_frto and not is_recovering:
             episode.frto = FRTO_FIRST
     elif episode is not None:
-        episode.frto = FRTO_OFF
+        if tcb.snd_una > episode.begin:
+            episode.frto = FRTO_OFF  # else it begins anew [RFC 5682 3.1 (1)]
         episode.begin = tcb.snd_una
     if board is not None and board.first <= tcb.snd_una:
         flight.forget_sacks()
@@ -405,7 +411,7 @@ def _note_dsack(tcb: Tcb, dsack: tuple[int, int]) -> None:
             _undo(tcb, tcb.engine.now_ns)
 
 
-def _is_spurious(tcb: Tcb, acked: int, news: int, tsecr: int) -> bool:
+def _is_spurious(tcb: Tcb, acked: int, news: int, tsecr: int, is_bare: bool) -> bool:
     """Has recovery begun for nothing?"""
     episode = tcb.episode
     if episode is None:
@@ -427,13 +433,12 @@ def _is_spurious(tcb: Tcb, acked: int, news: int, tsecr: int) -> bool:
     if flight is not None and 0 < flight.original_end <= tcb.recover:
         return True  # what was not sent again has arrived [RFC 5682 3.1 (3b)]
     if episode.frto == FRTO_NEW:
-        if not acked:
+        if not acked and (news or is_bare):
             episode.frto = FRTO_OFF  # (3a)
-    elif acked and tcb.snd_una < tcb.recover:
+    elif acked:
         has_new = tcb.snd_end > tcb.snd_nxt and tcb.snd_una + tcb.snd_wnd > tcb.snd_nxt
-        episode.frto = FRTO_NEW if has_new else FRTO_OFF  # (2b)
-    else:
-        episode.frto = FRTO_OFF  # (2a)
+        # (2b), where (2a) ends recovery
+        episode.frto = FRTO_NEW if has_new and tcb.snd_una < tcb.recover else FRTO_OFF
     return False
 
 

@@ -26,6 +26,7 @@ def sample(tcb: Tcb, rtt_ns: int) -> None:
     now_ns = engine.now_ns
     if rtt_ns < 1:
         rtt_ns = 1
+    tcb.has_probed = False
     if rtt_ns <= tcb.min_rtt_ns or now_ns >= tcb.min_rtt_until:
         tcb.min_rtt_ns = rtt_ns
         tcb.min_rtt_until = now_ns + _MIN_RTT_LIFE_NS

@@ -93,8 +93,9 @@ def segment_in_syn_sent(
     tcb.snd_una = tcb.snd_nxt = ack  # what the SYN carried beyond that goes again
     tcb.snd_wl2 = tcb.snd_una
     tcb.life_at = 0
+    lost_syns = tcb.backoff
     handshake.syn_acknowledged(tcb)
-    handshake.established(tcb, rtt_ns, options.tsecr, now_ns)
+    handshake.established(tcb, rtt_ns, options.tsecr, lost_syns, now_ns)
     tcb.change_state(ON_SYN_ACK)
     tcb.ack_due = ACK_NOW
     tcb.is_write_blocked = False

@@ -76,7 +76,7 @@ class Tcb(Timed):
         "ack_due", "backoff", "bare_in", "bare_out", "busy_at", "busy_ns", "congestion",
         "control_out", "cwnd", "cwnd_credit", "data_in", "data_out", "delack_at", "dsack",
         "dupacks", "ecn", "ends", "engine", "episode", "error", "fast_open", "fin_at",
-        "first_timeout_at", "flight", "front", "goodput", "growth_limit", "has_sack",
+        "first_timeout_at", "flight", "front", "goodput", "growth_limit", "has_probed", "has_sack",
         "has_timestamps", "high_rxt", "hystart", "invalid_ack_at", "irs", "is_accepting",
         "is_counted", "is_cwnd_limited", "is_deaf", "is_fin_queued", "is_loopback", "is_odd",
         "is_ordinary", "is_orphan", "is_pending", "is_persisting", "is_pushing", "is_rexmit_due",
@@ -230,6 +230,7 @@ class Tcb(Timed):
         self.rto_at: int = 0
         self.is_persisting: bool = False  # rto_at is the persist timer's
         self.probe_at: int = 0  # of a tail loss probe
+        self.has_probed: bool = False  # since the last measurement of a round trip
         self.reorder_at: int = 0  # when what is overtaken counts as lost
         self.first_timeout_at: int = 0
         self.delack_at: int = 0
@@ -404,5 +405,5 @@ _FIELDS: Final = (
     "retransmitted_bytes", "rto_at", "is_persisting",
     "first_timeout_at", "delack_at", "keep_at", "keep_probes", "life_at", "last_recv_ns",
     "last_send_ns", "data_in", "bare_in", "overtaking_in", "data_out", "control_out", "bare_out",
-    "lent_end", "min_rtt_ns", "min_rtt_until", "probe_at", "reorder_at", "dsack",
+    "lent_end", "min_rtt_ns", "min_rtt_until", "probe_at", "has_probed", "reorder_at", "dsack",
 )  # fmt: skip

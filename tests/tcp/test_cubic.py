@@ -158,3 +158,34 @@ def test_saved_state_goes_on_the_same() -> None:
     run(cubic, tcb, 2.0, end)
     run(other, twin, 2.0, end)
     assert twin.cwnd == tcb.cwnd
+
+
+def test_above_its_maximum_the_curve_goes_on() -> None:
+    """[RFC 9438 4.5]: eight seconds past K it is 0.4 * 8^3 = 205 segments more."""
+    cubic, tcb = Cubic(), connection(1000)
+    cubic.on_loss(tcb, 1000 * MSS, NS_PER_S)
+    tcb.cwnd = tcb.ssthresh
+    run(cubic, tcb, 17.1)
+    assert 1.17 <= tcb.cwnd / (1000 * MSS) <= 1.24
+
+
+def test_after_a_timeout_the_estimate_begins_anew() -> None:
+    """[RFC 9438 4.8]"""
+    cubic, tcb = Cubic(), connection(1000)
+    cubic.on_loss(tcb, 1000 * MSS, NS_PER_S)
+    run(cubic, tcb, 1.0)
+    cubic.on_timeout(tcb, 1000 * MSS, 3 * NS_PER_S)
+    tcb.cwnd = tcb.ssthresh = 20 * MSS
+    cubic.on_ack(tcb, MSS, 4 * NS_PER_S)
+    assert cubic.w_est == 20 * MSS
+
+
+def test_below_the_threshold_it_is_slow_start() -> None:
+    """[RFC 9438 4.10]"""
+    cubic, tcb = Cubic(), connection(10)
+    tcb.ssthresh = 15 * MSS
+    for _ in range(5):
+        cubic.on_ack(tcb, MSS, NS_PER_S)
+    assert tcb.cwnd == 15 * MSS
+    cubic.on_ack(tcb, MSS, NS_PER_S)
+    assert tcb.cwnd < 16 * MSS

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar
 
 from leulo.tcp.congestion.base import CongestionControl
-from leulo.tcp.hystart import GROWTH_DIVISOR
+from leulo.tcp.hystart import growth
 
 if TYPE_CHECKING:
     from leulo.tcp.tcb import Tcb
@@ -40,8 +40,8 @@ def slow_start(tcb: Tcb, acked: int) -> int:
     # because receivers join segments and send one ACK for many; current Linux does the
     # same. [RFC 5681 3.1 (2)] [RFC 3465 2.3]
     rounds = tcb.hystart
-    if rounds is not None and rounds.is_cautious:
-        acked //= GROWTH_DIVISOR
+    if rounds is not None:
+        acked = growth(tcb, rounds, acked)
     if acked <= room:
         tcb.cwnd += acked
         return 0
