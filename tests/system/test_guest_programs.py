@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -81,6 +84,36 @@ def test_clients_reach_the_host() -> None:
             assert "is not an address" in command(process, f"fetch {wrong}"), wrong
         assert "LISTEN" in command(process, "netstat")
         assert command(process, "ps").count("httpd") == 1
+
+
+def test_ttcp_counts_what_the_host_sends_to_it() -> None:
+    port = free_port()
+    with LeuloProcess("--publish", f"{free_port()}:80,{port}:5001") as process:
+        process.expect_services()
+        process.type("ttcp -r\n")
+        process.expect("ttcp: waits on port 5001")
+        with socket.create_connection(("127.0.0.1", port), timeout=10) as stream:
+            stream.sendall(bytes(3_000_001))
+        process.expect("ttcp: received: 3000001 bytes in")
+        assert "3000001" not in command(process, "ttcp -x"), "a wrong flag is explained"
+
+
+@pytest.mark.parametrize("percent", [20, 70])
+def test_burn_takes_the_share_that_it_is_told(percent: int) -> None:
+    """By its own account and by the host's, which saw the CPU idle for the rest."""
+    result = subprocess.run(
+        [sys.executable, "-m", "leulo", "boot", "--clock", "virtual", "--net", "none", "--json",
+         "--append", "init=/bin/sh", "--timeout", "60"],
+        input=f"burn {percent} 2\npoweroff\n".encode(), capture_output=True, timeout=120,
+        check=False,
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    told = re.search(rb"burn: (\d+) per cent of (\d+) ms", result.stdout)
+    assert told is not None, result.stdout
+    assert abs(int(told[1]) - percent) <= 2
+    assert 2_000 <= int(told[2]) < 2_100
+    idle_s = json.loads(result.stderr.splitlines()[-1])["counters"]["host.idle_ns"] / 1e9
+    assert abs(idle_s - 2 * (100 - percent) / 100) < 0.1
 
 
 def test_www_is_served_by_sendfile_too(tmp_path: Path) -> None:
