@@ -37,7 +37,8 @@ class Config:
     is_buffer_doubled: bool = True  # SO_RCVBUF and SO_SNDBUF are read back as twice the payload
     has_whole_segment_buffers: bool = False  # rounded up to segments when a connection opens
     # Every segment offers all the room there is, and all of it is accepted, even what 16 bits
-    # cannot say. Otherwise the window moves by steps and binds this side, too.
+    # cannot say: a scaled window is rounded down. Otherwise the window moves by steps, is rounded
+    # up, and binds this side, too.
     offers_all_room: bool = False
 
     # what all connections of a stack may take together
@@ -147,7 +148,9 @@ class Config:
 
     # limits against attack
     challenge_acks_per_s: int = 1_000  # [RFC 5961 10]
-    invalid_ack_interval_ns: int = 500 * NS_PER_MS  # one connection's answers to what may be forged
+    # So many answers of one connection, in such a time, to what is invalid and may be forged
+    invalid_acks: int = 1
+    invalid_ack_interval_ns: int = 500 * NS_PER_MS
     has_exact_rst: bool = True  # only at RCV.NXT; else anywhere in the window [RFC 5961 3]
     has_syn_challenge: bool = True  # else a SYN in the window is a reset, as before RFC 5961
     drops_syn_fin: bool = True  # to a listener; else the FIN is overlooked
@@ -207,7 +210,8 @@ PRESETS = {
         acks_unsent=True,
         has_freebsd_icmp=True,
         has_freebsd_fast_open=True,
-        invalid_ack_interval_ns=0,
+        invalid_acks=5,  # net.inet.tcp.ack_war_cnt
+        invalid_ack_interval_ns=1 * NS_PER_S,
         answers_time_wait_syn=False,
         drops_syn_fin=False,
         overlooks_fin_of_syn=True,

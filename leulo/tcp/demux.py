@@ -269,13 +269,13 @@ def _refuse_half_open(
             if control & ecn.SETUP != ecn.SETUP:
                 half.has_ecn = False  # asked once, not any more [RFC 3168 6.1.1]
             half.listener.answer_again(half)
-        elif not half.is_held and engine.challenge.allows(now_ns):
+        elif not half.is_held and _may_challenge(engine, half, now_ns):
             _acknowledge(engine, half)
     elif half.is_held or (ack - half.iss) & MASK != 1:
         refuse(engine, half.key, half.front, length, seq, ack, control, half.is_loopback)
     else:
         engine.count_drop("tcp_outside_window")
-        if engine.challenge.allows(now_ns):
+        if _may_challenge(engine, half, now_ns):
             _acknowledge(engine, half)
 
 
@@ -288,8 +288,17 @@ def _reset_half_open(engine: Engine, half: HalfOpen, offset: int, now_ns: int) -
         half.listener.lose(half)
     else:
         engine.count_drop("tcp_rst_challenged")
-        if not half.is_held and engine.challenge.allows(now_ns):
+        if not half.is_held and _may_challenge(engine, half, now_ns):
             _acknowledge(engine, half)
+
+
+def _may_challenge(engine: Engine, half: HalfOpen, now_ns: int) -> bool:
+    """Within the limit of all, and the record's own part of it. [RFC 5961 10]"""
+    if now_ns < half.challenged_at or not engine.challenge.allows(now_ns):
+        return False
+    config = engine.config
+    half.challenged_at = now_ns + config.invalid_ack_interval_ns // config.invalid_acks
+    return True
 
 
 def _acknowledge(engine: Engine, half: HalfOpen) -> None:
@@ -337,7 +346,7 @@ def _for_time_wait(
         engine.count_drop("tcp_time_wait")
         return
     if not length and not control & FIN:
-        record.answered_ns = now_ns + config.invalid_ack_interval_ns
+        record.answered_ns = now_ns + config.invalid_ack_interval_ns // config.invalid_acks
     text = b""
     if record.has_timestamps:
         text = emit_timestamps((engine.now_ms + record.ts_offset) & MASK, record.ts_recent)

@@ -379,8 +379,7 @@ class Engine:
         A connection takes little of the budget, so that nobody can use it up by a connection of
         his own and learn from what is left of it [CVE-2016-5696]."""
         self.drop(reason, tcb)
-        if now_ns >= tcb.invalid_ack_at and self.challenge.allows(now_ns):
-            tcb.invalid_ack_at = now_ns + self.config.invalid_ack_interval_ns
+        if tcb.may_answer_invalid(now_ns) and self.challenge.allows(now_ns):
             self.counts["tcp_challenge_acks"] += 1
             tcb.ack_due = ACK_BARE
             self.want_output(tcb)

@@ -427,9 +427,7 @@ def _answer_invalid(tcb: Tcb, reason: str, length: int, now_ns: int) -> None:
     confused peers do not answer each other for ever. [RFC 9293 3.10.7.4 first]"""
     engine = tcb.engine
     engine.drop(reason, tcb)
-    if not length:
-        if now_ns < tcb.invalid_ack_at:
-            return
-        tcb.invalid_ack_at = now_ns + engine.config.invalid_ack_interval_ns
+    if not length and not tcb.may_answer_invalid(now_ns):
+        return
     tcb.ack_due = ACK_NOW
     engine.want_output(tcb)

@@ -106,6 +106,9 @@ def negotiate(tcb: Tcb, peer_mss: int) -> None:
     if mss < _SMALLEST_MSS:
         mss = _SMALLEST_MSS
     tcb.mss = tcb.mss_most = mss
+    if not engine.config.offers_all_room:
+        # Windows are rounded up, so that the edge does not move back by what scaling cannot say.
+        tcb.rcv_rounding = (1 << tcb.rcv_wscale) - 1
     if engine.path_mtus:
         path_mtu.refresh(tcb)
         mss = tcb.mss

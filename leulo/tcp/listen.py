@@ -41,6 +41,7 @@ _HALF_FIELDS: Final = (
     "serial", "key", "ends", "front", "irs", "iss", "mss", "snd_wnd", "snd_wscale",
     "has_timestamps", "has_sack", "ts_offset", "ts_recent", "retries", "sent_at", "is_loopback",
     "own_mss", "rcv_limit", "rcv_wscale", "due_at", "is_acked", "is_held", "has_ecn",
+    "challenged_at",
 )  # fmt: skip
 
 
@@ -58,9 +59,10 @@ class HalfOpen(Timed):
     """A SYN that was answered: state SYN_RCVD of a passive open. Numbers are 32 bits wide."""
 
     __slots__ = (
-        "due_at", "ends", "front", "has_ecn", "has_sack", "has_timestamps", "irs", "is_acked",
-        "is_held", "is_loopback", "iss", "key", "listener", "mss", "own_mss", "rcv_limit",
-        "rcv_wscale", "retries", "sent_at", "snd_wnd", "snd_wscale", "ts_offset", "ts_recent",
+        "challenged_at", "due_at", "ends", "front", "has_ecn", "has_sack", "has_timestamps", "irs",
+        "is_acked", "is_held", "is_loopback", "iss", "key", "listener", "mss", "own_mss",
+        "rcv_limit", "rcv_wscale", "retries", "sent_at", "snd_wnd", "snd_wscale", "ts_offset",
+        "ts_recent",
     )  # fmt: skip
 
     def __init__(
@@ -98,6 +100,7 @@ class HalfOpen(Timed):
         self.sent_at: int = 0  # 0 once anything was sent again: no measurement then
         self.due_at: int = 0
         self.is_acked: bool = False  # all but the first data is here: TCP_DEFER_ACCEPT
+        self.challenged_at: int = 0  # until then nothing that may be forged is answered
         self.is_held: bool = False  # not answered until the listener's screen says so
 
     @property
@@ -106,11 +109,11 @@ class HalfOpen(Timed):
         return self.rcv_limit if self.rcv_limit < 0xFFFF else 0xFFFF
 
     def save(self) -> Saved:
-        return save_fields(self, 2, _HALF_FIELDS)
+        return save_fields(self, 3, _HALF_FIELDS)
 
     def load(self, state: Saved) -> None:
         """Raises ValueError on another version."""
-        load_fields(self, 2, _HALF_FIELDS, state)
+        load_fields(self, 3, _HALF_FIELDS, state)
 
 
 class Listener:

@@ -507,11 +507,12 @@ def offer_window(tcb: Tcb) -> None:
     ):
         offered = space
     scale = tcb.rcv_wscale
-    # Rounded up, so that the edge does not move back by what scaling cannot say.
-    window = (offered + (1 << scale) - 1) >> scale
+    window = (offered + tcb.rcv_rounding) >> scale
     if window > 0xFFFF:
         window = 0xFFFF
-    tcb.rcv_adv = rcv_nxt + (window << scale)
+    edge = rcv_nxt + (window << scale)
+    if edge > tcb.rcv_adv:
+        tcb.rcv_adv = edge
     tcb.window = window
 
 

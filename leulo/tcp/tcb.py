@@ -77,21 +77,22 @@ class Tcb(Timed):
         "control_out", "cwnd", "cwnd_credit", "data_in", "data_out", "delack_at", "dsack",
         "dupacks", "ecn", "ends", "engine", "episode", "error", "fast_open", "fin_at",
         "first_timeout_at", "flight", "front", "goodput", "growth_limit", "has_probed", "has_sack",
-        "has_timestamps", "high_rxt", "hystart", "invalid_ack_at", "irs", "is_accepting",
-        "is_counted", "is_cwnd_limited", "is_deaf", "is_fin_queued", "is_loopback", "is_odd",
-        "is_ordinary", "is_orphan", "is_pending", "is_persisting", "is_pushing", "is_rexmit_due",
-        "is_room_offered", "is_syn_due", "is_write_blocked", "iss", "keep_at", "keep_probes", "key",
-        "last_ack_sent", "last_recv_ns", "last_send_ns", "lent_end", "life_at", "limits",
-        "min_rtt_ns", "min_rtt_until", "more", "mss", "mss_most", "overtaking_in", "pacer",
-        "path_era", "piece_end", "probe", "probe_at", "probe_due", "quick_acks", "quick_until",
-        "rcv_adv", "rcv_limit", "rcv_mss", "rcv_nxt", "rcv_round_at", "rcv_round_bytes",
-        "rcv_round_taken", "rcv_wscale", "reassembly", "receive_buffer", "record_ends", "recover",
-        "recovery", "reorder_at", "reordering", "retransmits", "retransmitted_bytes", "rto_at",
-        "rto_ns", "rttvar_ns", "scoreboard", "search", "send_buffer", "settings", "snd_end",
-        "snd_limit", "snd_max", "snd_max_wnd", "snd_nxt", "snd_small", "snd_top", "snd_una",
-        "snd_wl1", "snd_wl2", "snd_wnd", "snd_wscale", "socket", "soft_error", "spread_max_ns",
-        "spread_ns", "spread_seq", "srtt_ns", "ssthresh", "state", "timed_at", "timed_seq",
-        "ts_offset", "ts_recent", "ts_recent_at", "urgent", "window", "words",
+        "has_timestamps", "high_rxt", "hystart", "invalid_ack_at", "invalid_acks", "irs",
+        "is_accepting", "is_counted", "is_cwnd_limited", "is_deaf", "is_fin_queued", "is_loopback",
+        "is_odd", "is_ordinary", "is_orphan", "is_pending", "is_persisting", "is_pushing",
+        "is_rexmit_due", "is_room_offered", "is_syn_due", "is_write_blocked", "iss", "keep_at",
+        "keep_probes", "key", "last_ack_sent", "last_recv_ns", "last_send_ns", "lent_end",
+        "life_at", "limits", "min_rtt_ns", "min_rtt_until", "more", "mss", "mss_most",
+        "overtaking_in", "pacer", "path_era", "piece_end", "probe", "probe_at", "probe_due",
+        "quick_acks", "quick_until", "rcv_adv", "rcv_limit", "rcv_mss", "rcv_nxt", "rcv_round_at",
+        "rcv_round_bytes", "rcv_round_taken", "rcv_rounding", "rcv_wscale", "reassembly",
+        "receive_buffer", "record_ends", "recover", "recovery", "reorder_at", "reordering",
+        "retransmits", "retransmitted_bytes", "rto_at", "rto_ns", "rttvar_ns", "scoreboard",
+        "search", "send_buffer", "settings", "snd_end", "snd_limit", "snd_max", "snd_max_wnd",
+        "snd_nxt", "snd_small", "snd_top", "snd_una", "snd_wl1", "snd_wl2", "snd_wnd", "snd_wscale",
+        "socket", "soft_error", "spread_max_ns", "spread_ns", "spread_seq", "srtt_ns", "ssthresh",
+        "state", "timed_at", "timed_seq", "ts_offset", "ts_recent", "ts_recent_at", "urgent",
+        "window", "words",
     )  # fmt: skip
 
     def __init__(
@@ -154,6 +155,7 @@ class Tcb(Timed):
         self.rcv_nxt: int = 0
         self.rcv_adv: int = 0  # right edge of the window that was offered
         self.rcv_wscale: int = 0
+        self.rcv_rounding: int = 0  # added to a window before it is scaled
         self.window: int = 0  # as in the next header, while output is at work
         self.rcv_limit: int = config.rcv_default
         self.is_room_offered: bool = config.offers_all_room
@@ -169,7 +171,8 @@ class Tcb(Timed):
         self.quick_acks: int = config.quick_acks
         self.quick_until: int = 0  # data sent before is an answer to what came
         self.last_ack_sent: int = 0
-        self.invalid_ack_at: int = 0
+        self.invalid_ack_at: int = 0  # until then `invalid_acks` counts, see `may_answer_invalid`
+        self.invalid_acks: int = 0
         # -- options on the wire
         self.has_timestamps: bool = False
         self.has_sack: bool = False
@@ -295,6 +298,17 @@ class Tcb(Timed):
             and (self.fin_at == NO_FIN or self.rcv_nxt > self.fin_at)
         )
 
+    def may_answer_invalid(self, now_ns: int) -> bool:
+        """May one more segment be answered that is of no use and may be forged? Counts it if so."""
+        config = self.engine.config
+        if now_ns >= self.invalid_ack_at:
+            self.invalid_ack_at = now_ns + config.invalid_ack_interval_ns
+            self.invalid_acks = 0
+        elif self.invalid_acks >= config.invalid_acks:
+            return False
+        self.invalid_acks += 1
+        return True
+
     def pipe(self) -> int:
         """Bytes that are probably in the network. [RFC 6675 2]"""
         out = self.snd_max - self.snd_una
@@ -379,7 +393,7 @@ class Tcb(Timed):
         self.refresh_ordinary()
 
 
-_VERSION: Final = 8
+_VERSION: Final = 9
 _PARTS: Final = (
     "send_buffer", "receive_buffer", "reassembly", "scoreboard", "flight", "episode", "probe",
     "reordering", "hystart", "ecn", "pacer", "limits", "fast_open", "urgent", "search",
@@ -388,21 +402,18 @@ _PARTS: Final = (
 # What is saved as it is. Not here: links to other objects, places in
 # the engine's lists (the engine saves those) and the heap's entry (armed again from deadlines).
 _FIELDS: Final = (
-    "serial", "key", "ends", "words", "is_odd", "error", "soft_error",
-    "is_accepting", "is_counted", "is_orphan", "is_loopback", "front", "iss", "snd_una",
-    "snd_nxt", "snd_max", "snd_end", "snd_top", "snd_wnd", "snd_wl1", "snd_wl2", "snd_max_wnd",
-    "snd_wscale", "snd_small", "mss", "mss_most", "path_era", "snd_limit",
-    "is_fin_queued", "is_write_blocked", "is_deaf",
-    "busy_at", "busy_ns", "more", "record_ends", "growth_limit", "piece_end", "is_pushing",
-    "is_syn_due", "probe_due",
-    "irs", "rcv_nxt", "rcv_adv", "rcv_wscale", "rcv_limit", "rcv_mss", "rcv_round_at",
-    "rcv_round_bytes", "rcv_round_taken",
-    "fin_at", "ack_due", "quick_acks", "quick_until",
-    "last_ack_sent", "invalid_ack_at", "has_timestamps", "has_sack", "ts_offset", "ts_recent",
-    "ts_recent_at", "window", "cwnd", "ssthresh", "cwnd_credit", "is_cwnd_limited", "recovery",
-    "recover", "high_rxt", "dupacks", "is_rexmit_due", "srtt_ns", "rttvar_ns", "rto_ns", "backoff",
-    "timed_seq", "timed_at", "spread_ns", "spread_max_ns", "spread_seq", "retransmits",
-    "retransmitted_bytes", "rto_at", "is_persisting",
+    "serial", "key", "ends", "words", "is_odd", "error", "soft_error", "is_accepting", "is_counted",
+    "is_orphan", "is_loopback", "front", "iss", "snd_una", "snd_nxt", "snd_max", "snd_end",
+    "snd_top", "snd_wnd", "snd_wl1", "snd_wl2", "snd_max_wnd", "snd_wscale", "snd_small", "mss",
+    "mss_most", "path_era", "snd_limit", "is_fin_queued", "is_write_blocked", "is_deaf", "busy_at",
+    "busy_ns", "more", "record_ends", "growth_limit", "piece_end", "is_pushing", "is_syn_due",
+    "probe_due", "irs", "rcv_nxt", "rcv_adv", "rcv_wscale", "rcv_rounding", "rcv_limit", "rcv_mss",
+    "rcv_round_at", "rcv_round_bytes", "rcv_round_taken", "fin_at", "ack_due", "quick_acks",
+    "quick_until", "last_ack_sent", "invalid_ack_at", "invalid_acks", "has_timestamps", "has_sack",
+    "ts_offset", "ts_recent", "ts_recent_at", "window", "cwnd", "ssthresh", "cwnd_credit",
+    "is_cwnd_limited", "recovery", "recover", "high_rxt", "dupacks", "is_rexmit_due", "srtt_ns",
+    "rttvar_ns", "rto_ns", "backoff", "timed_seq", "timed_at", "spread_ns", "spread_max_ns",
+    "spread_seq", "retransmits", "retransmitted_bytes", "rto_at", "is_persisting",
     "first_timeout_at", "delack_at", "keep_at", "keep_probes", "life_at", "last_recv_ns",
     "last_send_ns", "data_in", "bare_in", "overtaking_in", "data_out", "control_out", "bare_out",
     "lent_end", "min_rtt_ns", "min_rtt_until", "probe_at", "has_probed", "reorder_at", "dsack",

@@ -74,6 +74,7 @@ def take_text(tcb: Tcb, frame: bytes, start: int, seq: int, length: int, is_fin:
             # Two peers that miss something and have the FIN in every ACK would answer each other
             # for ever.
             tcb.invalid_ack_at = engine.now_ns + engine.config.delayed_ack_ns
+            tcb.invalid_acks = engine.config.invalid_acks
             tcb.ack_due = ACK_NOW
         if length:
             _queue(tcb, seq, payload(frame, start, length))

@@ -88,7 +88,7 @@ class TimeWaitTable:
         rcv_nxt = tcb.rcv_nxt
         window = tcb.rcv_adv - rcv_nxt >> tcb.rcv_wscale if tcb.rcv_adv > rcv_nxt else 0
         if tcb.is_room_offered:
-            room = tcb.rcv_limit - tcb.received() + (1 << tcb.rcv_wscale) - 1
+            room = tcb.rcv_limit - tcb.received() + tcb.rcv_rounding
             window = min(0xFFFF, max(window, room >> tcb.rcv_wscale))
         record = TimeWait(
             key, tcb.front or b"", tcb.snd_max & MASK, rcv_nxt & MASK, window, now_ns,

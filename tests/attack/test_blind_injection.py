@@ -12,6 +12,8 @@ import pytest
 from enemy import ACK, FIN, MOST_LINES, MS, PSH, RST, SYN, S, answers, lines_of, segment, timestamps
 from script_peer import PEER_ISN, Script
 
+from leulo.tcp.config import PRESETS
+
 STATES = ["ESTABLISHED", "FIN_WAIT_1", "FIN_WAIT_2", "CLOSE_WAIT", "CLOSING", "LAST_ACK"]
 
 
@@ -137,13 +139,17 @@ def test_old_timestamps_are_answered_and_dropped() -> None:
     assert isinstance(socket.recv(10), int)
 
 
-def test_a_connection_cannot_use_up_the_budget_of_the_others() -> None:
+@pytest.mark.parametrize("preset", sorted(PRESETS))
+def test_a_connection_cannot_use_up_the_budget_of_the_others(preset: str) -> None:
     """The side channel: an attacker opens a connection of his own, exhausts the answers of this
     second, guesses at a victim's, and counts what is left. His own connection takes one answer in
-    half a second, so nothing is to be counted. [CVE-2016-5696]"""
+    half a second, or five in one, so nothing is to be counted. [CVE-2016-5696]"""
+    config = PRESETS[preset]
+    limits = {"invalid_acks": config.invalid_acks,
+              "invalid_ack_interval_ns": config.invalid_ack_interval_ns}  # fmt: skip
     seen = []
     for guess in (0, 1):  # outside the victim's window, and in it
-        s = Script(challenge_acks_per_s=100)
+        s = Script(challenge_acks_per_s=100, **limits)
         s.passive()
         victim = s.tcb
         s.peer_port = 5000
@@ -161,7 +167,18 @@ def test_a_connection_cannot_use_up_the_budget_of_the_others() -> None:
         answered = [n for n in s.queue if n.tcp.destination_port == 5000]
         seen.append(len(answered))
         assert mine.state.name == "ESTABLISHED"
-    assert seen[0] == seen[1] <= 2
+    assert seen[0] == seen[1] <= 2 * config.invalid_acks
+
+
+@pytest.mark.parametrize("forged", ["S", "R", "A"])
+def test_a_half_open_record_cannot_use_up_the_budget_of_the_others(forged: str) -> None:
+    """Nor can who never completes his handshake. [RFC 5961 10] [CVE-2016-5696]"""
+    s = Script(challenge_acks_per_s=100)
+    s.enter("SYN_RCVD")
+    for _ in range(300):
+        s.inject(forged, 1 << 30 if forged == "A" else 5, 1 if forged == "A" else None)
+        s.now_ns += MS
+    assert len(s.queue) == 1
 
 
 def test_the_shared_budget_is_not_a_round_number() -> None:
