@@ -84,7 +84,7 @@ def command(  # one parameter a flag
     if flows:
         return _one(flows, rate, rtt, queue, loss, ecn, preset, seconds, seed, plot, as_json)
     if snapshot:
-        return _snapshot()
+        return _snapshot(as_json)
     if plot is not None:
         raise ConfigError("--plot: draws what --flow simulates: add --flow NAME")
     return _table(rows, quick, with_long, as_json)
@@ -134,9 +134,18 @@ def _table(rows: tuple[str, ...], quick: bool, with_long: bool, as_json: bool) -
     return EXIT_OK if all(result["held"] for result in results) else EXIT_FAILED
 
 
-def _snapshot() -> int:
+def _snapshot(as_json: bool) -> int:
     from leulo.netsim.behaviour import ALGORITHMS, loss_and_buffer
 
+    if as_json:
+        keys = ("loss_ppm", "queue_packets", "kbit_per_s")
+        rows = [
+            {"algorithm": name, **dict(zip(keys, row, strict=True))}
+            for name in ALGORITHMS
+            for row in loss_and_buffer(name)
+        ]
+        click.echo(json.dumps(rows, indent=1))
+        return EXIT_OK
     click.echo("# kbit/s over 20 Mbit/s and 40 ms, by loss in ppm and queue in packets")
     for name in ALGORITHMS:
         for loss, queue, rate in loss_and_buffer(name):

@@ -10,6 +10,7 @@ from click.testing import CliRunner
 
 from leulo.cli.netsim import command
 from leulo.errors import ConfigError
+from leulo.netsim import behaviour
 from leulo.netsim.behaviour import ALGORITHMS, CASES, MSS, check, loss_and_buffer, mathis
 from leulo.netsim.simulation import Flow, Path, Simulation
 from leulo.tcp.config import PRESETS
@@ -122,3 +123,16 @@ def test_the_table_ends_with_what_the_simulation_cost() -> None:
     report = json.loads(done.output)
     assert report["hops"] == Simulation.total_hops > before
     assert report["hops_per_cpu_s"] > 0
+
+
+def test_the_snapshot_is_told_as_json_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(behaviour, "loss_and_buffer", lambda name: [(100, 66, 19_000)])
+    result = CliRunner().invoke(command, ["--snapshot", "--json"])
+    assert result.exit_code == 0, result.output
+    rows = json.loads(result.output)
+    assert {row["algorithm"] for row in rows} == set(ALGORITHMS)
+    assert (rows[0]["loss_ppm"], rows[0]["queue_packets"], rows[0]["kbit_per_s"]) == (
+        100, 66, 19_000,
+    )  # fmt: skip
+    text = CliRunner().invoke(command, ["--snapshot"]).output
+    assert len(text.splitlines()) == 1 + len(rows)
