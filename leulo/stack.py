@@ -130,13 +130,12 @@ class Stack(StackNetwork):
 
     # ------------------------------------------------------------ frames in
 
-    def input(self, frames: Sequence[bytes], now_ns: int) -> None:
-        """Received frames, each a 10-byte virtio_net_hdr and Ethernet. Anything is allowed."""
-        self.engine.counts["segments_in"] += len(frames)
-        self._input(frames, False, now_ns)
-
-    def _input(self, frames: Sequence[bytes], is_inside: bool, now_ns: int) -> None:
+    def input(self, frames: Sequence[bytes], now_ns: int, is_inside: bool = False) -> None:
+        """Received frames, each a 10-byte virtio_net_hdr and Ethernet. Anything is allowed.
+        ``is_inside``: they have come round from the stack itself, and are not counted."""
         engine = self.engine
+        if not is_inside:
+            engine.counts["segments_in"] += len(frames)
         if now_ns != engine.now_ns:
             engine.set_time(now_ns)
         connections = engine.connections
@@ -274,7 +273,8 @@ class Stack(StackNetwork):
         )  # fmt: skip
         vnet = frame[:VNET_BYTES] if not ip.is_fragment else VNET_PLAIN
         again = b"".join((vnet, frame[VNET_BYTES:IP_AT], plain.emit(), payload))
-        self._input((again,), False, now_ns)
+        self.engine.counts["segments_in"] -= 1  # it was counted as it came
+        self.input((again,), now_ns)
 
     def _icmp_error(self, error: IcmpError, now_ns: int) -> None:
         if error.protocol != PROTOCOL_TCP:
@@ -292,13 +292,19 @@ class Stack(StackNetwork):
     def advance(self, now_ns: int) -> None:
         """Do what is due."""
         self.engine.advance(now_ns)
-        self.arp.advance(now_ns)
-        if self.arp.take_failed():
-            self.engine.retry_links()
+        due = self.arp.next_ns
+        if due is not None and due <= now_ns:
+            self.arp.advance(now_ns)
+            if self.arp.take_failed():
+                self.engine.retry_links()
         if self.ipv6 is not None:
             self.ipv6.advance(now_ns)
         if self.dhcp is not None:
             self._serve_dhcp(self.dhcp, now_ns)
+        if self.reassembler.datagrams:
+            self._advance_reassembly(now_ns)
+
+    def _advance_reassembly(self, now_ns: int) -> None:
         self.reassembler.advance(now_ns)
         for packet in self.reassembler.take_expired():
             message = self.icmp.error(TIME_EXCEEDED, REASSEMBLY_EXCEEDED, packet, False, now_ns)
@@ -401,7 +407,7 @@ class Stack(StackNetwork):
         while engine.loopback and inside < _LOOPBACK_FRAMES:
             frames, engine.loopback = engine.loopback, []
             inside += len(frames)
-            self._input([b"".join(frame) for frame in frames], True, now_ns)
+            self.input([b"".join(frame) for frame in frames], now_ns, True)
             engine.drain(now_ns, out, budget)
 
     def _send(

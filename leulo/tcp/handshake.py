@@ -30,17 +30,14 @@ _MOST_LOST_SYNS: Final = 1  # that say nothing of the path's load: the first tim
 def own_mss(engine: Engine, settings: Settings, ends: bytes) -> int:
     """What we announce: the largest segment, without options, that we can receive over the family
     of ``ends``. [RFC 9293 3.7.1] [RFC 6691 2]"""
-    mss = _link_mss(engine, settings, ends)
-    if engine.config.has_freebsd_icmp and engine.path_mtus:
+    mss = engine.mtu - 40 if len(ends) == _ENDS_4_BYTES else engine.mtu6 - 60
+    if settings.max_segment:
+        mss = min(mss, settings.max_segment)
+    if engine.config.has_freebsd_icmp and engine.path_mtus.by_peer:
         # As if the way back were as narrow. [FreeBSD tcp(4) hostcache]
         peer = ends[4:8] if len(ends) == _ENDS_4_BYTES else ends[16:32]
         mss = min(mss, path_mtu.limit(engine, peer, settings) or mss)
     return mss
-
-
-def _link_mss(engine: Engine, settings: Settings, ends: bytes) -> int:
-    mss = engine.mtu - 40 if len(ends) == _ENDS_4_BYTES else engine.mtu6 - 60
-    return min(mss, settings.max_segment) if settings.max_segment else mss
 
 
 def default_mss(ends: bytes, config: Config) -> int:
@@ -98,7 +95,9 @@ def syn_options(
 def negotiate(tcb: Tcb, peer_mss: int) -> None:
     """Fix the payload of a full segment and the initial window. [RFC 9293 3.7.1] [RFC 6928 2]"""
     engine = tcb.engine
-    mss = _link_mss(engine, tcb.settings, tcb.ends)
+    mss = engine.mtu - 40 if len(tcb.ends) == _ENDS_4_BYTES else engine.mtu6 - 60
+    if tcb.settings.max_segment:
+        mss = min(mss, tcb.settings.max_segment)
     if peer_mss < mss:
         mss = peer_mss
     if tcb.has_timestamps:
@@ -109,7 +108,7 @@ def negotiate(tcb: Tcb, peer_mss: int) -> None:
     if not engine.config.offers_all_room:
         # Windows are rounded up, so that the edge does not move back by what scaling cannot say.
         tcb.rcv_rounding = (1 << tcb.rcv_wscale) - 1
-    if engine.path_mtus:
+    if engine.path_mtus.by_peer:
         path_mtu.refresh(tcb)
         mss = tcb.mss
     if engine.config.mtu_probing:

@@ -18,6 +18,7 @@ from leulo.state import load_fields, save_fields
 from leulo.tcp import ecn, fast_open_server, handshake, header
 from leulo.tcp.addresses import turned
 from leulo.tcp.fast_open import ALL_LISTENERS, emit
+from leulo.tcp.header import ACK, ECE, RST, SYN
 from leulo.tcp.marks import marked
 from leulo.tcp.options import Options
 from leulo.tcp.seq import MASK, lt
@@ -254,7 +255,7 @@ class Listener:
         if self.forget(half):
             engine = self.engine
             engine.counts["tcp_refused"] += 1
-            flags = header.RST | header.ACK
+            flags = RST | ACK
             frame = header.plain(half.front, half.ends, 0, half.irs + 1, flags, 0, b"")
             engine.reply(frame, half.is_loopback)
 
@@ -344,6 +345,7 @@ class Listener:
             lost_syns = 0 if half.is_acked else half.retries
             handshake.established(tcb, rtt_ns, tsecr, lost_syns, now_ns)
             tcb.change_state(ON_ACK_OF_SYN)
+            tcb.is_ordinary = tcb.has_timestamps  # nothing is missing yet
         engine.connections[key] = tcb
         self.accept_queue.append(tcb)
         engine.counts["tcp_accepted"] += 1
@@ -425,7 +427,7 @@ class Listener:
         )
         frame = header.plain(
             half.front, half.ends, half.iss, half.irs + 1,
-            header.SYN | header.ACK | header.ECE if half.has_ecn else header.SYN | header.ACK,
+            SYN | ACK | ECE if half.has_ecn else SYN | ACK,
             half.room, options + option,
             tos=ecn.ECT0 if half.has_ecn and engine.config.ecn_of_control else ecn.NOT_ECT,
         )  # fmt: skip

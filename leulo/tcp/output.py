@@ -58,7 +58,10 @@ def output(tcb: Tcb, now_ns: int, out: list[Frame], limit: int) -> None:
         pacer = tcb.pacer
         if pacer is not None and not pacing.opens(tcb, pacer, now_ns):
             pacer = None
-        elif tcb.recovery and tcb.has_sack and engine.config.has_rack:
+        elif not tcb.recovery:
+            if tcb.snd_nxt < tcb.snd_top:
+                _send(tcb, now_ns, out, limit)
+        elif tcb.has_sack and engine.config.has_rack:
             if tcb.recovery == RECOVERY_CWR:
                 _send_in_reduction(tcb, now_ns, out, limit)
             else:
@@ -87,6 +90,8 @@ def output(tcb: Tcb, now_ns: int, out: list[Frame], limit: int) -> None:
     # Behind all that was sent, though some of it may be sent again: or the peer, which may have it,
     # would find the ACK outside its window.
     due = tcb.ack_due
+    if not due:
+        return
     if due == ACK_NOW:
         control = ACK if tcb.ecn is None else ACK | tcb.ecn.echo
         tcb.bare_out += 1
@@ -437,8 +442,6 @@ def _emit_data(tcb: Tcb, seq: int, length: int, now_ns: int, out: list[Frame]) -
     if length:
         buffer = tcb.send_buffer
         payload = buffer.view(seq, length) if buffer is not None else ()
-        if length < tcb.mss and end > tcb.snd_max:
-            tcb.snd_small = end
     else:
         payload = ()
         tcb.control_out += 1
@@ -452,6 +455,8 @@ def _emit_data(tcb: Tcb, seq: int, length: int, now_ns: int, out: list[Frame]) -
         ):
             rack.sent(tcb, seq, end, now_ns)
         tcb.snd_max = end
+        if 0 < length < tcb.mss:
+            tcb.snd_small = end
         if tcb.quick_acks and (tcb.ack_due or now_ns < tcb.quick_until):
             tcb.quick_acks = 0  # an answer to what came: the peers take turns
         if not tcb.timed_seq:

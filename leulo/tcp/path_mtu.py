@@ -35,21 +35,21 @@ class PathMtus:
     """What is known, by peer: the bytes of the largest packet, and until when it counts; the
     oldest first."""
 
-    __slots__ = ("_paths", "era", "until_ns")
+    __slots__ = ("by_peer", "era", "until_ns")
 
     def __init__(self) -> None:
-        self._paths: dict[bytes, tuple[int, int]] = {}
+        self.by_peer: dict[bytes, tuple[int, int]] = {}
         self.era: int = 0  # another one whenever something here has changed
         self.until_ns: int = _NEVER  # when the oldest is to be forgotten
 
     def get(self, peer: bytes, now_ns: int) -> int:
         """0: nothing is known."""
-        known = self._paths.get(peer)
+        known = self.by_peer.get(peer)
         return 0 if known is None or known[1] <= now_ns else known[0]
 
     def learn(self, peer: bytes, mtu: int, until_ns: int) -> None:
         """The newest report counts."""
-        paths = self._paths
+        paths = self.by_peer
         paths.pop(peer, None)
         if len(paths) >= _MAX_PATHS:
             del paths[next(iter(paths))]
@@ -59,7 +59,7 @@ class PathMtus:
 
     def forget_old(self, now_ns: int) -> None:
         """What has become too old counts no longer: call it from ``until_ns`` on."""
-        paths = self._paths
+        paths = self.by_peer
         while paths:
             oldest = next(iter(paths))
             self.until_ns = paths[oldest][1]
@@ -70,18 +70,15 @@ class PathMtus:
         self.until_ns = _NEVER
 
     def clear(self) -> None:
-        self._paths = {}
+        self.by_peer = {}
         self.era += 1
         self.until_ns = _NEVER
 
-    def __bool__(self) -> bool:
-        return bool(self._paths)
-
     def __len__(self) -> int:
-        return len(self._paths)
+        return len(self.by_peer)
 
     def save(self) -> Saved:
-        paths = [(peer, mtu, until) for peer, (mtu, until) in self._paths.items()]
+        paths = [(peer, mtu, until) for peer, (mtu, until) in self.by_peer.items()]
         return {"paths": paths, "era": self.era}
 
     def load(self, state: Saved) -> None:

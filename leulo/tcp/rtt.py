@@ -34,8 +34,6 @@ def sample(tcb: Tcb, rtt_ns: int) -> None:
     if srtt:
         error = rtt_ns - srtt  # (2.3)
         srtt += error >> 3
-        if srtt < 1:
-            srtt = 1
         rttvar = tcb.rttvar_ns
         if error >= 0:
             rttvar += (error - rttvar) >> 2

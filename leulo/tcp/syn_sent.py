@@ -97,6 +97,7 @@ def segment_in_syn_sent(
     handshake.syn_acknowledged(tcb)
     handshake.established(tcb, rtt_ns, options.tsecr, lost_syns, now_ns)
     tcb.change_state(ON_SYN_ACK)
+    tcb.refresh_ordinary()
     tcb.ack_due = ACK_NOW
     tcb.is_write_blocked = False
     if tcb.socket is not None:

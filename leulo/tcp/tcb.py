@@ -29,7 +29,7 @@ from leulo.tcp.recv_buffer import RecvBuffer
 from leulo.tcp.scoreboard import Scoreboard
 from leulo.tcp.send_buffer import SendBuffer
 from leulo.tcp.settings import Settings
-from leulo.tcp.state import CLOSED, ESTABLISHED, NEXT, PREDICTABLE, Event, State
+from leulo.tcp.state import CLOSED, NEXT, PREDICTABLE, Event, State
 from leulo.tcp.timers import Timed
 from leulo.tcp.urgent import Urgent
 
@@ -266,16 +266,13 @@ class Tcb(Timed):
         return int.from_bytes(self.ends[-2:], "big")
 
     def change_state(self, event: Event) -> None:
-        """Go where the transition table says. Raises LeuloBug if it does not say."""
+        """Go where the transition table says. Whoever opens the connection by it has to call
+        `refresh_ordinary`, who ends it `Engine.forget`. Raises LeuloBug if it does not say."""
         old = self.state
         new = NEXT[old << 4 | event]
         if new is None:
             raise LeuloBug(f"a connection in {old.name} was told of {event.name}")
         self.state = new
-        if new is ESTABLISHED:
-            self.refresh_ordinary()
-        elif self.is_ordinary and not PREDICTABLE >> new & 1:
-            self.is_ordinary = False
         if self.engine.state_changed.active:
             tell_state(self, old.name, new.name, event.name)
 

@@ -124,21 +124,16 @@ class TimeWaitTable:
     def advance(self, now_ns: int) -> None:
         """Forget what is over; of very many only some, the rest is then still due."""
         order = self._order
-        for _ in range(_RECORDS_AT_ONCE):
-            if not order:
-                break
-            record = order[0]
-            if not record.expires_ns:
-                order.popleft()
-            elif record.expires_ns <= now_ns:
-                order.popleft()
-                del self._records[record.key]
-            elif record.since_ns + self.duration_ns <= now_ns:
-                order.popleft()  # restarted meanwhile: its turn comes later
+        latest_ns = now_ns - self.duration_ns
+        left = _RECORDS_AT_ONCE
+        while order and order[0].since_ns <= latest_ns and left:
+            left -= 1
+            record = order.popleft()
+            if record.expires_ns > now_ns:  # restarted meanwhile: its turn comes later
                 record.since_ns = record.expires_ns - self.duration_ns
                 order.append(record)
-            else:
-                break
+            elif record.expires_ns:
+                del self._records[record.key]
 
     def next_ns(self) -> int | None:
         """When `advance` is next needed; may be too early."""
