@@ -78,6 +78,7 @@ _TYPE_IPV6: Final = b"\x86\xdd"
 # vnet flags; type, version and length of the header, TOS; total length; fragment, TTL, protocol;
 # seq, ack, offset and flags, window; the first three words of the options
 _HEADERS: Final = Struct("!B21xIH2xI10x4xIIHH4xIII")
+_ADDRESSES: Final = Struct("10x6s20x4s4s")  # whose MAC; source, destination
 _UNPACK: Final = _HEADERS.unpack_from
 _KIND: Final = 0x080045  # IPv4, twenty bytes
 _NOT_PLAIN: Final = 0x3FFF00FF  # fragment bits and protocol
@@ -124,7 +125,9 @@ class Stack(StackNetwork):
             self._use_address(None)
             client = DhcpClient(config.mac, config.name, random_bits)
             self.dhcp = DhcpPort(client, self.udp)
-        self._vnet: bytes = front(b"", False, config.checksum)  # before what answers a stranger
+        # Before and behind the MAC of a stranger who is answered.
+        self._vnet: bytes = front(b"", False, config.checksum)
+        self._own_link: bytes = config.mac + _TYPE_IPV4
         self._drops: dict[str, int] = {}
         self._identification: int = 0  # of packets that may be fragmented [RFC 6864 4.1]
 
@@ -171,7 +174,7 @@ class Stack(StackNetwork):
                     half, frame, end, seq, ack, control, window, option, tsval, tsecr, now_ns
                 )
             elif is_inside or self._is_for_us(frame):
-                back = self._vnet + frame[16:22] + frame[10:16] + _TYPE_IPV4
+                back = self._vnet + frame[16:22] + self._own_link
                 if control & SYN:
                     syn_arrives(
                         engine, key, back, frame, end, seq, ack, control, window, is_inside, now_ns
@@ -184,11 +187,10 @@ class Stack(StackNetwork):
 
     def _is_for_us(self, frame: bytes) -> bool:
         """May a segment that opens or refuses something be answered? [RFC 1122 4.2.3.10]"""
-        if frame[10:16] != self.mac:
+        mac, source, destination = _ADDRESSES.unpack_from(frame)
+        if mac != self.mac:
             self._drop("ethernet_destination")
             return False
-        source = frame[36:40]
-        destination = frame[40:44]
         if destination != self.address and not (self.config.accept_any and is_unicast(destination)):
             self._drop("ipv4_destination")
             return False

@@ -7,6 +7,7 @@ AF_INET6 shows and takes IPv4 mapped, ::ffff:a.b.c.d. [RFC 3493 3.7] [RFC 4291 2
 
 from __future__ import annotations
 
+from struct import Struct
 from typing import Final
 
 from leulo.tcp.errno import AF_INET
@@ -16,6 +17,10 @@ ANY_4: Final = bytes(4)
 ANY_6: Final = bytes(16)
 MAPPED: Final = bytes(10) + b"\xff\xff"
 _KEY_6_BYTES: Final = 36
+# two addresses, two ports
+_KEY: Final = Struct("4s4s2s2s")
+_KEY_6: Final = Struct("16s16s2s2s")
+_ADDRESSES: Final = Struct("!Q4x")
 
 
 def inside(address: bytes, family: int, is_v6only: bool) -> bytes | None:
@@ -49,9 +54,16 @@ def overlap(a: bytes, b: bytes) -> bool:
 def turned(key: bytes) -> bytes:
     """Addresses and ports as our own segments have them, ours first, from a connection's key,
     which has the peer's first, as received segments do."""
-    if len(key) < _KEY_6_BYTES:
-        return key[4:8] + key[:4] + key[10:12] + key[8:10]
-    return key[16:32] + key[:16] + key[34:36] + key[32:34]
+    form = _KEY if len(key) < _KEY_6_BYTES else _KEY_6
+    peer, local, peer_port, port = form.unpack_from(key)
+    return form.pack(local, peer, port, peer_port)
+
+
+def words_of(ends: bytes) -> int:
+    """Both addresses as one number, which is as good as the sum of their words modulo 0xFFFF."""
+    if len(ends) < _KEY_6_BYTES:
+        return _ADDRESSES.unpack_from(ends)[0]  # type: ignore[no-any-return]
+    return int.from_bytes(ends[:-4], "big")
 
 
 def ends_of(key: bytes) -> tuple[bytes, int, bytes, int]:

@@ -108,6 +108,8 @@ class Engine:
 
         self.connections: dict[bytes, Tcb] = {}
         self.half_open: dict[bytes, HalfOpen] = {}
+        # Those whose SYN-ACK was sent once, the oldest first: they wait equally long.
+        self.opening: deque[HalfOpen] = deque()
         self.time_wait: TimeWaitTable = TimeWaitTable(config.time_wait_ns, config.time_wait_limit)
         self.listeners: dict[bytes, Listener] = {}
         self.sockets: dict[int, TcpSocket] = {}  # those the user holds, by serial number
@@ -156,19 +158,30 @@ class Engine:
                 expire(thing, now_ns)
             elif isinstance(thing, HalfOpen):
                 thing.listener.expire(thing, now_ns)
+        left = _TIMERS_AT_ONCE
+        while self.opening and self.opening[0].due_at <= now_ns and left:
+            left -= 1
+            half = self.opening.popleft()
+            half.listener.expire(half, now_ns)
         self.time_wait.advance(now_ns)
         if self.held:
             self.release_acks(now_ns)
 
     def next_deadline(self) -> int | None:
         """When `advance` is next needed; may be too early, never too late."""
-        timer = self.timers.next_ns()
-        if self.held and (timer is None or self.held[0][0] < timer):
-            timer = self.held[0][0]
-        closing = self.time_wait.next_ns()
-        if timer is None or (closing is not None and closing < timer):
-            return closing
-        return timer
+        earliest = self.timers.next_ns()
+        due = self.time_wait.next_ns()
+        if earliest is None or (due is not None and due < earliest):
+            earliest = due
+        if self.opening:
+            due = self.opening[0].due_at
+            if earliest is None or due < earliest:
+                earliest = due
+        if self.held:
+            due = self.held[0][0]
+            if earliest is None or due < earliest:
+                earliest = due
+        return earliest
 
     def drain(self, now_ns: int, out: list[Frame], limit: int) -> None:
         """Put what is to be sent into ``out``, at most ``limit`` frames in all."""
@@ -418,7 +431,7 @@ class Engine:
         out["tcp_sockets"] = len(self.sockets)
         out["tcp_orphans"] = self.orphans
         out["tcp_buffered_bytes"] = self.account.used
-        out["tcp_timers"] = len(self.timers)
+        out["tcp_timers"] = len(self.timers) + len(self.opening)
         out["tcp_bound_ports"] = len(self.ports)
         out["fast_open_peers"] = len(self.cookies)
         return out

@@ -10,13 +10,11 @@ the link expects it; without, `finish` replaces it. [virtio 1.2 5.1.6] [RFC 9293
 from __future__ import annotations
 
 from struct import Struct
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from leulo.net.wire.checksum import sum_parts, sum_words
+from leulo.tcp.addresses import words_of
 from leulo.tcp.seq import MASK
-
-if TYPE_CHECKING:
-    pass
 
 Buffer = bytes | memoryview
 Frame = tuple[Buffer, ...]
@@ -123,7 +121,7 @@ def plain(
     """All headers of a segment with ``length`` bytes of payload, the pseudo header's sum in place
     of the checksum. ``ends`` are addresses and ports as they stand in it, see
     `leulo.tcp.addresses.turned`; ``tos`` is the byte of DSCP and ECN."""
-    addresses = int.from_bytes(ends[:-4], "big")
+    addresses = words_of(ends)
     header_bytes = 20 + len(options)
     control = header_bytes << 10 | flags
     tcp_bytes = header_bytes + length

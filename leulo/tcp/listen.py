@@ -11,6 +11,7 @@ A listener with a `Screen` answers no SYN by itself: the record is held until th
 
 from __future__ import annotations
 
+from collections import deque
 from typing import TYPE_CHECKING, Final, Protocol
 
 from leulo.state import State as Saved
@@ -38,6 +39,7 @@ _COOKIE_PERIOD_S: Final = 64
 _COOKIE_AGES: Final = 2  # periods a cookie is good for
 _COOKIE_FRESH_NS: Final = _COOKIE_PERIOD_S * _COOKIE_AGES * NS_PER_S
 _NO_WSCALE: Final = 15
+_SPARE_PLACES: Final = 256  # of ended records, before their places are worth a look
 _HALF_FIELDS: Final = (
     "serial", "key", "ends", "front", "irs", "iss", "mss", "snd_wnd", "snd_wscale",
     "has_timestamps", "has_sack", "ts_offset", "ts_recent", "retries", "sent_at", "is_loopback",
@@ -288,10 +290,17 @@ class Listener:
 
     def forget(self, half: HalfOpen) -> bool:
         """The record is done with. False: it was so before."""
-        if self.engine.half_open.pop(half.key, None) is None:
+        engine = self.engine
+        if engine.half_open.pop(half.key, None) is None:
             return False
         self.half_open -= 1
-        self.engine.timers.forget(half)
+        half.due_at = 0
+        engine.timers.forget(half)
+        opening = engine.opening
+        while opening and not opening[0].due_at:
+            opening.popleft()
+        if len(opening) > 2 * len(engine.half_open) + _SPARE_PLACES:
+            engine.opening = deque([half for half in opening if half.due_at])
         return True
 
     def lose(self, half: HalfOpen) -> None:
@@ -416,7 +425,7 @@ class Listener:
         engine = self.engine
         self._answer(half, (engine.now_ms + half.ts_offset) & MASK, option)
         half.due_at = now_ns + engine.config.rto_initial_ns
-        engine.timers.arm(half, half.due_at)
+        engine.opening.append(half)
 
     def _answer(self, half: HalfOpen, tsval: int, option: bytes = b"") -> None:
         engine = self.engine

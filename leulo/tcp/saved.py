@@ -126,6 +126,7 @@ def load_engine(engine: Engine, state: Saved) -> None:
     engine.has_marks = any(settings.ttl or settings.tos for settings in in_use)
     engine.ready = [engine.sockets[s] for s in state["ready"] if s in engine.sockets]
     engine.half_open = {}
+    engine.opening.clear()
     for saved in state["half_open"]:
         listener = engine.listeners[saved["listener"]]
         half = HalfOpen(0, b"", b"", listener, b"", 0, 0, False)
@@ -183,7 +184,7 @@ def _load_socket(engine: Engine, state: Saved, tcbs: dict[int, Tcb]) -> TcpSocke
 
 
 def _load_tcb(engine: Engine, state: Saved) -> Tcb:
-    tcb = Tcb(engine, 0, b"", b"", engine.settings, 0, 0)
+    tcb = Tcb(engine, 0, b"", bytes(12), engine.settings, 0, 0)
     saved = state["congestion"]
     algorithm = congestion.make(saved["name"])
     if algorithm is None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 from leulo.errors import LeuloBug
 from leulo.state import State as Saved
 from leulo.state import load_fields, save_fields
+from leulo.tcp.addresses import words_of
 from leulo.tcp.congestion.base import CongestionControl
 from leulo.tcp.ecn import Ecn
 from leulo.tcp.episode import Episode, Reordering, TailProbe
@@ -246,7 +247,7 @@ class Tcb(Timed):
         # -- for speed
         self.is_ordinary: bool = False  # see `refresh_ordinary`
         self.is_pending: bool = False  # in the engine's list of those with output
-        self.words: int = int.from_bytes(ends[:-4], "big") % 0xFFFF  # the sum of the addresses
+        self.words: int = words_of(ends) % 0xFFFF  # the sum of the addresses
 
     @property
     def local(self) -> bytes:

@@ -65,6 +65,26 @@ def test_ended_connections_leave_no_timers_for_hours() -> None:
     assert s.stack.counters()["tcp_timers"] <= 1024 + 2
 
 
+def test_completed_handshakes_leave_no_records_behind_one_that_waits() -> None:
+    """A SYN whose answer is never acknowledged is first in the queue; the records of those behind
+    it, all within the same second, must not wait for it."""
+    s = Script()
+    s.listen()
+    s.stack.input([segment(SYN, 0, source_port=999)], s.now_ns)
+    answers(s.stack, s.now_ns)
+    for port in range(1024, 3024):
+        life(s, port, s.now_ns)
+    engine = s.stack.engine
+    assert len(engine.half_open) == 1
+    assert len(engine.opening) <= 2 + 256
+    deadline_ns = s.now_ns + engine.config.rto_initial_ns
+    assert (s.stack.next_deadline() or 0) <= deadline_ns
+    s.stack.advance(deadline_ns)
+    [again] = answers(s.stack, deadline_ns)
+    assert again.destination_port == 999 and again.flags & SYN
+    assert len(engine.opening) == 0
+
+
 def test_records_kept_alive_by_repeated_fins_stay_within_the_cap() -> None:
     """A peer repeats its FINs for ever: each restarts its record and none is added."""
     s = Script(time_wait_limit=100)
