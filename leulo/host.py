@@ -11,23 +11,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from enum import Enum
 from typing import Final
 
 from leulo.clock import Clock, VirtualClock
 from leulo.config import DEFAULT_QUANTUM_NS
 from leulo.cpu import Exit
-from leulo.errors import (
-    EXIT_BUDGET,
-    EXIT_FAILED,
-    EXIT_GUEST_FAULT,
-    EXIT_INTERRUPTED,
-    EXIT_OK,
-)
+from leulo.errors import EXIT_GUEST_FAULT
 from leulo.links.base import Link
 from leulo.links.poller import Poller
 from leulo.links.switch import Switch
 from leulo.machine import Machine
+from leulo.outcome import Ending, Outcome
 from leulo.units import NS_PER_MS, NS_PER_US
 
 SLICE_NS: Final = 6 * NS_PER_MS
@@ -35,44 +29,7 @@ _TURNS_PER_LOOK: Final = 64  # virtual time asks the terminal this rarely
 _FIRST_TICKS_PER_US: Final = 1_000  # until a quantum has been measured
 
 
-class Ending(Enum):
-    """Why a run ended."""
-
-    POWER_OFF = "the guest switched itself off"
-    FAILED = "the guest ended with an error"
-    FAULT = "the guest stopped on a fault"
-    DEAD = "the guest halted and nothing can wake it"
-    INTERRUPTED = "interrupted"
-    TIMEOUT = "the time given is over"
-    TICKS = "the ticks given are used up"
-    FINISHED = "the scripted client has finished"
-
-
-_EXIT_CODES: Final = {
-    Ending.POWER_OFF: EXIT_OK,
-    Ending.FAILED: EXIT_FAILED,
-    Ending.FAULT: EXIT_GUEST_FAULT,
-    Ending.DEAD: EXIT_GUEST_FAULT,
-    Ending.INTERRUPTED: EXIT_INTERRUPTED,
-    Ending.TIMEOUT: EXIT_BUDGET,
-    Ending.TICKS: EXIT_BUDGET,
-    Ending.FINISHED: EXIT_OK,
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """How a run ended; ``explanation`` is for a person and may be several lines."""
-
-    ending: Ending
-    explanation: str = ""
-
-    @property
-    def exit_code(self) -> int:
-        return _EXIT_CODES[self.ending]
-
-
-@dataclass(slots=True)
+@dataclass
 class Account:
     """Where this program's own time went, in nanoseconds. Only kept when asked for."""
 

@@ -8,8 +8,8 @@ loop or of the network beyond its own port on the switch.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import ClassVar, Final
+from dataclasses import replace
+from typing import Final
 
 from leulo.bus import Bus
 from leulo.clock import Clock, VirtualClock
@@ -33,11 +33,12 @@ from leulo.hypercalls.counted import CountedCalls
 from leulo.links.base import Offload
 from leulo.links.switch import Port
 from leulo.loader.multiboot import Boot, load
+from leulo.machine_events import Console, DebugText, PortExit
 from leulo.memory import Memory
 from leulo.net.dhcp import Lease
 from leulo.stack import Stack, StackConfig
 from leulo.tcp.config import PRESETS
-from leulo.trace import Event, Trace
+from leulo.trace import Trace
 from leulo.units import NS_PER_MS, NS_PER_S
 
 PIT_IRQ: Final = 0
@@ -45,36 +46,6 @@ UART_IRQ: Final = 4
 RTC_IRQ: Final = 8
 
 _ACK_PATIENCE_NS: Final = 10 * NS_PER_MS  # a guest that runs may answer: the ACK rides on that
-
-
-@dataclass(frozen=True, slots=True)
-class PortExit(Event):
-    """The guest touched a port; ``value`` is what was written or read."""
-
-    NAME: ClassVar[str] = "exit.port"
-    machine: str
-    direction: str
-    port: int
-    width: int
-    value: int
-
-
-@dataclass(frozen=True, slots=True)
-class Console(Event):
-    """Bytes that left the serial port."""
-
-    NAME: ClassVar[str] = "console.output"
-    machine: str
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
-class DebugText(Event):
-    """Text that the guest wrote to the debug console."""
-
-    NAME: ClassVar[str] = "console.debug"
-    machine: str
-    text: str
 
 
 class _Ports:

@@ -25,6 +25,11 @@ from leulo import compiled  # noqa: E402
 
 OUT: Final = ROOT / "build" / "fast"
 COMPILED: Final = ("net", "tcp", "udp", "hypercalls")
+# The run loop and what an exit or a frame passes through.
+COMPILED_TOO: Final = (
+    "bus", "clock", "host", "irq", "machine", "memory", "devices/gate",
+    "links/offload", "links/poller", "links/switch", "links/tap",
+)  # fmt: skip
 # Dataclasses with slots, which mypyc refuses, in modules that no segment passes through; the ABI's
 # numbers are read once.
 INTERPRETED: Final = frozenset(
@@ -58,6 +63,7 @@ def modules() -> list[str]:
     """The files to compile, relative to the root."""
     found = [path for name in COMPILED for path in (ROOT / "leulo" / name).rglob("*.py")]
     found += (ROOT / "leulo").glob("stack*.py")
+    found += [ROOT / "leulo" / f"{name}.py" for name in COMPILED_TOO]
     names = sorted(path.relative_to(ROOT).as_posix() for path in found)
     return [name for name in names if name not in INTERPRETED]
 

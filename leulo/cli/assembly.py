@@ -22,11 +22,12 @@ from leulo.clock import Clock, RealClock, VirtualClock
 from leulo.config import MachineConfig, RunConfig
 from leulo.costs import Costs
 from leulo.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, ConfigError
-from leulo.host import Ending, Host, Outcome
+from leulo.host import Host
 from leulo.links import LinkContext, open_link
 from leulo.links.base import Offload
 from leulo.links.poller import Poller
 from leulo.machine import Machine
+from leulo.outcome import Ending, Outcome
 from leulo.trace import Trace
 
 if TYPE_CHECKING:

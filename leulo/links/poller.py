@@ -59,7 +59,7 @@ class Poller:
         if self._itself and timeout_ns is not None and 0 < timeout_ns < _COARSE_NS:
             if not select.select(self._itself, (), (), timeout)[0]:
                 return 0
-            timeout = 0
+            timeout = 0.0
         served = 0
         self._removed.clear()
         for fd, mask in self._epoll.poll(timeout, 64):

@@ -11,12 +11,13 @@ from freestanding import build_for_guest
 
 from leulo.clock import VirtualClock
 from leulo.config import MachineConfig
-from leulo.host import Ending, Host
+from leulo.host import Host
 from leulo.image import pack_cpio
 from leulo.links.base import Offload
 from leulo.links.poller import Poller
 from leulo.loader.multiboot import load
 from leulo.machine import Machine
+from leulo.outcome import Ending
 from leulo.trace import Trace
 
 LONGEST_NS = 60_000_000_000

@@ -20,9 +20,9 @@ from two_machines import (
 )
 
 from leulo.bench.guests import arithmetic, hypercalls
-from leulo.host import Ending
 from leulo.hypercalls import abi
 from leulo.machine import Machine
+from leulo.outcome import Ending
 from leulo.units import MIB, NS_PER_S
 
 Op, Errno, Flag = abi.Op, abi.Errno, abi.Flag

@@ -13,11 +13,12 @@ from leulo.bench import guests
 from leulo.bench.guests import Guest as Program
 from leulo.clock import VirtualClock
 from leulo.config import MachineConfig, NetSpec
-from leulo.host import Host, Outcome
+from leulo.host import Host
 from leulo.hypercalls import abi
 from leulo.links.base import Offload
 from leulo.links.poller import Poller
 from leulo.machine import Machine
+from leulo.outcome import Outcome
 from leulo.trace import Trace
 
 Op = abi.Op

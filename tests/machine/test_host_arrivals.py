@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from leulo.clock import Clock, RealClock, VirtualClock
-from leulo.host import Ending, Host, Outcome
+from leulo.host import Host
 from leulo.links.base import Offload
+from leulo.outcome import Ending, Outcome
 
 FRAME = bytes(10) + b"\x02\0\0\0\0\1" + b"\x02\0\0\0\0\2" + b"\x08\x00" + bytes(40)
 

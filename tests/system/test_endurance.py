@@ -25,11 +25,12 @@ import pytest
 
 from leulo.clock import Clock, RealClock, VirtualClock
 from leulo.config import MachineConfig
-from leulo.host import Ending, Host, Outcome
+from leulo.host import Host
 from leulo.links import LinkContext, open_link
 from leulo.links.base import Offload
 from leulo.links.poller import Poller
 from leulo.machine import Machine
+from leulo.outcome import Ending, Outcome
 from leulo.packaged import packaged
 from leulo.trace import Trace
 
