@@ -103,7 +103,12 @@ def main() -> int:
         print(__doc__)
         return 2
     before = compiled.build_in(OUT / "leulo")
-    if before is not None and before.root == ROOT and not before.changed_sources():
+    if (
+        before is not None
+        and before.root == ROOT
+        and not before.changed_sources()
+        and list(before.compiled) == modules()
+    ):
         print(f"{OUT.relative_to(ROOT)}: nothing has changed")
         return 0
     if shutil.which("cc") is None:
