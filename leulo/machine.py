@@ -169,6 +169,7 @@ class Machine:
         self.ports.attach(0x604, 2, "QEMU power off", SleepControl(lambda: self._power_off(0)))
         self.ports.attach(0xB004, 2, "Bochs power off", SleepControl(lambda: self._power_off(0)))
         self.ports.attach(0xCF8, 8, "PCI configuration", self.pci_config)
+        self.pic.reset()  # lines that are high from the start are no edges
         if stopwatch is not None:
             self.count_exits(stopwatch)
 

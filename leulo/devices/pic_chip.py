@@ -75,7 +75,7 @@ REGISTERS: Final = (
         (OCW3_SMM, "SMM: special mask mode"),
         (OCW3_ESMM, "ESMM: SMM counts"),
     )),
-    Register("IRR", 0, READ, "interrupt requests: a bit an input", when="OCW3 RR, RIS = 0",
+    Register("IRR", 0, READ, "interrupt requests: a bit an input", 0, when="OCW3 RR, RIS = 0",
              select=((0, OCW3 | OCW3_RR),)),
     Register("ISR", 0, READ, "interrupts in service: a bit an input", 0, when="OCW3 RR, RIS = 1",
              select=((0, OCW3 | OCW3_RR | OCW3_RIS),)),

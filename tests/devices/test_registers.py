@@ -11,6 +11,8 @@ import importlib
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from leulo.bus import Target
 from leulo.clock import VirtualClock
@@ -19,6 +21,7 @@ from leulo.devices.pci import ENABLE
 from leulo.devices.register import BOTH, READ, WRITE, Register, place
 from leulo.links.base import Offload
 from leulo.machine import Machine
+from leulo.packaged import packaged
 from leulo.trace import Trace
 
 CONFIG_ADDRESS = 0xCF8
@@ -91,6 +94,38 @@ def test_registers_read_what_is_declared_after_power_on(machine: Machine) -> Non
             fresh.close()
             tried += 1
     assert tried > 30
+
+
+@pytest.mark.compiler
+@given(st.lists(st.tuples(st.integers(0, 63), st.sampled_from([1, 2, 4]), st.integers(0, 65535)),
+                max_size=60))  # fmt: skip
+@settings(max_examples=30, deadline=None)
+def test_a_reset_leaves_every_chip_as_at_power_on(writes: list[tuple[int, int, int]]) -> None:
+    """But for the clock and its RAM, which have a battery."""
+
+    def chips(machine: Machine) -> list[object]:
+        return [
+            chip.save()
+            for chip in (
+                machine.pic, machine.pit, machine.uart, machine.pci_config,
+                machine.reset_control, machine.system_control, machine.debug_console,
+            )
+        ]  # fmt: skip
+
+    machine = make()
+    machine.load(packaged().read_bytes(), "guest")
+    fresh = chips(machine)
+    places = [
+        base + offset
+        for base, length, name in machine.ports.ranges()
+        for offset in range(length)
+        if name != "hypercall gate"
+    ]
+    for place_number, width, value in writes:
+        machine.ports.write(places[place_number % len(places)], width, value)
+    machine.begin_again()
+    assert chips(machine) == fresh
+    machine.close()
 
 
 def test_exactly_the_declared_bits_are_written(machine: Machine) -> None:
