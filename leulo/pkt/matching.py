@@ -7,6 +7,7 @@ window scale; what a peer would act upon may not.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from struct import Struct
 from typing import Final
 
@@ -39,6 +40,14 @@ from leulo.pkt.syntax import IcmpLine, IpInfo, TcpLine, TcpOption, UdpLine
 _PAIR: Final = Struct("!II")
 
 
+@dataclass(slots=True)
+class _Ticks:
+    """How timestamps are compared."""
+
+    tick_ns: int
+    tolerance_ns: int
+
+
 def differs(
     line: TcpLine | UdpLine | IcmpLine,
     seen: Seen,
@@ -46,9 +55,11 @@ def differs(
     is_relaxed: bool,
     tick_ns: int,
     is_push_open: bool = False,
+    tolerance_ns: int = 0,
 ) -> str | None:
     """The first difference. Learns the initial sequence number and timestamps from what fits.
-    ``tick_ns``: length of a tick of the timestamp clock, 0 if values are not compared.
+    ``tick_ns``: length of a tick of the timestamp clock, 0 if values are not compared;
+    ``tolerance_ns``: by how much they may be off.
     ``is_push_open``: a full segment, or several: the push flag is not compared."""
     found = _ip_differs(line.ip, seen)
     if found is not None:
@@ -56,7 +67,8 @@ def differs(
     if isinstance(line, TcpLine):
         if seen.protocol != PROTOCOL_TCP:
             return "protocol"
-        return _tcp_differs(line, seen, connection, is_relaxed, is_push_open, tick_ns)
+        ticks = _Ticks(tick_ns, tolerance_ns)
+        return _tcp_differs(line, seen, connection, is_relaxed, is_push_open, ticks)
     if isinstance(line, UdpLine):
         if seen.protocol != PROTOCOL_UDP:
             return "protocol"
@@ -95,7 +107,7 @@ def _tcp_differs(
     connection: Connection,
     is_relaxed: bool,
     is_push_open: bool,
-    tick_ns: int,
+    ticks: _Ticks,
 ) -> str | None:
     ignored = PSH if is_relaxed or is_push_open else 0
     if (seen.flags ^ line.flags) & ~ignored:
@@ -117,7 +129,7 @@ def _tcp_differs(
     if line.flags & URG and seen.urgent != line.urgent:
         return "urgent pointer"
     if line.options is not None:
-        found = _options_differ(line.options, seen, connection, is_relaxed, tick_ns)
+        found = _options_differ(line.options, seen, connection, is_relaxed, ticks)
         if found is not None:
             return found
     if line.flags & SYN and line.seq is not None and not line.is_absolute:
@@ -147,7 +159,7 @@ def _payload_differs(seen: Seen, connection: Connection) -> str | None:
 
 
 def _options_differ(
-    expected: list[TcpOption], seen: Seen, connection: Connection, is_relaxed: bool, tick_ns: int
+    expected: list[TcpOption], seen: Seen, connection: Connection, is_relaxed: bool, ticks: _Ticks
 ) -> str | None:
     sent = walk_options(seen.options)
     wanted = expected
@@ -165,7 +177,7 @@ def _options_differ(
         return "options"
     for option, (kind, body) in zip(wanted, sent, strict=True):
         if kind == OPTION_TIMESTAMPS:
-            found = _timestamps_differ(option, body, seen, connection, tick_ns)
+            found = _timestamps_differ(option, body, seen, connection, ticks)
             if found is not None:
                 return found
         elif kind == OPTION_SACK:
@@ -179,7 +191,7 @@ def _options_differ(
 
 
 def _timestamps_differ(
-    option: TcpOption, body: bytes, seen: Seen, connection: Connection, tick_ns: int
+    option: TcpOption, body: bytes, seen: Seen, connection: Connection, ticks: _Ticks
 ) -> str | None:
     if len(body) != 8:
         return "options"
@@ -189,10 +201,9 @@ def _timestamps_differ(
     if option.ts_val is None:
         return None
     first = connection.first_timestamp
-    if tick_ns and first is not None:
-        expected_ticks = (option.ts_val - first[0]) & 0xFFFFFFFF
-        ticks = (value - first[1]) & 0xFFFFFFFF
-        if ticks != expected_ticks:
+    if ticks.tick_ns and first is not None:
+        late = (value - first[1] - option.ts_val + first[0]) & 0xFFFFFFFF
+        if min(late, 0x100000000 - late) * ticks.tick_ns > ticks.tolerance_ns:
             return "timestamp value"
     connection.learn_timestamp(option.ts_val, value, seen.at_ns)
     return None

@@ -384,7 +384,9 @@ class Run:
                 seen = self._whole(seen, line, connection, latest_ns)
         self._note(describe(seen, connection), seen.at_ns)
         tick_ns = self.options.tick_ns
-        difference = differs(line, seen, connection, self.is_relaxed, tick_ns, is_full)
+        difference = differs(
+            line, seen, connection, self.is_relaxed, tick_ns, is_full, tolerance_ns
+        )
         if difference is not None:
             actual = f"{describe(seen, connection)}  [differs: {difference}]"
             raise Mismatch(event.line, line.text, actual)

@@ -94,8 +94,18 @@ def _congestion(text: str) -> Changes | None:
 
 
 def _ecn(text: str) -> Changes | None:
-    value = _whole(text)  # from 3 on: accurate ECN
+    value = _whole(text)  # FreeBSD's from 3 on: accurate ECN
     return {"ecn": value} if 0 <= value <= 2 else None
+
+
+def _ecn_of_linux(text: str) -> Changes | None:
+    value = _whole(text)
+    return {"ecn": value} if 0 <= value <= 5 else None
+
+
+def _ecn_option(text: str) -> Changes | None:
+    value = _whole(text)
+    return {"ecn_option": value} if 0 <= value <= 2 else None
 
 
 def _ecn_of_control(text: str) -> Changes | None:
@@ -151,7 +161,9 @@ _LINUX: Final[dict[str, Setting]] = {
     "tcp_rto_max_ms": _milliseconds("rto_max_ns"),
     "ip_local_port_range": _ports,
     "somaxconn": _count("max_backlog"),
-    "tcp_ecn": _ecn,
+    "tcp_ecn": _ecn_of_linux,
+    "tcp_ecn_option": _ecn_option,
+    "tcp_ecn_option_beacon": _count("ecn_option_beacon"),
     "tcp_ecn_fallback": _flag("has_ecn_fallback"),
     "tcp_fack": _any,
     "tcp_early_retrans": lambda text: {"has_tail_probe": _whole(text) >= 3},

@@ -18,7 +18,7 @@ from typing import Final
 from leulo.pkt.constants import CONSTANTS
 from leulo.pkt.lexer import Refused, ScriptError
 
-_LAYOUT: Final = Struct("<8B24I4Q6I4Q2I2Q4I")
+_LAYOUT: Final = Struct("<8B24I4Q6I4Q2I2Q6I2H9I")
 _NAMES: Final = (
     "state", "ca_state", "retransmits", "probes", "backoff", "options", "wscales", "bits",
     "rto", "ato", "snd_mss", "rcv_mss", "unacked", "sacked", "lost", "retrans", "fackets",
@@ -28,6 +28,9 @@ _NAMES: Final = (
     "segs_out", "segs_in", "notsent_bytes", "min_rtt", "data_segs_in", "data_segs_out",
     "delivery_rate", "busy_time", "rwnd_limited", "sndbuf_limited", "delivered", "delivered_ce",
     "bytes_sent", "bytes_retrans", "dsack_dups", "reord_seen", "rcv_ooopack", "snd_wnd",
+    "rcv_wnd", "rehash", "total_rto", "total_rto_recoveries", "total_rto_time", "received_ce",
+    "delivered_e1_bytes", "delivered_e0_bytes", "delivered_ce_bytes", "received_e1_bytes",
+    "received_e0_bytes", "received_ce_bytes", "accurate_ecn",
 )  # fmt: skip
 _PRINT2 = re.compile(r"^(\s*)print\s+(?!\()(.+?)\s*$", re.MULTILINE)
 _FUNCTIONS: Final = ("abs", "min", "max", "len", "int", "str", "float", "round", "bool", "hex")
@@ -62,6 +65,10 @@ def decode_info(data: bytes) -> Values:
     }
     scales = padded[6]
     values["tcpi_snd_wscale"], values["tcpi_rcv_wscale"] = scales & 15, scales >> 4
+    bits = values.pop("tcpi_accurate_ecn")
+    if isinstance(bits, int):
+        values["tcpi_ecn_mode"], values["tcpi_accecn_opt_seen"] = bits & 3, bits >> 2 & 3
+        values["tcpi_accecn_fail_mode"] = bits >> 4 & 15
     values["tcpi_delivery_rate_app_limited"] = padded[7] & 1
     values["tcpi_fastopen_client_fail"] = padded[7] >> 1 & 3
     return values

@@ -48,8 +48,12 @@ class Config:
     orphans_max: int = 8_192  # closed by the user, not yet by the peer; reset past it
 
     # explicit congestion notification [RFC 3168]
-    ecn: int = 2  # 0: off, 1: asked for, 2: on the peer's request
-    has_ecn_fallback: bool = True  # a SYN sent again does not ask
+    # 0: off, 1: asked for, 2: on the peer's request; 3: accurate ECN asked for, and so is it on
+    # request with 4, which asks for the older kind, and with 5, which does not ask [RFC 9768]
+    ecn: int = 2
+    has_ecn_fallback: bool = True  # a SYN sent again does not ask, and marks that changed count
+    ecn_option: int = 2  # of accurate ECN, 0: never, 1: when it tells something, 2: in all segments
+    ecn_option_beacon: int = 3  # so often in a round trip with 1
     # What else than new data is marked as capable: 0: nothing, 1: SYN-ACKs [RFC 5562],
     # 2: everything [draft-ietf-tcpm-generalized-ecn]
     ecn_of_control: int = 0

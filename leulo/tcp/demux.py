@@ -11,12 +11,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from leulo.tcp import ecn, header
+from leulo.tcp import accecn, accecn_feedback, ecn, header
 from leulo.tcp.addresses import turned
 from leulo.tcp.header import ACK, FIN, RST, SYN, TCP_AT
 from leulo.tcp.input import segment_arrives
 from leulo.tcp.listen import HalfOpen
-from leulo.tcp.options import TIMESTAMPS_ONLY, emit_timestamps, parse
+from leulo.tcp.options import TIMESTAMPS_ONLY, Options, emit_timestamps, parse
 from leulo.tcp.seq import HALF, MASK, lt
 from leulo.tcp.time_wait import TimeWait
 
@@ -67,7 +67,7 @@ def stranger_arrives(
             engine.count_drop("tcp_listen_neither")  # [RFC 9293 3.10.7.2 fourth]
             return
         cookie = listener.cookie_arrives(
-            key, front, seq, ack, option, tsval, tsecr, is_loopback, now_ns
+            key, front, seq, ack, control, option, tsval, tsecr, is_loopback, now_ns
         )
         if cookie is not None:
             half_open_arrives(
@@ -125,7 +125,7 @@ def syn_arrives(
     else:
         reason = listener.syn_arrives(
             key, ends, front, frame, start, end, seq, window, options, is_loopback,
-            control & ecn.SETUP == ecn.SETUP, iss_after, now_ns,
+            control, iss_after, now_ns,
         )  # fmt: skip
         if reason is not None:
             engine.count_drop(reason)
@@ -201,6 +201,7 @@ def half_open_arrives(
     if words < 5 or start > end:
         engine.count_drop("tcp_header_length")
         return
+    options: Options | None = None
     if words != 8 or option != TIMESTAMPS_ONLY:
         options = parse(frame, TCP_AT + 20, start)
         option = TIMESTAMPS_ONLY if options.has_timestamps else 0
@@ -214,7 +215,8 @@ def half_open_arrives(
         or half.is_held
         or (half.has_timestamps and not _is_recent(engine, half, option, tsval))
     ):
-        _refuse_half_open(engine, half, length, offset, seq, ack, control, now_ns)
+        mark = ecn.mark_of(frame, half.ends)
+        _refuse_half_open(engine, half, length, offset, seq, ack, control, mark, now_ns)
         return
     # The handshake is complete; what else the segment brings is the connection's.
     if (
@@ -233,6 +235,13 @@ def half_open_arrives(
         return
     listener.forget(half)
     tcb = listener.connect(half, window, tsecr, now_ns)
+    accurate = None if tcb.ecn is None else tcb.ecn.accurate
+    if accurate is not None:
+        accecn_feedback.look_at(accurate, None if options is None else options.counters)
+        if not length and (options is None or options.sacks is None):
+            accecn_feedback.handshake_ends(tcb, accurate, control)
+        if not length and not control & FIN:
+            accecn.arrives(tcb, accurate, ecn.mark_of(frame, half.ends), 0)
     if length or control & FIN:
         # Of eight words with timestamps nothing else matters; other options are read again.
         if words != 8:
@@ -257,6 +266,7 @@ def _refuse_half_open(
     seq: int,
     ack: int,
     control: int,
+    mark: int,
     now_ns: int,
 ) -> None:
     """A segment that does not complete the handshake; ``offset`` is its distance from RCV.NXT."""
@@ -266,9 +276,7 @@ def _refuse_half_open(
         elif not control & SYN:
             engine.count_drop("tcp_no_ack")
         elif not control & ACK and seq == half.irs:
-            if control & ecn.SETUP != ecn.SETUP:
-                half.has_ecn = False  # asked once, not any more [RFC 3168 6.1.1]
-            half.listener.answer_again(half)
+            half.listener.syn_again(half, control, mark)
         elif not half.is_held and _may_challenge(engine, half, now_ns):
             _acknowledge(engine, half)
     elif half.is_held or (ack - half.iss) & MASK != 1:
@@ -305,8 +313,9 @@ def _acknowledge(engine: Engine, half: HalfOpen) -> None:
     options = b""
     if half.has_timestamps:
         options = emit_timestamps((engine.now_ms + half.ts_offset) & MASK, half.ts_recent)
+    ace = accecn.FIRST_ACE if half.accurate >= 0 else 0
     _answer(
-        engine, half.key, half.front, half.iss + 1, half.irs + 1, ACK,
+        engine, half.key, half.front, half.iss + 1, half.irs + 1, ACK | ace,
         half.room, options, half.is_loopback,
     )  # fmt: skip
 
@@ -351,6 +360,6 @@ def _for_time_wait(
     if record.has_timestamps:
         text = emit_timestamps((engine.now_ms + record.ts_offset) & MASK, record.ts_recent)
     _answer(
-        engine, record.key, record.front, record.snd_nxt, record.rcv_nxt, ACK,
+        engine, record.key, record.front, record.snd_nxt, record.rcv_nxt, ACK | record.ace,
         record.window, text, is_loopback,
     )  # fmt: skip

@@ -4,7 +4,8 @@ The object exists where both sides have agreed on it. As a receiver it echoes a 
 acknowledgement until the sender says that it has reduced; as a sender it marks new data as capable
 (never repeated data, probes or bare acknowledgements, unless `Config.ecn_of_control` says so),
 reduces once a window when it is told of congestion, and says so in the next new data. The reduction
-itself is with `recovery`.
+itself is with `recovery`. Where both sides can, ``accurate`` takes the place of all this: see
+`accecn`.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from leulo.state import State as Saved
 from leulo.state import load_fields, save_fields
+from leulo.tcp.accecn import Accurate
 from leulo.tcp.header import CWR, ECE
 
 if TYPE_CHECKING:
@@ -27,6 +29,7 @@ SETUP: Final = ECE | CWR  # of a SYN that asks [RFC 3168 6.1.1]
 # Values of `Config.ecn`, as of net.ipv4.tcp_ecn
 OFF: Final = 0
 ASK: Final = 1
+ASK_AND_ANSWER_BETTER: Final = 4
 
 EVERYTHING: Final = 2  # of `Config.ecn_of_control`
 ON_REQUEST: Final = 2
@@ -42,9 +45,10 @@ _FIELDS: Final = (
 class Ecn:
     """``echo`` is ECE while a mark is to be echoed; ``codepoint`` is the next data segment's."""
 
-    __slots__ = _FIELDS
+    __slots__ = (*_FIELDS, "accurate")
 
     def __init__(self, recover: int) -> None:
+        self.accurate: Accurate | None = None  # instead of the rest but for the last two
         self.echo: int = 0
         self.codepoint: int = NOT_ECT
         self.is_seen: bool = False  # the peer has marked its data as capable
@@ -54,19 +58,31 @@ class Ecn:
         self.delivered_ce: int = 0  # segments that were acknowledged with an echo
 
     def save(self) -> Saved:
-        return save_fields(self, 1, _FIELDS)
+        out = save_fields(self, 2, _FIELDS)
+        out["accurate"] = None if self.accurate is None else self.accurate.save()
+        return out
 
     @classmethod
     def loaded(cls, state: Saved) -> Ecn:
         """The object saved as ``state``."""
         ecn = cls(0)
-        load_fields(ecn, 1, _FIELDS, state)
+        load_fields(ecn, 2, _FIELDS, state)
+        if state["accurate"] is not None:
+            ecn.accurate = Accurate.loaded(state["accurate"])
         return ecn
+
+
+def mark_of(frame: bytes, ends: bytes) -> int:
+    """The codepoint of a received frame. [RFC 3168 5]"""
+    # An IPv6 header has lost its first twenty bytes here. [RFC 8200 7]
+    return (frame[5] >> 4 if len(ends) == _ENDS_6_BYTES else frame[25]) & _FIELD
 
 
 def data_leaves(tcb: Tcb, ecn: Ecn, seq: int, length: int) -> int:
     """A segment with ``length`` bytes from ``seq`` is about to go out; returns the flags that it
     carries. Called before snd_max moves. [RFC 3168 6.1.2, 6.1.5, 6.1.6]"""
+    if ecn.accurate is not None:
+        return 0
     codepoint = NOT_ECT
     is_cwr_set = False
     is_probe = seq + length > tcb.snd_una + tcb.snd_wnd
@@ -98,8 +114,7 @@ def cwr_arrives(tcb: Tcb, ecn: Ecn, length: int) -> None:
 
 def data_arrives(tcb: Tcb, ecn: Ecn, frame: bytes) -> None:
     """A segment with data in the window: note its mark. [RFC 3168 6.1.3]"""
-    # An IPv6 header has lost its first twenty bytes here. [RFC 3168 5] [RFC 8200 7]
-    mark = (frame[5] >> 4 if len(tcb.ends) == _ENDS_6_BYTES else frame[25]) & _FIELD
+    mark = mark_of(frame, tcb.ends)
     if mark == CE:
         if not ecn.echo:
             ecn.echo = ECE

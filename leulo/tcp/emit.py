@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from leulo.tcp import ecn, fast_open_client, header, urgent
+from leulo.tcp import accecn, ecn, fast_open_client, header, urgent
 from leulo.tcp.events import tell_segment_out
 from leulo.tcp.handshake import own_mss, own_scale, syn_options
 from leulo.tcp.header import (
@@ -15,6 +15,7 @@ from leulo.tcp.header import (
     DONT_FRAGMENT,
     ECE,
     ENDS_4_BYTES,
+    FIN,
     SYN,
     TIMESTAMPED,
     TIMESTAMPED_BYTES,
@@ -37,6 +38,7 @@ _IP_SUM: Final = header.IP_SUM + 20 + TIMESTAMPED_BYTES
 _PSEUDO_SUM: Final = header.TCP + TIMESTAMPED_BYTES
 _SACK_BLOCKS_WITH_TIMESTAMPS: Final = 3
 _SACK_BLOCKS: Final = 4
+_ACCURATE_TRIES: Final = 2
 
 
 def emit(
@@ -51,10 +53,11 @@ def emit(
     notification = tcb.ecn
     if length > tcb.mss:
         tcb.data_out += (length - 1) // tcb.mss  # `output` has counted one
-        front = header.gso_front(
-            front, 32 if tcb.has_timestamps else 20, tcb.mss, len(ends) != ENDS_4_BYTES,
-            notification is not None and notification.is_cwr_set,
-        )  # fmt: skip
+        if notification is None or notification.accurate is None:
+            front = header.gso_front(
+                front, 32 if tcb.has_timestamps else 20, tcb.mss, len(ends) != ENDS_4_BYTES,
+                notification is not None and notification.is_cwr_set,
+            )  # fmt: skip
     if (
         tcb.has_timestamps
         and tcb.reassembly is None
@@ -76,7 +79,13 @@ def emit(
         options = _odd_options(tcb, length)
         tos = ecn.NOT_ECT
         if notification is not None:
-            if engine.config.ecn_of_control == ecn.EVERYTHING:
+            if notification.accurate is not None:
+                control, tos = _accurate(tcb, notification.accurate, control, length, len(options))
+                if length > tcb.mss:
+                    front = header.gso_front(
+                        front, 20 + len(options), tcb.mss, len(ends) != ENDS_4_BYTES, False
+                    )
+            elif engine.config.ecn_of_control == ecn.EVERYTHING:
                 tos = ecn.ECT0
             elif length:
                 tos = notification.codepoint
@@ -105,23 +114,46 @@ def emit(
         tell_segment_out(tcb, seq, control, window, length, now_ns)
 
 
+def _accurate(
+    tcb: Tcb, accurate: accecn.Accurate, control: int, length: int, option_bytes: int
+) -> tuple[int, int]:
+    """Flags and mark of a segment. Deviation: everything is capable, as in Linux, bare ACKs only
+    with SACK, without which an ACK of them could be taken for a duplicate.
+    [RFC 9768 3.1.5, 3.2.2.1, 3.2.2.5.1] [draft-ietf-tcpm-generalized-ecn]"""
+    tos = ecn.ECT0 if accurate.has_ect and (length or tcb.has_sack) else ecn.NOT_ECT
+    answer = accurate.answer
+    accurate.answer = accurate.pending = 0
+    if answer and not length and not control & FIN and tcb.reassembly is None:
+        return control | answer, tos
+    return control | accurate.ace, tos
+
+
 def _odd_options(tcb: Tcb, length: int) -> bytes:
-    """The options of a segment with ``length`` bytes: timestamps if there are any, SACK blocks in
-    a pure ACK."""
+    """The options of a segment with ``length`` bytes: timestamps if there are any, the counters of
+    accurate ECN, SACK blocks in a pure ACK."""
     engine = tcb.engine
     options = b""
     if tcb.has_timestamps:
         options = emit_timestamps((engine.now_ms + tcb.ts_offset) & MASK, tcb.ts_recent)
-    if (tcb.reassembly is not None or tcb.dsack is not None) and tcb.has_sack and not length:
+    accurate = None if tcb.ecn is None else tcb.ecn.accurate
+    has_blocks = (tcb.reassembly is not None or tcb.dsack is not None) and tcb.has_sack
+    if accurate is not None and (length or not has_blocks):
+        options += accecn.option(tcb, accurate, len(options), 0, not length)[0]
+    if has_blocks and not length:
         most = _SACK_BLOCKS_WITH_TIMESTAMPS if tcb.has_timestamps else _SACK_BLOCKS
         blocks: list[tuple[int, int]] = []
         if tcb.dsack is not None:
             blocks.append(tcb.dsack)  # first, and once [RFC 2883 4]
-            tcb.dsack = None
             engine.counts["tcp_dsacks_sent"] += 1
         if tcb.reassembly is not None:
             blocks += tcb.reassembly.sack_blocks(most - len(blocks))
-        options += emit_sack([(left & MASK, right & MASK) for left, right in blocks])
+        sack = [(left & MASK, right & MASK) for left, right in blocks]
+        if accurate is None:
+            options += emit_sack(sack)
+        else:
+            text, left = accecn.option(tcb, accurate, len(options), len(sack), True)
+            options += text + emit_sack(sack[:left])[2:]  # its NOPs are in the text
+        tcb.dsack = None
     return options
 
 
@@ -156,10 +188,15 @@ def emit_syn(tcb: Tcb, now_ns: int, out: list[Frame]) -> None:
     mss = own_mss(engine, tcb.settings, tcb.ends)
     options = syn_options(engine, tcb.settings, mss, wscale, has_sack, timestamps)
     ack = tcb.rcv_nxt if is_answer else 0
-    options += option
     tos = ecn.NOT_ECT
     if tcb.ecn is not None and config.ecn_of_control >= (1 if is_answer else ecn.EVERYTHING):
         tos = ecn.ECT0
+    if tcb.ecn is not None and tcb.ecn.accurate is not None:
+        tcb.ecn.accurate.sent_mark = tos
+        if is_answer and not tcb.backoff and config.ecn_option and not tcb.settings.is_bare:
+            is_behind = timestamps is not None and not config.has_freebsd_syn
+            options = accecn.with_option(options, is_behind, len(option))
+    options += option
     head = header.plain(
         tcb.front or b"", tcb.ends, tcb.iss, ack, control, window, options, length, tos
     )
@@ -198,12 +235,24 @@ def emit_syn(tcb: Tcb, now_ns: int, out: list[Frame]) -> None:
 
 def _ecn_of_syn(tcb: Tcb, is_answer: bool) -> int:
     """Flags that offer ECN, or agree to it. A SYN that was not answered may have been dropped for
-    them: the next one does without, and so does the connection. [RFC 3168 6.1.1, 6.1.1.1]"""
+    them: the next one does without, and so does the connection. [RFC 3168 6.1.1, 6.1.1.1]
+    [RFC 9768 3.1.4.1]"""
     config = tcb.engine.config
-    if is_answer:
+    accurate = None if tcb.ecn is None else tcb.ecn.accurate
+    if is_answer and accurate is None:
         return 0 if tcb.ecn is None else ECE
-    if config.ecn == ecn.ASK and tcb.snd_nxt == tcb.iss:
+    if accurate is not None:
+        # Once more with them; then without, but the answer to an earlier one may come.
+        if tcb.backoff < _ACCURATE_TRIES or not config.has_ecn_fallback:
+            return accecn.echo(accurate.last_mark) if is_answer else accecn.ASKS
+        if is_answer:
+            accurate.has_ect = False  # [RFC 9768 3.1.5]
+        return 0
+    if tcb.snd_nxt == tcb.iss and config.ecn in (ecn.ASK, accecn.ASK, ecn.ASK_AND_ANSWER_BETTER):
         tcb.ecn = ecn.Ecn(tcb.iss)
+        if config.ecn == accecn.ASK:
+            tcb.ecn.accurate = accecn.Accurate()
+            return accecn.ASKS
     elif tcb.ecn is not None and config.has_ecn_fallback:
         tcb.ecn = None
     return 0 if tcb.ecn is None else ecn.SETUP

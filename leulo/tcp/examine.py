@@ -8,6 +8,8 @@ from __future__ import annotations
 from typing import Final
 
 from leulo.tcp import (
+    accecn,
+    accecn_feedback,
     ecn,
     fast_open_client,
     fast_open_server,
@@ -107,7 +109,10 @@ def examine(
     if tcb.is_room_offered:
         right = max(right, rcv_nxt + tcb.rcv_limit - tcb.received())
     # A SYN never ends an open connection, wherever it stands. [RFC 5961 4.2]
+    accurate = None if tcb.ecn is None else tcb.ecn.accurate
     if control & (SYN | RST) == SYN and state is not SYN_RCVD:
+        if accurate is not None and control & ACK and seq == tcb.irs:
+            accecn.syn_ack_again(accurate, ecn.mark_of(frame, tcb.ends))
         if engine.config.has_syn_challenge or not rcv_nxt <= seq < right:
             engine.challenge_ack(tcb, "tcp_syn_challenged", now_ns)
         else:
@@ -150,6 +155,10 @@ def examine(
                 engine.drop("tcp_rst_outside", tcb)
         else:
             if length and seq + length <= rcv_nxt:
+                if accurate is not None and seq + length == rcv_nxt:
+                    # Deviation: it counts though it is outside of the window, as in Linux: the
+                    # sender learns what the path does to repetitions. [RFC 9768 3.2]
+                    accecn.arrives(tcb, accurate, ecn.mark_of(frame, tcb.ends), length)
                 _report_duplicate(tcb, seq, seq + length)
             _answer_invalid(tcb, "tcp_outside_window", length + (control & FIN), now_ns)
         if not is_fin or control & (SYN | RST) or seq + length != rcv_nxt - 1:
@@ -162,6 +171,8 @@ def examine(
         is_fin = False
     tcb.last_recv_ns = now_ns
     tcb.keep_probes = 0
+    if accurate is not None:
+        accecn.arrives(tcb, accurate, ecn.mark_of(frame, tcb.ends), max(length, 0))
     first_seq = seq
     if seq < rcv_nxt and not control & (SYN | RST):
         skip = rcv_nxt - seq
@@ -229,11 +240,29 @@ def examine(
         and first_seq <= tcb.last_ack_sent
         and not lt(tsval, tcb.ts_recent)
     )
-    is_echo = control & ECE != 0 and tcb.ecn is not None
+    is_echo = control & ECE != 0 and tcb.ecn is not None and accurate is None
+    before = outstanding = 0
+    if accurate is not None:
+        before = accecn_feedback.mark_of_delivery(tcb)
+        outstanding = tcb.snd_max - tcb.snd_una
     if not _take_ack(tcb, seq, ack_wire, length, is_fin, window, tsecr, sacks, is_echo, now_ns):
         return
     if tcb.search is not None and tcb.search.probe:
         mtu_search.arrived(tcb, tcb.search)
+    if accurate is not None and tcb.ecn is not None:
+        counters, order = None, 0
+        if options is not None:
+            counters, order = options.counters, options.counters_order
+        news = accecn_feedback.mark_of_delivery(tcb) - before
+        if state is SYN_RCVD:
+            accecn_feedback.look_at(accurate, counters)
+            if not length and sacks is None:
+                accecn_feedback.handshake_ends(tcb, accurate, control)
+        elif news > 0 or (is_ts_new and tsval != tcb.ts_recent):
+            ace = accecn.ace_of(control)
+            accecn_feedback.take(
+                tcb, tcb.ecn, accurate, ace, counters, order, news, outstanding, now_ns
+            )
     if is_ts_new:
         # Only beside an acknowledgement that the peer may send: a forged timestamp far ahead would
         # shut him out. [RFC 7323 4.3 (2)] [RFC 5961 5.2]
@@ -252,7 +281,7 @@ def examine(
         if tcb.urgent is not None and length:
             urgent.text_arrives(tcb, tcb.urgent, frame, start, seq, length)
     # Seventh: text
-    if tcb.ecn is not None:
+    if tcb.ecn is not None and accurate is None:
         if control & CWR:
             ecn.cwr_arrives(tcb, tcb.ecn, length)
         if length:
@@ -395,6 +424,8 @@ def _report_duplicate(tcb: Tcb, start: int, end: int) -> None:
     """Say in the next acknowledgement that this came twice. [RFC 2883 4]"""
     if tcb.has_sack and tcb.engine.config.has_dsack and tcb.state is not SYN_RCVD:
         tcb.dsack = (start, end)
+        if tcb.ecn is not None and tcb.ecn.accurate is not None:
+            accecn.repeats(tcb, tcb.ecn.accurate, start)
 
 
 def _is_rst_after_fin(tcb: Tcb, seq: int) -> bool:

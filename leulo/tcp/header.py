@@ -34,6 +34,7 @@ ACK: Final = 0x10
 URG: Final = 0x20
 ECE: Final = 0x40
 CWR: Final = 0x80
+AE: Final = 0x100  # [RFC 9768 7]
 
 VNET_PLAIN: Final = bytes(VNET_BYTES)
 _VNET: Final = Struct("<BBHHHH")

@@ -12,6 +12,7 @@ from struct import Struct
 from typing import TYPE_CHECKING, Final
 
 from leulo.tcp import path_mtu
+from leulo.tcp.accecn import CE, ECT0, ECT1, SEEN_ZEROS
 from leulo.tcp.pacer import rate
 from leulo.tcp.state import State
 from leulo.tcp.tcb import RECOVERY_CWR, RECOVERY_FAST, RECOVERY_TIMEOUT, Tcb
@@ -20,9 +21,10 @@ from leulo.units import NS_PER_S
 if TYPE_CHECKING:
     from leulo.tcp.socket import TcpSocket
 
-# 8 bytes, 24 words, 4 quads, 6 words, 4 quads, 2 words, 2 quads, 4 words
-_LAYOUT: Final = Struct("<8B24I4Q6I4Q2I2Q4I")
+# 8 bytes, 24 words, 4 quads, 6 words, 4 quads, 2 words, 2 quads, 6 words, 2 halves, 9 words
+_LAYOUT: Final = Struct("<8B24I4Q6I4Q2I2Q6I2H9I")
 TCP_INFO_BYTES: Final = _LAYOUT.size
+_VALUES: Final = 67
 
 _CA_OPEN: Final = 0
 _CA_DISORDER: Final = 1
@@ -36,6 +38,12 @@ _OPT_ECN: Final = 8
 _OPT_ECN_SEEN: Final = 16
 _OPT_SYN_DATA: Final = 32
 _APP_LIMITED: Final = 1
+_MODE_CLASSIC: Final = 1
+_MODE_ACCURATE: Final = 2
+_FAIL_ACE_SEND: Final = 1
+_FAIL_ACE_RECEIVE: Final = 2
+_FAIL_OPTION_SEND: Final = 4
+_FAIL_OPTION_RECEIVE: Final = 8
 _UNKNOWN_RTT: Final = 0xFFFFFFFF
 _UNPACED: Final = 0xFFFFFFFFFFFFFFFF
 _INFINITE: Final = 0x7FFFFFFF
@@ -47,7 +55,7 @@ def tcp_info(socket: TcpSocket) -> bytes:
     """The structure for ``socket``; one without a connection tells what a new one begins with."""
     tcb = socket.tcb
     if tcb is None:
-        values = [0] * 54
+        values = [0] * _VALUES
         values[7] = _APP_LIMITED
         config = socket.engine.config
         values[0] = int(socket.state)
@@ -146,6 +154,7 @@ def _of(tcb: Tcb) -> tuple[int, ...]:
         sent + tcb.retransmitted_bytes, tcb.retransmitted_bytes,
         _bounded(dsacks), 0 if reordering is None else reordering.count,
         _bounded(tcb.overtaking_in), _bounded(tcb.snd_wnd),
+        _bounded(tcb.rcv_adv - tcb.rcv_nxt), 0, 0, 0, 0, *_accurate(tcb),
     )  # fmt: skip
 
 
@@ -160,6 +169,30 @@ def _delivery_rate(tcb: Tcb, acked: int, busy_ns: int) -> int:
     if tcb.goodput is not None:
         return tcb.goodput.bytes_s
     return max(0, acked - 1) * NS_PER_S // busy_ns if busy_ns else 0
+
+
+def _accurate(tcb: Tcb) -> tuple[int, ...]:
+    """The counters of accurate ECN, as the peer has them and as we do, and what is known of the
+    path. [RFC 9768 3.2]"""
+    ecn = tcb.ecn
+    if ecn is None:
+        return (0,) * 8
+    accurate = ecn.accurate
+    if accurate is None:
+        return (0,) * 7 + (_MODE_CLASSIC,)
+    delivered, received = accurate.delivered, accurate.received
+    failed = (
+        _FAIL_ACE_SEND * (not accurate.has_ect and not accurate.is_deaf)
+        | _FAIL_ACE_RECEIVE * accurate.is_deaf
+        | _FAIL_OPTION_SEND * accurate.is_option_lost
+        | _FAIL_OPTION_RECEIVE * (accurate.seen == SEEN_ZEROS)
+    )
+    return (
+        _bounded(accurate.received_ce),
+        *(_bounded(delivered[mark]) for mark in (ECT1, ECT0, CE)),
+        *(_bounded(received[mark]) for mark in (ECT1, ECT0, CE)),
+        _MODE_ACCURATE | accurate.seen << 2 | failed << 4,
+    )
 
 
 def _bounded(value: int) -> int:

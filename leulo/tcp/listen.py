@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from leulo.state import State as Saved
 from leulo.state import load_fields, save_fields
-from leulo.tcp import ecn, fast_open_server, handshake, header
+from leulo.tcp import accecn, ecn, fast_open_server, handshake, header
 from leulo.tcp.addresses import turned
 from leulo.tcp.fast_open import ALL_LISTENERS, emit
 from leulo.tcp.header import ACK, ECE, RST, SYN
@@ -40,11 +40,12 @@ _COOKIE_AGES: Final = 2  # periods a cookie is good for
 _COOKIE_FRESH_NS: Final = _COOKIE_PERIOD_S * _COOKIE_AGES * NS_PER_S
 _NO_WSCALE: Final = 15
 _SPARE_PLACES: Final = 256  # of ended records, before their places are worth a look
+_ACCURATE_TRIES: Final = 2
 _HALF_FIELDS: Final = (
     "serial", "key", "ends", "front", "irs", "iss", "mss", "snd_wnd", "snd_wscale",
     "has_timestamps", "has_sack", "ts_offset", "ts_recent", "retries", "sent_at", "is_loopback",
-    "own_mss", "rcv_limit", "rcv_wscale", "due_at", "is_acked", "is_held", "has_ecn",
-    "challenged_at",
+    "own_mss", "rcv_limit", "rcv_wscale", "due_at", "is_acked", "is_held", "has_ecn", "accurate",
+    "is_plain", "challenged_at",
 )  # fmt: skip
 
 
@@ -62,10 +63,10 @@ class HalfOpen(Timed):
     """A SYN that was answered: state SYN_RCVD of a passive open. Numbers are 32 bits wide."""
 
     __slots__ = (
-        "challenged_at", "due_at", "ends", "front", "has_ecn", "has_sack", "has_timestamps", "irs",
-        "is_acked", "is_held", "is_loopback", "iss", "key", "listener", "mss", "own_mss",
-        "rcv_limit", "rcv_wscale", "retries", "sent_at", "snd_wnd", "snd_wscale", "ts_offset",
-        "ts_recent",
+        "accurate", "challenged_at", "due_at", "ends", "front", "has_ecn", "has_sack",
+        "has_timestamps", "irs", "is_acked", "is_held", "is_loopback", "is_plain", "iss", "key",
+        "listener", "mss", "own_mss", "rcv_limit", "rcv_wscale", "retries", "sent_at", "snd_wnd",
+        "snd_wscale", "ts_offset", "ts_recent",
     )  # fmt: skip
 
     def __init__(
@@ -97,6 +98,8 @@ class HalfOpen(Timed):
         self.has_timestamps: bool = False
         self.has_sack: bool = False
         self.has_ecn: bool = False
+        self.accurate: int = -1  # of accurate ECN the mark of the latest SYN, -1: it is not used
+        self.is_plain: bool = False  # a SYN or a SYN-ACK was without its flags
         self.ts_offset: int = 0
         self.ts_recent: int = 0
         self.retries: int = 0
@@ -112,11 +115,11 @@ class HalfOpen(Timed):
         return self.rcv_limit if self.rcv_limit < 0xFFFF else 0xFFFF
 
     def save(self) -> Saved:
-        return save_fields(self, 3, _HALF_FIELDS)
+        return save_fields(self, 4, _HALF_FIELDS)
 
     def load(self, state: Saved) -> None:
         """Raises ValueError on another version."""
-        load_fields(self, 3, _HALF_FIELDS, state)
+        load_fields(self, 4, _HALF_FIELDS, state)
 
 
 class Listener:
@@ -175,13 +178,14 @@ class Listener:
         window: int,
         options: Options,
         is_loopback: bool,
-        is_ecn_asked: bool,
+        control: int,
         iss_after: int,
         now_ns: int,
     ) -> str | None:
         """Answer a SYN for a connection nobody has; ``frame[start:end]`` is the data in it, which
-        comes again if it is not taken. ``iss_after``: the sequence number that a connection in
-        TIME_WAIT has left off at, -1: there is none. Returns why it was dropped, or None."""
+        comes again if it is not taken, ``control`` its flags. ``iss_after``: the sequence number
+        that a connection in TIME_WAIT has left off at, -1: there is none. Returns why it was
+        dropped, or None."""
         engine = self.engine
         config = engine.config
         if self.is_full():
@@ -209,7 +213,10 @@ class Listener:
             half.ts_offset = ts_offset
             half.ts_recent = options.tsval
         half.has_sack = options.is_sack_permitted and config.has_sack
-        half.has_ecn = is_ecn_asked and config.ecn != ecn.OFF
+        if config.ecn >= accecn.FIRST and accecn.is_asked(control):
+            half.accurate = ecn.mark_of(frame, ends)
+        elif config.ecn != ecn.OFF:
+            half.has_ecn = control & ecn.SETUP == ecn.SETUP
         if config.has_window_scaling:
             half.snd_wscale = options.wscale
         half.rcv_limit = handshake.first_limit(
@@ -266,7 +273,24 @@ class Listener:
         if half.is_held:
             return
         half.sent_at = 0
-        self._answer(half, (self.engine.now_ms + half.ts_offset) & MASK)
+        self._answer(half, (self.engine.now_ms + half.ts_offset) & MASK, b"", True)
+
+    def syn_again(self, half: HalfOpen, control: int, mark: int) -> None:
+        """The peer's SYN has come once more, perhaps with other flags. [RFC 9768 3.1.5]"""
+        is_better = accecn.is_asked(control)
+        if half.accurate >= 0:
+            if accecn.ace_of(control) == accecn.CLASSIC:
+                self.deny(half)
+                return
+            half.accurate = mark
+            half.is_plain = half.is_plain or not is_better
+        elif half.has_ecn:
+            if is_better and self.engine.config.ecn >= accecn.FIRST:
+                self.deny(half)
+                return
+            if control & ecn.SETUP != ecn.SETUP:
+                half.has_ecn = False  # asked once, not any more [RFC 3168 6.1.1]
+        self.answer_again(half)
 
     def expire(self, half: HalfOpen, now_ns: int) -> None:
         """The record's timer: send again or give up. [RFC 9293 3.8.3]"""
@@ -336,8 +360,11 @@ class Listener:
             tcb.rcv_wscale = half.rcv_wscale
         tcb.snd_wnd = tcb.snd_max_wnd = window << tcb.snd_wscale
         tcb.has_sack = half.has_sack
-        if half.has_ecn:
+        if half.has_ecn or half.accurate >= 0:
             tcb.ecn = ecn.Ecn(half.iss)
+            if half.accurate >= 0:
+                sent_mark = ecn.ECT0 if engine.config.ecn_of_control else ecn.NOT_ECT
+                tcb.ecn.accurate = accecn.passive(half.accurate, sent_mark, half.is_plain)
         if half.has_timestamps:
             tcb.has_timestamps = True
             tcb.ts_offset = half.ts_offset
@@ -368,6 +395,7 @@ class Listener:
         front: bytes,
         seq: int,
         ack: int,
+        control: int,
         option: int,
         tsval: int,
         tsecr: int,
@@ -375,7 +403,7 @@ class Listener:
         now_ns: int,
     ) -> HalfOpen | None:
         """An ACK nobody knows: the record it speaks of, if its number is a cookie of ours that
-        is still good."""
+        is still good. Of accurate ECN the ACK itself reminds us. [RFC 9768 5.1]"""
         if now_ns - self.cookies_ns > _COOKIE_FRESH_NS:
             return None
         irs = (seq - 1) & MASK
@@ -400,6 +428,9 @@ class Listener:
                 half.snd_wscale = bits & 0xF
             half.has_sack = bool(bits & 0x10)
             half.has_ecn = bool(bits & 0x20)
+        if engine.config.ecn >= accecn.FIRST and accecn.ace_of(control) > 1:
+            half.accurate = accecn.NOT_ECT
+            half.has_ecn = False
         half.rcv_limit = handshake.first_limit(
             engine, self.settings, half.own_mss, half.has_timestamps
         )
@@ -427,22 +458,40 @@ class Listener:
         half.due_at = now_ns + engine.config.rto_initial_ns
         engine.opening.append(half)
 
-    def _answer(self, half: HalfOpen, tsval: int, option: bytes = b"") -> None:
+    def _answer(
+        self, half: HalfOpen, tsval: int, option: bytes = b"", is_again: bool = False
+    ) -> None:
         engine = self.engine
+        config = engine.config
         timestamps = (tsval, half.ts_recent) if half.has_timestamps else None
         wscale = half.rcv_wscale if half.snd_wscale >= 0 else -1
         options = handshake.syn_options(
             engine, self.settings, half.own_mss, wscale, half.has_sack, timestamps
         )
+        flags = SYN | ACK
+        tos = ecn.NOT_ECT
+        if half.has_ecn or half.accurate >= 0:
+            flags |= ECE if half.has_ecn else self._flags_of_accurate(half)
+            if config.ecn_of_control:
+                tos = ecn.ECT0
+            if half.accurate >= 0 and config.ecn_option and not is_again and options:
+                is_behind = timestamps is not None and not config.has_freebsd_syn
+                options = accecn.with_option(options, is_behind, len(option))
         frame = header.plain(
-            half.front, half.ends, half.iss, half.irs + 1,
-            SYN | ACK | ECE if half.has_ecn else SYN | ACK,
-            half.room, options + option,
-            tos=ecn.ECT0 if half.has_ecn and engine.config.ecn_of_control else ecn.NOT_ECT,
+            half.front, half.ends, half.iss, half.irs + 1, flags, half.room, options + option,
+            tos=tos,
         )  # fmt: skip
         if engine.has_marks:
             frame = marked(frame, self.settings)
         engine.reply(frame, half.is_loopback)
+
+    def _flags_of_accurate(self, half: HalfOpen) -> int:
+        """Of the first two SYN-ACKs they tell of the SYN's mark; then somebody on the way may
+        dislike them. [RFC 9768 3.1.5, 3.2.3.2.2]"""
+        if half.retries < _ACCURATE_TRIES:
+            return accecn.echo(half.accurate)
+        half.is_plain = True
+        return 0
 
     def _cookie_hash(self, key: bytes, count: int) -> int:
         return self.engine.isn.digest(b"cookie" + count.to_bytes(8, "big") + key) & MASK

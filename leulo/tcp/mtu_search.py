@@ -64,6 +64,8 @@ class MtuSearch:
 def overhead(tcb: Tcb) -> int:
     """Bytes of a packet that are not payload."""
     headers = _HEADERS_6 if len(tcb.peer) == _IPV6_BYTES else _HEADERS
+    if tcb.ecn is not None and tcb.ecn.accurate is not None:
+        headers += tcb.ecn.accurate.room
     return headers + _TIMESTAMP_BYTES if tcb.has_timestamps else headers
 
 

@@ -18,6 +18,8 @@ SACK_PERMITTED: Final = 4
 SACK: Final = 5
 TIMESTAMPS: Final = 8
 FAST_OPEN: Final = 34  # [RFC 7413 4.1.1]
+ACCURATE_0: Final = 172  # [RFC 9768 3.2.3]
+ACCURATE_1: Final = 174
 EXPERIMENT: Final = 254  # [RFC 6994 3]
 
 TIMESTAMPS_ONLY: Final = 0x0101080A  # NOP NOP and the head of a timestamp option
@@ -41,8 +43,8 @@ class Options:
     """Options of one received segment; only segments off the fast path get one."""
 
     __slots__ = (
-        "cookie", "has_timestamps", "is_cookie_experimental", "is_sack_permitted", "mss", "sacks",
-        "tsecr", "tsval", "wscale",
+        "cookie", "counters", "counters_order", "has_timestamps", "is_cookie_experimental",
+        "is_sack_permitted", "mss", "sacks", "tsecr", "tsval", "wscale",
     )  # fmt: skip
 
     def __init__(
@@ -63,6 +65,8 @@ class Options:
         self.sacks: list[tuple[int, int]] | None = None  # as on the wire, unchecked
         self.cookie: bytes | None = None  # of TCP Fast Open, empty: asked for, None: not there
         self.is_cookie_experimental: bool = False
+        self.counters: bytes | None = None  # of accurate ECN, None: not there
+        self.counters_order: int = 0
 
 
 def parse(frame: bytes, start: int, end: int) -> Options:
@@ -103,6 +107,9 @@ def parse(frame: bytes, start: int, end: int) -> Options:
             options.is_sack_permitted = True
         elif kind == FAST_OPEN:
             _take_cookie(options, frame[at + 2 : at + length], False)
+        elif kind in (ACCURATE_0, ACCURATE_1):
+            options.counters = frame[at + 2 : at + length]
+            options.counters_order = int(kind == ACCURATE_1)
         elif kind == EXPERIMENT and frame[at + 2 : at + 4] == _FAST_OPEN_EXPERIMENT and length > 3:
             _take_cookie(options, frame[at + 4 : at + length], True)
         at += length

@@ -9,13 +9,14 @@ silly window avoidance on the sending side and the window that is offered on the
 
 from __future__ import annotations
 
-from leulo.tcp import ecn, limits, mtu_search, pacing, path_mtu, rack, recovery
+from leulo.tcp import accecn, ecn, limits, mtu_search, pacing, path_mtu, rack, recovery
 from leulo.tcp.emit import emit, emit_syn
 from leulo.tcp.episode import FRTO_NEW
 from leulo.tcp.events import tell_retransmitted
 from leulo.tcp.flight import END, START
 from leulo.tcp.header import (
     ACK,
+    CWR,
     FIN,
     PSH,
     Frame,
@@ -52,6 +53,8 @@ def output(tcb: Tcb, now_ns: int, out: list[Frame], limit: int) -> None:
         path_mtu.refresh(tcb)
     state = tcb.state
     offer_window(tcb)
+    if tcb.ecn is not None and tcb.ecn.accurate is not None:
+        accecn.fit(tcb, tcb.ecn.accurate)
     if SENDS >> state & 1:
         if tcb.probe_due:
             _probe(tcb, now_ns, out)
@@ -140,7 +143,7 @@ def _send(tcb: Tcb, now_ns: int, out: list[Frame], limit: int) -> None:
     edge = una + cwnd if board is None else una + cwnd + board.below(tcb.snd_nxt)
     if edge > window_edge:
         edge = window_edge
-    largest = mss if tcb.urgent is not None else engine.tso_bytes // mss * mss or mss
+    largest = mss if _is_each_alone(tcb) else engine.tso_bytes // mss * mss or mss
     available = 0
     while len(out) < limit:
         nxt = tcb.snd_nxt
@@ -210,6 +213,16 @@ def _probe_mtu(tcb: Tcb, search: MtuSearch, now_ns: int, out: list[Frame]) -> No
         mtu_search.sent(tcb, search, seq, payload)
 
 
+def _is_each_alone(tcb: Tcb) -> bool:
+    """Must segments not be joined for the link to cut them? One with a mark of its own, or with
+    CWR, which the link would leave to the first piece, though it is a bit of the ACE field.
+    [RFC 9768 3.3.4]"""
+    if tcb.urgent is not None:
+        return True
+    accurate = None if tcb.ecn is None else tcb.ecn.accurate
+    return accurate is not None and accurate.ace & CWR != 0
+
+
 def _end_of_record(tcb: Tcb, nxt: int) -> int:
     """Where the record ends that the byte at ``nxt`` belongs to; 0: it is not ended. Forgets
     those that are acknowledged."""
@@ -245,7 +258,7 @@ def _send_by_rack(tcb: Tcb, now_ns: int, out: list[Frame], limit: int) -> None:
     flight = rack.known(tcb)
     episode = tcb.episode
     window_end = tcb.snd_una + tcb.snd_wnd
-    largest = mss if tcb.urgent is not None else tcb.engine.tso_bytes // mss * mss or mss
+    largest = mss if _is_each_alone(tcb) else tcb.engine.tso_bytes // mss * mss or mss
     while len(out) < limit:
         room = tcb.cwnd - tcb.pipe()
         nxt = tcb.snd_nxt
@@ -438,6 +451,10 @@ def _emit_data(tcb: Tcb, seq: int, length: int, now_ns: int, out: list[Frame]) -
     elif tcb.record_ends is not None and end in tcb.record_ends:
         control = ACK | PSH
     if tcb.ecn is not None:
+        accurate = tcb.ecn.accurate
+        if accurate is not None and accurate.answer:
+            # A bare ACK first, which alone can tell of the SYN-ACK's mark. [RFC 9768 3.2.2.1]
+            emit(tcb, seq, ACK, 0, (), now_ns, out)
         control |= ecn.data_leaves(tcb, tcb.ecn, seq, length)
     if length:
         buffer = tcb.send_buffer

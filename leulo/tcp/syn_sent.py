@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from leulo.tcp import ecn, fast_open_client, handshake
+from leulo.tcp import accecn, accecn_feedback, ecn, fast_open_client, handshake
 from leulo.tcp.errno import ECONNREFUSED
 from leulo.tcp.header import ACK, ECE, FIN, RST, SYN
 from leulo.tcp.options import Options
@@ -65,13 +65,8 @@ def segment_in_syn_sent(
     if config.has_window_scaling and options.wscale >= 0:
         tcb.snd_wscale = options.wscale
         tcb.rcv_wscale = handshake.own_scale(engine, tcb.settings)
-    if has_ack:
-        if tcb.ecn is not None and control & ecn.SETUP != ECE:
-            tcb.ecn = None  # not agreed to [RFC 3168 6.1.1]
-    elif config.ecn and control & ecn.SETUP == ecn.SETUP:
-        tcb.ecn = ecn.Ecn(tcb.iss)
-    else:
-        tcb.ecn = None
+    if tcb.ecn is not None or not has_ack:
+        _agree_on_ecn(tcb, frame, control, options)
     peer_mss = max(options.mss or handshake.default_mss(tcb.ends, config), config.min_mss)
     handshake.negotiate(tcb, peer_mss)
     if options.mss and config.has_whole_segment_buffers:
@@ -106,6 +101,26 @@ def segment_in_syn_sent(
     if length or control & FIN:
         length = min(length, tcb.rcv_adv - tcb.rcv_nxt)
         take_text(tcb, frame, start, tcb.rcv_nxt, length, control & FIN != 0)
+
+
+def _agree_on_ecn(tcb: Tcb, frame: bytes, control: int, options: Options) -> None:
+    """What our SYN and the peer's, or his SYN-ACK, make of it. [RFC 9768 3.1.1 table 2]"""
+    notification = tcb.ecn
+    accurate = None if notification is None else notification.accurate
+    if not control & ACK:
+        tcb.ecn = None
+        if accurate is not None and accecn.is_asked(control):
+            accurate.last_mark = ecn.mark_of(frame, tcb.ends)
+            tcb.ecn = notification
+        elif tcb.engine.config.ecn and control & ecn.SETUP == ecn.SETUP:
+            tcb.ecn = ecn.Ecn(tcb.iss)
+    elif notification is not None and accurate is not None and accecn.agrees(control):
+        accecn.syn_ack_arrives(tcb, accurate, control, ecn.mark_of(frame, tcb.ends))
+        accecn_feedback.look_at(accurate, options.counters)
+    elif notification is not None:
+        notification.accurate = None
+        if control & ecn.SETUP != ECE:
+            tcb.ecn = None  # not agreed to [RFC 3168 6.1.1]
 
 
 def _is_foreign(tcb: Tcb, tsecr: int) -> bool:

@@ -288,6 +288,7 @@ class Tcb(Timed):
             and self.recovery == RECOVERY_NONE
             and self.dupacks == 0
             and self.urgent is None
+            and (self.ecn is None or self.ecn.accurate is None)
             and (self.search is None or not self.search.probe)
             and self.episode is None
             and self.probe is None

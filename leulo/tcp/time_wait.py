@@ -18,7 +18,7 @@ from leulo.tcp.tcb import Tcb
 
 _FIELDS: Final = (
     "key", "snd_nxt", "rcv_nxt", "window", "has_timestamps", "ts_offset", "ts_recent", "since_ns",
-    "expires_ns", "front", "is_address_reused", "answered_ns",
+    "expires_ns", "front", "is_address_reused", "answered_ns", "ace",
 )  # fmt: skip
 _RECORDS_AT_ONCE: Final = 5_000
 _SPARE_PLACES: Final = 256  # of ended records, before their places are worth a look
@@ -51,6 +51,7 @@ class TimeWait:
         self.ts_recent: int = 0
         self.is_address_reused: bool = False
         self.answered_ns: int = 0
+        self.ace: int = 0  # flags of accurate ECN
 
     def allows_syn(self, seq: int, has_timestamps: bool, tsval: int) -> bool:
         """May a SYN open the connection anew before the time is over? Only if it is surely not
@@ -98,6 +99,8 @@ class TimeWaitTable:
             record.has_timestamps = True
             record.ts_offset = tcb.ts_offset
             record.ts_recent = tcb.ts_recent
+        if tcb.ecn is not None and tcb.ecn.accurate is not None:
+            record.ace = tcb.ecn.accurate.ace
         record.is_address_reused = tcb.settings.is_address_reused
         self._records[key] = record
         self._order.append(record)

@@ -13,13 +13,14 @@ from tcp_world import ANY, INET, MS, STREAM, S, address, make_stack
 
 from leulo.net.wire.checksum import checksum
 from leulo.net.wire.ipv4 import Ipv4Repr
-from leulo.net.wire.tcp import ACK, CWR, ECE, FIN, PSH, RST, SYN, URG, TcpRepr
+from leulo.net.wire.tcp import ACK, AE, CWR, ECE, FIN, PSH, RST, SYN, URG, TcpRepr
 from leulo.stack import Stack
 from leulo.tcp.socket import TcpSocket
 from leulo.tcp.state import State
 from leulo.trace import Trace
 
-NAMES = {"F": FIN, "S": SYN, "R": RST, "P": PSH, "A": ACK, "U": URG, "E": ECE, "W": CWR}
+NAMES = {"F": FIN, "S": SYN, "R": RST, "P": PSH, "A": ACK, "U": URG, "E": ECE, "W": CWR,
+         "N": AE}  # fmt: skip
 PEER_ISN = 0xFFFFFF00  # so that every test wraps round soon
 HERE, THERE = address(1), address(2)
 HERE_MAC, THERE_MAC = bytes((2, 0, 0, 0, 0, 1)), bytes((2, 0, 0, 0, 0, 2))
