@@ -551,7 +551,11 @@ class Calls:
         descriptor = self.descriptors.pop(number, None)
         for epoll in self.epolls.values():
             epoll.interests.pop(number, None)
-        return _EBADF if descriptor is None else descriptor.socket.close()
+        if descriptor is None:
+            return _EBADF
+        if descriptor.connection.stage is Stage.LISTENING:
+            descriptor.connection.stage = Stage.BEGUN
+        return descriptor.socket.close()
 
 
 def result_text(result: int) -> str:

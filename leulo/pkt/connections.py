@@ -35,7 +35,9 @@ class Connection:
     live_iss: int = 0
     is_iss_known: bool = False
     is_reopening: bool = False  # a SYN has come since: the next SYN-ACK may count anew
-    script_irs: int = 0
+    script_irs: int = 0  # the peer's initial number; 0 while nobody has opened anything
+    is_irs_known: bool = False
+    next_irs: int = 0  # of the SYN that is reopening
     timestamps: dict[int, int] = field(default_factory=dict)  # of the script -> on the wire
     first_timestamp: tuple[int, int, int] | None = None  # script, wire, when it came
     has_odd_data: bool = False  # data that does not follow the pattern of `payload_at`
@@ -45,15 +47,32 @@ class Connection:
         self.script_iss = script_seq
         self.live_iss = live_seq
         self.is_iss_known = True
-        self.is_reopening = False
+        if self.is_reopening:
+            self.is_reopening = False
+            self.learn_irs(self.next_irs)
 
-    def to_live(self, number: int) -> int:
+    def learn_irs(self, seq: int) -> None:
+        self.script_irs = seq
+        self.is_irs_known = True
+
+    # In a segment with a SYN the script says whole numbers, in any other those behind the initial
+    # ones, as a capture is usually shown. The peer's initial number is the script's own.
+
+    def to_live(self, number: int, is_syn: bool) -> int:
         """A number of the stack's, as the script says it, on the wire."""
-        return (number - self.script_iss + self.live_iss) & _MASK
+        return (number - (self.script_iss if is_syn else 0) + self.live_iss) & _MASK
 
-    def to_script(self, number: int) -> int:
+    def to_script(self, number: int, is_syn: bool) -> int:
         """The reverse of `to_live`."""
-        return (number - self.live_iss + self.script_iss) & _MASK
+        return (number - self.live_iss + (self.script_iss if is_syn else 0)) & _MASK
+
+    def peer_to_live(self, number: int, is_syn: bool) -> int:
+        """A number of the peer's, as the script says it, on the wire."""
+        return number if is_syn else (number + self.script_irs) & _MASK
+
+    def peer_to_script(self, number: int, is_syn: bool) -> int:
+        """The reverse of `peer_to_live`."""
+        return number if is_syn else (number - self.script_irs) & _MASK
 
     def learn_timestamp(self, script: int, live: int, now_ns: int) -> None:
         self.timestamps[script] = live

@@ -118,11 +118,14 @@ def _tcp_differs(
     if iss is None:
         return "initial sequence number of the SYN sent again"
     script_iss, live_iss = iss
+    is_syn = line.flags & SYN != 0
     if line.seq is not None:
-        live = line.seq if line.is_absolute else (line.seq - script_iss + live_iss) & 0xFFFFFFFF
+        live = line.seq
+        if not line.is_absolute:
+            live = (line.seq - (script_iss if is_syn else 0) + live_iss) & 0xFFFFFFFF
         if live != seen.seq:
             return "sequence number"
-    if line.flags & ACK and seen.ack != line.ack:
+    if line.flags & ACK and seen.ack != connection.peer_to_live(line.ack, is_syn):
         return "acknowledgement number"
     if line.window is not None and seen.window != line.window and not is_relaxed:
         return "window"
@@ -181,13 +184,21 @@ def _options_differ(
             if found is not None:
                 return found
         elif kind == OPTION_SACK:
-            if body != b"".join(_PAIR.pack(left, right) for left, right in option.blocks):
+            if body != _blocks(option, connection, seen.flags & SYN != 0):
                 return "SACK blocks"
         elif kind == OPTION_WINDOW_SCALE and is_relaxed:
             continue
         elif kind not in (OPTION_NOP, OPTION_END) and body != option.data:
             return f"option {option.name or kind}"
     return None
+
+
+def _blocks(option: TcpOption, connection: Connection, is_syn: bool) -> bytes:
+    """SACK blocks as they are on the wire."""
+    return b"".join(
+        _PAIR.pack(connection.peer_to_live(left, is_syn), connection.peer_to_live(right, is_syn))
+        for left, right in option.blocks
+    )
 
 
 def _timestamps_differ(

@@ -173,11 +173,15 @@ def tcp_frame(macs: bytes, line: TcpLine, connection: Connection) -> bytes:
     """The peer's segment that ``line`` stands for."""
     options = b"".join(_live_option(option, line, connection) for option in line.options or ())
     options += bytes(-len(options) & 3)
-    ack = connection.to_live(line.ack) if line.flags & ACK else line.ack
+    is_syn = line.flags & SYN != 0
+    seq = line.seq or 0
+    if not line.is_absolute:
+        seq = connection.peer_to_live(seq, is_syn)
+    ack = connection.to_live(line.ack, is_syn) if line.flags & ACK else line.ack
     header = _TCP.pack(
         connection.peer_port,
         connection.local_port,
-        line.seq or 0,
+        seq,
         ack,
         (20 + len(options)) << 10 | line.flags,
         line.window if line.window is not None else 0,
@@ -185,15 +189,16 @@ def tcp_frame(macs: bytes, line: TcpLine, connection: Connection) -> bytes:
         line.urgent,
     )
     # The first byte of the stream is the one behind the SYN.
-    offset = (line.seq or 0) - connection.script_irs - (0 if line.flags & SYN else 1) & 0xFFFFFFFF
+    offset = seq - connection.script_irs - (not is_syn) & 0xFFFFFFFF
     segment = header + options + payload_at(offset, line.length)
     return frame_of(macs, line.ip, connection.peer, connection.local, PROTOCOL_TCP, segment)
 
 
 def _live_option(option: TcpOption, line: TcpLine, connection: Connection) -> bytes:
     if option.kind == OPTION_SACK:
+        is_syn = line.flags & SYN != 0
         data = b"".join(
-            _PAIR.pack(connection.to_live(left), connection.to_live(right))
+            _PAIR.pack(connection.to_live(left, is_syn), connection.to_live(right, is_syn))
             for left, right in option.blocks
         )
         return bytes((OPTION_SACK, 2 + len(data))) + data
@@ -254,7 +259,7 @@ def _quoted(line: IcmpLine, connection: Connection) -> bytes:
         protocol, length = PROTOCOL_UDP, 8 + line.length
     else:
         start = _TCP.pack(
-            connection.local_port, connection.peer_port, connection.to_live(line.seq), 0,
+            connection.local_port, connection.peer_port, connection.to_live(line.seq, False), 0,
             20 << 10 | ACK, 0, 0, 0,
         )  # fmt: skip
         protocol, length = PROTOCOL_TCP, 20 + line.length
@@ -313,12 +318,17 @@ def describe(seen: Seen, connection: Connection | None) -> str:
         return f"> {mark}udp ({seen.length})"
     if seen.protocol != PROTOCOL_TCP:
         return f"> {mark}IP protocol {seen.protocol} ({len(seen.transport)})"
-    seq = seen.seq
-    if connection is not None and (connection.is_iss_known or seen.flags & SYN):
-        seq = 0 if not connection.is_iss_known else connection.to_script(seq)
+    seq, ack = seen.seq, seen.ack
+    is_syn = seen.flags & SYN != 0
+    if connection is not None:
+        ack = connection.peer_to_script(ack, is_syn)
+        if connection.is_iss_known:
+            seq = connection.to_script(seq, is_syn)
+        elif is_syn:
+            seq = 0
     text = f"> {mark}{flags_text(seen.flags)} {seq}:{seq + seen.length}({seen.length})"
     if seen.flags & ACK:
-        text += f" ack {seen.ack}"
+        text += f" ack {ack}"
     text += f" win {seen.window}"
     if seen.urgent:
         text += f" urg {seen.urgent}"

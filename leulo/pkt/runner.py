@@ -330,14 +330,16 @@ class Run:
 
     def _begin(self, line: TcpLine, connection: Connection) -> None:
         """What an arriving segment says of the connection's numbers."""
+        is_listening = connection.stage is Stage.LISTENING
         connection.stage = Stage.BEGUN
         if line.flags & URG:
             connection.has_odd_data = True
         if line.flags & SYN and line.seq is not None:
-            if line.flags & ACK or not connection.is_iss_known:
-                connection.script_irs = line.seq
-            else:
+            if is_listening or (connection.is_iss_known and not connection.is_irs_known):
+                connection.learn_irs(line.seq)
+            elif not line.flags & ACK and connection.is_iss_known:
                 connection.is_reopening = True
+                connection.next_irs = line.seq
 
     def _connection_for(self, line: TcpLine | UdpLine | IcmpLine) -> Connection:
         if line.ports is None:
