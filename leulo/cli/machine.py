@@ -33,7 +33,7 @@ def command() -> None:
 @machine_options
 @click.option("--json", "as_json", is_flag=True, help="One JSON object instead.")
 def show(image: Path | None, as_json: bool, **flags: Any) -> None:
-    """Write the effective machine: every key that has a value, its memory and its ports.
+    """Write the effective machine: every key, its memory and its ports.
 
     Takes what `leulo boot` takes, and boots nothing. What it writes is a machine file.
     """
@@ -84,23 +84,25 @@ def _discard(data: bytes) -> None:
 
 
 def _text(machine: MachineConfig, run: RunConfig, memory: Ranges, ports: Ranges) -> str:
-    from leulo.config.written import plain, to_toml
+    from leulo.config.written import plain, to_toml, unset
 
-    lines = ["# memory (physical)"]
+    values = plain(machine, run)
+    lines = [f"# not set: {', '.join(unset(values))}", "", "# memory (physical)"]
     lines += [f"#   {base:08x}-{base + size - 1:08x}  {name}" for base, size, name in memory]
     lines += ["# ports"]
     lines += [f"#   {base:04x}-{base + size - 1:04x}  {name}" for base, size, name in ports]
-    return to_toml(plain(machine, run)) + "\n" + "".join(f"{line}\n" for line in lines)
+    return to_toml(values) + "".join(f"{line}\n" for line in lines)
 
 
 def _json(machine: MachineConfig, run: RunConfig, memory: Ranges, ports: Ranges) -> str:
     import json
 
-    from leulo.config.written import plain
+    from leulo.config.written import plain, unset
 
     def rows(ranges: Ranges) -> list[dict[str, int | str]]:
         return [{"base": base, "length": size, "name": name} for base, size, name in ranges]
 
     mac = ":".join(f"{byte:02x}" for byte in machine.mac)
-    found = {"machine": plain(machine, run), "mac": mac}
+    values = plain(machine, run)
+    found = {"machine": values, "unset": unset(values), "mac": mac}
     return json.dumps({**found, "memory": rows(memory), "ports": rows(ports)}, indent=2)

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from leulo.config.keys import KEYS
 from leulo.config.model import MachineConfig, Publish, RunConfig, format_address
 from leulo.units import KIB, MIB, NS_PER_MS, NS_PER_S, NS_PER_US
 
@@ -60,6 +61,11 @@ def plain(machine: MachineConfig, run: RunConfig) -> dict[str, Any]:
         "ready-fd": run.ready_fd,
     }
     return {name: value for name, value in values.items() if value is not None}
+
+
+def unset(values: Mapping[str, Any]) -> list[str]:
+    """The keys that `plain` has left out: TOML has no word for nothing."""
+    return [name for name in KEYS if name not in values]
 
 
 def to_toml(values: Mapping[str, Any]) -> str:

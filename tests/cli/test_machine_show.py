@@ -9,6 +9,7 @@ import pytest
 
 from leulo import cli
 from leulo.cli.machine_options import gather
+from leulo.config.keys import KEYS
 from leulo.config.settings import configure
 
 
@@ -51,3 +52,16 @@ def test_a_wrong_machine_file_is_one_sentence_with_its_line(
         assert (out, err) == (
             "", f"leulo: {file}:2: memm: is no key of a machine: did you mean mem?\n",
         )  # fmt: skip
+
+
+def test_every_key_is_shown_or_named_as_not_set(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.run(["machine", "show", "--timeout", "5"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    shown = {line.partition(" = ")[0] for line in lines if " = " in line}
+    (unset,) = [line for line in lines if line.startswith("# not set: ")]
+    named = set(unset.removeprefix("# not set: ").split(", "))
+    assert shown | named == set(KEYS) and not shown & named
+    assert "timeout" in shown and "seed" in named
+    assert cli.run(["machine", "show", "--timeout", "5", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (set(found["machine"]), set(found["unset"])) == (shown, named)
