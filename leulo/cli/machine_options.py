@@ -41,6 +41,13 @@ def _offer_set(ctx: click.Context, param: click.Parameter, incomplete: str) -> l
     return [f"{name}=" for name in KEYS if name.startswith(incomplete)]
 
 
+def _offer_log(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
+    from leulo.cli.events import all_kinds
+
+    words = ["list", *(kind.NAME for kind in all_kinds())]
+    return [word for word in words if word.startswith(incomplete)]
+
+
 _OPTIONS: Final = (
     click.option(
         "--machine",
@@ -195,6 +202,7 @@ _OPTIONS: Final = (
         "--log",
         multiple=True,
         metavar="GLOB",
+        shell_complete=_offer_log,
         help="Show the events so named, as in 'tcp.*'; may be repeated. list: show all names.",
     ),
     click.option("--timeout", metavar="TIME", help="End after this time with exit code 4."),

@@ -30,6 +30,9 @@ def test_verbs_flags_and_values_are_completed() -> None:
     assert "--host-loopback" in complete("boot", "--ho")
     assert complete("boot", "--clock", "v") == ["virtual"]
     assert complete("boot", "--set", "me") == ["mem="]
+    assert complete("boot", "--mode", "") == ["paravirt"], "only what runs is offered"
+    assert complete("boot", "--log", "sim.") == ["sim.finished", "sim.request"]
+    assert complete("boot", "--log", "l") == ["list"]
 
 
 # Each drives its own shell: the script is read as its help says, then LINE is completed.
