@@ -269,11 +269,13 @@ class Stack(StackNetwork):
         """TCP that came in fragments or behind IP options: once more, in a plain frame."""
         if len(payload) < 20:
             raise ParseError("tcp_short")
+        vnet, traffic_class = frame[:VNET_BYTES], ip.traffic_class
+        if ip.is_fragment:
+            vnet, traffic_class = VNET_PLAIN, traffic_class & ~3 | self.reassembler.codepoint
         plain = Ipv4Repr(
             ip.source, ip.destination, PROTOCOL_TCP, len(payload), ip.ttl,
-            traffic_class=ip.traffic_class,
+            traffic_class=traffic_class,
         )  # fmt: skip
-        vnet = frame[:VNET_BYTES] if not ip.is_fragment else VNET_PLAIN
         again = b"".join((vnet, frame[VNET_BYTES:IP_AT], plain.emit(), payload))
         self.engine.counts["segments_in"] -= 1  # it was counted as it came
         self.input((again,), now_ns)

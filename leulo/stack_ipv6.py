@@ -35,8 +35,9 @@ _MORE: Final = HEADER_BYTES - 20  # how much longer the header is than IPv4's
 _PORTS_END: Final = IP_AT + HEADER_BYTES + 4
 _KEY_AT: Final = IP_AT + 8
 _CHECKED: Final = 3  # NEEDS_CSUM or DATA_VALID [virtio 1.2 5.1.6.4]
-_KEPT_BYTES: Final = 6  # of what is before a segment: up to the traffic class
-_BEFORE: Final = bytes(TCP_AT - _KEPT_BYTES)
+_TYPE_BYTES: Final = 4  # kept of what is before a segment, and the two with the traffic class
+_CLASS_BYTES: Final = 2
+_BEFORE: Final = bytes(TCP_AT - _TYPE_BYTES - _CLASS_BYTES)
 
 
 class StackIpv6:
@@ -92,7 +93,8 @@ class StackIpv6:
         key = received.source + received.destination + received.payload[:4]
         if is_inside:
             key += LOOPBACK_MARK
-        plain = frame[_MORE : _MORE + _KEPT_BYTES] + _BEFORE + received.payload
+        head = frame[_MORE : _MORE + _TYPE_BYTES] + received.packet[:_CLASS_BYTES]
+        plain = head + _BEFORE + received.payload
         self._segment(plain, key, frame, received.is_trusted, is_inside, now_ns)
 
     def _segment(

@@ -240,13 +240,16 @@ class Ipv6Host:
             quote = packet[: at + _QUOTE_BYTES]
         key = b"".join((ip.source, ip.destination, fragment.identification.to_bytes(4, "big")))
         reassembler = self.reassembler
-        whole = reassembler.insert(key, fragment.offset, payload, fragment.has_more, quote, now_ns)
+        whole = reassembler.insert(
+            key, fragment.offset, payload, fragment.has_more, quote, ip.traffic_class & 3, now_ns
+        )
         if whole is None:
             return None
         first = reassembler.first
         head = walk(first, len(first))
         kind = FragmentRepr.parse(first[head.at :]).next_header
-        joined = Ipv6Repr(ip.source, ip.destination, kind, len(whole), ip.hop_limit)
+        traffic_class = ip.traffic_class & ~3 | reassembler.codepoint
+        joined = Ipv6Repr(ip.source, ip.destination, kind, len(whole), ip.hop_limit, traffic_class)
         text = joined.emit() + whole
         return text, walk(text, len(text), kind, HEADER_BYTES)
 

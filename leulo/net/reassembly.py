@@ -20,16 +20,22 @@ MAX_REASSEMBLY_BYTES: Final = 1 << 20  # of all of them together, with bookkeepi
 MAX_FRAGMENTS: Final = 1400  # of one datagram: 65,535 bytes over the smallest MTU, 68
 _FRAGMENT_COST_BYTES: Final = 128  # what a fragment takes beside its payload
 _QUOTE_BYTES: Final = 64  # kept of the first fragment, for an ICMP error
+_CODEPOINT: Final = 3  # of the traffic class
+# The ECN field of a datagram by those of its fragments, a bit each: a mark on one counts for all.
+# One that is not capable among others that are is a mistake, or an attempt to hide a mark: -1, and
+# the datagram is dropped. [RFC 3168 5.3]
+_JOINED: Final = (0, 0, 1, -1, 2, -1, 2, -1, 3, -1, 3, -1, 3, -1, 3, -1)
 _COUNTS: Final = (
     "fragments", "reassembled", "fragment_overlaps", "fragment_timeouts", "fragment_evictions",
+    "fragment_marks",
 )  # fmt: skip
 
 
 class _Datagram:
     """Fragments of one datagram, in order, not overlapping."""
 
-    __slots__ = ("cost", "deadline_ns", "is_poisoned", "offsets", "pieces", "quote", "received",
-                 "total")  # fmt: skip
+    __slots__ = ("codepoints", "cost", "deadline_ns", "is_poisoned", "offsets", "pieces", "quote",
+                 "received", "total")  # fmt: skip
 
     def __init__(self, deadline_ns: int) -> None:
         self.deadline_ns: int = deadline_ns
@@ -39,6 +45,7 @@ class _Datagram:
         self.total: int = -1  # bytes of payload, once the last fragment has come
         self.cost: int = 0
         self.quote: bytes = b""  # the first fragment's header and first bytes
+        self.codepoints: int = 0  # a bit for each of the ECN field's that a fragment had
         self.is_poisoned: bool = False  # an overlap was seen: everything further is dropped
 
 
@@ -53,6 +60,7 @@ class Reassembler:
         self._prefix: str = prefix  # of the counters' names
         self.datagrams: dict[bytes, _Datagram] = {}  # oldest first, so also by deadline
         self.first: bytes = b""  # the ``quote`` of the datagram that was last whole
+        self.codepoint: int = 0  # and its ECN field
         self._cost: int = 0
         self._expired: list[bytes] = []
         self._counters: dict[str, int] = dict.fromkeys((prefix + name for name in _COUNTS), 0)
@@ -75,13 +83,24 @@ class Reassembler:
         quote = b""
         if not ip.fragment_offset:
             quote = bytes(packet[: max(_QUOTE_BYTES, ip.header_bytes + 8)])
-        return self.insert(key, ip.fragment_offset, payload, ip.more_fragments, quote, now_ns)
+        codepoint = ip.traffic_class & _CODEPOINT
+        return self.insert(
+            key, ip.fragment_offset, payload, ip.more_fragments, quote, codepoint, now_ns
+        )
 
     def insert(
-        self, key: bytes, start: int, payload: bytes, has_more: bool, quote: bytes, now_ns: int
+        self,
+        key: bytes,
+        start: int,
+        payload: bytes,
+        has_more: bool,
+        quote: bytes,
+        codepoint: int,
+        now_ns: int,
     ) -> bytes | None:
         """Take a fragment of the datagram ``key``; ``quote`` is the beginning of the packet if it
-        is the first fragment. Returns the whole payload, once it is there. Never raises."""
+        is the first fragment, ``codepoint`` its ECN field. Returns the whole payload, once it is
+        there. Never raises."""
         self._count("fragments")
         self.advance(now_ns)
         datagram = self.datagrams.get(key)
@@ -93,11 +112,16 @@ class Reassembler:
             self._count("fragment_overlaps")
             self._release(datagram)
             datagram.is_poisoned = True
+        datagram.codepoints |= 1 << codepoint
         if datagram.received == datagram.total:
             del self.datagrams[key]
             self.first = datagram.quote
+            self.codepoint = _JOINED[datagram.codepoints]
             payload = b"".join(datagram.pieces)
             self._release(datagram)
+            if self.codepoint < 0:
+                self._count("fragment_marks")
+                return None
             self._count("reassembled")
             return payload
         while self.datagrams and (
@@ -137,7 +161,7 @@ class Reassembler:
 
     def save(self) -> State:
         return {
-            "version": 1,
+            "version": 2,
             "counters": dict(self._counters),
             "expired": list(self._expired),
             "datagrams": [
@@ -148,6 +172,7 @@ class Reassembler:
                     "pieces": list(d.pieces),
                     "total": d.total,
                     "quote": d.quote,
+                    "codepoints": d.codepoints,
                     "is_poisoned": d.is_poisoned,
                 }
                 for key, d in self.datagrams.items()
@@ -156,8 +181,8 @@ class Reassembler:
 
     def load(self, state: State) -> None:
         """Raises ValueError on another version."""
-        if state.get("version") != 1:
-            raise ValueError(f"Reassembler: saved state has version {state.get('version')}, not 1")
+        if state.get("version") != 2:
+            raise ValueError(f"Reassembler: saved state has version {state.get('version')}, not 2")
         self._counters = dict(state["counters"])
         self._expired = list(state["expired"])
         self.datagrams = {}
@@ -168,6 +193,7 @@ class Reassembler:
             datagram.pieces = list(saved["pieces"])
             datagram.total = saved["total"]
             datagram.quote = saved["quote"]
+            datagram.codepoints = saved["codepoints"]
             datagram.is_poisoned = saved["is_poisoned"]
             datagram.received = sum(len(piece) for piece in datagram.pieces)
             datagram.cost = datagram.received + _FRAGMENT_COST_BYTES * len(datagram.pieces)

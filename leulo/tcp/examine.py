@@ -141,6 +141,8 @@ def examine(
             tcb.ack_due = ACK_NOW
             engine.want_output(tcb)
             engine.count_drop("tcp_zero_window")
+            if length and tcb.ecn is not None:
+                ecn.data_arrives(tcb, tcb.ecn, frame)  # a probe's mark counts [RFC 3168 6.1.6]
             # A FIN alone takes no room: who sends it now would send it for ever.
             is_fin = is_fin and not length
             length = span = 0

@@ -36,7 +36,7 @@ def fragment6(number: int, offset: int, data: bytes, has_more: bool, reassembler
               now_ns: int) -> bytes | None:  # fmt: skip
     """Into the class that both versions share, as IPv6 names its datagrams."""
     key = bytes(32) + number.to_bytes(4, "big")
-    return reassembler.insert(key, offset, data, has_more, b"", now_ns)
+    return reassembler.insert(key, offset, data, has_more, b"", 0, now_ns)
 
 
 def test_memory_of_a_flood_of_first_fragments_is_bounded() -> None:

@@ -144,9 +144,9 @@ def test_datagrams_do_not_mix() -> None:
     assert [r for r in results if r is not None] == [one, two]
 
 
-def piece(offset: int, payload: bytes, more: bool, ident: int = 9) -> bytes:
+def piece(offset: int, payload: bytes, more: bool, ident: int = 9, mark: int = 0) -> bytes:
     header = Ipv4Repr(
-        PEER, ME, 17, len(payload), identification=ident, more_fragments=more,
+        PEER, ME, 17, len(payload), traffic_class=mark, identification=ident, more_fragments=more,
         fragment_offset=offset,
     )  # fmt: skip
     return header.emit() + payload
@@ -206,6 +206,37 @@ def test_flood_of_fragments_is_bounded() -> None:
         feed(reassembler, piece(offset, bytes(8), True))
     assert reassembler._cost <= reassembly.MAX_REASSEMBLY_BYTES
     assert all(len(d.offsets) <= reassembly.MAX_FRAGMENTS for d in reassembler.datagrams.values())
+
+
+NOT_ECT, ECT1, ECT0, CE = range(4)
+
+
+@pytest.mark.parametrize(
+    ("marks", "joined"),
+    [
+        ((CE, ECT0), CE),
+        ((ECT0, CE), CE),
+        ((ECT1, CE), CE),
+        ((CE, CE), CE),
+        ((ECT0, ECT0), ECT0),
+        ((ECT1, ECT1), ECT1),
+        ((NOT_ECT, NOT_ECT), NOT_ECT),
+        ((NOT_ECT, CE), None),
+        ((CE, NOT_ECT), None),
+        ((ECT0, NOT_ECT), None),
+    ],
+)
+def test_a_mark_on_a_fragment_is_not_lost(marks: tuple[int, int], joined: int | None) -> None:
+    """Of the whole, unless a fragment says that it is not capable. [RFC 3168 5.3]"""
+    reassembler = Reassembler()
+    assert feed(reassembler, piece(0, bytes(8), True, mark=marks[0])) is None
+    whole = feed(reassembler, piece(8, bytes(8), False, mark=marks[1]))
+    if joined is None:
+        assert whole is None
+        assert reassembler.counters()["ipv4_fragment_marks"] == 1
+    else:
+        assert whole == bytes(16)
+        assert reassembler.codepoint == joined
 
 
 def test_restored_reassembler_goes_on() -> None:

@@ -224,6 +224,19 @@ def test_overlapping_fragments_are_nothing_and_atomic_ones_are_whole() -> None:
     assert isinstance(got, Received) and got.payload == data
 
 
+def test_a_mark_on_a_fragment_is_the_packets() -> None:
+    """[RFC 3168 5.3] [RFC 8200 4.5]"""
+    data = bytes(UDP(sport=1, dport=2, len=8 + 64) / bytes(64))
+    for classes in ((3, 2), (2, 3)):
+        host = make_host()
+        first = Ipv6Repr(A, B, 44, 8 + 48, traffic_class=classes[0]).emit()
+        rest = Ipv6Repr(A, B, 44, 8 + 24, traffic_class=classes[1]).emit()
+        give(host, first + FragmentRepr(17, 0, True, 5).emit() + data[:48])
+        got = give(host, rest + FragmentRepr(17, 48, False, 5).emit() + data[48:])
+        assert isinstance(got, Received)
+        assert Ipv6Repr.parse(got.packet).traffic_class == 3
+
+
 def test_errors_are_read_and_paths_kept() -> None:
     inner = IPv6(src=OURS, dst=PEER) / TCP(sport=80, dport=9, seq=5) / bytes(20)
     for body, kind, code in (

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import pytest
-from script_peer import Script
+from script_peer import HERE, HERE_MAC, MASK, PEER_ISN, THERE, THERE_MAC, Script
 from tcp_world import MS, Receiver, S, Sender, Wire, connect, make_stack, pump
 
 from leulo.links.offload import NOTHING, convert
 from leulo.links.sim.damage import mark_congestion
 from leulo.net.wire.ipv4 import Ipv4Repr
-from leulo.net.wire.tcp import CWR, TcpRepr
+from leulo.net.wire.tcp import ACK, CWR, TcpRepr
 from leulo.stack import Stack
 from leulo.tcp.tcb import Tcb
 
@@ -139,3 +139,49 @@ def test_an_echo_of_what_was_never_sent_reduces_nothing() -> None:
     s.inject("AE", 1, 1)  # nothing is in flight
     s.inject("AE", 1, 5000)
     assert (tcb.cwnd, tcb.ssthresh) == before
+
+
+@pytest.mark.parametrize("marked", [0, 1])
+def test_a_mark_on_a_fragment_of_a_segment_counts(marked: int) -> None:
+    """Whichever comes first. [RFC 3168 5.3]"""
+    s = asked()
+    s.inject("A", 1, 1)
+    base = s.iss or 0
+    tcp = TcpRepr(s.peer_port, s.port, (PEER_ISN + 1) & MASK, (base + 1) & MASK, ACK, 60_000, 0, [])
+    segment = tcp.emit(THERE, HERE, b"twenty-four octets more.")
+    for number, (start, end) in enumerate(((0, 24), (24, len(segment)))):
+        ip = Ipv4Repr(
+            THERE, HERE, 6, end - start, traffic_class=CE if number == marked else ECT0,
+            identification=5, more_fragments=not number, fragment_offset=start,
+        )  # fmt: skip
+        frame = bytes(10) + HERE_MAC + THERE_MAC + b"\x08\0" + ip.emit() + segment[start:end]
+        s.stack.input([frame], s.now_ns)
+    s.wait(40 * MS)
+    s.expect("AE", 1, 25)
+
+
+def test_a_mark_on_a_probe_of_our_closed_window_is_echoed() -> None:
+    """It has the exact number, so nobody else has sent it. [RFC 3168 6.1.6]"""
+    s = asked(rcv_default=4_096, rcv_max=4_096)
+    s.inject("A", 1, 1)
+    s.accept()
+    s.inject("A", 1, 1, bytes(4_096), tos=ECT0)
+    s.wait(1 * S)
+    assert s.queue[-1].window == 0
+    s.queue.clear()
+    s.inject("A", 4_097, 1, b"?", tos=CE)
+    s.expect("AE", 1, 4_097)
+
+
+def test_a_window_probe_does_not_say_that_we_have_reduced() -> None:
+    """[RFC 3168 6.1.6]"""
+    s = asked(probes_with_data=True)
+    s.inject("A", 1, 1)
+    socket = s.accept()
+    s.inject("A", 1, 1, window=0)
+    s.tcb.ecn.is_cwr_due = True
+    socket.send(b"waits")
+    s.expect_none()
+    s.wait(s.tcb.rto_at - s.now_ns)
+    s.expect("A", 1, length=1)
+    assert s.tcb.ecn.is_cwr_due

@@ -403,3 +403,17 @@ def test_ordinary_connections_ask_for_no_cookie() -> None:
     assert b"\x22" not in syn[24 + 40 :]
     unbound = new(wire.stacks[0])
     assert unbound.bind(ANY, 0) == 0
+
+
+def test_before_the_handshake_no_more_than_the_initial_window() -> None:
+    """[RFC 7413 4.2.2]"""
+    wire, listener = world()
+    client = new(wire.stacks[0])
+    assert client.connect_with(b"question", address(2), 80) == 8
+    wire.run(1 * S, lambda: bool(listener.events & 1))
+    server = accepted(listener)
+    assert server.state is State.SYN_RCVD
+    server.send(bytes(60_000))
+    wire.carry()
+    assert server.tcb is not None
+    assert server.tcb.snd_max - server.tcb.iss - 1 == 10 * server.tcb.mss
