@@ -198,7 +198,7 @@ _LINUX: Final[dict[str, Setting]] = {
     "tcp_migrate_req": _any,
     "tcp_plb_enabled": _only(0),
     "tcp_shrink_window": _only(0),
-    "tcp_syn_linear_timeouts": _only(0),
+    "tcp_syn_linear_timeouts": _count("syn_linear_timeouts"),
     "tcp_comp_sack_nr": _any,
     "tcp_comp_sack_delay_ns": _any,
     "tcp_comp_sack_slack_ns": _any,
@@ -341,6 +341,8 @@ class Setup:
                 self._linux(name, value, line)
             # Of the suite whose scripts share theirs, every listener opens fast.
             self._linux("tcp_fastopen", "0x403" if "/common/" in words[0] else "0x3", line)
+            if "/common/" in words[0]:
+                self._linux("tcp_syn_linear_timeouts", "0", line)  # and SYNs back off at once
         elif program in ("set_sysctls.py", "set_sysctls.sh", "sysctl"):
             for word in words[1:]:
                 if not word.startswith("-"):

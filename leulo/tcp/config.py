@@ -85,6 +85,8 @@ class Config:
     persist_min_ns: int = 0  # bounds between window probes
     persist_max_ns: int = 120 * NS_PER_S
     syn_retries: int = 6
+    # So many timeouts of a SYN are as long as the first, and beside ``syn_retries``
+    syn_linear_timeouts: int = 4
     synack_retries: int = 5
     retries1: int = 3  # R1: then the path is suspected [RFC 9293 3.8.3]
     retries: int = 15  # R2 of an open connection [RFC 9293 3.8.3]
@@ -196,6 +198,7 @@ PRESETS = {
         persist_min_ns=5 * NS_PER_S,
         persist_max_ns=60 * NS_PER_S,
         syn_retries=12,
+        syn_linear_timeouts=0,
         synack_retries=3,
         retries=12,
         orphan_retries=12,
@@ -231,6 +234,7 @@ PRESETS = {
         rto_min_ns=1 * NS_PER_S,  # [RFC 6298 2.4]
         has_min_variance=False,
         rto_max_ns=60 * NS_PER_S,  # at least [RFC 6298 2.5]
+        syn_linear_timeouts=0,  # [RFC 6298 5.5]
         syn_retries=7,  # R2 of a SYN: three minutes [RFC 9293 3.8.3 (MUST-23)]
         synack_retries=7,
         delayed_ack_ns=499 * NS_PER_MS,  # less than 0.5 s [RFC 9293 3.8.6.3 (MUST-40)]

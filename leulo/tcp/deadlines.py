@@ -115,6 +115,7 @@ def _retransmit(tcb: Tcb, now_ns: int) -> None:
         most = config.synack_retries
         if tcb.state is SYN_SENT:
             most = tcb.settings.syn_retries or config.syn_retries
+            most += config.syn_linear_timeouts
         elif tcb.fast_open is not None and tcb.fast_open.is_passive:
             most += 1  # its user may have it already [Linux tcp(7)]
     elif tcb.is_orphan:

@@ -133,7 +133,7 @@ def _of(tcb: Tcb) -> tuple[int, ...]:
     since_recv = _bounded((now_ns - tcb.last_recv_ns) // _MS)
     return (
         int(tcb.state), ca_state, min(tcb.backoff, 255) if tcb.first_timeout_at else 0,
-        min(tcb.keep_probes, 255), min(tcb.backoff, 255), options,
+        min(tcb.keep_probes, 255), min(_doublings(tcb), 255), options,
         tcb.snd_wscale | tcb.rcv_wscale << 4,
         (0 if fast is None else fast.failure << 1) | _is_limited(tcb),
         tcb.rto_ns // _US, engine.config.delayed_ack_ns // _US, tcb.mss, tcb.rcv_mss,
@@ -193,6 +193,13 @@ def _accurate(tcb: Tcb) -> tuple[int, ...]:
         *(_bounded(received[mark]) for mark in (ECT1, ECT0, CE)),
         _MODE_ACCURATE | accurate.seen << 2 | failed << 4,
     )
+
+
+def _doublings(tcb: Tcb) -> int:
+    """How often the timeout was doubled; the first of a SYN are not."""
+    if tcb.state is State.SYN_SENT:
+        return max(0, tcb.backoff - tcb.engine.config.syn_linear_timeouts)
+    return tcb.backoff
 
 
 def _bounded(value: int) -> int:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from leulo.tcp.seq import MASK
+from leulo.tcp.state import SYN_SENT
 from leulo.units import NS_PER_MS, NS_PER_S
 
 if TYPE_CHECKING:
@@ -80,6 +81,10 @@ def backed_off(tcb: Tcb) -> int:
         # It is in every measured timeout, and added to the others but a SYN's first.
         rto_ns -= slop_ns if tcb.srtt_ns else 0
         rto_ns = (rto_ns << tcb.backoff) + (slop_ns if tcb.srtt_ns or tcb.backoff else 0)
+    elif tcb.state is SYN_SENT:
+        # Deviation: the first are not longer than the one before, as in Linux: that a SYN is lost
+        # says little of a path's congestion. [RFC 6298 5.5]
+        rto_ns <<= max(0, tcb.backoff - config.syn_linear_timeouts)
     else:
         rto_ns <<= tcb.backoff
     return rto_ns if rto_ns < config.rto_max_ns else config.rto_max_ns

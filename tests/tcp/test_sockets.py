@@ -207,7 +207,7 @@ def test_close_while_connecting() -> None:
 
 
 def test_connect_times_out() -> None:
-    s = Script(syn_retries=2)
+    s = Script(syn_retries=2, syn_linear_timeouts=0)
     socket = s.dial()
     socket.owner = "me"
     s.expect("S", 0)
