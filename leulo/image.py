@@ -4,8 +4,8 @@
 same sources give the same bytes in every directory and on every computer, because the pinned
 ``ziglang`` wheel compiles the reference image; its SHA-256 is kept in
 ``guest_kernel/reference.sha256``. It must not know how an image is run. The build hook of the
-wheel imports this module before anything is installed: standard library, `errors`, `line_table`
-and `listing` only.
+wheel imports this module before anything is installed: standard library, `compiled`, `errors`,
+`line_table` and `listing` only.
 """
 
 from __future__ import annotations
@@ -23,12 +23,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from leulo import compiled
 from leulo.errors import EnvironmentProblem, ImageError
 from leulo.line_table import read_lines
 from leulo.listing import write_listing
 from leulo.packaged import IMAGE_NAME, PACKAGE, PACKAGED
 
-SOURCES: Final = PACKAGE.parent / "guest_kernel"
+_BUILD: Final = compiled.running()
+SOURCES: Final = (PACKAGE.parent if _BUILD is None else _BUILD.root) / "guest_kernel"
 ELF_NAME: Final = "guest.elf"
 REFERENCE_NAME: Final = "reference.sha256"
 KERNEL_FOLDERS: Final = ("boot", "kern", "drv", "net")

@@ -28,6 +28,7 @@ _ENDED = int(abi.Poll.RDHUP | abi.Poll.HUP | abi.Poll.ERR)
 _SOL_SOCKET = int(abi.Level.SOL_SOCKET)
 _SO_RCVBUF = int(abi.SocketOption.SO_RCVBUF)
 _IOVEC_BYTES = abi.IOVEC.size
+_SMALL_BYTES = 2048
 
 
 class DataCalls:
@@ -40,6 +41,7 @@ class DataCalls:
         self._size = memory.size
         self._max_transfer = limits.max_transfer
         self._max_iovec = limits.max_iovec
+        self._small = min(_SMALL_BYTES, limits.max_transfer)
 
     def op_send(
         self, entry: Entry, call: int, flags: int, events: int, cookie: int,
@@ -52,6 +54,8 @@ class DataCalls:
         if a0 + a1 > self._size:
             raise BadAddress
         socket = entry.socket
+        if 0 < a1 <= self._small:  # copied sooner than asked for
+            return socket.send(self._mapping[a0 : a0 + a1], flags & _MORE != 0)
         room = socket.send_room()
         if room <= 0:
             # The engine knows better than -EAGAIN what is wrong, if anything is.

@@ -59,6 +59,8 @@ def is_roomy(tcb: Tcb) -> bool:
     held = tcb.snd_end - tcb.snd_una
     if not tcb.engine.config.is_buffer_doubled:
         return (limit - held) * 3 >= limit
+    if not held:
+        return True
     return _cost(held, _piece(tcb)) * 3 <= limit * 4
 
 
