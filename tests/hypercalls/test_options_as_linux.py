@@ -160,6 +160,13 @@ def test_unknown_options_are_refused(judges: tuple[LinuxSockets, GuestSockets], 
             assert [j.set("new", 1, name, b"\1\0\0\0") for j in judges] == [-92, -92]
 
 
+@pytest.mark.parametrize("option", [(1, 15), (6, 14)], ids=["SO_REUSEPORT", "TCP_MD5SIG"])
+def test_what_is_not_there_is_refused_and_never_a_silent_success(option: tuple[int, int]) -> None:
+    """The limits of docs/how-to/write-a-guest-kernel.md."""
+    guest = GuestSockets()
+    assert guest.set("new", *option, b"\1\0\0\0") == -abi.Errno.ENOPROTOOPT
+
+
 def test_timeouts_are_the_guest_kernels_own() -> None:
     """No call waits, so there is nothing to time: the hypervisor says so instead of yes."""
     guest = GuestSockets()
