@@ -14,7 +14,7 @@ from leulo.tcp.config import PRESETS
 _IGNORED: Final = {
     "verbose", "dry_run", "persistent_tun_dev", "non_fatal", "speed", "v", "send_omit_free",
     "tolerance_percent", "netmask_ip", "mss", "code_command", "code_format", "code_sockopt",
-    "strict_segments",
+    "strict_segments", "tcp_ts_ecr_scaled",
     "wire_client_dev", "wire_server_dev", "local_linklocal_ip", "gateway_linklocal_ip",
 }  # fmt: skip
 _US: Final = 1_000

@@ -163,6 +163,8 @@ class Config:
     drops_every_syn_fin: bool = False  # not only to a listener
     overlooks_fin_of_syn: bool = False  # in SYN_SENT, too
     believes_icmp: bool = True  # a hard error ends an active open
+    # An unreachable network or host, exceeded time and the like end a passive open
+    icmp_ends_half_open: bool = True
     has_freebsd_icmp: bool = False  # which errors are hard, and what they are called
     reassembly_blocks: int = 256
     scoreboard_blocks: int = 256
@@ -215,6 +217,7 @@ PRESETS = {
         delays_ack_of_fin=False,
         rounds_first_window=False,
         acks_unsent=True,
+        icmp_ends_half_open=False,
         has_freebsd_icmp=True,
         has_freebsd_fast_open=True,
         invalid_acks=5,  # net.inet.tcp.ack_war_cnt
@@ -247,6 +250,7 @@ PRESETS = {
         delays_ack_of_fin=False,  # [RFC 9293 3.10.7.4 eighth]
         rounds_first_window=False,
         acks_unsent=True,  # [RFC 9293 3.10.7.4 fifth]
+        icmp_ends_half_open=False,  # [RFC 1122 4.2.3.9]
         time_wait_ns=240 * NS_PER_S,  # two times two minutes [RFC 9293 3.4.2]
     ),
 }

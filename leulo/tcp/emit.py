@@ -221,8 +221,10 @@ def emit_syn(tcb: Tcb, now_ns: int, out: list[Frame]) -> None:
         tcb.timed_seq = 0
         tcb.retransmits += 1
     tcb.data_out += 1
-    if not length:
-        tcb.control_out += 1
+    tcb.control_out += 1
+    if length:
+        tcb.data_out += 1  # acknowledged for itself
+        tcb.bare_out -= 1
     if fast is not None and fast.is_passive:
         tcb.bare_out -= 1  # as in `listen.Listener.connect`
     tcb.last_send_ns = now_ns

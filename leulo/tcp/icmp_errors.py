@@ -34,6 +34,7 @@ _ERRORS: Final = {
 }
 _UNREACHABLE: Final = 3  # types
 _TIME_EXCEEDED: Final = 11
+_PARAMETER_PROBLEM: Final = 12
 # Types and codes that end an active open on FreeBSD: protocol, port, what is prohibited, and a
 # path that is too long. [FreeBSD tcp(4) icmp_may_rst]
 _FREEBSD_HARD: Final = {
@@ -65,7 +66,7 @@ def icmp_error_arrives(
     key = b"".join((peer[0], local[0], peer[1].to_bytes(2, "big"), local[1].to_bytes(2, "big")))
     tcb = engine.connections.get(key)
     if tcb is None:
-        return "icmp_no_connection"
+        return _for_half_open(engine, key, sequence, kind, code)
     if not tcb.snd_una <= unwrap(tcb.snd_una, sequence) < tcb.snd_max:
         return "icmp_sequence"
     if is_too_big:
@@ -89,4 +90,20 @@ def icmp_error_arrives(
         engine.fail(tcb, error)
     elif is_opening or tcb.backoff:
         tcb.soft_error = error
+    return None
+
+
+def _for_half_open(engine: Engine, key: bytes, sequence: int, kind: int, code: int) -> str | None:
+    """A SYN-ACK of ours did not arrive."""
+    half = engine.half_open.get(key)
+    if half is None:
+        return "icmp_no_connection"
+    if sequence != half.iss:
+        return "icmp_sequence"
+    # Deviation: such an error ends it, as in Linux, though nobody says that it lasts; there is no
+    # user yet to decide, and the peer asks again. [RFC 1122 4.2.3.9]
+    is_soft = (kind == _UNREACHABLE and code < 2) or kind in (_TIME_EXCEEDED, _PARAMETER_PROBLEM)
+    if not is_soft or not engine.config.icmp_ends_half_open:
+        return "icmp_half_open"
+    half.listener.lose(half)
     return None

@@ -82,12 +82,14 @@ def _of(tcb: Tcb) -> tuple[int, ...]:
     mss = max(tcb.mss, 1)
     board = tcb.scoreboard
     sacked = 0 if board is None else board.sacked
-    outstanding = max(0, tcb.snd_nxt - tcb.snd_una)
-    unacked = -(-outstanding // mss) if tcb.flight is None else tcb.flight.segments()
+    outstanding = tcb.snd_max - tcb.snd_una
+    unacked = _segments(tcb, mss, outstanding) if tcb.flight is None else tcb.flight.segments()
     lost = 0
-    again = int(outstanding > 0 and tcb.recovery != 0)
+    again = -(-max(0, min(tcb.again_end, tcb.snd_max) - tcb.snd_una) // mss)
     if tcb.flight is not None:
-        lost, again = tcb.flight.counts()
+        lost, marked = tcb.flight.counts()
+        if tcb.flight.order is not None:
+            again = marked
     elif tcb.recovery == RECOVERY_TIMEOUT:
         lost = -(-(tcb.snd_max - tcb.snd_nxt) // mss)
     elif board is not None and tcb.recovery == RECOVERY_FAST:
@@ -156,6 +158,15 @@ def _of(tcb: Tcb) -> tuple[int, ...]:
         _bounded(tcb.overtaking_in), _bounded(tcb.snd_wnd),
         _bounded(tcb.rcv_adv - tcb.rcv_nxt), 0, 0, 0, 0, *_accurate(tcb),
     )  # fmt: skip
+
+
+def _segments(tcb: Tcb, mss: int, outstanding: int) -> int:
+    """How many carry what is outstanding, all but the last of them full."""
+    if tcb.snd_una == tcb.iss and outstanding:
+        return 1 + -(-(outstanding - 1) // mss)  # data with a SYN is a segment of its own
+    if tcb.snd_max > tcb.snd_end and outstanding > 1:
+        outstanding -= 1  # the FIN is in the last
+    return -(-outstanding // mss)
 
 
 def _is_limited(tcb: Tcb) -> int:

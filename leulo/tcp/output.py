@@ -500,6 +500,7 @@ def _account_again(tcb: Tcb, seq: int, length: int, end: int, now_ns: int) -> No
         mtu_search.sent_again(tcb.search, seq, end)
     tcb.retransmits += -(-length // tcb.mss) or 1
     tcb.retransmitted_bytes += length
+    tcb.again_end = max(tcb.again_end, end)
     engine = tcb.engine
     engine.counts["tcp_retransmits"] += 1
     if engine.retransmitted.active:

@@ -74,9 +74,9 @@ class Tcb(Timed):
     """Transmission control block."""
 
     __slots__ = (
-        "ack_due", "backoff", "bare_in", "bare_out", "busy_at", "busy_ns", "congestion",
-        "control_out", "cwnd", "cwnd_credit", "data_in", "data_out", "delack_at", "dsack",
-        "dupacks", "ecn", "ends", "engine", "episode", "error", "fast_open", "fin_at",
+        "ack_due", "again_end", "backoff", "bare_in", "bare_out", "busy_at", "busy_ns",
+        "congestion", "control_out", "cwnd", "cwnd_credit", "data_in", "data_out", "delack_at",
+        "dsack", "dupacks", "ecn", "ends", "engine", "episode", "error", "fast_open", "fin_at",
         "first_timeout_at", "flight", "front", "goodput", "growth_limit", "has_probed", "has_sack",
         "has_timestamps", "high_rxt", "hystart", "invalid_ack_at", "invalid_acks", "irs",
         "is_accepting", "is_counted", "is_cwnd_limited", "is_deaf", "is_fin_queued", "is_loopback",
@@ -230,6 +230,7 @@ class Tcb(Timed):
         self.timed_at: int = 0
         self.retransmits: int = 0
         self.retransmitted_bytes: int = 0
+        self.again_end: int = 0  # behind the highest byte sent again
         # -- deadlines
         self.rto_at: int = 0
         self.is_persisting: bool = False  # rto_at is the persist timer's
@@ -392,7 +393,7 @@ class Tcb(Timed):
         self.refresh_ordinary()
 
 
-_VERSION: Final = 9
+_VERSION: Final = 10
 _PARTS: Final = (
     "send_buffer", "receive_buffer", "reassembly", "scoreboard", "flight", "episode", "probe",
     "reordering", "hystart", "ecn", "pacer", "limits", "fast_open", "urgent", "search",
@@ -412,7 +413,7 @@ _FIELDS: Final = (
     "ts_offset", "ts_recent", "ts_recent_at", "window", "cwnd", "ssthresh", "cwnd_credit",
     "is_cwnd_limited", "recovery", "recover", "high_rxt", "dupacks", "is_rexmit_due", "srtt_ns",
     "rttvar_ns", "rto_ns", "backoff", "timed_seq", "timed_at", "spread_ns", "spread_max_ns",
-    "spread_seq", "retransmits", "retransmitted_bytes", "rto_at", "is_persisting",
+    "spread_seq", "retransmits", "again_end", "retransmitted_bytes", "rto_at", "is_persisting",
     "first_timeout_at", "delack_at", "keep_at", "keep_probes", "life_at", "last_recv_ns",
     "last_send_ns", "data_in", "bare_in", "overtaking_in", "data_out", "control_out", "bare_out",
     "lent_end", "min_rtt_ns", "min_rtt_until", "probe_at", "has_probed", "reorder_at", "dsack",
