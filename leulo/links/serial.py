@@ -8,6 +8,7 @@ whoever sends it, because no more is read until `pump` has got rid of the last o
 
 from __future__ import annotations
 
+import errno
 import os
 import select
 import socket
@@ -26,6 +27,7 @@ _READ_BYTES: Final = 4096
 _CLOSING_MS: Final = 250  # how long the last words may take, each time that some have gone
 _CLOSING_TRIES: Final = 8
 _LOCAL: Final = "127.0.0.1"
+_NO_MORE: Final = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 TypeIn = Callable[[bytes], int]
 
@@ -273,10 +275,17 @@ class TcpEnd(SerialEnd):
         self.port = int(self._listener.getsockname()[1])
         self.where = f"{_LOCAL}:{self.port}"
         self._listening = False
+        self._starved = False  # somebody waits, and there was no descriptor for him
         self._listen(True)
+
+    def pump(self) -> None:
+        super().pump()
+        if self._starved:
+            self._knock(IN)
 
     def close(self) -> None:
         super().close()
+        self._starved = False
         self._listen(False)
         self._listener.close()
 
@@ -290,8 +299,12 @@ class TcpEnd(SerialEnd):
     def _knock(self, mask: int) -> None:
         try:
             client, _ = self._listener.accept()
-        except OSError:
-            return  # it went away again, or we have no descriptor to spare
+        except OSError as error:
+            # The poller would come back at once for who waits, so `pump` looks again.
+            self._starved = error.errno in _NO_MORE
+            self._listen(not self._starved)
+            return
+        self._starved = False
         self._lose()
         client.setblocking(False)
         client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -301,7 +314,7 @@ class TcpEnd(SerialEnd):
 
     def _watch(self) -> None:
         super()._watch()
-        if self._listener.fileno() >= 0 and not self._input_open:
+        if self._listener.fileno() >= 0 and not self._input_open and not self._starved:
             self._listen(True)
 
     def _close_fd(self, fd: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import socket
 import termios
 from collections.abc import Callable, Iterator
@@ -118,6 +119,29 @@ def test_one_client_at_a_time_and_the_next_when_it_has_gone(bench: Bench) -> Non
     end.write(b"for the second")
     assert receive(second, 14) == b"for the second"
     second.close()
+
+
+def test_without_a_descriptor_a_client_waits_and_nothing_spins(bench: Bench) -> None:
+    end = bench.tcp()
+    client = connect(end)
+    client.sendall(b"at last")
+    free = os.dup(client.fileno())
+    os.close(free)
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (free, before[1]))  # the next one is too many
+    try:
+        bench.poller.wait(0)
+        for _ in range(20):
+            assert bench.poller.wait(0) == 0
+            end.pump()
+            end.write(b"x")
+        assert bench.typed == b""
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+    end.pump()
+    bench.serve_until(lambda: bench.typed == b"at last")
+    assert receive(client, 20) == b"x" * 20
+    client.close()
 
 
 def test_a_client_that_has_sent_its_end_still_reads_and_makes_way(bench: Bench) -> None:
