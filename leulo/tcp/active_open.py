@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from leulo.tcp import fast_open_client, handshake
-from leulo.tcp.addresses import turned
+from leulo.tcp.addresses import NO_ADDRESSES, turned
 from leulo.tcp.errno import EADDRNOTAVAIL, EINPROGRESS, EINVAL, ENETUNREACH, ENOBUFS
 from leulo.tcp.fast_open import CLIENT
 from leulo.tcp.seq import MASK, lt
@@ -33,10 +33,10 @@ def open_connection(socket: TcpSocket, address: bytes, port: int, has_data: bool
         return -EADDRNOTAVAIL
     if len(engine.connections) >= engine.config.connections_max:
         return -ENOBUFS
-    if not any(address):
+    if address in NO_ADDRESSES:
         address = network.source_for(address) or address
     local = socket.bound_address
-    if not any(local):
+    if local in NO_ADDRESSES:
         source = network.source_for(address)
         if source is None:
             return -ENETUNREACH
@@ -45,15 +45,19 @@ def open_connection(socket: TcpSocket, address: bytes, port: int, has_data: bool
         return -ENETUNREACH
     is_loopback = network.is_local(address)
     mark = LOOPBACK_MARK if is_loopback else b""
-    local_port = socket.bound_port
-    if not local_port:
-        local_port = engine.ports.choose_to_connect(socket.settings, local, address, port, mark)
+    settings = socket.settings
+    where = address + local + port.to_bytes(2, "big")
+    if socket.bound_port:
+        where += socket.bound_port.to_bytes(2, "big")
+        key = where + mark
+        if key in engine.connections or key in engine.half_open:
+            return -EADDRNOTAVAIL  # whether TIME_WAIT is in the way, binding has decided
+    else:
+        local_port = engine.ports.choose_to_connect(settings, where, mark)
         if not local_port:
             return -EADDRNOTAVAIL
-    where = b"".join((address, local, port.to_bytes(2, "big"), local_port.to_bytes(2, "big")))
-    key = where + mark
-    if socket.bound_port and (key in engine.connections or key in engine.half_open):
-        return -EADDRNOTAVAIL  # whether TIME_WAIT is in the way, binding has decided
+        where += local_port.to_bytes(2, "big")
+        key = where + mark
     iss, ts_offset = engine.isn.make(where, engine.now_ns)
     record = engine.time_wait.get(key)
     ts_recent = 0
@@ -63,7 +67,6 @@ def open_connection(socket: TcpSocket, address: bytes, port: int, has_data: bool
         if not lt(record.snd_nxt, iss):
             iss = (record.snd_nxt + 0x10000) & MASK
         engine.time_wait.remove(record)
-    settings = socket.settings
     tcb = Tcb(engine, engine.new_serial(), key, turned(key), settings, iss, iss)
     tcb.is_loopback = is_loopback
     tcb.ts_offset = ts_offset

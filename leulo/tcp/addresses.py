@@ -15,6 +15,7 @@ from leulo.tcp.errno import AF_INET
 ANY: Final = b""
 ANY_4: Final = bytes(4)
 ANY_6: Final = bytes(16)
+NO_ADDRESSES: Final = frozenset((ANY, ANY_4, ANY_6))  # that no host has
 MAPPED: Final = bytes(10) + b"\xff\xff"
 _KEY_6_BYTES: Final = 36
 # two addresses, two ports

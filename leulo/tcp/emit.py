@@ -172,7 +172,7 @@ def emit_syn(tcb: Tcb, now_ns: int, out: list[Frame]) -> None:
     is_answer = tcb.state is SYN_RCVD
     control = SYN | ACK if is_answer else SYN
     control |= _ecn_of_syn(tcb, is_answer)
-    is_plain = bool(config.plain_syn_retries and tcb.backoff >= config.plain_syn_retries)
+    is_plain = tcb.backoff > 0 and 0 < config.plain_syn_retries <= tcb.backoff
     wscale = own_scale(engine, tcb.settings) if config.has_window_scaling and not is_plain else -1
     if is_answer and not tcb.rcv_wscale:
         wscale = -1
@@ -180,7 +180,9 @@ def emit_syn(tcb: Tcb, now_ns: int, out: list[Frame]) -> None:
     if not is_plain and (tcb.has_timestamps if is_answer else config.has_timestamps):
         timestamps = ((engine.now_ms + tcb.ts_offset) & MASK, tcb.ts_recent)
     has_sack = (tcb.has_sack if is_answer else config.has_sack) and not is_plain
-    window = min(tcb.rcv_limit, 0xFFFF)  # `apply_settings` has made whole segments of it
+    window = tcb.rcv_limit  # `apply_settings` has made whole segments of it
+    if window > 0xFFFF:
+        window = 0xFFFF
     if is_answer:
         tcb.rcv_adv = tcb.rcv_nxt + window
         tcb.last_ack_sent = tcb.rcv_nxt

@@ -52,6 +52,10 @@ def output(tcb: Tcb, now_ns: int, out: list[Frame], limit: int) -> None:
     if tcb.path_era != engine.path_mtus.era:
         path_mtu.refresh(tcb)
     state = tcb.state
+    if state is SYN_SENT:
+        if tcb.is_syn_due:
+            emit_syn(tcb, now_ns, out)
+        return
     offer_window(tcb)
     if tcb.ecn is not None and tcb.ecn.accurate is not None:
         accecn.fit(tcb, tcb.ecn.accurate)
@@ -81,7 +85,7 @@ def output(tcb: Tcb, now_ns: int, out: list[Frame], limit: int) -> None:
             engine.want_output(tcb)
     elif tcb.probe_due:
         _probe(tcb, now_ns, out)
-    elif state is SYN_SENT or state is SYN_RCVD:
+    elif state is SYN_RCVD:
         if tcb.is_syn_due:
             emit_syn(tcb, now_ns, out)
         fast = tcb.fast_open

@@ -108,11 +108,10 @@ class Ports:
         self._bound.setdefault(first + at, []).append(socket)
         return first + at
 
-    def choose_to_connect(
-        self, settings: Settings, local: bytes, peer: bytes, peer_port: int, mark: bytes
-    ) -> int:
-        """A port whose four-tuple nobody uses; 0 if there is none. ``mark`` ends the keys of
-        connections inside the stack. [RFC 6056 3.3.4]"""
+    def choose_to_connect(self, settings: Settings, where: bytes, mark: bytes) -> int:
+        """A port whose four-tuple nobody uses; 0 if there is none. ``where`` is a connection's
+        key up to it, ``mark`` is behind it if the connection is inside the stack.
+        [RFC 6056 3.3.4]"""
         engine = self._engine
         first, last = engine.config.first_ephemeral, engine.config.last_ephemeral
         # A socket's own bounds count where they are inside. [Linux ip(7)]
@@ -121,7 +120,6 @@ class Ports:
         if first <= settings.first_port <= last:
             first = settings.first_port
         count = last - first + 1
-        where = peer + local + peer_port.to_bytes(2, "big")
         hashed = self._hashes.get(where)
         if hashed is None:
             if len(self._hashes) >= _MAX_HASHES:

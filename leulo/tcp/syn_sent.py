@@ -50,7 +50,8 @@ def segment_in_syn_sent(
         return
     tcb.irs = seq_wire
     tcb.rcv_nxt = tcb.last_ack_sent = seq_wire + 1
-    tcb.rcv_adv = tcb.rcv_nxt + min(tcb.rcv_limit, 0xFFFF)
+    limit = tcb.rcv_limit
+    tcb.rcv_adv = tcb.rcv_nxt + (limit if limit < 0xFFFF else 0xFFFF)
     tcb.snd_wl1 = seq_wire
     tcb.snd_wl2 = tcb.snd_una
     tcb.snd_wnd = tcb.snd_max_wnd = window  # never scaled in a SYN [RFC 7323 2.2]
@@ -67,11 +68,15 @@ def segment_in_syn_sent(
         tcb.rcv_wscale = handshake.own_scale(engine, tcb.settings)
     if tcb.ecn is not None or not has_ack:
         _agree_on_ecn(tcb, frame, control, options)
-    peer_mss = max(options.mss or handshake.default_mss(tcb.ends, config), config.min_mss)
+    peer_mss = options.mss or handshake.default_mss(tcb.ends, config)
+    if peer_mss < config.min_mss:
+        peer_mss = config.min_mss
     handshake.negotiate(tcb, peer_mss)
     if options.mss and config.has_whole_segment_buffers:
         handshake.round_buffers(tcb, peer_mss)
-    engine.want_output(tcb)
+    if not tcb.is_pending:
+        tcb.is_pending = True
+        engine.pending.append(tcb)
     if not has_ack:
         # Both opened at once. [RFC 9293 3.5]
         tcb.change_state(ON_SYN)
@@ -92,7 +97,10 @@ def segment_in_syn_sent(
     handshake.syn_acknowledged(tcb)
     handshake.established(tcb, rtt_ns, options.tsecr, lost_syns, now_ns)
     tcb.change_state(ON_SYN_ACK)
-    tcb.refresh_ordinary()
+    if tcb.fast_open is None:
+        tcb.is_ordinary = tcb.has_timestamps  # nothing is missing yet
+    else:
+        tcb.refresh_ordinary()
     tcb.ack_due = ACK_NOW
     tcb.is_write_blocked = False
     if tcb.socket is not None:

@@ -66,7 +66,8 @@ def take_text(tcb: Tcb, frame: bytes, start: int, seq: int, length: int, is_fin:
             engine.drop("tcp_fin_before_data", tcb)  # there is data behind it: it cannot be true
         else:
             tcb.fin_at = seq + length
-            tcb.is_ordinary = False
+            if seq > tcb.rcv_nxt:
+                tcb.is_ordinary = False
     if tcb.fin_at != NO_FIN and seq + length > tcb.fin_at:
         length = max(0, tcb.fin_at - seq)  # nothing comes behind a FIN
     if not tcb.is_pending:
@@ -187,6 +188,7 @@ def take_fin(tcb: Tcb) -> None:
         return
     if state is ESTABLISHED or state is FIN_WAIT_1:
         tcb.change_state(ON_FIN)
-    tcb.refresh_ordinary()
+    if not tcb.is_ordinary:
+        tcb.refresh_ordinary()
     if tcb.socket is not None:
         engine.notify(tcb.socket)
