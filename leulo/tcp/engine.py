@@ -72,6 +72,15 @@ class Network(Protocol):
 class Engine:
     """The TCP layer. ``tso_bytes`` is the largest payload of one segment handed out, 0: an MSS."""
 
+    __slots__ = (
+        "accepts_any", "account", "challenge", "config", "congestion", "connections", "cookies",
+        "counts", "dropped", "drops", "half_open", "has_checksum_offload", "has_marks", "held",
+        "identification", "isn", "lent", "listeners", "loopback", "mtu", "mtu6", "name", "network",
+        "now_ms", "now_ns", "opening", "orphans", "path_mtus", "pending", "ports", "random_bits",
+        "rcv_wscale", "ready", "replies", "retransmitted", "segment_in", "segment_out", "serial",
+        "settings", "sockets", "state_changed", "time_wait", "timers", "tso_bytes", "unresolved",
+    )  # fmt: skip
+
     def __init__(
         self,
         name: str,
