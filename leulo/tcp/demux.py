@@ -290,7 +290,7 @@ def _refuse_half_open(
 def _reset_half_open(engine: Engine, half: HalfOpen, offset: int, now_ns: int) -> None:
     """A reset ends the record where it must be, elsewhere in the window it is challenged.
     [RFC 5961 3.2]"""
-    if offset and offset >= half.room:
+    if offset and offset >= half.room():
         engine.count_drop("tcp_rst_outside")
     elif not offset or not engine.config.has_exact_rst:
         half.listener.lose(half)
@@ -316,7 +316,7 @@ def _acknowledge(engine: Engine, half: HalfOpen) -> None:
     ace = accecn.FIRST_ACE if half.accurate >= 0 else 0
     _answer(
         engine, half.key, half.front, half.iss + 1, half.irs + 1, ACK | ace,
-        half.room, options, half.is_loopback,
+        half.room(), options, half.is_loopback,
     )  # fmt: skip
 
 

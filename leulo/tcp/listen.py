@@ -109,7 +109,6 @@ class HalfOpen(Timed):
         self.challenged_at: int = 0  # until then nothing that may be forged is answered
         self.is_held: bool = False  # not answered until the listener's screen says so
 
-    @property
     def room(self) -> int:
         """The window of a connection that is not open yet; never scaled."""
         return self.rcv_limit if self.rcv_limit < 0xFFFF else 0xFFFF
@@ -319,7 +318,8 @@ class Listener:
             return False
         self.half_open -= 1
         half.due_at = 0
-        engine.timers.forget(half)
+        if half.timer_at:
+            engine.timers.forget(half)
         opening = engine.opening
         while opening and not opening[0].due_at:
             opening.popleft()
@@ -478,7 +478,7 @@ class Listener:
                 is_behind = timestamps is not None and not config.has_freebsd_syn
                 options = accecn.with_option(options, is_behind, len(option))
         frame = header.plain(
-            half.front, half.ends, half.iss, half.irs + 1, flags, half.room, options + option,
+            half.front, half.ends, half.iss, half.irs + 1, flags, half.room(), options + option,
             tos=tos,
         )  # fmt: skip
         if engine.has_marks:

@@ -66,8 +66,7 @@ def take_text(tcb: Tcb, frame: bytes, start: int, seq: int, length: int, is_fin:
             engine.drop("tcp_fin_before_data", tcb)  # there is data behind it: it cannot be true
         else:
             tcb.fin_at = seq + length
-            if seq > tcb.rcv_nxt:
-                tcb.is_ordinary = False
+            tcb.is_ordinary = tcb.is_ordinary and seq == tcb.rcv_nxt
     if tcb.fin_at != NO_FIN and seq + length > tcb.fin_at:
         length = max(0, tcb.fin_at - seq)  # nothing comes behind a FIN
     if not tcb.is_pending:

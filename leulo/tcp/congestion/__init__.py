@@ -6,6 +6,7 @@ Others than the built-in ones come from installed packages: an entry point of th
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 from leulo.tcp.congestion.base import CongestionControl
@@ -16,24 +17,29 @@ from leulo.tcp.congestion.reno import Reno
 GROUP: Final = "leulo.congestion"  # of entry points
 
 _RENO: Final = Reno()
+
+
+def _reno() -> CongestionControl:
+    return _RENO  # it has no state
+
+
+_BUILT_IN: Final[dict[str, Callable[[], CongestionControl]]] = {
+    Reno.name: _reno,
+    Cubic.name: Cubic,
+    Bbr.name: Bbr,
+}
 _installed: dict[str, type[CongestionControl]] | None = None
 
 
 def make(name: str) -> CongestionControl | None:
     """The algorithm for one connection, None if there is none of this name."""
-    if name == Reno.name:
-        return _RENO
-    if name == Cubic.name:
-        return Cubic()
-    if name == Bbr.name:
-        return Bbr()
-    algorithm = installed().get(name)
-    return None if algorithm is None else algorithm()
+    maker = _BUILT_IN.get(name) or installed().get(name)
+    return None if maker is None else maker()
 
 
 def names() -> list[str]:
     """What `make` knows, sorted."""
-    return sorted([Bbr.name, Cubic.name, Reno.name, *installed()])
+    return sorted([*_BUILT_IN, *installed()])
 
 
 def installed() -> dict[str, type[CongestionControl]]:
