@@ -381,7 +381,7 @@ class Listener:
             lost_syns = 0 if half.is_acked else half.retries
             handshake.established(tcb, rtt_ns, tsecr, lost_syns, now_ns)
             tcb.change_state(ON_ACK_OF_SYN)
-            tcb.is_ordinary = tcb.has_timestamps  # nothing is missing yet
+            tcb.open_ordinary()
         engine.connections[key] = tcb
         self.accept_queue.append(tcb)
         engine.counts["tcp_accepted"] += 1

@@ -97,10 +97,7 @@ def segment_in_syn_sent(
     handshake.syn_acknowledged(tcb)
     handshake.established(tcb, rtt_ns, options.tsecr, lost_syns, now_ns)
     tcb.change_state(ON_SYN_ACK)
-    if tcb.fast_open is None:
-        tcb.is_ordinary = tcb.has_timestamps  # nothing is missing yet
-    else:
-        tcb.refresh_ordinary()
+    tcb.open_ordinary()
     tcb.ack_due = ACK_NOW
     tcb.is_write_blocked = False
     if tcb.socket is not None:

@@ -298,6 +298,13 @@ class Tcb(Timed):
             and (self.fin_at == NO_FIN or self.rcv_nxt > self.fin_at)
         )
 
+    def open_ordinary(self) -> None:
+        """The same when the handshake is complete: neither side has missed anything yet."""
+        if self.ecn is None and self.fast_open is None:
+            self.is_ordinary = self.has_timestamps
+        else:
+            self.refresh_ordinary()
+
     def may_answer_invalid(self, now_ns: int) -> bool:
         """May one more segment be answered that is of no use and may be forged? Counts it if so."""
         config = self.engine.config

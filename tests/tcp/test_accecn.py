@@ -110,6 +110,11 @@ def test_segments_with_cwr_in_the_counter_are_not_joined() -> None:
         assert (whole[44 + 12] << 8 | whole[44 + 13]) & _FLAGS == 6 << _ACE_AT
 
 
+def test_neither_side_predicts_segments_that_have_marks_to_count() -> None:
+    _, a, b = _opened()
+    assert not only(a).is_ordinary and not only(b).is_ordinary
+
+
 def test_a_segment_that_the_link_has_joined_counts_as_so_many() -> None:
     s = Script(ecn=3)
     s.listen()
