@@ -11,14 +11,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from typing import Final
+from typing import Final, Protocol
 
 from leulo.clock import Clock, VirtualClock
 from leulo.config import DEFAULT_QUANTUM_NS
 from leulo.cpu import Exit
 from leulo.errors import EXIT_GUEST_FAULT
 from leulo.links.base import Link
-from leulo.links.poller import Poller
 from leulo.links.switch import Switch
 from leulo.machine import Machine
 from leulo.outcome import Ending, Outcome
@@ -40,13 +39,23 @@ class Account:
     total_ns: int = 0
 
 
+class Waiter(Protocol):
+    """What the loop sleeps in: `leulo.links.poller.Poller`."""
+
+    def wait(self, timeout_ns: int | None, /) -> int:
+        """Serve what is ready, after at most so long (None: for ever); how much that was."""
+
+    def wake(self) -> None:
+        """End the wait under way, or the next one."""
+
+
 class Host:
     """Machines, one switch, at most one uplink, and the loop that runs them."""
 
     def __init__(
         self,
         clock: Clock,
-        poller: Poller,
+        poller: Waiter,
         *,
         quantum_ns: int = DEFAULT_QUANTUM_NS,
         timeout_ns: int | None = None,
@@ -173,14 +182,13 @@ class Host:
 
     def _ended(self) -> Outcome | None:
         """The outcome, once there is one: somebody's, or that of a spent budget."""
-        if self._outcome is not None:
-            return self._outcome
-        if self._interrupted:
-            self.finish(Outcome(Ending.INTERRUPTED))
-        elif self._timeout_ns is not None and self.clock.now_ns() >= self._timeout_ns:
-            self.finish(Outcome(Ending.TIMEOUT))
-        elif self._max_ticks is not None and self.ticks() >= self._max_ticks:
-            self.finish(Outcome(Ending.TICKS))
+        if self._outcome is None:
+            if self._interrupted:
+                self.finish(Outcome(Ending.INTERRUPTED))
+            elif self._timeout_ns is not None and self.clock.now_ns() >= self._timeout_ns:
+                self.finish(Outcome(Ending.TIMEOUT))
+            elif self._max_ticks is not None and self.ticks() >= self._max_ticks:
+                self.finish(Outcome(Ending.TICKS))
         return self._outcome
 
     def _pick(self) -> Machine | None:

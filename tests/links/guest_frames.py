@@ -20,7 +20,7 @@ from leulo.net.wire.udp import UdpRepr
 NOWHERE = bytes((10, 0, 2, 99))
 
 
-def ip(protocol: int, to: bytes, payload: bytes, **fields: int) -> bytes:
+def ip(protocol: int, to: bytes, payload: bytes, **fields: int | bool) -> bytes:
     header = Ipv4Repr(GUEST, to, protocol, len(payload), **fields)  # type: ignore[arg-type]
     return header.emit() + payload
 
@@ -49,7 +49,7 @@ def valid(chance: Random, port: int) -> bytes:
         return ip(1, chance.choice((GATEWAY, NOWHERE)), echo)
     if kind == 5:
         part = chance.randbytes(8 * chance.randrange(1, 60))
-        return ip(17, GATEWAY, part, identification=number & 7, more_fragments=1,
+        return ip(17, GATEWAY, part, identification=number & 7, more_fragments=True,
                   fragment_offset=8 * chance.randrange(100))  # fmt: skip
     if kind == 6:
         segment = TcpRepr(number, port, number, 0, chance.choice((2, 4, 16, 17, 18)), 100)
