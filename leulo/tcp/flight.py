@@ -24,8 +24,6 @@ END: Final = 1
 SENT_AT: Final = 2
 STATE: Final = 3
 
-_LEAST_RTT_NS: Final = 1_000  # or what is sent in this instant would count as overtaken
-
 # Values of a record's state, with AGAIN beside each
 WAITING: Final = 0
 SACKED: Final = 1
@@ -175,7 +173,7 @@ class Flight:
         kept: list[Record] = []
         wait = 0
         rack_at = self.rack_at
-        bound = now_ns - max(self.rack_rtt_ns, _LEAST_RTT_NS) - window_ns
+        bound = now_ns - self.rack_rtt_ns - window_ns
         while order:
             record = order[0]
             if record[STATE] & _KIND != WAITING:
