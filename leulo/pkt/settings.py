@@ -93,9 +93,12 @@ def _congestion(text: str) -> Changes | None:
     return {"congestion": name} if congestion.make(name) is not None else None
 
 
-def _ecn(text: str) -> Changes | None:
-    value = _whole(text)  # FreeBSD's from 3 on: accurate ECN
-    return {"ecn": value} if 0 <= value <= 2 else None
+def _ecn_of_freebsd(text: str) -> Changes | None:
+    """3 is accurate ECN on both sides, 4 if the peer asks; there is no option of it."""
+    value = _whole(text)
+    if 0 <= value <= 2:
+        return {"ecn": value}
+    return {"ecn": {3: 3, 4: 5}[value], "ecn_option": 0} if value in (3, 4) else None
 
 
 def _ecn_of_linux(text: str) -> Changes | None:
@@ -224,7 +227,7 @@ _LINUX: Final[dict[str, Setting]] = {
 _BSD: Final[dict[str, Setting]] = {
     "net.inet.tcp.rfc1323": _rfc1323,
     "net.inet.tcp.sack.enable": _flag("has_sack"),
-    "net.inet.tcp.ecn.enable": _ecn,
+    "net.inet.tcp.ecn.enable": _ecn_of_freebsd,
     "net.inet.tcp.syncookies": _flag("has_syn_cookies"),
     "net.inet.tcp.syncookies_only": _only(0),
     "net.inet.tcp.recvspace": _count("rcv_default"),

@@ -54,6 +54,8 @@ class Config:
     has_ecn_fallback: bool = True  # a SYN sent again does not ask, and marks that changed count
     ecn_option: int = 2  # of accurate ECN, 0: never, 1: when it tells something, 2: in all segments
     ecn_option_beacon: int = 3  # so often in a round trip with 1
+    # With accurate ECN all segments behind the handshake are capable; else new data alone
+    has_capable_control: bool = True
     # What else than new data is marked as capable: 0: nothing, 1: SYN-ACKs [RFC 5562],
     # 2: everything [draft-ietf-tcpm-generalized-ecn]
     ecn_of_control: int = 0
@@ -192,6 +194,7 @@ PRESETS = {
         has_frto=False,
         hystart="",
         has_cwr_again=True,
+        has_capable_control=False,
         rto_min_ns=30 * NS_PER_MS,
         has_min_variance=False,
         rto_slop_ns=200 * NS_PER_MS,
@@ -233,6 +236,7 @@ PRESETS = {
     "rfc": Config(
         congestion="reno",  # [RFC 5681 3.1]
         hystart="++",  # [RFC 9406]
+        has_capable_control=False,  # [RFC 3168 6.1.4, 6.1.5]
         reduces_cwnd=False,  # [RFC 5681 3.1 (4)]
         rto_min_ns=1 * NS_PER_S,  # [RFC 6298 2.4]
         has_min_variance=False,

@@ -81,13 +81,14 @@ def mark_of(frame: bytes, ends: bytes) -> int:
 def data_leaves(tcb: Tcb, ecn: Ecn, seq: int, length: int) -> int:
     """A segment with ``length`` bytes from ``seq`` is about to go out; returns the flags that it
     carries. Called before snd_max moves. [RFC 3168 6.1.2, 6.1.5, 6.1.6]"""
-    if ecn.accurate is not None:
-        return 0
     codepoint = NOT_ECT
     is_cwr_set = False
     is_probe = seq + length > tcb.snd_una + tcb.snd_wnd
     if length and not is_probe and seq >= tcb.snd_max:
         codepoint = ECT0
+    if ecn.accurate is not None:
+        ecn.codepoint = codepoint
+        return 0
     if (
         ecn.is_cwr_due
         and length

@@ -80,7 +80,9 @@ def emit(
         tos = ecn.NOT_ECT
         if notification is not None:
             if notification.accurate is not None:
-                control, tos = _accurate(tcb, notification.accurate, control, length, len(options))
+                control, tos = _accurate(
+                    tcb, notification.accurate, control, length, notification.codepoint
+                )
                 if length > tcb.mss:
                     front = header.gso_front(
                         front, 20 + len(options), tcb.mss, len(ends) != ENDS_4_BYTES, False
@@ -115,12 +117,18 @@ def emit(
 
 
 def _accurate(
-    tcb: Tcb, accurate: accecn.Accurate, control: int, length: int, option_bytes: int
+    tcb: Tcb, accurate: accecn.Accurate, control: int, length: int, codepoint: int
 ) -> tuple[int, int]:
     """Flags and mark of a segment. Deviation: everything is capable, as in Linux, bare ACKs only
-    with SACK, without which an ACK of them could be taken for a duplicate.
-    [RFC 9768 3.1.5, 3.2.2.1, 3.2.2.5.1] [draft-ietf-tcpm-generalized-ecn]"""
-    tos = ecn.ECT0 if accurate.has_ect and (length or tcb.has_sack) else ecn.NOT_ECT
+    with SACK, without which an ACK of them could be taken for a duplicate; the other presets mark
+    new data alone. [RFC 9768 3.1.5, 3.2.2.1, 3.2.2.5.1] [draft-ietf-tcpm-generalized-ecn]"""
+    tos = ecn.NOT_ECT
+    if not accurate.has_ect:
+        pass
+    elif not tcb.engine.config.has_capable_control:
+        tos = codepoint if length else ecn.NOT_ECT
+    elif length or tcb.has_sack:
+        tos = ecn.ECT0
     answer = accurate.answer
     accurate.answer = accurate.pending = 0
     if answer and not length and not control & FIN and tcb.reassembly is None:
