@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from leulo.tcp import accecn, accecn_feedback, ecn, header
 from leulo.tcp.addresses import turned
-from leulo.tcp.header import ACK, FIN, RST, SYN, TCP_AT
+from leulo.tcp.header import ACK, ECE, FIN, RST, SYN, TCP_AT
 from leulo.tcp.input import segment_arrives
 from leulo.tcp.listen import HalfOpen
 from leulo.tcp.options import TIMESTAMPS_ONLY, Options, emit_timestamps, parse
@@ -242,6 +242,11 @@ def half_open_arrives(
             accecn_feedback.handshake_ends(tcb, accurate, control)
         if not length and not control & FIN:
             accecn.arrives(tcb, accurate, ecn.mark_of(frame, half.ends), 0)
+    elif tcb.ecn is not None and control & ECE and engine.config.ecn_of_control:
+        # Deviation: our SYN-ACK has met congestion, and the window is one segment; but it is not
+        # sent once more unmarked, for which few peers would wait. [RFC 5562 3.2]
+        tcb.cwnd = min(tcb.cwnd, tcb.mss)
+        ecn.reduced(tcb)
     if length or control & FIN:
         # Of eight words with timestamps nothing else matters; other options are read again.
         if words != 8:

@@ -126,6 +126,8 @@ def _agree_on_ecn(tcb: Tcb, frame: bytes, control: int, options: Options) -> Non
         notification.accurate = None
         if control & ecn.SETUP != ECE:
             tcb.ecn = None  # not agreed to [RFC 3168 6.1.1]
+        elif tcb.engine.config.ecn_of_control and ecn.mark_of(frame, tcb.ends) == ecn.CE:
+            notification.echo = ECE  # [RFC 5562 3.2]
 
 
 def _is_foreign(tcb: Tcb, tsecr: int) -> bool:

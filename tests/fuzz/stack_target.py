@@ -74,7 +74,7 @@ def configuration(bits: int, more: int) -> Config:
     """The knobs that decide about whole paths of code."""
     return replace(
         PRESETS[("linux", "freebsd", "rfc", "linux")[more >> 4 & 3]],
-        ecn=(2, 1, 0, 2)[more & 3],
+        ecn=(2, 1, 0, 3)[more & 3],
         fast_open=(1, 0x407)[more >> 2 & 1] | (0, 0x200)[more >> 7],
         has_pacing=bool(more & 0x40),
         has_timestamps=not bits & 1,

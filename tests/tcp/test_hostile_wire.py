@@ -45,6 +45,8 @@ PROFILES: dict[str, dict[str, object]] = {
     "cubic": {"congestion": "cubic"},
     "bbr": {"congestion": "bbr", "has_pacing": True},
     "ecn": {"ecn": 1},
+    "accurate_ecn": {"ecn": 3},
+    "accurate_ecn_sparing": {"ecn": 3, "ecn_option": 1, "has_sack": False},
     "freebsd": {f.name: getattr(PRESETS["freebsd"], f.name) for f in fields(PRESETS["freebsd"])},
     "rfc": {f.name: getattr(PRESETS["rfc"], f.name) for f in fields(PRESETS["rfc"])},
     "small": {"rcv_default": 6_000, "rcv_max": 6_000, "snd_default": 8_000},
