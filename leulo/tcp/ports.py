@@ -23,6 +23,8 @@ _MAX_HASHES: Final = 256
 class Ports:
     """The bound sockets of a stack by port, and the counters of the port choice."""
 
+    __slots__ = ("_bound", "_engine", "_hashes", "steps")
+
     def __init__(self, engine: Engine) -> None:
         self._engine: Engine = engine
         self._bound: dict[int, list[TcpSocket]] = {}

@@ -84,7 +84,8 @@ def backed_off(tcb: Tcb) -> int:
     elif tcb.state is SYN_SENT:
         # Deviation: the first are not longer than the one before, as in Linux: that a SYN is lost
         # says little of a path's congestion. [RFC 6298 5.5]
-        rto_ns <<= max(0, tcb.backoff - config.syn_linear_timeouts)
+        doubled = tcb.backoff - config.syn_linear_timeouts
+        rto_ns <<= doubled if doubled > 0 else 0
     else:
         rto_ns <<= tcb.backoff
     return rto_ns if rto_ns < config.rto_max_ns else config.rto_max_ns
@@ -94,4 +95,4 @@ def sample_echo(tcb: Tcb, tsecr: int) -> None:
     """Take a measurement from an echoed timestamp, if it can be one. [RFC 7323 4.3]"""
     elapsed = (tcb.engine.now_ms + tcb.ts_offset - tsecr) & MASK
     if tsecr and elapsed < _LONGEST_MS:
-        sample(tcb, max(1, elapsed) * NS_PER_MS)
+        sample(tcb, (elapsed or 1) * NS_PER_MS)
