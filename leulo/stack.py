@@ -90,6 +90,11 @@ _LOOPBACK_FRAMES: Final = 65_536  # in one drain
 class Stack(StackNetwork):
     """The whole of it. Times are nanoseconds of one clock that never goes back."""
 
+    __slots__ = (
+        "_drops", "_identification", "_own_link", "_vnet", "dhcp", "engine", "icmp", "on_address",
+        "reassembler", "udp",
+    )  # fmt: skip
+
     def __init__(
         self, config: StackConfig, random_bits: Callable[[int], int], trace: Trace
     ) -> None:

@@ -21,6 +21,8 @@ _MAX_HOPS: Final = 1024
 class StackNetwork:
     """See `leulo.tcp.engine.Network` and `leulo.udp.table.Network` for the methods."""
 
+    __slots__ = ("_hops", "address", "arp", "config", "ipv6", "mac", "route")
+
     def __init__(self, config: StackConfig) -> None:
         self.config: StackConfig = config
         self.mac: bytes = config.mac
