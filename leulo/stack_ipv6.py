@@ -155,7 +155,7 @@ class StackIpv6:
             message = echo_message(source, destination[0], data, is_reply=False)
             return host.send_packet(source[0], destination[0], PROTOCOL_ICMPV6, message, now_ns)
         link = bytes(6) + host.mac + _TYPE_IPV6
-        mtu = host.path_mtu(destination[0])
+        mtu = host.path_mtu(destination[0], now_ns)
         frames: list[Frame] = emit_datagram_v6(
             link, source, destination, data, mtu, self._has_offload, host.new_identification()
         )

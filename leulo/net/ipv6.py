@@ -62,6 +62,7 @@ from leulo.state import State
 from leulo.units import NS_PER_S
 
 MAX_PATHS: Final = 256  # destinations whose path has a smaller MTU
+PATH_NS: Final = 600 * NS_PER_S  # for how long that counts [RFC 8201 5.3]
 MAX_OUTPUT: Final = 1024
 SOLICITATIONS: Final = 3  # of routers, at boot [RFC 4861 10]
 SOLICITATION_NS: Final = 4 * NS_PER_S
@@ -109,7 +110,7 @@ class Ipv6Host:
         self.reassembler: Reassembler = Reassembler("ipv6_")
         self._link_mtu: int = mtu
         self._random_bits: Callable[[int], int] = random_bits
-        self._paths: dict[bytes, int] = {}  # MTU, where it is smaller than the link's
+        self._paths: dict[bytes, tuple[int, int]] = {}  # a smaller MTU than the link's, until when
         self._output: list[TxFrame] = []
         self._solicitations: int = SOLICITATIONS
         self._solicit_ns: int = 0  # when to ask routers again; 0: not yet
@@ -131,8 +132,15 @@ class Ipv6Host:
             return None
         return self.own.source_for(peer)
 
-    def path_mtu(self, destination: bytes) -> int:
-        return self._paths.get(destination, self.mtu)
+    def path_mtu(self, destination: bytes, now_ns: int) -> int:
+        """The largest packet that may go to ``destination`` in one piece."""
+        known = self._paths.get(destination)
+        if known is None:
+            return self.mtu
+        if known[1] <= now_ns:
+            del self._paths[destination]
+            return self.mtu
+        return min(known[0], self.mtu)
 
     def new_identification(self) -> int:
         """For the fragments of one packet: hard to guess. [RFC 7739 5.3]"""
@@ -168,7 +176,8 @@ class Ipv6Host:
         """As `send`, of an upper layer's whole message; fragmented if it has to be."""
         ip = Ipv6Repr(source, destination, protocol, len(payload))
         ethernet = EthernetRepr(bytes(6), self.mac, TYPE_IPV6).emit()
-        for packet in cut(ip, payload, self.path_mtu(destination), self.new_identification()):
+        mtu = self.path_mtu(destination, now_ns)
+        for packet in cut(ip, payload, mtu, self.new_identification()):
             if len(self._output) >= MAX_OUTPUT:
                 return "output_full"
             reason = self.send(destination, (vnet.PLAIN + ethernet + packet,), now_ns)
@@ -307,7 +316,7 @@ class Ipv6Host:
         if answer is None:
             return None
         if isinstance(answer, IcmpError):
-            return self._take_error(answer)
+            return self._take_error(answer, now_ns)
         source: bytes | None = ip.destination
         if is_multicast(ip.destination):
             source = self.source_for(ip.source)
@@ -316,15 +325,15 @@ class Ipv6Host:
             self._reply(source, ip.source, text, now_ns)
         return None
 
-    def _take_error(self, error: IcmpError) -> IcmpError:
+    def _take_error(self, error: IcmpError, now_ns: int) -> IcmpError:
         """Keep the MTU of a path; believe nothing below what every link carries, and nothing
         about packets that are not ours. [RFC 8201 4]"""
         destination = error.remote[0]
         if error.is_too_big and self.is_local(error.local[0]) and error.mtu >= MIN_MTU:
             if len(self._paths) >= MAX_PATHS and destination not in self._paths:
                 del self._paths[next(iter(self._paths))]
-            if error.mtu < self.path_mtu(destination):
-                self._paths[destination] = error.mtu
+            if error.mtu < self.path_mtu(destination, now_ns):
+                self._paths[destination] = (error.mtu, now_ns + PATH_NS)
         return error
 
     def report(self, received: Received, kind: int, code: int, rest: int, now_ns: int) -> None:
@@ -464,7 +473,7 @@ class Ipv6Host:
 
     def save(self) -> State:
         return {
-            "version": 1,
+            "version": 2,
             "mtu": self.mtu,
             "own": self.own.save(),
             "ndp": {**self.ndp.save(), "source": self.ndp.source},
@@ -479,15 +488,15 @@ class Ipv6Host:
 
     def load(self, state: State) -> None:
         """Raises ValueError on another version."""
-        if state.get("version") != 1:
-            raise ValueError(f"Ipv6Host: saved state has version {state.get('version')}, not 1")
+        if state.get("version") != 2:
+            raise ValueError(f"Ipv6Host: saved state has version {state.get('version')}, not 2")
         self.mtu = state["mtu"]
         self.own.load(state["own"])
         self.ndp.load(state["ndp"])
         self.ndp.source = state["ndp"]["source"]
         self.icmp.load(state["icmp"])
         self.reassembler.load(state["reassembler"])
-        self._paths = dict(state["paths"])
+        self._paths = {where: (mtu, until) for where, (mtu, until) in state["paths"].items()}
         self._output = [(frame,) for frame in state["output"]]
         self._solicitations = state["solicitations"]
         self._solicit_ns = state["solicit_ns"]

@@ -250,10 +250,10 @@ def test_errors_are_read_and_paths_kept() -> None:
         assert (error.kind, error.code, error.local, error.remote, error.sequence) == (
             kind, code, (B, 80), (A, 9), 5,
         )  # fmt: skip
-        assert host.path_mtu(A) == (1300 if error.is_too_big else 1500)
+        assert host.path_mtu(A, 2 * S) == (1300 if error.is_too_big else 1500)
     host = make_host()
     give(host, IPv6(src=PEER, dst=OURS) / ICMPv6PacketTooBig(mtu=600) / bytes(inner))
-    assert host.path_mtu(A) == 1500  # a lie: every link carries 1280
+    assert host.path_mtu(A, 2 * S) == 1500  # a lie: every link carries 1280
 
 
 SEEDS = [

@@ -8,7 +8,7 @@ from random import Random
 import pytest
 from tcp_world import MS, S, Wire
 
-from leulo.net.wire.ipv6 import link_local
+from leulo.net.wire.ipv6 import Ipv6Repr, link_local
 from leulo.stack import Stack, StackConfig
 from leulo.tcp import errno
 from leulo.tcp.config import Config
@@ -258,6 +258,16 @@ def test_closed_datagram_port_is_told_by_icmpv6() -> None:
     assert wire.run(S, lambda: bool(client.events & errno.POLL_ERR))
     assert client.recv(1) == -errno.ECONNREFUSED
     assert wire.stacks[1].counters()["icmpv6_errors_out"] == 1
+
+
+def test_a_datagram_without_a_checksum_is_dropped() -> None:
+    """[RFC 8200 8.1]"""
+    stack = make_wire().stacks[1]
+    datagram = (5).to_bytes(2, "big") + (9).to_bytes(2, "big") + (9).to_bytes(2, "big") + b"\0\0x"
+    packet = Ipv6Repr(global_address(1), global_address(2), 17, len(datagram)).emit() + datagram
+    frame = bytes(10) + stack.mac + bytes((2, 0, 0, 0, 0, 1)) + b"\x86\xdd" + packet
+    stack.input([frame], 0)
+    assert stack.counters()["drop_udp_no_checksum"] == 1
 
 
 def test_saved_with_a_connection_it_goes_on() -> None:

@@ -1,0 +1,602 @@
+"""Rules of IPv6, its ICMP and its neighbour discovery that no other test shows.
+
+docs/requirements names each of these tests beside the line that it holds.
+"""
+
+from __future__ import annotations
+
+from random import Random
+
+import pytest
+from test_ipv6_codecs import (
+    MAC,
+    OURS,
+    PEER,
+    PEER_MAC,
+    TCP,
+    UDP,
+    A,
+    B,
+    ICMPv6DestUnreach,
+    ICMPv6EchoRequest,
+    ICMPv6ND_NA,
+    ICMPv6ND_NS,
+    ICMPv6ND_RA,
+    ICMPv6NDOptDstLLAddr,
+    ICMPv6NDOptMTU,
+    ICMPv6NDOptPrefixInfo,
+    ICMPv6NDOptSrcLLAddr,
+    ICMPv6PacketTooBig,
+    IPv6,
+    IPv6ExtHdrDestOpt,
+    IPv6ExtHdrFragment,
+    IPv6ExtHdrHopByHop,
+    IPv6ExtHdrRouting,
+    S,
+    give,
+    make_host,
+    sent,
+)
+
+from leulo.net.icmp import IcmpError
+from leulo.net.ipv6 import Ipv6Config, Ipv6Host, Received, cut
+from leulo.net.reassembly import REASSEMBLY_NS
+from leulo.net.wire import ParseError
+from leulo.net.wire.icmpv6 import Icmpv6Repr
+from leulo.net.wire.ipv6 import FragmentRepr, Ipv6Repr
+from leulo.net.wire.ndp import NeighbourRepr
+
+GROUP = "ff02::1"
+INNER = IPv6(src=OURS, dst=PEER) / TCP(sport=80, dport=9, seq=5) / bytes(20)
+
+
+def too_big(host: Ipv6Host, mtu: int, now_ns: int = 2 * S) -> None:
+    message = IPv6(src=PEER, dst=OURS) / ICMPv6PacketTooBig(mtu=mtu) / bytes(INNER)
+    give(host, message, now_ns=now_ns)
+
+
+def known(**peer: object) -> Ipv6Host:
+    """The host knows who PEER is."""
+    host = make_host()
+    give(host, IPv6(src=PEER, dst=OURS, hlim=255) / ICMPv6ND_NS(tgt=OURS) / ICMPv6NDOptSrcLLAddr(
+        lladdr="02:00:00:00:00:01"))  # fmt: skip
+    host.take_output()
+    return host
+
+
+def said(host: Ipv6Host) -> list[IPv6]:
+    """What it sends but for its questions for routers."""
+    return [packet for packet in sent(host) if bytes(packet)[40] != 133]
+
+
+# -- paths [RFC 8201]
+
+
+def test_a_report_makes_the_path_smaller_and_never_larger() -> None:
+    host = make_host()
+    too_big(host, 1400)
+    too_big(host, 1450)
+    assert host.path_mtu(A, 2 * S) == 1400
+    too_big(host, 1300)
+    assert host.path_mtu(A, 2 * S) == 1300
+    assert host.path_mtu(B, 2 * S) == 1500
+
+
+def test_a_path_is_tried_again_after_ten_minutes_and_not_after_five() -> None:
+    host = make_host()
+    too_big(host, 1400, 10 * S)
+    assert host.path_mtu(A, 310 * S) == 1400
+    assert host.path_mtu(A, 609 * S) == 1400
+    assert host.path_mtu(A, 610 * S) == 1500
+
+
+def test_a_report_about_what_we_did_not_send_is_ignored() -> None:
+    host = make_host()
+    inner = IPv6(src="fd00::77", dst=PEER) / TCP(sport=80, dport=9) / bytes(20)
+    give(host, IPv6(src=PEER, dst=OURS) / ICMPv6PacketTooBig(mtu=1300) / bytes(inner))
+    assert host.path_mtu(A, 2 * S) == 1500
+
+
+def test_what_goes_is_cut_to_the_path() -> None:
+    host = known()
+    too_big(host, 1300)
+    give(host, IPv6(src=PEER, dst=OURS) / ICMPv6EchoRequest(data=bytes(1400)))
+    assert [len(bytes(packet)) <= 1300 for packet in sent(host)] == [True, True]
+
+
+# -- messages [RFC 4443]
+
+
+def test_an_answer_comes_from_the_address_that_was_asked() -> None:
+    host = known()
+    give(host, IPv6(src=PEER, dst=OURS) / ICMPv6EchoRequest(id=7, seq=9, data=b"same"))
+    [reply] = sent(host)
+    assert (reply.src, reply.dst) == (OURS, PEER)
+    assert bytes(reply)[40:41] == b"\x81"
+    assert bytes(reply)[44:] == b"\0\x07\0\x09same"
+
+
+def test_an_answer_to_a_group_comes_from_an_address_of_ours() -> None:
+    host = known()
+    give(host, IPv6(src=PEER, dst=GROUP) / ICMPv6EchoRequest(data=b"x"),
+         to=bytes.fromhex("333300000001"))  # fmt: skip
+    [reply] = sent(host)
+    assert reply.src == OURS
+
+
+def test_unknown_information_is_dropped() -> None:
+    host = known()
+    message = Icmpv6Repr(200, 0, 0, b"what?").emit(A, B)
+    with pytest.raises(ParseError, match="icmpv6_kind"):
+        give(host, Ipv6Repr(A, B, 58, len(message)).emit() + message)
+    assert sent(host) == []
+
+
+def test_an_error_quotes_as_much_as_the_least_mtu_has_room_for() -> None:
+    host = known()
+    packet = bytes(IPv6(src=PEER, dst=OURS, nh=132) / bytes(1400))
+    with pytest.raises(ParseError):
+        give(host, packet)
+    [error] = sent(host)
+    assert len(bytes(error)) == 1280
+    assert bytes(error)[48:] == packet[: 1280 - 48]
+
+
+@pytest.mark.parametrize(
+    "packet",
+    [
+        IPv6(src=PEER, dst=OURS) / ICMPv6DestUnreach(code=4) / bytes(INNER)[:44],
+        IPv6(src=PEER, dst=GROUP, nh=132) / bytes(8),
+        IPv6(src="ff02::9", dst=OURS, nh=132) / bytes(8),
+        IPv6(src="::", dst=OURS, nh=132) / bytes(8),
+    ],
+)
+def test_no_error_about_these(packet: IPv6) -> None:
+    host = known()
+    to = bytes.fromhex("333300000001") if packet.dst == GROUP else MAC
+    with pytest.raises(ParseError):
+        give(host, packet, to=to)
+    assert sent(host) == []
+
+
+def test_no_error_about_an_error_in_a_bad_packet() -> None:
+    host = known()
+    error = Icmpv6Repr(1, 4, 0, bytes(INNER)).emit(A, B)
+    assert host.icmp.error(4, 0, 0, Ipv6Repr(A, B, 58, len(error)).emit() + error, 2 * S) is None
+    redirect = Icmpv6Repr(137, 0, 0, bytes(32)).emit(A, B)
+    packet = Ipv6Repr(A, B, 58, len(redirect)).emit() + redirect
+    assert host.icmp.error(4, 0, 0, packet, 2 * S) is None
+
+
+def test_an_unknown_option_to_a_group_is_told_if_it_says_so() -> None:
+    """The exception. [RFC 4443 2.4 e.3]"""
+    for kind, told in ((0x80, 1), (0xC0, 0)):
+        host = known()
+        option = bytes((17, 0, kind, 4, 0, 0, 0, 0))
+        packet = Ipv6Repr(A, bytes.fromhex("ff02" + "00" * 13 + "01"), 60, len(option)).emit()
+        with pytest.raises(ParseError):
+            give(host, packet + option, to=bytes.fromhex("333300000001"))
+        assert len(sent(host)) == told
+
+
+def test_errors_are_limited() -> None:
+    host = known()
+    packet = bytes(IPv6(src=PEER, dst=OURS, nh=132) / bytes(8))
+    for _ in range(200):
+        with pytest.raises(ParseError):
+            give(host, packet)
+    assert 0 < len(sent(host)) < 100
+
+
+def test_every_error_reaches_the_transport() -> None:
+    host = known()
+    for kind, code in ((1, 4), (2, 0), (3, 0), (4, 1)):
+        message = Icmpv6Repr(kind, code, 1300, bytes(INNER)).emit(A, B)
+        error = give(host, Ipv6Repr(A, B, 58, len(message)).emit() + message)
+        assert isinstance(error, IcmpError) and error.local == (B, 80)
+
+
+# -- packets [RFC 8200]
+
+
+def test_unknown_options_are_skipped_dropped_or_told() -> None:
+    for kind, outcome in ((0x1E, "taken"), (0x5E, "dropped"), (0x9E, "told"), (0xDE, "told")):
+        host = known()
+        option = bytes((17, 0, kind, 4, 0, 0, 0, 0))
+        datagram = bytes(IPv6(src=PEER, dst=OURS) / UDP(sport=1, dport=2) / b"data")[40:]
+        packet = Ipv6Repr(A, B, 60, 8 + len(datagram)).emit() + option + datagram
+        if outcome == "taken":
+            assert isinstance(give(host, packet), Received)
+            continue
+        with pytest.raises(ParseError):
+            give(host, packet)
+        replies = sent(host)
+        assert len(replies) == (outcome == "told")
+        if replies:
+            assert bytes(replies[0])[40:42] == b"\x04\x02"
+            assert bytes(replies[0])[44:48] == (42).to_bytes(4, "big")
+
+
+def test_hop_by_hop_comes_first_or_not_at_all() -> None:
+    host = known()
+    packet = IPv6(src=PEER, dst=OURS) / IPv6ExtHdrDestOpt() / IPv6ExtHdrHopByHop() / UDP()
+    with pytest.raises(ParseError, match="ipv6_next_header"):
+        give(host, packet)
+    [reply] = sent(host)
+    assert bytes(reply)[40:42] == b"\x04\x01"
+
+
+def test_extension_headers_come_in_any_order_and_number() -> None:
+    packet = IPv6(src=PEER, dst=OURS) / IPv6ExtHdrHopByHop() / IPv6ExtHdrDestOpt()
+    packet = packet / IPv6ExtHdrDestOpt() / UDP(sport=1, dport=2) / b"data"
+    assert isinstance(give(known(), packet), Received)
+
+
+def test_nothing_follows_no_next_header() -> None:
+    host = known()
+    assert give(host, Ipv6Repr(A, B, 59, 4).emit() + b"what") is None
+    assert sent(host) == []
+
+
+def test_fragments_are_given_up_after_a_minute_and_told() -> None:
+    host = known()
+    first = IPv6(src=PEER, dst=OURS) / IPv6ExtHdrFragment(offset=0, m=1, id=3, nh=17) / bytes(64)
+    give(host, first)
+    host.advance(2 * S + REASSEMBLY_NS - 1)
+    assert said(host) == []
+    host.advance(2 * S + REASSEMBLY_NS)
+    [reply] = said(host)
+    assert bytes(reply)[40:42] == b"\x03\x01"
+
+
+def test_a_late_rest_alone_is_given_up_in_silence() -> None:
+    host = known()
+    give(host, IPv6(src=PEER, dst=OURS) / IPv6ExtHdrFragment(offset=8, m=0, id=3, nh=17) / b"x")
+    host.advance(2 * S + REASSEMBLY_NS)
+    assert said(host) == []
+
+
+def test_1500_bytes_join() -> None:
+    data = bytes(UDP(sport=1, dport=2, len=1460) / bytes(1452))
+    host = known()
+    ip = Ipv6Repr(A, B, 17, len(data))
+    results = [give(host, packet) for packet in cut(ip, data, 1280, 9)]
+    assert isinstance(results[-1], Received) and results[-1].payload == data
+
+
+def test_own_fragments_are_of_eights_and_fit() -> None:
+    packets = cut(Ipv6Repr(A, B, 17, 4003), bytes(4003), 1283, 9)
+    assert all(len(packet) <= 1283 for packet in packets)
+    for packet in packets[:-1]:
+        assert not (len(packet) - 48) & 7
+        assert FragmentRepr.parse(packet[40:]).has_more
+
+
+# -- neighbours [RFC 4861]
+
+
+def advert(**fields: object) -> IPv6:
+    return IPv6(src=PEER, dst=OURS, hlim=255) / ICMPv6ND_NA(tgt=PEER, **fields)
+
+
+def mac_option(last: int = 1) -> object:
+    return ICMPv6NDOptDstLLAddr(lladdr=f"02:00:00:00:00:{last:02x}")
+
+
+def asked() -> Ipv6Host:
+    """The host has asked who PEER is."""
+    host = make_host()
+    host.ndp.resolve(A, 2 * S)
+    host.take_output()
+    return host
+
+
+def state_of(host: Ipv6Host) -> tuple[bytes, str]:
+    return next((mac, state) for address, mac, state in host.ndp.entries() if address == A)
+
+
+def test_a_question_goes_to_the_solicited_nodes_group_with_our_mac() -> None:
+    host = make_host()
+    host.ndp.resolve(A, 2 * S)
+    [question] = sent(host)
+    assert question.dst == "ff02::1:ff00:1"
+    assert question.hlim == 255
+    message = NeighbourRepr.parse(
+        Icmpv6Repr.parse(bytes(question)[40:], B, b"", verify_checksum=False)
+    )
+    assert (message.target, message.mac) == (A, MAC)
+
+
+def test_three_questions_a_second_apart_then_the_sender_is_told() -> None:
+    host = make_host()
+    now = 2 * S
+    assert host.ndp.resolve(A, now)
+    count = 1
+    for _ in range(6):
+        now += S
+        host.advance(now)
+        count += len(said(host)) if now > 2 * S else 0
+    assert count <= 4
+    assert not host.ndp.resolve(A, 6 * S)
+
+
+def test_an_answer_ends_the_question() -> None:
+    host = asked()
+    give(host, advert(S=1, O=1) / mac_option())
+    assert state_of(host) == (PEER_MAC, "REACHABLE")
+    host = asked()
+    give(host, advert(S=0, O=1) / mac_option())
+    assert state_of(host) == (PEER_MAC, "STALE")
+
+
+def test_an_answer_without_a_mac_ends_nothing() -> None:
+    host = asked()
+    with pytest.raises(ParseError, match="ndp_no_mac"):
+        give(host, advert(S=1, O=1))
+    assert state_of(host)[1] == "INCOMPLETE"
+
+
+def test_another_mac_counts_only_with_the_override_flag() -> None:
+    host = asked()
+    give(host, advert(S=1, O=1) / mac_option())
+    with pytest.raises(ParseError, match="ndp_no_override"):
+        give(host, advert(S=1, O=0) / mac_option(9), now_ns=5 * S)
+    assert state_of(host) == (PEER_MAC, "STALE")
+    give(host, advert(S=1, O=1) / mac_option(9), now_ns=6 * S)
+    assert state_of(host) == (PEER_MAC[:5] + b"\x09", "REACHABLE")
+
+
+def test_an_answer_that_nobody_asked_for_makes_no_entry() -> None:
+    host = make_host()
+    with pytest.raises(ParseError, match="ndp_unasked"):
+        give(host, advert(S=1, O=1) / mac_option())
+    assert host.ndp.entries() == []
+
+
+@pytest.mark.parametrize(
+    ("packet", "reason"),
+    [
+        (IPv6(src=PEER, dst=OURS, hlim=64) / ICMPv6ND_NS(tgt=OURS), "ndp_hop_limit"),
+        (IPv6(src=PEER, dst=OURS, hlim=255) / ICMPv6ND_NS(tgt=OURS, code=1), "ndp_code"),
+        (IPv6(src=PEER, dst=OURS, hlim=255) / ICMPv6ND_NS(tgt=GROUP), "ndp_target"),
+        (IPv6(src=PEER, dst=OURS, hlim=255) / ICMPv6ND_NA(tgt=GROUP), "ndp_target"),
+        (IPv6(src="::", dst=OURS, hlim=255) / ICMPv6ND_NS(tgt=OURS), "ndp_probe"),
+        (IPv6(src=PEER, dst=OURS, hlim=64) / ICMPv6ND_NA(tgt=PEER), "ndp_hop_limit"),
+        (IPv6(src=PEER, dst=OURS, hlim=255) / ICMPv6ND_NA(tgt=PEER, code=1), "ndp_code"),
+        (IPv6(src=PEER, dst=GROUP, hlim=255) / ICMPv6ND_NA(tgt=PEER, S=1), "ndp_solicited"),
+        (IPv6(src="fe80::1", dst=OURS, hlim=64) / ICMPv6ND_RA(), "ndp_hop_limit"),
+        (IPv6(src=PEER, dst=OURS, hlim=255) / ICMPv6ND_RA(), "ndp_router"),
+        (IPv6(src="fe80::1", dst=OURS, hlim=255) / ICMPv6ND_RA(code=1), "ndp_code"),
+    ],
+)
+def test_what_is_not_valid_is_dropped(packet: IPv6, reason: str) -> None:
+    host = asked()
+    to = bytes.fromhex("333300000001") if packet.dst == GROUP else MAC
+    with pytest.raises(ParseError, match=reason):
+        give(host, packet, to=to)
+    assert sent(host) == []
+
+
+def test_an_option_of_no_length_drops_the_message() -> None:
+    host = asked()
+    message = Icmpv6Repr(135, 0, 0, B + bytes((1, 0)) + bytes(6)).emit(A, B)
+    with pytest.raises(ParseError, match="ndp_options"):
+        give(host, Ipv6Repr(A, B, 58, len(message), 255).emit() + message)
+
+
+def test_an_unknown_option_is_ignored() -> None:
+    host = make_host()
+    unknown = bytes((200, 1)) + bytes(6)
+    option = unknown + bytes((1, 1)) + PEER_MAC + unknown
+    message = Icmpv6Repr(135, 0, 0, B + option).emit(A, B)
+    give(host, Ipv6Repr(A, B, 58, len(message), 255).emit() + message)
+    assert state_of(host) == (PEER_MAC, "STALE")
+
+
+def test_an_answer_goes_to_who_asked_with_mac_and_flags() -> None:
+    host = make_host()
+    give(host, IPv6(src=PEER, dst=OURS, hlim=255) / ICMPv6ND_NS(tgt=OURS) / ICMPv6NDOptSrcLLAddr(
+        lladdr="02:00:00:00:00:01"))  # fmt: skip
+    [reply] = sent(host)
+    answer = NeighbourRepr.parse(Icmpv6Repr.parse(bytes(reply)[40:], B, A))
+    assert (reply.src, reply.dst, reply.hlim) == (OURS, PEER, 255)
+    assert (answer.mac, answer.is_solicited, answer.is_override) == (MAC, True, True)
+    assert not answer.is_router
+
+
+def test_an_answer_to_nobody_goes_to_all() -> None:
+    host = make_host()
+    give(host, IPv6(src="::", dst="ff02::1:ff00:2", hlim=255) / ICMPv6ND_NS(tgt=OURS),
+         to=bytes.fromhex("3333ff000002"))  # fmt: skip
+    [reply] = sent(host)
+    answer = NeighbourRepr.parse(Icmpv6Repr.parse(bytes(reply)[40:], B, b"", verify_checksum=False))
+    assert reply.dst == "ff02::1" and not answer.is_solicited
+
+
+def router(host: Ipv6Host, now_ns: int = 2 * S, **fields: object) -> None:
+    options = fields.pop("options", None)
+    packet = IPv6(src="fe80::1", dst=GROUP, hlim=255) / ICMPv6ND_RA(**fields)
+    if options is not None:
+        packet = packet / options
+    give(host, packet, to=bytes.fromhex("333300000001"), now_ns=now_ns)
+
+
+FAR = bytes.fromhex("20010db8" + "00" * 11 + "09")
+
+
+def test_a_router_is_one_for_its_lifetime() -> None:
+    host = make_host()
+    router(host, routerlifetime=100)
+    assert host.own.next_hop(FAR) is not None
+    host.advance(101 * S)
+    assert host.own.next_hop(FAR) is not None
+    host.advance(102 * S)
+    assert host.own.next_hop(FAR) is None
+
+
+def test_a_router_that_says_nothing_ends_at_once() -> None:
+    host = make_host()
+    router(host, routerlifetime=100)
+    router(host, routerlifetime=0)
+    assert host.own.next_hop(FAR) is None
+
+
+def test_a_router_that_is_none_any_more_is_not_used() -> None:
+    """Its advertisement has no router flag. [RFC 4861 7.2.5]"""
+    host = make_host()
+    router(host, routerlifetime=100, options=ICMPv6NDOptSrcLLAddr(lladdr="02:00:00:00:00:01"))
+    packet = IPv6(src="fe80::1", dst=OURS, hlim=255) / ICMPv6ND_NA(tgt="fe80::1", S=1, O=1, R=0)
+    give(host, packet / mac_option())
+    assert host.own.next_hop(FAR) is None
+
+
+def test_the_mtu_of_a_router_counts_within_bounds() -> None:
+    for told, mtu in ((1400, 1400), (1279, 1500), (9000, 1500)):
+        host = make_host()
+        router(host, options=ICMPv6NDOptMTU(mtu=told))
+        assert host.mtu == mtu
+
+
+def test_a_prefix_of_the_link_is_not_the_links_for_ever() -> None:
+    host = make_host()
+    prefix = ICMPv6NDOptPrefixInfo(
+        prefix="2001:db8::", prefixlen=64, L=1, A=0, validlifetime=100, preferredlifetime=100
+    )
+    router(host, options=prefix)
+    assert host.own.is_on_link(FAR)
+    host.advance(103 * S)
+    assert not host.own.is_on_link(FAR)
+
+
+def test_a_prefix_without_the_flag_or_of_no_time_is_not_the_links() -> None:
+    for flags in ({"L": 0, "validlifetime": 100}, {"L": 1, "validlifetime": 0}):
+        host = make_host()
+        prefix = ICMPv6NDOptPrefixInfo(
+            prefix="2001:db8::", prefixlen=64, A=0, preferredlifetime=0, **flags
+        )
+        router(host, options=prefix)
+        assert not host.own.is_on_link(FAR)
+
+
+def test_routers_are_asked_for_three_times_and_not_after_one_has_spoken() -> None:
+    def questions(answered: bool) -> int:
+        host = Ipv6Host(MAC, 1500, Ipv6Config(B), Random(1).getrandbits)
+        count = 0
+        for second in range(30):
+            host.advance(second * S)
+            count += sum(bytes(p)[40] == 133 for p in sent(host))
+            if answered and count == 1:
+                router(host, second * S + 1)
+        return count
+
+    assert questions(False) == 3
+    assert questions(True) == 1
+
+
+def test_a_stale_neighbour_is_asked_himself_after_five_seconds() -> None:
+    host = known()
+    assert host.ndp.lookup(A, 3 * S) == PEER_MAC
+    host.advance(8 * S - 1)
+    assert said(host) == []
+    host.advance(8 * S)
+    [question] = said(host)
+    assert question.dst == PEER
+
+
+def test_reachable_is_for_half_a_minute() -> None:
+    host = asked()
+    give(host, advert(S=1, O=1) / mac_option())
+    host.advance(31 * S)
+    assert state_of(host)[1] == "REACHABLE"
+    host.advance(32 * S)
+    assert state_of(host)[1] == "STALE"
+
+
+def test_a_packet_waits_for_the_answer() -> None:
+    host = asked()
+    frame = bytes(10) + bytes(6) + MAC + b"\x86\xdd" + bytes(40)
+    host.send(A, (frame,), 2 * S)
+    assert sent(host) == []
+    give(host, advert(S=1, O=1) / mac_option())
+    [out] = host.take_output()
+    assert out[0][10:16] == PEER_MAC
+
+
+def test_no_error_about_a_packet_from_nobody() -> None:
+    host = known()
+    for source in (bytes(16), bytes.fromhex("ff02" + "00" * 14)):
+        packet = Ipv6Repr(source, B, 132, 8).emit() + bytes(8)
+        assert host.icmp.error(4, 1, 6, packet, 2 * S) is None
+
+
+def test_a_routing_header_that_is_done_is_skipped() -> None:
+    packet = IPv6(src=PEER, dst=OURS) / IPv6ExtHdrRouting(segleft=0, addresses=["fd00::9"])
+    packet = packet / UDP(sport=1, dport=2) / b"data"
+    assert isinstance(give(known(), packet), Received)
+
+
+def test_fragments_of_two_packets_have_two_numbers() -> None:
+    host = make_host()
+    assert len({host.new_identification() for _ in range(8)}) == 8
+
+
+def test_fragments_of_two_packets_do_not_mix() -> None:
+    host = known()
+    one = bytes(UDP(sport=1, dport=2, len=8 + 64) / (b"a" * 64))
+    first = IPv6(src=PEER, dst=OURS) / IPv6ExtHdrFragment(offset=0, m=1, id=1, nh=17) / one[:48]
+    other = IPv6(src=PEER, dst=OURS) / IPv6ExtHdrFragment(offset=6, m=0, id=2, nh=17) / one[48:]
+    assert give(host, first) is None and give(host, other) is None
+
+
+def test_sixty_seconds() -> None:
+    assert REASSEMBLY_NS == 60 * S
+
+
+def test_a_question_from_nobody_has_no_mac() -> None:
+    host = Ipv6Host(MAC, 1500, Ipv6Config(B), Random(1).getrandbits)
+    host.advance(0)
+    for packet in sent(host):
+        assert packet.src == "::"
+        assert len(bytes(packet)) == 40 + 24
+
+
+def test_a_bad_checksum_drops_it() -> None:
+    host = asked()
+    packet = bytearray(bytes(advert(S=1, O=1) / mac_option()))
+    packet[42] ^= 1
+    with pytest.raises(ParseError, match="icmpv6_checksum"):
+        give(host, bytes(packet))
+    assert state_of(host)[1] == "INCOMPLETE"
+
+
+def test_two_routers_are_known() -> None:
+    host = make_host()
+    router(host, routerlifetime=100)
+    packet = IPv6(src="fe80::2", dst=GROUP, hlim=255) / ICMPv6ND_RA(routerlifetime=900)
+    give(host, packet, to=bytes.fromhex("333300000001"))
+    host.advance(200 * S)
+    assert host.own.next_hop(FAR) == bytes.fromhex("fe80" + "00" * 13 + "02")
+
+
+def test_a_routers_mac_is_learnt() -> None:
+    host = make_host()
+    router(host, routerlifetime=100, options=ICMPv6NDOptSrcLLAddr(lladdr="02:00:00:00:00:01"))
+    hop = host.own.next_hop(FAR)
+    assert hop is not None
+    assert host.ndp.lookup(hop, 2 * S) == PEER_MAC
+
+
+def test_a_link_local_prefix_is_no_news() -> None:
+    host = make_host()
+    prefix = ICMPv6NDOptPrefixInfo(
+        prefix="fe80::", prefixlen=64, L=1, A=1, validlifetime=100, preferredlifetime=100
+    )
+    router(host, options=prefix)
+    assert host.own.prefixes == {}
+
+
+def test_a_redirect_is_not_followed() -> None:
+    host = known()
+    message = Icmpv6Repr(137, 0, 0, bytes(32)).emit(A, B)
+    with pytest.raises(ParseError, match="ndp_not_for_hosts"):
+        give(host, Ipv6Repr(A, B, 58, len(message), 255).emit() + message)
