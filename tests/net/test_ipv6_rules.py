@@ -1,30 +1,22 @@
-"""Rules of IPv6, its ICMP and its neighbour discovery that no other test shows.
+"""Rules of IPv6 and its ICMP that no other test shows.
 
 docs/requirements names each of these tests beside the line that it holds.
 """
 
 from __future__ import annotations
 
-from random import Random
-
 import pytest
 from test_ipv6_codecs import (
     MAC,
     OURS,
     PEER,
-    PEER_MAC,
     TCP,
     UDP,
     A,
     B,
     ICMPv6DestUnreach,
     ICMPv6EchoRequest,
-    ICMPv6ND_NA,
     ICMPv6ND_NS,
-    ICMPv6ND_RA,
-    ICMPv6NDOptDstLLAddr,
-    ICMPv6NDOptMTU,
-    ICMPv6NDOptPrefixInfo,
     ICMPv6NDOptSrcLLAddr,
     ICMPv6PacketTooBig,
     IPv6,
@@ -39,12 +31,11 @@ from test_ipv6_codecs import (
 )
 
 from leulo.net.icmp import IcmpError
-from leulo.net.ipv6 import Ipv6Config, Ipv6Host, Received, cut
+from leulo.net.ipv6 import Ipv6Host, Received, cut
 from leulo.net.reassembly import REASSEMBLY_NS
 from leulo.net.wire import ParseError
 from leulo.net.wire.icmpv6 import Icmpv6Repr
 from leulo.net.wire.ipv6 import FragmentRepr, Ipv6Repr
-from leulo.net.wire.ndp import NeighbourRepr
 
 GROUP = "ff02::1"
 INNER = IPv6(src=OURS, dst=PEER) / TCP(sport=80, dport=9, seq=5) / bytes(20)
@@ -272,256 +263,6 @@ def test_own_fragments_are_of_eights_and_fit() -> None:
         assert FragmentRepr.parse(packet[40:]).has_more
 
 
-# -- neighbours [RFC 4861]
-
-
-def advert(**fields: object) -> IPv6:
-    return IPv6(src=PEER, dst=OURS, hlim=255) / ICMPv6ND_NA(tgt=PEER, **fields)
-
-
-def mac_option(last: int = 1) -> object:
-    return ICMPv6NDOptDstLLAddr(lladdr=f"02:00:00:00:00:{last:02x}")
-
-
-def asked() -> Ipv6Host:
-    """The host has asked who PEER is."""
-    host = make_host()
-    host.ndp.resolve(A, 2 * S)
-    host.take_output()
-    return host
-
-
-def state_of(host: Ipv6Host) -> tuple[bytes, str]:
-    return next((mac, state) for address, mac, state in host.ndp.entries() if address == A)
-
-
-def test_a_question_goes_to_the_solicited_nodes_group_with_our_mac() -> None:
-    host = make_host()
-    host.ndp.resolve(A, 2 * S)
-    [question] = sent(host)
-    assert question.dst == "ff02::1:ff00:1"
-    assert question.hlim == 255
-    message = NeighbourRepr.parse(
-        Icmpv6Repr.parse(bytes(question)[40:], B, b"", verify_checksum=False)
-    )
-    assert (message.target, message.mac) == (A, MAC)
-
-
-def test_three_questions_a_second_apart_then_the_sender_is_told() -> None:
-    host = make_host()
-    now = 2 * S
-    assert host.ndp.resolve(A, now)
-    count = 1
-    for _ in range(6):
-        now += S
-        host.advance(now)
-        count += len(said(host)) if now > 2 * S else 0
-    assert count <= 4
-    assert not host.ndp.resolve(A, 6 * S)
-
-
-def test_an_answer_ends_the_question() -> None:
-    host = asked()
-    give(host, advert(S=1, O=1) / mac_option())
-    assert state_of(host) == (PEER_MAC, "REACHABLE")
-    host = asked()
-    give(host, advert(S=0, O=1) / mac_option())
-    assert state_of(host) == (PEER_MAC, "STALE")
-
-
-def test_an_answer_without_a_mac_ends_nothing() -> None:
-    host = asked()
-    with pytest.raises(ParseError, match="ndp_no_mac"):
-        give(host, advert(S=1, O=1))
-    assert state_of(host)[1] == "INCOMPLETE"
-
-
-def test_another_mac_counts_only_with_the_override_flag() -> None:
-    host = asked()
-    give(host, advert(S=1, O=1) / mac_option())
-    with pytest.raises(ParseError, match="ndp_no_override"):
-        give(host, advert(S=1, O=0) / mac_option(9), now_ns=5 * S)
-    assert state_of(host) == (PEER_MAC, "STALE")
-    give(host, advert(S=1, O=1) / mac_option(9), now_ns=6 * S)
-    assert state_of(host) == (PEER_MAC[:5] + b"\x09", "REACHABLE")
-
-
-def test_an_answer_that_nobody_asked_for_makes_no_entry() -> None:
-    host = make_host()
-    with pytest.raises(ParseError, match="ndp_unasked"):
-        give(host, advert(S=1, O=1) / mac_option())
-    assert host.ndp.entries() == []
-
-
-@pytest.mark.parametrize(
-    ("packet", "reason"),
-    [
-        (IPv6(src=PEER, dst=OURS, hlim=64) / ICMPv6ND_NS(tgt=OURS), "ndp_hop_limit"),
-        (IPv6(src=PEER, dst=OURS, hlim=255) / ICMPv6ND_NS(tgt=OURS, code=1), "ndp_code"),
-        (IPv6(src=PEER, dst=OURS, hlim=255) / ICMPv6ND_NS(tgt=GROUP), "ndp_target"),
-        (IPv6(src=PEER, dst=OURS, hlim=255) / ICMPv6ND_NA(tgt=GROUP), "ndp_target"),
-        (IPv6(src="::", dst=OURS, hlim=255) / ICMPv6ND_NS(tgt=OURS), "ndp_probe"),
-        (IPv6(src=PEER, dst=OURS, hlim=64) / ICMPv6ND_NA(tgt=PEER), "ndp_hop_limit"),
-        (IPv6(src=PEER, dst=OURS, hlim=255) / ICMPv6ND_NA(tgt=PEER, code=1), "ndp_code"),
-        (IPv6(src=PEER, dst=GROUP, hlim=255) / ICMPv6ND_NA(tgt=PEER, S=1), "ndp_solicited"),
-        (IPv6(src="fe80::1", dst=OURS, hlim=64) / ICMPv6ND_RA(), "ndp_hop_limit"),
-        (IPv6(src=PEER, dst=OURS, hlim=255) / ICMPv6ND_RA(), "ndp_router"),
-        (IPv6(src="fe80::1", dst=OURS, hlim=255) / ICMPv6ND_RA(code=1), "ndp_code"),
-    ],
-)
-def test_what_is_not_valid_is_dropped(packet: IPv6, reason: str) -> None:
-    host = asked()
-    to = bytes.fromhex("333300000001") if packet.dst == GROUP else MAC
-    with pytest.raises(ParseError, match=reason):
-        give(host, packet, to=to)
-    assert sent(host) == []
-
-
-def test_an_option_of_no_length_drops_the_message() -> None:
-    host = asked()
-    message = Icmpv6Repr(135, 0, 0, B + bytes((1, 0)) + bytes(6)).emit(A, B)
-    with pytest.raises(ParseError, match="ndp_options"):
-        give(host, Ipv6Repr(A, B, 58, len(message), 255).emit() + message)
-
-
-def test_an_unknown_option_is_ignored() -> None:
-    host = make_host()
-    unknown = bytes((200, 1)) + bytes(6)
-    option = unknown + bytes((1, 1)) + PEER_MAC + unknown
-    message = Icmpv6Repr(135, 0, 0, B + option).emit(A, B)
-    give(host, Ipv6Repr(A, B, 58, len(message), 255).emit() + message)
-    assert state_of(host) == (PEER_MAC, "STALE")
-
-
-def test_an_answer_goes_to_who_asked_with_mac_and_flags() -> None:
-    host = make_host()
-    give(host, IPv6(src=PEER, dst=OURS, hlim=255) / ICMPv6ND_NS(tgt=OURS) / ICMPv6NDOptSrcLLAddr(
-        lladdr="02:00:00:00:00:01"))  # fmt: skip
-    [reply] = sent(host)
-    answer = NeighbourRepr.parse(Icmpv6Repr.parse(bytes(reply)[40:], B, A))
-    assert (reply.src, reply.dst, reply.hlim) == (OURS, PEER, 255)
-    assert (answer.mac, answer.is_solicited, answer.is_override) == (MAC, True, True)
-    assert not answer.is_router
-
-
-def test_an_answer_to_nobody_goes_to_all() -> None:
-    host = make_host()
-    give(host, IPv6(src="::", dst="ff02::1:ff00:2", hlim=255) / ICMPv6ND_NS(tgt=OURS),
-         to=bytes.fromhex("3333ff000002"))  # fmt: skip
-    [reply] = sent(host)
-    answer = NeighbourRepr.parse(Icmpv6Repr.parse(bytes(reply)[40:], B, b"", verify_checksum=False))
-    assert reply.dst == "ff02::1" and not answer.is_solicited
-
-
-def router(host: Ipv6Host, now_ns: int = 2 * S, **fields: object) -> None:
-    options = fields.pop("options", None)
-    packet = IPv6(src="fe80::1", dst=GROUP, hlim=255) / ICMPv6ND_RA(**fields)
-    if options is not None:
-        packet = packet / options
-    give(host, packet, to=bytes.fromhex("333300000001"), now_ns=now_ns)
-
-
-FAR = bytes.fromhex("20010db8" + "00" * 11 + "09")
-
-
-def test_a_router_is_one_for_its_lifetime() -> None:
-    host = make_host()
-    router(host, routerlifetime=100)
-    assert host.own.next_hop(FAR) is not None
-    host.advance(101 * S)
-    assert host.own.next_hop(FAR) is not None
-    host.advance(102 * S)
-    assert host.own.next_hop(FAR) is None
-
-
-def test_a_router_that_says_nothing_ends_at_once() -> None:
-    host = make_host()
-    router(host, routerlifetime=100)
-    router(host, routerlifetime=0)
-    assert host.own.next_hop(FAR) is None
-
-
-def test_a_router_that_is_none_any_more_is_not_used() -> None:
-    """Its advertisement has no router flag. [RFC 4861 7.2.5]"""
-    host = make_host()
-    router(host, routerlifetime=100, options=ICMPv6NDOptSrcLLAddr(lladdr="02:00:00:00:00:01"))
-    packet = IPv6(src="fe80::1", dst=OURS, hlim=255) / ICMPv6ND_NA(tgt="fe80::1", S=1, O=1, R=0)
-    give(host, packet / mac_option())
-    assert host.own.next_hop(FAR) is None
-
-
-def test_the_mtu_of_a_router_counts_within_bounds() -> None:
-    for told, mtu in ((1400, 1400), (1279, 1500), (9000, 1500)):
-        host = make_host()
-        router(host, options=ICMPv6NDOptMTU(mtu=told))
-        assert host.mtu == mtu
-
-
-def test_a_prefix_of_the_link_is_not_the_links_for_ever() -> None:
-    host = make_host()
-    prefix = ICMPv6NDOptPrefixInfo(
-        prefix="2001:db8::", prefixlen=64, L=1, A=0, validlifetime=100, preferredlifetime=100
-    )
-    router(host, options=prefix)
-    assert host.own.is_on_link(FAR)
-    host.advance(103 * S)
-    assert not host.own.is_on_link(FAR)
-
-
-def test_a_prefix_without_the_flag_or_of_no_time_is_not_the_links() -> None:
-    for flags in ({"L": 0, "validlifetime": 100}, {"L": 1, "validlifetime": 0}):
-        host = make_host()
-        prefix = ICMPv6NDOptPrefixInfo(
-            prefix="2001:db8::", prefixlen=64, A=0, preferredlifetime=0, **flags
-        )
-        router(host, options=prefix)
-        assert not host.own.is_on_link(FAR)
-
-
-def test_routers_are_asked_for_three_times_and_not_after_one_has_spoken() -> None:
-    def questions(answered: bool) -> int:
-        host = Ipv6Host(MAC, 1500, Ipv6Config(B), Random(1).getrandbits)
-        count = 0
-        for second in range(30):
-            host.advance(second * S)
-            count += sum(bytes(p)[40] == 133 for p in sent(host))
-            if answered and count == 1:
-                router(host, second * S + 1)
-        return count
-
-    assert questions(False) == 3
-    assert questions(True) == 1
-
-
-def test_a_stale_neighbour_is_asked_himself_after_five_seconds() -> None:
-    host = known()
-    assert host.ndp.lookup(A, 3 * S) == PEER_MAC
-    host.advance(8 * S - 1)
-    assert said(host) == []
-    host.advance(8 * S)
-    [question] = said(host)
-    assert question.dst == PEER
-
-
-def test_reachable_is_for_half_a_minute() -> None:
-    host = asked()
-    give(host, advert(S=1, O=1) / mac_option())
-    host.advance(31 * S)
-    assert state_of(host)[1] == "REACHABLE"
-    host.advance(32 * S)
-    assert state_of(host)[1] == "STALE"
-
-
-def test_a_packet_waits_for_the_answer() -> None:
-    host = asked()
-    frame = bytes(10) + bytes(6) + MAC + b"\x86\xdd" + bytes(40)
-    host.send(A, (frame,), 2 * S)
-    assert sent(host) == []
-    give(host, advert(S=1, O=1) / mac_option())
-    [out] = host.take_output()
-    assert out[0][10:16] == PEER_MAC
-
-
 def test_no_error_about_a_packet_from_nobody() -> None:
     host = known()
     for source in (bytes(16), bytes.fromhex("ff02" + "00" * 14)):
@@ -550,53 +291,3 @@ def test_fragments_of_two_packets_do_not_mix() -> None:
 
 def test_sixty_seconds() -> None:
     assert REASSEMBLY_NS == 60 * S
-
-
-def test_a_question_from_nobody_has_no_mac() -> None:
-    host = Ipv6Host(MAC, 1500, Ipv6Config(B), Random(1).getrandbits)
-    host.advance(0)
-    for packet in sent(host):
-        assert packet.src == "::"
-        assert len(bytes(packet)) == 40 + 24
-
-
-def test_a_bad_checksum_drops_it() -> None:
-    host = asked()
-    packet = bytearray(bytes(advert(S=1, O=1) / mac_option()))
-    packet[42] ^= 1
-    with pytest.raises(ParseError, match="icmpv6_checksum"):
-        give(host, bytes(packet))
-    assert state_of(host)[1] == "INCOMPLETE"
-
-
-def test_two_routers_are_known() -> None:
-    host = make_host()
-    router(host, routerlifetime=100)
-    packet = IPv6(src="fe80::2", dst=GROUP, hlim=255) / ICMPv6ND_RA(routerlifetime=900)
-    give(host, packet, to=bytes.fromhex("333300000001"))
-    host.advance(200 * S)
-    assert host.own.next_hop(FAR) == bytes.fromhex("fe80" + "00" * 13 + "02")
-
-
-def test_a_routers_mac_is_learnt() -> None:
-    host = make_host()
-    router(host, routerlifetime=100, options=ICMPv6NDOptSrcLLAddr(lladdr="02:00:00:00:00:01"))
-    hop = host.own.next_hop(FAR)
-    assert hop is not None
-    assert host.ndp.lookup(hop, 2 * S) == PEER_MAC
-
-
-def test_a_link_local_prefix_is_no_news() -> None:
-    host = make_host()
-    prefix = ICMPv6NDOptPrefixInfo(
-        prefix="fe80::", prefixlen=64, L=1, A=1, validlifetime=100, preferredlifetime=100
-    )
-    router(host, options=prefix)
-    assert host.own.prefixes == {}
-
-
-def test_a_redirect_is_not_followed() -> None:
-    host = known()
-    message = Icmpv6Repr(137, 0, 0, bytes(32)).emit(A, B)
-    with pytest.raises(ParseError, match="ndp_not_for_hosts"):
-        give(host, Ipv6Repr(A, B, 58, len(message), 255).emit() + message)
