@@ -17,7 +17,6 @@ from enum import Enum
 from typing import Final
 
 from leulo.net.wire.tcp import ACK, FIN, PSH, SYN, URG
-from leulo.pkt import bsd_tools
 from leulo.pkt.calls import Calls, Running, result_text
 from leulo.pkt.connections import Connection, Stage
 from leulo.pkt.differences import CallDiffers
@@ -43,6 +42,7 @@ from leulo.pkt.syntax import (
     UdpLine,
     When,
 )
+from leulo.pkt.tools import Tools, is_tool
 from leulo.pkt.world import MACS, START_NS, Stuck, World
 from leulo.stack import Stack
 from leulo.tcp.config import PRESETS, Config
@@ -191,6 +191,7 @@ class Run:
         self.steps: int = 0
         self.pieces: list[Seen] = []
         self._world: World | None = None
+        self.tools = Tools()
         self._anchor_ns: int = START_NS  # what relative times count from
 
     # ------------------------------------------------------------ surroundings of calls
@@ -255,7 +256,7 @@ class Run:
         if isinstance(action, Command) and self._world is None:
             # Set-up: its time passes without a stack.
             self._anchor_ns = max(self._anchor_ns, self._start_of(time))
-            if bsd_tools.is_tool(action.text):
+            if is_tool(action.text):
                 self._use_tool(action, event.line)
             else:
                 self.setup.command(action.text, event.line)
@@ -566,7 +567,7 @@ class Run:
 
     def _use_tool(self, command: Command, line: int) -> None:
         stack = None if self._world is None else self._world.stack
-        printed = bsd_tools.run(command.text.strip(), stack, line)
+        printed = self.tools.run(command.text.strip(), stack, line)
         if printed is not None:
             raise Mismatch(line, f"`{command.text.strip()}` to succeed", f"it prints {printed}")
         if stack is not None:
@@ -574,7 +575,7 @@ class Run:
 
     def _reconfigure(self, command: Command, line: int) -> None:
         """Settings that change while the stack runs hold for what comes."""
-        if bsd_tools.is_tool(command.text):
+        if is_tool(command.text):
             self._use_tool(command, line)
             return
         changes = Setup()

@@ -162,7 +162,9 @@ def examine(
                     # sender learns what the path does to repetitions. [RFC 9768 3.2]
                     accecn.arrives(tcb, accurate, ecn.mark_of(frame, tcb.ends), length)
                 _report_duplicate(tcb, seq, seq + length)
-            _answer_invalid(tcb, "tcp_outside_window", length + (control & FIN), now_ns)
+            is_old = seq + span <= rcv_nxt
+            reason = "tcp_old_segment" if is_old else "tcp_outside_window"
+            _answer_invalid(tcb, reason, length + (control & FIN), now_ns)
         if not is_fin or control & (SYN | RST) or seq + length != rcv_nxt - 1:
             return
         # Deviation: of the peer's FIN come once more the acknowledgement counts, as everywhere in

@@ -156,6 +156,8 @@ def _queue(tcb: Tcb, seq: int, piece: bytes | memoryview) -> None:
             tcb.dsack = twice  # [RFC 2883 4.1]
     # Twice the buffer, because small segments cost more than their payload.
     tcb.overtaking_in += 1
+    if len(piece) > tcb.rcv_mss:
+        tcb.rcv_mss = min(len(piece), tcb.mss)
     if not queue.insert(seq, piece, 2 * tcb.rcv_limit):
         engine.count_drop("tcp_reassembly_full")
     if queue.is_empty:

@@ -332,3 +332,12 @@ def test_fin_alone_is_taken_though_the_window_is_closed() -> None:
     s.wait(40 * MS)
     s.expect("A", 1, 1_002)
     s.expect_state("CLOSE_WAIT")
+
+
+def test_segment_ahead_of_a_gap_shows_the_peers_segment_size() -> None:
+    """Steps of the window and TCP_INFO follow it, as in Linux."""
+    s = Script()
+    s.passive()
+    assert s.tcb.rcv_mss == 536
+    s.inject("A", 2001, 1, bytes(1000))
+    assert s.tcb.rcv_mss == 1000
