@@ -118,9 +118,10 @@ def test_window_clamp_bounds_what_is_offered() -> None:
         assert not isinstance(got, bytes) or len(got) <= 5120
 
 
-@pytest.mark.parametrize(("count", "seconds"), [(1, 3), (2, 7), (3, 15)])
+@pytest.mark.parametrize(("count", "seconds"), [(1, 7), (2, 11), (3, 19)])
 def test_syncnt_says_how_often_is_asked(count: int, seconds: int) -> None:
-    """After so many repetitions, each twice as long in coming, the connect has failed."""
+    """After four repetitions a second apart and so many more, each twice as long in coming, the
+    connect has failed."""
     world = EngineWorld()
     world.is_cut = True
     handle = world.guest.socket()
