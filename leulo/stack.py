@@ -143,7 +143,7 @@ class Stack(StackNetwork):
         ``is_inside``: they have come round from the stack itself, and are not counted."""
         engine = self.engine
         if not is_inside:
-            engine.counts["segments_in"] += len(frames)
+            engine.segments_in += len(frames)
         if now_ns != engine.now_ns:
             engine.set_time(now_ns)
         connections = engine.connections
@@ -282,7 +282,7 @@ class Stack(StackNetwork):
             traffic_class=traffic_class,
         )  # fmt: skip
         again = b"".join((vnet, frame[VNET_BYTES:IP_AT], plain.emit(), payload))
-        self.engine.counts["segments_in"] -= 1  # it was counted as it came
+        self.engine.segments_in -= 1  # it was counted as it came
         self.input((again,), now_ns)
 
     def _icmp_error(self, error: IcmpError, now_ns: int) -> None:
@@ -406,7 +406,7 @@ class Stack(StackNetwork):
             out += self.arp.take_output()
         if self.ipv6 is not None and self.ipv6.host.has_output:
             out += self.ipv6.host.take_output()
-        engine.counts["segments_out"] += len(out)
+        engine.segments_out += len(out)
         return out
 
     def _drain_inside(self, now_ns: int, out: list[Frame], budget: int) -> None:

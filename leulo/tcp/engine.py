@@ -77,8 +77,9 @@ class Engine:
         "counts", "dropped", "drops", "half_open", "has_checksum_offload", "has_marks", "held",
         "identification", "isn", "lent", "listeners", "loopback", "mtu", "mtu6", "name", "network",
         "now_ms", "now_ns", "opening", "orphans", "path_mtus", "pending", "ports", "random_bits",
-        "rcv_wscale", "ready", "replies", "retransmitted", "segment_in", "segment_out", "serial",
-        "settings", "sockets", "state_changed", "time_wait", "timers", "tso_bytes", "unresolved",
+        "rcv_wscale", "ready", "replies", "retransmitted", "segment_in", "segment_out",
+        "segments_in", "segments_out", "serial", "settings", "sockets", "state_changed",
+        "time_wait", "timers", "tso_bytes", "unresolved",
     )  # fmt: skip
 
     def __init__(
@@ -137,6 +138,8 @@ class Engine:
         self.has_marks: bool = False  # some socket has had a TTL or a TOS of its own
         self.serial: int = 0
         self.identification: int = 0
+        self.segments_in: int = 0
+        self.segments_out: int = 0
         self.counts: dict[str, int] = dict.fromkeys(_COUNTS, 0)
         self.drops: dict[str, int] = {}
 
@@ -205,14 +208,16 @@ class Engine:
         if self.has_marks:
             self._drain_marked(now_ns, out, limit)
             return
-        while self.pending and len(out) < limit:
+        if len(out) >= limit:
+            return
+        while self.pending:
             batch = iter(self.pending)
             self.pending = []
             for tcb in batch:
                 output(tcb, now_ns, out, limit)
                 if len(out) >= limit:
                     self.pending = [*batch, *self.pending]
-                    break
+                    return
 
     def _drain_marked(self, now_ns: int, out: list[Frame], limit: int) -> None:
         """As `drain`; some sockets want other bits in their IP headers."""
@@ -427,9 +432,15 @@ class Engine:
         if self.dropped.active:
             tell_dropped(tcb, reason)
 
+    def totals(self) -> dict[str, int]:
+        """What has happened so often."""
+        return {
+            "segments_in": self.segments_in, "segments_out": self.segments_out, **self.counts
+        }  # fmt: skip
+
     def counters(self) -> dict[str, int]:
         """Totals, drops by reason (``drop_`` before it) and the sizes of the tables."""
-        out = dict(self.counts)
+        out = self.totals()
         for reason in sorted(self.drops):
             out["drop_" + reason] = self.drops[reason]
         out["tcp_connections"] = len(self.connections)
@@ -447,7 +458,7 @@ class Engine:
 
 
 _COUNTS = (
-    "segments_in", "segments_out", "tcp_connects", "tcp_accepted", "tcp_failed", "tcp_refused",
+    "tcp_connects", "tcp_accepted", "tcp_failed", "tcp_refused",
     "tcp_retransmits", "tcp_timeouts", "tcp_fast_recoveries", "tcp_tail_probes", "tcp_undone",
     "tcp_dsacks_received", "tcp_dsacks_sent", "tcp_resets_sent", "tcp_ecn_marks",
     "tcp_ecn_reductions",

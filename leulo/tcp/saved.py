@@ -52,7 +52,7 @@ def save_engine(engine: Engine) -> Saved:
         "challenge": engine.challenge.save(),
         "cookies": engine.cookies.save(),
         "path_mtus": engine.path_mtus.save(),
-        "counts": dict(engine.counts),
+        "counts": engine.totals(),
         "drops": dict(engine.drops),
         "tcbs": [tcb.save() for tcb in tcbs.values()],
         "fast_opens": [
@@ -91,7 +91,9 @@ def load_engine(engine: Engine, state: Saved) -> None:
     engine.challenge.load(state["challenge"])
     engine.cookies.load(state["cookies"])
     engine.path_mtus.load(state["path_mtus"])
-    engine.counts = dict(state["counts"])
+    engine.counts = counts = dict(state["counts"])
+    engine.segments_in = counts.pop("segments_in")
+    engine.segments_out = counts.pop("segments_out")
     engine.drops = dict(state["drops"])
     engine.timers.clear()
     engine.account.used = 0
