@@ -75,6 +75,7 @@ class CompileError(Exception):
 def compile_into(work: Path, root: str) -> None:
     """Make ``work`` a directory with the package in it, compiled. ``root`` is where the manifest
     says that the sources are. Raises CompileError."""
+    sources = compiled.hashes(ROOT)  # before: somebody may write while the compilers run
     shutil.copytree(
         ROOT / "leulo", work / "leulo", ignore=shutil.ignore_patterns("__pycache__", "*.pyc")
     )
@@ -94,7 +95,7 @@ def compile_into(work: Path, root: str) -> None:
         raise CompileError("\n".join(lines[-40:]))
     shutil.rmtree(work / "build", ignore_errors=True)
     (work / "setup.py").unlink()
-    manifest = {"root": root, "sources": compiled.hashes(ROOT), "compiled": files}
+    manifest = {"root": root, "sources": sources, "compiled": files}
     (work / "leulo" / compiled.MANIFEST).write_text(json.dumps(manifest, indent=1))
 
 
