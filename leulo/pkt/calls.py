@@ -13,12 +13,13 @@ from functools import partial
 from ipaddress import ip_address
 from typing import Final, Protocol
 
-from leulo.pkt import epoll_calls, option_calls
+from leulo.pkt import epoll_calls, file_calls, option_calls
 from leulo.pkt.connections import Connection, Stage, payload_at
 from leulo.pkt.constants import CONSTANTS, ERRNO, ERRNO_NAMES
 from leulo.pkt.differences import CallDiffers
 from leulo.pkt.error_queue import ErrorQueue
 from leulo.pkt.lexer import Refused, ScriptError
+from leulo.pkt.settings import Setup
 from leulo.pkt.syntax import (
     Apply,
     Array,
@@ -95,6 +96,7 @@ class Surroundings(Protocol):
     connections: list[Connection]
     under_test: Connection
     family: int  # of sockets that name none
+    setup: Setup
     start_ns: int  # of the script
     tolerance_ns: int
 
@@ -118,6 +120,7 @@ class Calls:
         self.world: Surroundings = world
         self.descriptors: dict[int, Descriptor] = {}
         self.epolls: dict[int, epoll_calls.EpollSet] = {}
+        self.files: dict[int, file_calls.File] = {}
         from leulo.pkt import message_calls
 
         self._calls: dict[str, Callable[[Running], int | None]] = {
@@ -148,6 +151,8 @@ class Calls:
             "epoll_create1": partial(epoll_calls.epoll_create, self),
             "epoll_ctl": partial(epoll_calls.epoll_ctl, self),
             "epoll_wait": partial(epoll_calls.epoll_wait, self),
+            "open": partial(file_calls.open_file, self),
+            "sendfile": partial(file_calls.sendfile, self),
         }
 
     def attempt(self, running: Running) -> int | None:
@@ -271,9 +276,10 @@ class Calls:
         """The number that the script expects of a new descriptor, or the next one free."""
         result = running.call.result
         number = self.value(result, running.line) if not isinstance(result, Ellipsis_) else 3
-        while number < 0 or number in self.descriptors or number in self.epolls:
+        taken = {*self.descriptors, *self.epolls, *self.files}
+        while number < 0 or number in taken:
             number = max(3, number + 1)
-        if len(self.descriptors) + len(self.epolls) >= MAX_DESCRIPTORS:
+        if len(taken) >= MAX_DESCRIPTORS:
             raise Refused(running.line, f"more than {MAX_DESCRIPTORS} descriptors")
         return number
 
@@ -546,7 +552,7 @@ class Calls:
 
     def _close(self, running: Running) -> int:
         number = self.number(running, 0)
-        if self.epolls.pop(number, None) is not None:
+        if self.epolls.pop(number, None) is not None or self.files.pop(number, None) is not None:
             return 0
         descriptor = self.descriptors.pop(number, None)
         for epoll in self.epolls.values():

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import fields
 from typing import Final
 
+from leulo.pkt.file_calls import made_by_dd
 from leulo.pkt.lexer import Refused
 from leulo.tcp import congestion
 from leulo.tcp.config import Config
@@ -317,6 +318,7 @@ class Setup:
     def __init__(self) -> None:
         self.changes: Changes = {}
         self.mtu: int = 0  # 0: not set
+        self.files: dict[str, int] = {}  # length by path
 
     def command(self, text: str, line: int) -> None:
         """Take one piece of shell. Raises Refused with the name of what is not known."""
@@ -356,6 +358,9 @@ class Setup:
             return
         elif words[:2] == ["ip", "route"] and words[2:3] in (["add"], ["change"], ["replace"]):
             self._route(words[3:], line)
+        elif program == "dd":
+            path, length = made_by_dd(words, line)
+            self.files[path] = length
         elif words[:4] == ["ip", "link", "set", "dev"] and "mtu" in words:
             self.mtu = self._mtu(words, line)
         else:

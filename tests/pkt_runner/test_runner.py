@@ -332,3 +332,19 @@ def test_a_congestion_control_that_is_not_there_is_refused_by_name() -> None:
     outcome = run_text("`sysctl -q net.ipv4.tcp_congestion_control=vegas`\n")
     assert outcome.status is Status.REFUSED
     assert "tcp_congestion_control=vegas" in outcome.actual
+
+
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        ("`dd if=/dev/urandom of=/tmp/x bs=1 count=5`\n", "dd"),
+        ("`dd if=/dev/zero of=/tmp/x bs=1k count=5`\n", "dd"),
+        (SERVER + '+0 open("/etc/passwd", O_RDONLY) = 5\n', "no dd"),
+        (SERVER + "+0 `nstat | cat`\n", "cat"),
+        (SERVER + "+0 `nstat -j | grep TcpRetransSegs`\n", "nstat"),
+    ],
+)
+def test_files_and_counters_that_are_not_there_are_refused(text: str, what: str) -> None:
+    outcome = run_text(text)
+    assert outcome.status is Status.REFUSED, outcome
+    assert what in outcome.actual
