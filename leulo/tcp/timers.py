@@ -66,7 +66,7 @@ class Timers:
         heap = self._heap
         if not heap or heap[0][0] > now_ns:
             return None
-        thing = self._things.pop(heap[0][1])
+        thing = self._things.pop(heappop(heap)[1])
         thing.timer_at = 0
         self._drop_first()
         return thing
