@@ -203,7 +203,8 @@ class StackTarget:
         options += bytes(-len(options) % 4)
         tcp = _TCP.pack(
             peer_port, local_port, seq & MASK, ack & MASK,
-            (5 + len(options) // 4) << 12 | flags, window, 0, read.u8() if flags & 32 else 0,
+            (5 + len(options) // 4) << 12 | (kind & 1) << 8 | flags, window, 0,
+            read.u8() if flags & 32 else 0,
         )  # fmt: skip
         self._deliver(6, here, there, tcp + options + data, kind & 3)
 
@@ -295,14 +296,20 @@ class StackTarget:
             self._listen()
         stamp = b"\1\1\x08\x0a" + (self.now_ns // MS & MASK).to_bytes(4, "big")
         options = b"\2\4\5\xb4\4\2\1\1\1\3\3\7" + stamp + bytes(4)
-        syn = _TCP.pack(port, 80, 1000, 0, 11 << 12 | 2, 60_000, 0, 0) + options
+        is_accurate = choice >= 0xC0  # asked for by three flags [RFC 9768 3.1.1]
+        flags = 0x1C2 if is_accurate else 2
+        syn = _TCP.pack(port, 80, 1000, 0, 11 << 12 | flags, 60_000, 0, 0) + options
         self._deliver(6, here, there, syn)
         half = self.stack.engine.half_open.get(there + here + port.to_bytes(2, "big") + b"\0\x50")
         if half is not None:
             echo = (self.stack.engine.now_ms + half.ts_offset & MASK).to_bytes(4, "big")
             words, tail = (8, stamp + echo) if half.has_timestamps else (5, b"")
-            ack = _TCP.pack(port, 80, 1001, half.iss + 1 & MASK, words << 12 | 16, 60_000, 0, 0)
-            self._deliver(6, here, there, ack + tail)
+            flags = 16
+            if is_accurate:
+                flags, words = 16 | (choice & 7) << 6, words + 3
+                tail += b"\xae\x0b\0\0\1\0\0\0\0\0\1\1"
+            ack = _TCP.pack(port, 80, 1001, half.iss + 1 & MASK, words << 12 | flags, 60_000, 0, 0)
+            self._deliver(6, here, there, ack + tail, choice >> 4 & 3)
         self._accept()
 
     # ---------------------------------------------------------------- time
