@@ -242,3 +242,15 @@ def test_counters_may_go_round_and_back() -> None:
         take(tcb, tcb.ecn, accurate, 5, option, 1, max(step, 0), 0, 0)
         assert accurate.delivered[ECT0] == total
     assert accurate.delivered[ECT1] == accurate.delivered[CE] == 0
+
+
+def test_an_option_has_the_low_bits_of_large_counters() -> None:
+    """[RFC 9768 3.2.3.1]"""
+    wire, a, _ = _opened()
+    tcb, accurate = only(a), accurate_of(a)
+    accurate.received = [0, 0x5000006, 0x1000004, 0x2000005]
+    assert tcb.socket is not None
+    tcb.socket.send(b"x")
+    (frame,) = a.drain(wire.now_ns)
+    options = b"".join(frame)[44 + 20 + 12 :]
+    assert options[:11] == bytes((174, 11, 0, 0, 7, 0, 0, 5, 0, 0, 5))
