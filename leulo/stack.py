@@ -236,6 +236,9 @@ class Stack(StackNetwork):
         if not is_link_broadcast and frame[10:16] != self.mac:
             raise ParseError("ethernet_destination")
         ip = receive(packet, self.route, self.config.accept_any)
+        is_broadcast = self.route.is_broadcast(ip.destination)
+        if is_link_broadcast and not is_broadcast:
+            raise ParseError("ipv4_link_broadcast")  # [RFC 1122 3.3.6]
         if ip.is_fragment:
             whole = self.reassembler.input(ip, packet, now_ns)
             if whole is None:
@@ -243,7 +246,6 @@ class Stack(StackNetwork):
             payload: Buffer = whole
         else:
             payload = packet[ip.header_bytes : ip.header_bytes + ip.payload_bytes]
-        is_broadcast = is_link_broadcast or self.route.is_broadcast(ip.destination)
         if ip.protocol == PROTOCOL_TCP:
             if is_broadcast:
                 raise ParseError("tcp_broadcast")

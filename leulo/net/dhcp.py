@@ -41,6 +41,7 @@ _WANTED: Final = bytes(
 _MOST_BYTES: Final = 1_500
 _FIELDS: Final = (
     "state", "transaction", "began_ns", "retry_ns", "tries", "renew_ns", "rebind_ns", "expires_ns",
+    "seconds",
 )  # fmt: skip
 
 
@@ -71,6 +72,7 @@ class DhcpClient:
         self.renew_ns: int = 0  # T1, T2 and the end; 0: never
         self.rebind_ns: int = 0
         self.expires_ns: int = 0
+        self.seconds: int = 0  # since the first question, as the last one told it
         self._offer: Lease | None = None
         self._output: list[tuple[bytes, bytes]] = []
         self._counters: dict[str, int] = dict.fromkeys(
@@ -101,7 +103,7 @@ class DhcpClient:
                 self.state = REQUESTING
                 self.tries = 0
                 self.retry_ns = now_ns
-        elif message.kind == dhcp.ACK and self.state != SELECTING:
+        elif message.kind == dhcp.ACK:
             self._acknowledged(message, now_ns)
         elif message.kind == dhcp.NAK and self._is_from_our_server(message):
             self._counters["dhcp_naks"] += 1
@@ -151,7 +153,6 @@ class DhcpClient:
         """Do what is due: send, send again, go on to the next state."""
         if self.state in (BOUND, RENEWING, REBINDING) and self.expires_ns:
             if now_ns >= self.expires_ns:
-                self.lease = None
                 self._begin_again(now_ns)
             elif now_ns >= self.rebind_ns and self.state != REBINDING:
                 self._ask_anew(REBINDING, now_ns)
@@ -210,10 +211,11 @@ class DhcpClient:
         options[dhcp.OPTION_PARAMETERS] = _WANTED
         if self._name:
             options[dhcp.OPTION_HOST_NAME] = self._name
-        seconds = min((now_ns - self.began_ns) // NS_PER_S, 0xFFFF)
+        if self.state != REQUESTING:  # it goes to the servers that the DISCOVER went to: as that
+            self.seconds = min((now_ns - self.began_ns) // NS_PER_S, 0xFFFF)
         message = DhcpRepr(
-            dhcp.BOOT_REQUEST, kind, self.transaction, self._mac, seconds, not any(own), 0, own,
-            options=options,
+            dhcp.BOOT_REQUEST, kind, self.transaction, self._mac, self.seconds, not any(own), 0,
+            own, options=options,
         )  # fmt: skip
         self._counters["dhcp_out"] += 1
         self._output.append((message.emit(), to))
@@ -230,7 +232,7 @@ class DhcpClient:
 
     def save(self) -> State:
         return {
-            **save_fields(self, 1, _FIELDS),
+            **save_fields(self, 2, _FIELDS),
             "lease": None if self.lease is None else asdict(self.lease),
             "offer": None if self._offer is None else asdict(self._offer),
             "output": list(self._output),
@@ -239,7 +241,7 @@ class DhcpClient:
 
     def load(self, state: State) -> None:
         """Raises ValueError on another version."""
-        load_fields(self, 1, _FIELDS, state)
+        load_fields(self, 2, _FIELDS, state)
         self.lease = None if state["lease"] is None else Lease(**state["lease"])
         self._offer = None if state["offer"] is None else Lease(**state["offer"])
         self._output = [(text, to) for text, to in state["output"]]

@@ -257,3 +257,133 @@ def test_stack_gets_keeps_and_loses_its_address() -> None:
     network.is_silent = True
     network.run(200)
     assert seen == [GIVEN, None] and again.address == bytes(4)
+
+
+def test_the_request_tells_the_same_time_as_the_discover() -> None:
+    """So that relays send it to the same servers. [RFC 2131 3.1]"""
+    client = make_client()
+    ask(client, 0)
+    now = client.next_deadline() or 0
+    discover, _ = ask(client, now)
+    assert discover.seconds in (3, 4, 5)
+    client.input(reply(discover, dhcp.OFFER).emit(), now + 2 * S)
+    first, _ = ask(client, now + 2 * S)
+    second, _ = ask(client, client.next_deadline() or 0)
+    assert first.seconds == second.seconds == discover.seconds
+    assert first.client_address == bytes(4)
+
+
+def test_what_is_wanted_is_the_same_in_every_message() -> None:
+    """[RFC 2131 3.5, 4.4.1, 4.4.3]"""
+    client = make_client()
+    discover, _ = ask(client, 0)
+    client.input(reply(discover, dhcp.OFFER).emit(), 0)
+    request, _ = ask(client, 0)
+    client.input(reply(request, dhcp.ACK).emit(), 0)
+    renewal, _ = ask(client, 500 * S)
+    for option in (dhcp.OPTION_PARAMETERS, dhcp.OPTION_CLIENT_ID, dhcp.OPTION_MAX_SIZE):
+        values = {message.options[option] for message in (discover, request, renewal)}
+        assert len(values) == 1
+    assert int.from_bytes(discover.options[dhcp.OPTION_MAX_SIZE], "big") >= 576
+
+
+def test_a_client_with_an_address_wants_no_broadcast() -> None:
+    """[RFC 2131 4.1]"""
+    client = bound_client()
+    renewal, _ = ask(client, 500 * S)
+    assert not renewal.is_broadcast
+
+
+def test_times_of_the_server_count_if_they_are_in_order() -> None:
+    """[RFC 2131 4.4.5]"""
+    for t1, t2, due in ((100, 200, 100), (300, 200, 500), (100, 2000, 500)):
+        client = make_client()
+        discover, _ = ask(client, 0)
+        client.input(reply(discover, dhcp.OFFER).emit(), 0)
+        request, _ = ask(client, 0)
+        ack = reply(request, dhcp.ACK)
+        ack.options[dhcp.OPTION_RENEWAL_TIME] = t1.to_bytes(4, "big")
+        ack.options[dhcp.OPTION_REBINDING_TIME] = t2.to_bytes(4, "big")
+        client.input(ack.emit(), 0)
+        assert client.next_deadline() == due * S
+
+
+def test_renewals_wait_half_of_what_is_left_and_a_minute_at_least() -> None:
+    """[RFC 2131 4.4.5]"""
+    client = bound_client(8000)
+    for end in (7000 * S, 8000 * S):
+        now = client.next_deadline() or 0
+        while now < end:
+            ask(client, now)
+            again = client.next_deadline() or 0
+            assert again == min(now + max((end - now) // 2, 60 * S), end)
+            now = again
+
+
+def test_an_ack_that_nobody_asked_for_is_ignored() -> None:
+    """[RFC 2131 4.4.1]"""
+    client = make_client()
+    discover, _ = ask(client, 0)
+    client.input(reply(discover, dhcp.ACK).emit(), 0)
+    assert client.state == SELECTING and client.lease is None
+
+
+def test_only_the_server_that_was_chosen_may_refuse() -> None:
+    """[RFC 2131 3.1]"""
+    client = make_client()
+    discover, _ = ask(client, 0)
+    client.input(reply(discover, dhcp.OFFER).emit(), 0)
+    request, _ = ask(client, 0)
+    other = reply(request, dhcp.NAK)
+    other.options[dhcp.OPTION_SERVER_ID] = bytes((10, 9, 0, 2))
+    client.input(other.emit(), 0)
+    assert client.state == REQUESTING
+
+
+def test_a_reply_without_the_cookie_is_ignored() -> None:
+    """[RFC 2131 3]"""
+    client = make_client()
+    discover, _ = ask(client, 0)
+    text = bytearray(reply(discover, dhcp.OFFER).emit())
+    text[236] ^= 1
+    client.input(bytes(text), 0)
+    assert client.state == SELECTING
+
+
+def test_questions_come_from_nowhere_until_there_is_an_address() -> None:
+    """[RFC 2131 4.1]"""
+    network = Network()
+    network.asker.advance(0)
+    [frame] = [b"".join(parts) for parts in network.asker.drain(0)]
+    assert (frame[36:40], frame[40:44]) == (bytes(4), EVERYBODY)
+    assert frame[44:48] == bytes((0, 68, 0, 67))
+
+
+def test_an_answer_from_another_port_is_not_heard() -> None:
+    """[RFC 2131 4.1]"""
+    network = Network()
+    other = network.host.socket(2, 2)
+    assert isinstance(other, UdpSocket)
+    other.setsockopt(1, 6, b"\1\0\0\0")
+    assert other.bind(bytes(4), 66) == 0
+    answering, network.is_silent = network.box, True
+    network.run(0.001)
+    network.asker.advance(0)
+    question = DhcpRepr(
+        dhcp.BOOT_REQUEST, dhcp.DISCOVER, network.asker.dhcp.client.transaction, MAC
+    )  # type: ignore[union-attr]
+    other.sendto(reply(question, dhcp.OFFER).emit(), EVERYBODY, 68)
+    network.run(1)
+    client = network.asker.dhcp.client  # type: ignore[union-attr]
+    assert client.state == SELECTING
+    answering.sendto(reply(question, dhcp.OFFER).emit(), EVERYBODY, 68)
+    network.run(1)
+    assert client.state == REQUESTING
+
+
+def test_the_link_is_told_of_a_new_address() -> None:
+    """[RFC 2131 4.4.1]"""
+    network = Network()
+    network.run(1)
+    assert network.asker.address == GIVEN
+    assert network.asker.arp.counters()["arp_out"] >= 1
