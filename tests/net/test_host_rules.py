@@ -336,3 +336,21 @@ def test_who_does_not_answer_is_unreachable() -> None:
         now += S
         stack.advance(now)
     assert socket.getsockopt(1, 4) == EHOSTUNREACH.to_bytes(4, "little")
+
+
+def test_numbers_of_whole_packets_mean_nothing() -> None:
+    """[RFC 6864 4.1]"""
+    stack = make_host()
+    socket = open_socket(stack, 53)
+    for number in (0, 7, 7):
+        give(stack, datagram(id=number))
+        assert socket.recv(10) == b"data"
+    assert stack.counters()["ipv4_fragments"] == 0
+
+
+def test_packets_that_may_be_cut_have_different_numbers() -> None:
+    """[RFC 6864 4.2]"""
+    stack = make_host()
+    ping = IP(src=PEER, dst=HERE) / ICMP(type=8) / b"x"
+    numbers = [give(stack, ping)[0][IP].id for _ in range(5)]
+    assert len(set(numbers)) == 5

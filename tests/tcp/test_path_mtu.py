@@ -13,6 +13,7 @@ from test_saved import reborn
 from leulo.net.wire.checksum import checksum
 from leulo.net.wire.icmp import DESTINATION_UNREACHABLE, FRAGMENTATION_NEEDED, IcmpRepr
 from leulo.net.wire.ipv4 import PROTOCOL_ICMP, Ipv4Repr
+from leulo.tcp import mtu_search
 from leulo.tcp.config import PRESETS
 from leulo.tcp.path_mtu import PathMtus
 from leulo.tcp.socket import TcpSocket
@@ -329,3 +330,19 @@ def test_search_survives_saving() -> None:
 def test_stack_that_does_not_search_keeps_nothing_of_it() -> None:
     _, client, _ = world(1500, False)
     assert client.tcb is not None and client.tcb.search is None
+
+
+def test_one_probe_at_a_time_within_what_routers_tell() -> None:
+    """[RFC 4821 7.1, 7.4]"""
+    wire = NarrowWire(make_stack(1, mtu_probing=2), make_stack(2))
+    client, _, _ = connect(wire)
+    tcb = client.tcb
+    assert tcb is not None and tcb.search is not None
+    tcb.cwnd = 1 << 20
+    tcb.snd_wnd = 1 << 20
+    client.send(bytes(30_000))
+    assert mtu_search.size(tcb, tcb.search, 0) > tcb.mss
+    mtu_search.told(tcb, tcb.search, 1200)
+    assert tcb.mss < mtu_search.size(tcb, tcb.search, 0) < 1200
+    tcb.search.probe = 1300
+    assert mtu_search.size(tcb, tcb.search, 0) == 0
