@@ -21,6 +21,7 @@ static const struct service *service;
 
 static int epoll, listener, is_full; /* is_full: no connection is accepted until one closes */
 static struct connection *connections;
+static unsigned closed; /* connections, so far */
 
 static int watch(int operation, int fd, int events, struct connection *c) {
     struct epoll_event event = {.events = (uint32_t)events, .data.ptr = c};
@@ -31,13 +32,11 @@ static int watch(int operation, int fd, int events, struct connection *c) {
 static struct connection *connection_open(int fd) {
     struct connection *c = calloc(1, service->connection_bytes);
 
-    if (!c || watch(EPOLL_CTL_ADD, fd, service->wanted, c) < 0) {
-        free(c);
+    if (!c)
         return NULL;
-    }
     c->fd = fd;
     c->wanted = service->wanted;
-    c->is_active = 1;
+    c->is_active = c->is_new = 1;
     c->next = connections;
     c->link = &connections;
     if (c->next)
@@ -47,7 +46,7 @@ static struct connection *connection_open(int fd) {
 }
 
 void connection_want(struct connection *c, short events) {
-    if (c->wanted != events)
+    if (c->wanted != events && !c->is_new)
         watch(EPOLL_CTL_MOD, c->fd, events, c);
     c->wanted = events;
 }
@@ -56,6 +55,7 @@ void connection_close(struct connection *c) {
     if (service->closed)
         service->closed(c);
     close(c->fd); /* epoll forgets it */
+    closed++;
     *c->link = c->next;
     if (c->next)
         c->next->link = c->link;
@@ -79,11 +79,16 @@ int is_would_block(void) {
     return errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR;
 }
 
-static void accept_all(void) {
-    for (int i = 0; i < ACCEPTS_AT_ONCE; i++) {
+/* Up to `most` connections that wait, into `fresh`: how many. */
+static int accept_some(struct connection **fresh, int most) {
+    int count = 0;
+
+    for (int i = 0; i < most; i++) {
         int fd = accept4(listener, NULL, NULL, SOCK_NONBLOCK);
-        if (fd >= 0 && connection_open(fd))
+        if (fd >= 0 && (fresh[count] = connection_open(fd))) {
+            count++;
             continue;
+        }
         if (fd >= 0) { /* no memory: the client learns it at once */
             close(fd);
             continue;
@@ -91,14 +96,33 @@ static void accept_all(void) {
         if (errno == ECONNABORTED || errno == EINTR) /* this one is gone; there may be others */
             continue;
         if (is_would_block())
-            return;
+            break;
         if (!connections) { /* others have all files: look again later */
             rest();
-            return;
+            break;
         }
         watch(EPOLL_CTL_MOD, listener, 0, NULL); /* until one closes */
         is_full = 1;
-        return;
+        break;
+    }
+    return count;
+}
+
+/* A client often has said all it wants by the time that it is accepted: it is served at once, and
+ * epoll need not know of those that are done with by then. */
+static void accept_all(void) {
+    struct connection *fresh[ACCEPTS_AT_ONCE];
+    int count = accept_some(fresh, ACCEPTS_AT_ONCE);
+
+    for (int i = 0; i < count; i++) {
+        struct connection *c = fresh[i];
+        unsigned before = closed;
+        service->ready(c, c->wanted);
+        if (closed != before) /* it closes nobody but itself */
+            continue;
+        c->is_new = 0;
+        if (watch(EPOLL_CTL_ADD, c->fd, c->wanted, c) < 0)
+            connection_close(c);
     }
 }
 

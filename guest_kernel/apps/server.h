@@ -11,6 +11,7 @@ struct connection {
     int fd;
     short wanted;   /* what it waits for */
     char is_active; /* something has happened since the last look for idle ones */
+    char is_new;    /* epoll does not know it yet */
     struct connection *next, **link;
 };
 
@@ -19,7 +20,8 @@ struct service {
     unsigned short port;
     size_t connection_bytes; /* size of the service's own structure */
     short wanted;            /* what a new connection waits for: POLLIN, POLLOUT or both */
-    /* Called when something wanted, an error or a hang-up is there. It must not block. */
+    /* Called when something wanted, an error or a hang-up is there, and once at the beginning,
+     * when there may be nothing. It must not block. */
     void (*ready)(struct connection *c, short events);
     void (*closed)(struct connection *c); /* frees what hangs on it; may be NULL */
     int idle_s; /* a connection on which nothing happens for so long, or twice so long, is closed;

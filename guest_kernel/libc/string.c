@@ -80,7 +80,7 @@ static int lower(unsigned char c) {
 
 int strncasecmp(const char *a, const char *b, size_t count) {
     for (; count; count--, a++, b++)
-        if (lower(*a) != lower(*b) || !*a)
+        if ((*a != *b && lower(*a) != lower(*b)) || !*a)
             return lower(*a) - lower(*b);
     return 0;
 }
