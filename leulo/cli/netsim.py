@@ -31,7 +31,7 @@ Exit codes: 0 all bounds are held; 1 one is not; 2 a flag is wrong.
     short_help="Flows in simulated time: the behaviour table, and plots.",
 )
 @click.argument("rows", nargs=-1, metavar="[ROW]...")
-@click.option("--quick", is_flag=True, help="Fewer seeds and shorter runs.")
+@click.option("--quick", is_flag=True, help="Fewer seeds and shorter runs, within wider bounds.")
 @click.option("--long", "with_long", is_flag=True, help="Also the rows that take minutes.")
 @click.option(
     "--snapshot", is_flag=True,
@@ -109,6 +109,7 @@ def _table(rows: tuple[str, ...], quick: bool, with_long: bool, as_json: bool) -
     began = time.process_time()
     for case in chosen:
         verdict = check(case, quick)
+        case = verdict.case
         results.append(
             {
                 "name": case.name, "what": case.what, "value": verdict.value / 1000,
