@@ -15,7 +15,7 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Final
 
 from leulo.cli import messages
-from leulo.cli.events import JsonLines, LogLines, all_kinds, write_counters
+from leulo.cli.events import JsonLines, LogLines, all_kinds, check_counters, write_counters
 from leulo.cli.images import read_image
 from leulo.cli.terminal import Terminal
 from leulo.clock import Clock, RealClock, VirtualClock
@@ -80,6 +80,8 @@ class _Session:
         stopwatch = time.thread_time_ns if run.is_accounting else None
         random_bits = _random_bits(machine.seed)
         trace = Trace()
+        if run.counters is not None:
+            check_counters(run.counters)
         if run.trace is not None:
             writer = JsonLines(run.trace)
             cleanup.callback(writer.close)

@@ -88,6 +88,14 @@ def listing() -> str:
     return "\n".join(lines)
 
 
+def check_counters(path: Path) -> None:
+    """Can they be written when the run is over? Raises EnvironmentProblem."""
+    try:
+        path.open("a").close()
+    except OSError as error:
+        raise _cannot_write("--counters", path, error) from None
+
+
 def write_counters(path: Path, counters: Mapping[str, int]) -> None:
     """All counters as one JSON object. Raises EnvironmentProblem."""
     import json

@@ -9,6 +9,7 @@ import click
 from leulo.errors import ConfigError
 
 _LARGEST_FILE = 32 << 20
+_MADE_BY_THE_GUEST = ("tmp", "proc")
 
 
 @click.group("image", short_help="Build the guest image, list and add its files.")
@@ -107,6 +108,9 @@ def add(
     added: dict[str, bytes] = {}
     for path in files:
         added |= _named(path, to, is_folder=len(files) > 1 or (to or "").endswith("/"))
+    for inside in added:
+        if inside.split("/")[0] in _MADE_BY_THE_GUEST:
+            raise ImageError(f"/{inside}: would not be seen: the guest makes that folder itself")
     replaced = sorted(held.keys() & added.keys())
     held |= added
     made = image_files.with_files(data, name, held)

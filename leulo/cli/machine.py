@@ -50,15 +50,18 @@ def show(image: Path | None, as_json: bool, **flags: Any) -> None:
 def maps(config: MachineConfig) -> tuple[Ranges, Ranges]:
     """(base, length, name) of what lies in memory and at ports, once the image is loaded.
 
-    Raises ImageError.
+    Raises ImageError, and ConfigError for a wire that cannot be.
     """
     from leulo.cli.images import read_image
     from leulo.clock import VirtualClock
     from leulo.links.base import Offload
+    from leulo.links.sim.spec import SimSpec
     from leulo.machine import Machine
     from leulo.trace import Trace
 
-    image, name = read_image(config.image)
+    if config.net.kind == "sim":
+        SimSpec.parse(config.net.argument)
+    image, name = read_image(config.image, config.www, config.memory_bytes)
     machine = Machine(
         config,
         VirtualClock(),

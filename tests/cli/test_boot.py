@@ -57,6 +57,12 @@ def test_the_end_of_stdin_does_not_end_the_run_but_the_timeout_does() -> None:
     assert b"the time given is over" in result.stderr
 
 
+def test_counters_that_cannot_be_written_are_told_before_the_run(tmp_path: Path) -> None:
+    result = boot("--timeout", "1", "--counters", str(tmp_path / "none" / "c.json"))
+    assert (result.returncode, result.stdout) == (5, b"")
+    assert b"--counters" in result.stderr
+
+
 def test_so_many_ticks_and_no_more() -> None:
     result = boot("--max-ticks", "1000000", "--clock", "virtual")
     assert result.returncode == 4

@@ -65,3 +65,26 @@ def test_every_key_is_shown_or_named_as_not_set(capsys: pytest.CaptureFixture[st
     assert cli.run(["machine", "show", "--timeout", "5", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert (set(found["machine"]), set(found["unset"])) == (shown, named)
+
+
+def test_the_memory_map_has_the_files_of_www(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def image_bytes(*flags: str) -> int:
+        assert cli.run(["machine", "show", "--json", *flags]) == 0
+        rows = json.loads(capsys.readouterr().out)["memory"]
+        return sum(row["length"] for row in rows if row["name"] == "image")
+
+    (tmp_path / "large.bin").write_bytes(bytes(1 << 20))
+    assert image_bytes("--www", str(tmp_path)) > image_bytes() + (1 << 19)
+    assert cli.run(["machine", "show", "--www", str(tmp_path / "none")]) == 2
+    assert capsys.readouterr().err == f"leulo: --www: {tmp_path / 'none'} is not a folder\n"
+
+
+def test_a_wire_that_cannot_be_is_refused_as_boot_refuses_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "lab.toml"
+    file.write_text('mem = "32M"\nnet = "sim:loss=2"\n')
+    assert cli.run(["machine", "show", str(file)]) == 2
+    assert "loss: '2' is not a probability" in capsys.readouterr().err

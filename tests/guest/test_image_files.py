@@ -173,3 +173,16 @@ def test_what_was_added_is_told_as_json(built: Path, tmp_path: Path) -> None:
     before = image_files.read_files((built / "guest.img").read_bytes(), "guest.img")
     assert told["replaced"] == ["/www/index.html"] * ("www/index.html" in before)
     assert told["files"] == len(before.keys() | {"www/index.html", "www/new.txt"})
+
+
+@pytest.mark.parametrize("to", ["/tmp", "/tmp/page.html", "/proc/"])
+def test_where_the_guest_would_not_see_it_nothing_is_put(
+    built: Path, tmp_path: Path, to: str
+) -> None:
+    page = tmp_path / "page.html"
+    page.write_text("hello")
+    arguments = ["add", str(built / "guest.img"), str(page), "--to", to]
+    result = CliRunner().invoke(command, [*arguments, "-o", str(tmp_path / "mine.img")])
+    assert isinstance(result.exception, ImageError)
+    assert "the guest makes that folder itself" in str(result.exception)
+    assert not (tmp_path / "mine.img").exists()

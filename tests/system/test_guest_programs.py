@@ -141,6 +141,17 @@ def test_ctrl_c_ends_a_pipeline_and_not_the_shell() -> None:
         assert command(process, "echo still here").count("still here") == 2
 
 
+@pytest.mark.parametrize("reader", ["cat", "wc"])
+def test_ctrl_c_ends_a_command_of_the_shell_that_reads_the_console(reader: str) -> None:
+    with LeuloProcess() as process:
+        process.expect_services()
+        process.type(f"{reader}\n")
+        time.sleep(0.3)
+        process.type("\x03")
+        process.expect("ended by signal 2")
+        assert command(process, "echo still here").count("still here") == 2
+
+
 @pytest.mark.parametrize("events", ["2", "4096"])
 def test_past_its_quota_of_sockets_a_guest_gets_an_errno_and_goes_on(events: str) -> None:
     """Four servers listen, so six sockets are all taken when two clients are served."""
