@@ -13,7 +13,7 @@ from functools import partial
 from ipaddress import ip_address
 from typing import Final, Protocol
 
-from leulo.pkt import epoll_calls, file_calls, option_calls
+from leulo.pkt import epoll_calls, file_calls, option_calls, pipes
 from leulo.pkt.connections import Connection, Stage, payload_at
 from leulo.pkt.constants import CONSTANTS, ERRNO, ERRNO_NAMES
 from leulo.pkt.differences import CallDiffers
@@ -84,6 +84,8 @@ class Running:
     has_begun: bool = False
     is_opening: bool = False  # a write that waits for the handshake, its first bytes in the SYN
     wake_ns: int | None = None  # when it gives up waiting by itself
+    socket_at: int = 0  # which argument is the socket
+    taken: bytes = b""  # what a read has got last
 
 
 class Surroundings(Protocol):
@@ -121,6 +123,7 @@ class Calls:
         self.descriptors: dict[int, Descriptor] = {}
         self.epolls: dict[int, epoll_calls.EpollSet] = {}
         self.files: dict[int, file_calls.File] = {}
+        self.pipe_ends: dict[int, pipes.End] = {}
         from leulo.pkt import message_calls
 
         self._calls: dict[str, Callable[[Running], int | None]] = {
@@ -153,6 +156,8 @@ class Calls:
             "epoll_wait": partial(epoll_calls.epoll_wait, self),
             "open": partial(file_calls.open_file, self),
             "sendfile": partial(file_calls.sendfile, self),
+            "pipe": partial(pipes.make_pipe, self),
+            "splice": partial(pipes.splice, self),
         }
 
     def attempt(self, running: Running) -> int | None:
@@ -213,11 +218,16 @@ class Calls:
         return self.value(running.call.arguments[at], running.line)
 
     def descriptor_for(self, running: Running) -> Descriptor | None:
-        return self.descriptors.get(self.number(running, 0))
+        number = self.number(running, running.socket_at)
+        if number in self.pipe_ends:
+            raise Refused(running.line, f"{running.call.name} of a pipe")
+        return self.descriptors.get(number)
 
     def _is_null(self, running: Running) -> bool:
         """Is the buffer of this call no address?"""
         buffer = running.call.arguments[1]
+        if running.call.name == "splice":
+            return False
         return isinstance(buffer, Name) and buffer.name == "NULL"
 
     def _address(
@@ -268,15 +278,14 @@ class Calls:
         return self._open(descriptor, running)
 
     def _open(self, descriptor: Descriptor, running: Running) -> int:
-        number = self.free_number(running)
+        number = self.free_number(running, running.call.result)
         self.descriptors[number] = descriptor
         return number
 
-    def free_number(self, running: Running) -> int:
+    def free_number(self, running: Running, expected: Expression) -> int:
         """The number that the script expects of a new descriptor, or the next one free."""
-        result = running.call.result
-        number = self.value(result, running.line) if not isinstance(result, Ellipsis_) else 3
-        taken = {*self.descriptors, *self.epolls, *self.files}
+        number = 3 if isinstance(expected, Ellipsis_) else self.value(expected, running.line)
+        taken = {*self.descriptors, *self.epolls, *self.files, *self.pipe_ends}
         while number < 0 or number in taken:
             number = max(3, number + 1)
         if len(taken) >= MAX_DESCRIPTORS:
@@ -410,6 +419,7 @@ class Calls:
             if not flags & MSG_PEEK:
                 descriptor.read += len(data)
             running.progress += len(data)
+            running.taken = data
             is_enough = running.progress >= limit or not data or flags & MSG_PEEK
             if is_enough or not flags & MSG_WAITALL or is_nonblocking:
                 return running.progress
@@ -520,6 +530,8 @@ class Calls:
         if running.call.name == "sendmsg" and isinstance(arguments[1], Struct):
             address = arguments[1].fields.get("msg_name", address)
         was_open = socket.tcb
+        if isinstance(address, Name) and address.name == "AF_UNSPEC":
+            return -ERRNO["EOPNOTSUPP"]  # whose client side is off or not
         to, port = self._address(address, default, running.line)
         count = socket.connect_with(data, to, port)
         if socket.tcb is not was_open:
@@ -553,6 +565,10 @@ class Calls:
     def _close(self, running: Running) -> int:
         number = self.number(running, 0)
         if self.epolls.pop(number, None) is not None or self.files.pop(number, None) is not None:
+            return 0
+        end = self.pipe_ends.pop(number, None)
+        if end is not None:
+            end.close()
             return 0
         descriptor = self.descriptors.pop(number, None)
         for epoll in self.epolls.values():

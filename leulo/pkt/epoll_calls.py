@@ -42,7 +42,7 @@ class EpollSet:
 
 
 def epoll_create(calls: Calls, running: Running) -> int:
-    number = calls.free_number(running)
+    number = calls.free_number(running, running.call.result)
     calls.epolls[number] = EpollSet()
     return number
 

@@ -45,7 +45,7 @@ def open_file(calls: Calls, running: Running) -> int:
         length = calls.world.setup.files.get(path.value.decode("latin-1"))
     if length is None:
         raise Refused(running.line, "a file that no dd has made")
-    number = calls.free_number(running)
+    number = calls.free_number(running, running.call.result)
     calls.files[number] = File(length)
     return number
 

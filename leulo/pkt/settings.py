@@ -71,10 +71,15 @@ def _only(*values: int) -> Setting:
 
 
 def _receive_sizes(text: str) -> Changes:
-    """Linux counts memory, of which half is payload, and begins with at most 64 KiB."""
+    """Linux counts memory, of which half is payload, and begins with what a SYN can say of it."""
     least, default, most = (int(part, 0) for part in text.strip("\"' ").split())
-    default = max(1, min(default // 2, 0x10000))
-    return {"rcv_min": max(1, least // 2), "rcv_default": default, "rcv_max": max(most, default)}
+    default = max(1, default // 2)
+    return {
+        "rcv_min": max(1, least // 2),
+        "rcv_default": default,
+        "rcv_max": max(most, default),
+        "first_window_most": 0xFFFF,
+    }
 
 
 def _send_sizes(text: str) -> Changes:

@@ -113,6 +113,7 @@ class Config:
     drops_missing_timestamps: bool = False  # segments without those agreed on [RFC 7323 3.2]
     delays_ack_of_fin: bool = True  # on an open connection, as for data
     rounds_first_window: bool = True  # down to whole segments
+    first_window_most: int = 0  # that nobody asked for, which is not rounded then; 0: no such bound
     acks_unsent: bool = False  # an open connection answers an acknowledgement of nothing sent
 
     # life and death

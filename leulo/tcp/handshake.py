@@ -72,6 +72,8 @@ def first_limit(engine: Engine, settings: Settings, mss: int, has_timestamps: bo
     segment = mss - _TIMESTAMP_BYTES if has_timestamps else mss
     if config.rounds_first_window and limit > segment:
         limit -= limit % segment
+    if config.first_window_most and not settings.rcv_bytes:
+        limit = min(limit, config.first_window_most)
     return limit
 
 

@@ -129,7 +129,12 @@ def test_calls_and_snippets_are_judged(line: str, actual: str) -> None:
         ("`iptables -F`\n" + SERVER, "iptables"),
         ("`nstat | grep TcpFoo`\n" + SERVER, "nstat"),
         ("--udp_encaps=1\n" + SERVER, "--udp_encaps"),
-        (SERVER + "+0 splice(4, 0, 5, 0, 1, 0) = 1\n", "splice"),
+        (SERVER + "+0 splice(4, 0, 5, 0, 1, 0) = 1\n", "splice with an offset"),
+        (
+            SERVER + "+0 pipe([5, 6]) = 0\n+0 splice(5, NULL, 6, NULL, 1, 0) = 1\n",
+            "splice between pipes",
+        ),
+        (SERVER + "+0 pipe([5, 6]) = 0\n+0 read(5, ..., 1) = 1\n", "read of a pipe"),
         (SERVER + "+0 setsockopt(4, SOL_TCP, TCP_FISH, [1], 4) = 0\n", "TCP_FISH"),
         (SERVER + "+0 %{ import os }%\n", "Import"),
         (SERVER + "+0 %{ assert ().__class__ }%\n", "__class__"),
