@@ -110,9 +110,11 @@ def too_big(tcb: Tcb, mtu: int) -> str | None:
         return "icmp_unwanted"
     if tcb.state is SYN_SENT and engine.config.has_freebsd_icmp and not is_v6:
         return "icmp_mtu"  # its segments are of the default size still, which fits
-    if mtu >= of_tcb(tcb):
+    if mtu < of_tcb(tcb):
+        engine.path_mtus.learn(tcb.peer, mtu, engine.now_ns + engine.config.path_mtu_ns)
+    elif tcb.mss + overhead(tcb) <= mtu:
         return "icmp_mtu"  # nothing that we sent was larger
-    engine.path_mtus.learn(tcb.peer, mtu, engine.now_ns + engine.config.path_mtu_ns)
+    # Else another connection has learnt of it first, and what this one had sent is lost, too.
     refresh(tcb)
     if tcb.state is SYN_SENT:
         tcb.is_syn_due = tcb.snd_max > tcb.iss + 1  # without the data that made it too big

@@ -36,7 +36,11 @@ def deliver(tcb: Tcb, piece: bytes | memoryview, length: int) -> None:
         engine = tcb.engine
         tcb.quick_acks = quick_acks - 1
         tcb.quick_until = engine.now_ns + engine.config.delayed_ack_ns
-        if engine.config.ack_patience_ns and not tcb.ack_due:
+        if (
+            engine.config.ack_patience_ns
+            and not tcb.ack_due
+            and rcv_nxt - tcb.last_ack_sent <= tcb.rcv_mss  # a second one does not wait
+        ):
             engine.hold_ack(tcb)
             return
         tcb.ack_due = ACK_NOW

@@ -52,6 +52,16 @@ def test_a_second_segment_does_not_wait() -> None:
     s.expect_none()
 
 
+def test_a_super_segment_does_not_wait() -> None:
+    """It stands for several, and the window opens by its ACK. [RFC 5681 4.2]"""
+    s = Script(quick_acks=16, ack_patience_ns=PATIENCE)
+    s.passive()
+    s.inject("A", 1, 1, bytes(10 * 1448))
+    s.expect("A", 1, 1 + 10 * 1448, 0)
+    s.inject("A", 1 + 10 * 1448, 1, bytes(1448))
+    s.expect_none()
+
+
 def test_a_crowd_is_released_in_its_own_time() -> None:
     """Each waits its whole time; one whose answer came and who waits again waits anew."""
     s = patient()

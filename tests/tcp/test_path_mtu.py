@@ -110,6 +110,18 @@ def test_report_narrows_every_connection_to_the_peer_and_no_other() -> None:
     assert wire.lost == lost
 
 
+def test_connection_that_hears_of_it_as_the_second_repeats_what_was_lost_at_once() -> None:
+    wire, client, server = world(1500, True)
+    other, accepted, _ = connect(wire, 81)
+    wire.mtu = 1000
+    data = Random(1).randbytes(14_480)
+    assert client.send(data) == other.send(data) == len(data)
+    wire.run(100 * MS)
+    assert server.recv(len(data)) == accepted.recv(len(data)) == data
+    counters = wire.stacks[0].counters()
+    assert counters["tcp_tail_probes"] == counters["tcp_fast_recoveries"] == 0
+
+
 def test_connection_that_heard_of_no_report_sends_what_fits() -> None:
     wire, client, server = world(1500, True)
     other, accepted, _ = connect(wire, 81)
