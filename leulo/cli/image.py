@@ -160,6 +160,8 @@ def _named(path: Path, to: str | None, *, is_folder: bool) -> dict[str, bytes]:
     if path.is_dir():
         at = image_files.check_path(to or "/www", "--to" if to else origin)
         return image_files.read_folder(path, at, _LARGEST_FILE, origin)
+    if path.is_fifo():
+        raise ImageError(f"{path}: is a pipe: write its content to a file first")
     try:
         with path.open("rb") as file:
             data = file.read(_LARGEST_FILE + 1)

@@ -5,6 +5,7 @@ hostile images, folders and names are one sentence.
 from __future__ import annotations
 
 import json
+import os
 import random
 from collections.abc import Callable
 from pathlib import Path
@@ -186,3 +187,11 @@ def test_where_the_guest_would_not_see_it_nothing_is_put(
     assert isinstance(result.exception, ImageError)
     assert "the guest makes that folder itself" in str(result.exception)
     assert not (tmp_path / "mine.img").exists()
+
+
+def test_a_pipe_that_nobody_writes_is_refused(built: Path, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    arguments = ["add", str(built / "guest.img"), str(tmp_path / "pipe")]
+    result = CliRunner().invoke(command, [*arguments, "-o", str(tmp_path / "mine.img")])
+    assert isinstance(result.exception, ImageError)
+    assert "is a pipe" in str(result.exception)
