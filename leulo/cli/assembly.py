@@ -49,6 +49,7 @@ def boot(machine_config: MachineConfig, run_config: RunConfig) -> int:
         outcome = session.run()
         status = session.exit_code(outcome)
         counters = session.counters()
+        ended_ns = session.host.clock.now_ns()
     if run_config.counters is not None:
         write_counters(run_config.counters, counters)
     took_ns = time.monotonic_ns() - began_ns
@@ -57,6 +58,8 @@ def boot(machine_config: MachineConfig, run_config: RunConfig) -> int:
         report = messages.json_report(ending, status, outcome.explanation, took_ns, counters)
         _tell(session.terminal, report)
         return status
+    if run_config.accounting:
+        _tell(session.terminal, messages.counters_table(counters, ended_ns).rstrip("\n"))
     client = messages.client_report(counters)
     if client:
         _tell(session.terminal, client)

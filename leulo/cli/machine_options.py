@@ -221,7 +221,8 @@ _OPTIONS: Final = (
     click.option(
         "--accounting/--no-accounting",
         default=None,
-        help="Count exits by device and ticks by privilege, and measure where the time goes.",
+        help="Count exits by device and ticks by privilege, measure where the time goes, and "
+        "show all counters at the end.",
     ),
     click.option(
         "--counters",

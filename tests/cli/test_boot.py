@@ -63,6 +63,15 @@ def test_counters_that_cannot_be_written_are_told_before_the_run(tmp_path: Path)
     assert b"--counters" in result.stderr
 
 
+def test_accounting_is_shown_at_the_end_when_it_was_asked_for() -> None:
+    result = boot("--max-ticks", "1000000", "--accounting")
+    assert result.returncode == 4, result.stderr
+    assert b"--- counters at " in result.stderr
+    assert b"exits.port:" in result.stderr
+    assert b"account: guest_ns " in result.stderr
+    assert b"--- counters" not in boot("--max-ticks", "1000000").stderr
+
+
 def test_so_many_ticks_and_no_more() -> None:
     result = boot("--max-ticks", "1000000", "--clock", "virtual")
     assert result.returncode == 4
