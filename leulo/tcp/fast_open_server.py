@@ -98,7 +98,9 @@ def begin(
     fast.has_option = cookie != b""
     fast.cookie = cookie
     fast.is_experimental = is_experimental
-    tcb.snd_wnd = tcb.snd_max_wnd = half.snd_wnd  # never scaled in a SYN [RFC 7323 2.2]
+    # Never scaled in a SYN [RFC 7323 2.2]; of data, and our SYN before it is none [RFC 9293 3.1].
+    tcb.snd_max_wnd = half.snd_wnd
+    tcb.snd_wnd = half.snd_wnd + 1 if half.snd_wnd else 0
     tcb.snd_small = tcb.iss  # the SYN-ACK is no small segment to wait for
     length = min(end - start, tcb.rcv_adv - tcb.rcv_nxt)
     if length > 0:
