@@ -119,10 +119,11 @@ class Invariants:
         where = tcb.state.name
         engine = tcb.engine
         paced_at = 0 if tcb.pacer is None else tcb.pacer.at
+        is_held = (tcb.delack_at, tcb) in engine.held
         deadlines = [
             at
-            for at in (tcb.rto_at, tcb.delack_at, tcb.probe_at, tcb.reorder_at, tcb.keep_at,
-                       tcb.life_at, paced_at)
+            for at in (tcb.rto_at, 0 if is_held else tcb.delack_at, tcb.probe_at, tcb.reorder_at,
+                       tcb.keep_at, tcb.life_at, paced_at)
             if at
         ]  # fmt: skip
         if deadlines:
@@ -146,6 +147,10 @@ class Invariants:
     def _engine(self) -> None:
         engine = self.stack.engine
         config = engine.config
+        assert all(a[0] <= b[0] for a, b in itertools.pairwise(engine.held)), "held out of order"
+        assert all(a.due_at <= b.due_at for a, b in itertools.pairwise(
+            half for half in engine.opening if half.due_at
+        )), "half-open records out of order"  # fmt: skip
         everybody: dict[int, Tcb] = {t.serial: t for t in engine.connections.values()}
         for socket in engine.sockets.values():
             if socket.tcb is not None:

@@ -51,6 +51,7 @@ PROFILES: dict[str, dict[str, object]] = {
     "rfc": {f.name: getattr(PRESETS["rfc"], f.name) for f in fields(PRESETS["rfc"])},
     "small": {"rcv_default": 6_000, "rcv_max": 6_000, "snd_default": 8_000},
     "quota": {"buffers_max": 60_000},
+    "patient": {"ack_patience_ns": 10 * MS},
 }
 OPTIONS = (
     (6, 1, 0), (6, 1, 1),  # TCP_NODELAY
@@ -286,6 +287,12 @@ class HostileWire(RuleBasedStateMachine):
                 side.has_shut = True
                 side.has_aborted = side.has_aborted or is_opening
             self._collect()
+
+    @rule(number=who)
+    def rest(self, number: int) -> None:
+        """The user does nothing for a while: ACKs no longer wait for an answer."""
+        self.sides[number].stack.release_acks(self.now_ns)
+        self._collect()
 
     @rule(number=who, choice=st.sampled_from(OPTIONS))
     def set_option(self, number: int, choice: tuple[int, int, int]) -> None:
