@@ -25,7 +25,7 @@ Setting = Callable[[str], Changes | None]  # None: refused
 
 _FIELDS: Final = {field.name for field in fields(Config)}
 _SEPARATORS = re.compile(r"\n|;|&&|\|\|")
-_REDIRECTION = re.compile(r"\s*(?:[12&]?>{1,2}\s*&?\s*[\w/.]+|2>&1|<\s*\S+)")
+REDIRECTION: Final = re.compile(r"\s*(?:[12&]?>{1,2}\s*&?\s*[\w/.]+|2>&1|<\s*\S+)")
 _BSD_WORDS = re.compile(
     r">\s*S[.EW]*\s+[^<\n]*<mss \d+,\s*nop,\s*wscale \d+,\s*sackOK"
     r"|net\.inet\.|kern\.ipc\.|\bsockstat\b|\btcpdrop\b|\bTCP_(?:KEEPINIT|NOOPT)\b"
@@ -302,7 +302,7 @@ _BSD: Final[dict[str, Setting]] = {
     "net.inet.tcp.hostcache.purge": _any,
     "net.inet.tcp.hostcache.enable": _any,
     "net.inet.tcp.udp_tunneling_port": _only(0),
-    "net.inet.tcp.ecn.maxretries": _any,
+    "net.inet.tcp.ecn.maxretries": _count("ecn_retries"),
     "net.inet.tcp.ecn.plusplus": _ecn_of_control,
     "net.inet.tcp.ecn.generalized": _ecn_of_control,
     "net.inet.icmp.icmplim": _any,
@@ -329,7 +329,7 @@ class Setup:
         """Take one piece of shell. Raises Refused with the name of what is not known."""
         text = text.replace("\\\n", " ")
         for part in _SEPARATORS.split(text):
-            part = _REDIRECTION.sub("", part).strip()
+            part = REDIRECTION.sub("", part).strip()
             if part and not part.startswith("#"):
                 self._one(part, line)
 
@@ -397,9 +397,9 @@ class Setup:
         name, equals, value = text.partition("=")
         if not equals:
             return  # shows a value
-        name = name.strip()
-        if name.startswith("/proc/sys/"):
-            name = name[len("/proc/sys/") :].replace("/", ".")
+        name = name.strip().removeprefix("/proc/sys/")
+        if "/" in name:
+            name = name.replace("/", ".")  # sysctl takes either
         if name in _BSD:
             self._set(_BSD[name], name, value, line)
         elif name.startswith(("net.ipv4.", "net.core.", "net.ipv6.")):

@@ -12,9 +12,11 @@ from typing import Final
 
 from leulo.pkt import bsd_tools
 from leulo.pkt.lexer import Refused
+from leulo.pkt.settings import REDIRECTION
 from leulo.stack import Stack
 
 _COUNTERS: Final = {
+    "TcpExtOutOfWindowIcmps": ("drop_icmp_sequence",),
     "TcpRetransSegs": ("tcp_retransmits",),
     "TcpExtSyncookiesSent": ("syn_cookies_sent",),
     "TcpExtSyncookiesRecv": ("syn_cookies_taken",),
@@ -43,7 +45,7 @@ class Tools:
         if bsd_tools.is_tool(text):
             return bsd_tools.run(text, stack, line)
         try:
-            parts = [shlex.split(part) for part in text.split("|")]
+            parts = [shlex.split(REDIRECTION.sub("", part)) for part in text.split("|")]
         except ValueError as error:
             raise Refused(line, f"command `{text}`") from error
         flags = parts[0][1:]

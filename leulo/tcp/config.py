@@ -52,6 +52,7 @@ class Config:
     # request with 4, which asks for the older kind, and with 5, which does not ask [RFC 9768]
     ecn: int = 2
     has_ecn_fallback: bool = True  # a SYN sent again does not ask, and marks that changed count
+    ecn_retries: int = 0  # SYNs sent again that ask nevertheless
     ecn_option: int = 2  # of accurate ECN, 0: never, 1: when it tells something, 2: in all segments
     ecn_option_beacon: int = 3  # so often in a round trip with 1
     # With accurate ECN all segments behind the handshake are capable; else new data alone
@@ -182,6 +183,7 @@ PRESETS = {
     # What is listed is where FreeBSD's default differs from Linux's. [FreeBSD tcp(4)]
     "freebsd": Config(
         has_freebsd_syn=True,
+        ecn_retries=1,
         min_mss=216,
         rcv_default=64 * KIB,
         rcv_max=2 * MIB,

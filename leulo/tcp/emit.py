@@ -265,6 +265,6 @@ def _ecn_of_syn(tcb: Tcb, is_answer: bool) -> int:
         if config.ecn == accecn.ASK:
             tcb.ecn.accurate = accecn.Accurate()
             return accecn.ASKS
-    elif tcb.ecn is not None and config.has_ecn_fallback:
+    elif tcb.ecn is not None and config.has_ecn_fallback and tcb.backoff > config.ecn_retries:
         tcb.ecn = None
     return 0 if tcb.ecn is None else ecn.SETUP
