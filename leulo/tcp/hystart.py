@@ -127,12 +127,12 @@ def _sample_as_linux(tcb: Tcb, rtt_ns: int) -> None:
     rounds = tcb.hystart
     if rounds is None:
         rounds = tcb.hystart = HyStart(0)
+    if tcb.cwnd < _LOW_WINDOW * tcb.mss:
+        return
     if tcb.snd_una > rounds.window_end:
         rounds.window_end = tcb.snd_nxt
         rounds.round_at = rounds.ack_at = now_ns
         rounds.rtt_ns = rounds.samples = 0
-    if tcb.cwnd < _LOW_WINDOW * tcb.mss:
-        return
     least_ns = min(tcb.min_rtt_ns, rtt_ns) or rtt_ns
     is_full = False
     if now_ns - rounds.ack_at <= _GAP_NS:
