@@ -99,7 +99,7 @@ def size(tcb: Tcb, search: MtuSearch, now_ns: int) -> int:
     config = tcb.engine.config
     if search.high - search.low < config.mtu_probe_threshold:
         if now_ns - search.checked_ns >= config.mtu_probe_interval_ns:
-            search.high = search.most  # the path may have changed [RFC 4821 7.7]
+            search.high = search.most  # the path may have changed [RFC 4821 7.3]
             search.checked_ns = now_ns
         return 0
     payload = (search.high + search.low >> 1) - overhead(tcb)
@@ -129,6 +129,7 @@ def arrived(tcb: Tcb, search: MtuSearch) -> None:
     if tcb.snd_una >= search.probe_end:
         search.low = search.probe
         search.probe = 0
+        search.checked_ns = tcb.engine.now_ns
         tcb.mss = search.low - overhead(tcb)
         tcb.engine.counts["mtu_probes_arrived"] += 1
         tcb.refresh_ordinary()
@@ -136,11 +137,14 @@ def arrived(tcb: Tcb, search: MtuSearch) -> None:
 
 def is_lost(tcb: Tcb, search: MtuSearch) -> bool:
     """Fast recovery begins: is it the probe alone that is missing? Then the path has no room for
-    it, and the loss is free. [RFC 4821 7.6.2]"""
+    it, and the loss is free; else it shows nothing. [RFC 4821 7.6.2, 7.6.4]"""
     if not search.probe or tcb.snd_una != search.probe_start:
+        return False
+    if tcb.flight is not None and tcb.flight.lost_bytes > search.probe_end - search.probe_start:
         return False
     search.high = search.probe - 1
     search.probe = 0
+    search.checked_ns = tcb.engine.now_ns
     return True
 
 

@@ -228,14 +228,22 @@ def detect(tcb: Tcb, now_ns: int, news: int = 0, acked: int = 0) -> None:
     tcb.reorder_at = 0
     if flight is None or flight.order is None:
         return
+    lost = flight.lost_bytes
     wait = flight.detect(now_ns, _window(tcb, flight))
     if wait:
         tcb.reorder_at = at = now_ns + wait
         if not tcb.timer_at or at < tcb.timer_at:
             tcb.engine.timers.arm(tcb, at)
     if flight.lost_bytes:
+        episode = tcb.episode
         if tcb.recovery in (RECOVERY_NONE, RECOVERY_CWR):
             _enter(tcb, news, acked, now_ns)
+        elif episode is not None and episode.is_free and flight.lost_bytes > lost:
+            episode.is_free = False  # it is not the large probe alone [RFC 4821 4]
+            tcb.cwnd = tcb.ssthresh
+            tcb.congestion.on_loss(tcb, tcb.cwnd, now_ns)
+            ecn.reduced(tcb)
+            _pace(tcb, episode, 0, False)
         tcb.engine.want_output(tcb)
 
 
@@ -348,9 +356,10 @@ def _find_dsack(tcb: Tcb, sacks: list[tuple[int, int]]) -> tuple[int, int] | Non
 
 
 def _take_sacks(tcb: Tcb, blocks: list[tuple[int, int]], now_ns: int) -> None:
-    """Note what the blocks report that is outstanding; anything beyond it is a lie."""
+    """Note what the blocks report that is outstanding; anything beyond it is a lie. The newest
+    comes first, but what one segment reports has overtaken nothing: by number. [RFC 8985 6.2]"""
     board = tcb.scoreboard
-    for left, right in blocks:
+    for left, right in sorted(blocks):
         left = max(left, tcb.snd_una)
         if not left < right <= tcb.snd_max:
             continue

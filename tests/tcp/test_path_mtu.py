@@ -16,7 +16,9 @@ from leulo.net.wire.ipv4 import PROTOCOL_ICMP, Ipv4Repr
 from leulo.tcp import mtu_search
 from leulo.tcp.config import PRESETS
 from leulo.tcp.path_mtu import PathMtus
+from leulo.tcp.scoreboard import Scoreboard
 from leulo.tcp.socket import TcpSocket
+from leulo.tcp.tcb import Tcb
 
 IP, DISCOVER, MTU = 0, 10, 14
 TCP, MAXSEG = 6, 2
@@ -239,6 +241,19 @@ def test_socket_that_wants_no_reports(discovery: int) -> None:
     assert not s.stack.engine.path_mtus
 
 
+def test_packet_that_may_be_fragmented_has_another_number_when_sent_again() -> None:
+    """[RFC 6864 4.2]"""
+    wire, client, _ = world(1500, False)
+    assert client.setsockopt(IP, DISCOVER, pack("<i", DONT)) == 0
+    before = len(wire.log)
+    wire.mtu = 100
+    client.send(b"x" * 100)
+    wire.run(3 * S)
+    packets = [frame[24:44] for _, who, frame in wire.log[before:] if who == 0]
+    assert len(packets) >= 3
+    assert len({packet[4:6] for packet in packets}) == len(packets)
+
+
 @pytest.mark.parametrize("discovery", [DONT, INTERFACE])
 def test_packets_that_may_be_fragmented_have_no_df_and_differ(discovery: int) -> None:
     """[RFC 6864 4.1, 4.2] [Linux ip(7)]"""
@@ -322,6 +337,24 @@ def test_search_begins_anew_after_its_interval() -> None:
         wire.run(30 * S)
 
 
+def test_search_that_took_long_rests_when_it_has_ended() -> None:
+    """[RFC 4821 7.3] It does not begin anew at once."""
+    wire = NarrowWire(make_stack(1, mtu_probing=2, mtu_probe_interval_ns=20 * S), make_stack(2))
+    wire.mtu = 1078  # every probe is lost
+    client, server, _ = connect(wire)
+    wire.run(25 * S)
+    for _ in range(10):
+        more(wire, client, server, 80_000)
+    assert client.tcb is not None and client.tcb.search is not None
+    assert client.tcb.search.high - client.tcb.search.low < 8
+    assert wire.stacks[0].counters()["mtu_probes"] <= 6
+
+
+def test_searches_are_ten_minutes_apart_unless_the_user_says_otherwise() -> None:
+    """[RFC 4821 7.3] Five at least."""
+    assert make_stack(1).config.tcp.mtu_probe_interval_ns == 600 * S
+
+
 def test_search_survives_saving() -> None:
     wire = NarrowWire(make_stack(1, mtu_probing=2), make_stack(2))
     wire.mtu = 1300
@@ -344,8 +377,8 @@ def test_stack_that_does_not_search_keeps_nothing_of_it() -> None:
     assert client.tcb is not None and client.tcb.search is None
 
 
-def test_one_probe_at_a_time_within_what_routers_tell() -> None:
-    """[RFC 4821 7.1, 7.4]"""
+def ready_to_probe() -> tuple[Tcb, mtu_search.MtuSearch]:
+    """A connection that would send a probe now."""
     wire = NarrowWire(make_stack(1, mtu_probing=2), make_stack(2))
     client, _, _ = connect(wire)
     tcb = client.tcb
@@ -354,6 +387,36 @@ def test_one_probe_at_a_time_within_what_routers_tell() -> None:
     tcb.snd_wnd = 1 << 20
     client.send(bytes(30_000))
     assert mtu_search.size(tcb, tcb.search, 0) > tcb.mss
+    return tcb, tcb.search
+
+
+def test_no_probe_without_room_for_it() -> None:
+    """[RFC 4821 7.4] In the peer's window, for the probe and for what shows its loss."""
+    tcb, search = ready_to_probe()
+    tcb.snd_wnd = tcb.snd_nxt - tcb.snd_una + 4 * tcb.mss
+    assert mtu_search.size(tcb, search, 0) == 0
+
+
+def test_no_probe_while_a_loss_is_open() -> None:
+    """[RFC 4821 7.4]"""
+    tcb, search = ready_to_probe()
+    tcb.scoreboard = Scoreboard(4)
+    assert mtu_search.size(tcb, search, 0) == 0
+
+
+def test_timeout_tells_nothing_of_a_probe() -> None:
+    """[RFC 4821 6.1, 7.6.3]"""
+    tcb, search = ready_to_probe()
+    before = search.low, search.high
+    mtu_search.sent(tcb, search, tcb.snd_nxt, 1300)
+    mtu_search.timed_out(tcb, search)
+    assert (search.low, search.high, search.probe) == (*before, 0)
+
+
+def test_one_probe_at_a_time_within_what_routers_tell() -> None:
+    """[RFC 4821 7.1, 7.4]"""
+    tcb, _ = ready_to_probe()
+    assert tcb.search is not None
     mtu_search.told(tcb, tcb.search, 1200)
     assert tcb.mss < mtu_search.size(tcb, tcb.search, 0) < 1200
     tcb.search.probe = 1300
