@@ -79,7 +79,7 @@ fast: $(STAMP) $(IMAGE)
 	@$(BIN)/python tools/fast.py
 
 test-fast: fast
-	@PYTHONPATH=$(CURDIR)/build/fast PYTHONSAFEPATH=1 $(BIN)/python -m pytest $(PYTEST_ARGS)
+	@PYTHONPATH=$(CURDIR)/build/fast:$(CURDIR)/tests/system PYTHONSAFEPATH=1 $(BIN)/python -m pytest $(PYTEST_ARGS)
 
 bench-fast: fast
 	@PYTHONPATH=$(CURDIR)/build/fast PYTHONSAFEPATH=1 $(BIN)/python -m leulo.bench $(BENCH_ARGS)

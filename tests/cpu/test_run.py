@@ -287,7 +287,7 @@ COUNTING = (
 
 
 def test_asynchronous_stops_execute_no_instruction_twice() -> None:
-    count = 400_000
+    count = 4_000_000  # long enough for many stops on a busy computer, too
     guest = Guest(COUNTING.format(count=count.to_bytes(4, "little").hex()))
     cpu = guest.cpu
     finished = threading.Event()
