@@ -223,8 +223,8 @@ def main() -> int:
         for name, found in (
             ("qemu-system-x86_64", qemu),
             ("gcc", shutil.which("gcc")),
-            (f"a kernel in {options.linux / 'boot'}", kernel),
-            ("its module e1000.ko", module),
+            (f"kernel in {options.linux / 'boot'}", kernel),
+            ("e1000.ko of it", module),
         )
         if not found
     ]
