@@ -158,10 +158,10 @@ def _queue(tcb: Tcb, seq: int, piece: bytes | memoryview) -> None:
         twice = queue.held(seq, seq + len(piece))
         if twice is not None:
             tcb.dsack = twice  # [RFC 2883 4.1]
-    # Twice the buffer, because small segments cost more than their payload.
     tcb.overtaking_in += 1
     if len(piece) > tcb.rcv_mss:
         tcb.rcv_mss = min(len(piece), tcb.mss)
+    # Twice the buffer, because small segments cost more than their payload.
     if not queue.insert(seq, piece, 2 * tcb.rcv_limit):
         engine.count_drop("tcp_reassembly_full")
     if queue.is_empty:
