@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import stat
 import sys
 import time
 from collections.abc import Iterator
@@ -81,8 +83,9 @@ def command(
     that fails does not end the run. Exit code 0: all passed; 1: some failed, were refused (ask
     for what is not there, by name) or are in error; 2: wrong use.
     """
+    from leulo.pkt.outcome import Mode, Outcome, Status
     from leulo.pkt.report import Result, as_json, as_junit, summary, text_of
-    from leulo.pkt.runner import Mode, Outcome, Status, run_text
+    from leulo.pkt.runner import run_text
 
     for definition in definitions:
         if not definition.partition("=")[0].isidentifier():
@@ -118,13 +121,19 @@ def _scripts(paths: tuple[str, ...]) -> Iterator[Path]:
     """Files as named, directories with all scripts in them in a fixed order."""
     for text in paths:
         path = Path(text)
-        if path.is_dir():
+        if text != "-" and path.is_dir():
             yield from sorted(found for found in path.rglob(f"*{SUFFIX}") if found.is_file())
         else:
             yield path  # one that is not there is an error of its own
 
 
 def _read(path: Path) -> str:
+    """The text of a regular file, or of standard input for ``-``. Raises OSError."""
+    if str(path) == "-":
+        return sys.stdin.buffer.read(_MAX_BYTES).decode("utf-8", "replace")
+    kind = path.stat().st_mode
+    if not stat.S_ISREG(kind):  # one could wait in it for ever
+        raise OSError(errno.EINVAL, "not a regular file ('-' reads standard input)")
     with path.open("rb") as file:
         return file.read(_MAX_BYTES).decode("utf-8", "replace")
 

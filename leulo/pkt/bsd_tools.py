@@ -10,11 +10,11 @@ from __future__ import annotations
 import shlex
 from typing import Final
 
+from leulo.pkt.grep import filtered
 from leulo.pkt.lexer import Refused
+from leulo.pkt.socket_table import entries
 from leulo.stack import Stack
-from leulo.tcp.addresses import ends_of
 from leulo.tcp.errno import ECONNABORTED
-from leulo.tcp.socket import TcpSocket
 from leulo.tcp.state import State
 
 _NAMES: Final = {
@@ -40,15 +40,7 @@ def run(text: str, stack: Stack | None, line: int) -> str | None:
     if parts[0][0] == "tcpdrop":
         _drop(parts, stack, line)
         return None
-    output = _sockets(parts[0], stack, line)
-    for words in parts[1:]:
-        is_count = words[1:2] == ["-c"]
-        if words[0] != "grep" or len(words) != 2 + is_count:
-            raise Refused(line, f"command `{' '.join(words)}`")
-        found = [entry for entry in output if words[-1] in entry]
-        output = [str(len(found))] if is_count else found
-        # A count of nothing fails, too, but only the last command of a pipeline is asked.
-    return None if output else "nothing"
+    return filtered(_sockets(parts[0], stack, line), parts[1:], line)
 
 
 def _sockets(words: list[str], stack: Stack | None, line: int) -> list[str]:
@@ -63,35 +55,12 @@ def _sockets(words: list[str], stack: Stack | None, line: int) -> list[str]:
                 raise Refused(line, f"command `{' '.join(words)}`")
         elif word not in ("-4", "-6", "-s", "-c", "-l", "-n", "-46s", "-4s", "-6s"):
             raise Refused(line, f"command `{' '.join(words)}`")
-    entries: list[tuple[str, int, int, str]] = []
-    if stack is not None:
-        engine = stack.engine
-        held = set()
-        for socket in engine.sockets.values():
-            if isinstance(socket, TcpSocket):
-                if socket.tcb is None:
-                    entries.append(("packetdrill", socket.bound_port, 0, _NAMES[socket.state]))
-                else:
-                    held.add(socket.tcb.key)
-                    entries.append(_entry("packetdrill", socket.tcb.key, _NAMES[socket.state]))
-        for key, tcb in engine.connections.items():
-            if key not in held:
-                owner = "packetdrill" if tcb.is_accepting else "?"
-                entries.append(_entry(owner, key, _NAMES[tcb.state]))
-        entries += [_entry("?", key, "SYN_RCVD") for key in engine.half_open]
-        for record in engine.time_wait.values():
-            if record.key not in held:
-                entries.append(_entry("?", record.key, "TIME_WAIT"))
     return [
-        f"{owner} tcp {local}:{peer} {state}"
-        for owner, local, peer, state in entries
-        if not port or port in (str(local), str(peer))
+        f"{'packetdrill' if entry.is_held else '?'} tcp {entry.local_port}:{entry.peer_port} "
+        f"{_NAMES[entry.state]}"
+        for entry in entries(stack)
+        if not port or port in (str(entry.local_port), str(entry.peer_port))
     ]
-
-
-def _entry(owner: str, key: bytes, state: str) -> tuple[str, int, int, str]:
-    _, local_port, _, peer_port = ends_of(key)
-    return owner, local_port, peer_port, state
 
 
 def _drop(parts: list[list[str]], stack: Stack | None, line: int) -> None:

@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
-from ipaddress import ip_address
 from typing import Final, Protocol
 
 from leulo.pkt import epoll_calls, file_calls, option_calls, pipes
+from leulo.pkt.address_arguments import address_of, is_unspecified
 from leulo.pkt.connections import Connection, Stage, payload_at
 from leulo.pkt.constants import CONSTANTS, ERRNO, ERRNO_NAMES
 from leulo.pkt.differences import CallDiffers
@@ -32,6 +32,8 @@ from leulo.pkt.syntax import (
     Text,
 )
 from leulo.stack import Stack
+from leulo.tcp.active_open import disconnect
+from leulo.tcp.addresses import inside, shown
 from leulo.tcp.socket import TcpSocket
 from leulo.tcp.state import State
 from leulo.udp.socket import UdpSocket
@@ -230,31 +232,16 @@ class Calls:
             return False
         return isinstance(buffer, Name) and buffer.name == "NULL"
 
-    def _address(
-        self, expression: Expression, default: tuple[bytes, int], line: int
-    ) -> tuple[bytes, int]:
-        """Address and port of a sockaddr; ``...`` is the default."""
-        if isinstance(expression, Ellipsis_):
-            return default
-        if not isinstance(expression, Struct):
-            raise Refused(line, "this socket address")
-        parts = expression.fields
-        family = parts.get("sa_family", parts.get("sin_family", self.world.family))
-        self.world.refuse_family(self.value(family, line), line)
-        port = parts.get("sin_port", 0)
-        number = default[1] if isinstance(port, Ellipsis_) else self.value(port, line)
-        address = parts.get("sin_addr", parts.get("sin6_addr"))
-        if address is None or isinstance(address, Ellipsis_):
-            return default[0], number
-        if isinstance(address, Name) and address.name in ("INADDR_ANY", "in6addr_any"):
-            return bytes(len(default[0])), number
-        text = address.arguments[0] if isinstance(address, Apply) and address.arguments else None
-        if not isinstance(text, Text):
-            raise ScriptError(line, 'expected inet_addr("...") as the address')
-        try:
-            return ip_address(text.value.decode("latin-1")).packed, number
-        except ValueError as error:
-            raise ScriptError(line, str(error)) from error
+    def _peer_of(self, descriptor: Descriptor) -> tuple[bytes, int]:
+        """Whom a call means that leaves the address out."""
+        world = self.world
+        return shown(world.peer, descriptor.socket.family), world.connect_port
+
+    def is_open(self, number: int) -> bool:
+        """Is there any file with this number?"""
+        return any(
+            number in table for table in (self.descriptors, self.epolls, self.files, self.pipe_ends)
+        )
 
     # ------------------------------------------------------------ opening
 
@@ -296,8 +283,8 @@ class Calls:
         descriptor = self.descriptor_for(running)
         if descriptor is None:
             return _EBADF
-        default = (bytes(len(self.world.local)), self.world.bind_port)
-        address, port = self._address(running.call.arguments[1], default, running.line)
+        default = (bytes(len(self._peer_of(descriptor)[0])), self.world.bind_port)
+        address, port = address_of(self, running.call.arguments[1], default, running.line)
         result = descriptor.socket.bind(address, port)
         if not result and descriptor.socket.local is not None:
             descriptor.connection.local_port = descriptor.socket.local[1]
@@ -343,21 +330,23 @@ class Calls:
         if descriptor is None:
             return _EBADF
         socket = descriptor.socket
-        world = self.world
-        default = (world.peer, world.connect_port)
+        if is_unspecified(running.call.arguments[1]):
+            return disconnect(socket) if isinstance(socket, TcpSocket) else socket.disconnect()
+        address, port = address_of(
+            self, running.call.arguments[1], self._peer_of(descriptor), running.line
+        )
         if isinstance(socket, UdpSocket):
-            address, port = self._address(running.call.arguments[1], default, running.line)
             result = socket.connect(address, port)
             if not result and socket.local is not None:
                 descriptor.connection.local_port = socket.local[1]
-                descriptor.connection.peer, descriptor.connection.peer_port = address, port
+                descriptor.connection.peer = inside(address, socket.family, False) or address
+                descriptor.connection.peer_port = port
             return result
         if running.has_begun:
             if socket.state in (State.SYN_SENT, State.SYN_RCVD):
                 return None
             socket.is_connecting = False
             return -socket.take_error()
-        address, port = self._address(running.call.arguments[1], default, running.line)
         result = socket.connect(address, port)
         if result == _EINPROGRESS or (not result and socket.state is State.SYN_SENT):
             self._note_opening(descriptor, address, port)
@@ -374,7 +363,8 @@ class Calls:
             connection = descriptor.connection = self.world.new_connection(Stage.CONNECTING)
         connection.stage = Stage.CONNECTING
         connection.local_port = local[1]
-        connection.peer, connection.peer_port = address, port
+        connection.peer = inside(address, descriptor.socket.family, False) or address
+        connection.peer_port = port
         self.world.under_test = connection
         descriptor.written = descriptor.read = 0
 
@@ -524,15 +514,14 @@ class Calls:
         self, running: Running, socket: TcpSocket, descriptor: Descriptor, data: bytes
     ) -> int:
         """The connect and the first write of one call."""
-        default = (self.world.peer, self.world.connect_port)
         arguments = running.call.arguments
         address: Expression = arguments[4] if len(arguments) > 4 else Ellipsis_()
         if running.call.name == "sendmsg" and isinstance(arguments[1], Struct):
             address = arguments[1].fields.get("msg_name", address)
         was_open = socket.tcb
-        if isinstance(address, Name) and address.name == "AF_UNSPEC":
+        if is_unspecified(address):
             return -ERRNO["EOPNOTSUPP"]  # whose client side is off or not
-        to, port = self._address(address, default, running.line)
+        to, port = address_of(self, address, self._peer_of(descriptor), running.line)
         count = socket.connect_with(data, to, port)
         if socket.tcb is not was_open:
             self._note_opening(descriptor, to, port)
@@ -547,8 +536,8 @@ class Calls:
         if len(arguments) <= 4 or (socket.remote and isinstance(arguments[4], Ellipsis_)):
             return socket.send(data)
         connection = descriptor.connection
-        default = (connection.peer, connection.peer_port)
-        address, port = self._address(arguments[4], default, running.line)
+        default = (shown(connection.peer, socket.family), connection.peer_port)
+        address, port = address_of(self, arguments[4], default, running.line)
         count = socket.sendto(data, address, port)
         if socket.local is not None:
             connection.local_port = socket.local[1]

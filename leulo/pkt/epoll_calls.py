@@ -52,8 +52,12 @@ def epoll_ctl(calls: Calls, running: Running) -> int:
     operation = calls.number(running, 1)
     number = calls.number(running, 2)
     descriptor = calls.descriptors.get(number)
-    if found is None or descriptor is None:
+    if descriptor is None and number not in calls.epolls:
         return -ERRNO["EBADF"]
+    if found is None:
+        return -ERRNO["EINVAL" if calls.is_open(calls.number(running, 0)) else "EBADF"]
+    if descriptor is None:
+        raise Refused(running.line, "an epoll set in another")
     if operation == _DELETE:
         return 0 if found.interests.pop(number, None) else -ERRNO["ENOENT"]
     event = running.call.arguments[3]

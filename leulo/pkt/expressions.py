@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from leulo.pkt.lexer import Scanner
+from leulo.pkt.lexer import Refused, Scanner
 from leulo.pkt.syntax import Apply, Array, Ellipsis_, Expression, Name, Or, Struct, Text
 
 _HEX = re.compile(r"-?0[xX][0-9a-fA-F]+")
@@ -13,6 +13,11 @@ _INTEGER = re.compile(r"-?\d+(?![\w.])")
 _IDENTIFIER = re.compile(r"[A-Za-z_]\w*")
 _STRING = re.compile(r'"((?:\\.|[^"\\])*)"', re.DOTALL)
 _FIELD = re.compile(r"([A-Za-z_]\w*)\s*(?:\(\s*(?:\.\.\.|\d+)\s*\))?\s*=(?!=)")
+_SYMBOL_IS = re.compile(r"=(?!=)\s*")
+_HEADERS: Final = (
+    (re.compile(r"\(\s*label\b"), "MPLS labels"),
+    (re.compile(r"flags\s*(?:\[|\d)"), "GRE headers"),
+)
 _MAX_DEPTH: Final = 16
 _MAX_DIGITS: Final = 40
 _ESCAPES: Final = {"n": "\n", "t": "\t", "r": "\r", "0": "\0"}
@@ -75,11 +80,16 @@ def _operand(scanner: Scanner, depth: int) -> Expression:
         raise scanner.error("expected a value")
     if scanner.has("("):
         return Apply(match[0], parse_arguments(scanner, ")", depth + 1))
+    if scanner.take(_SYMBOL_IS):  # a field without its braces
+        return Struct({match[0]: parse_expression(scanner, depth + 1)})
     return Name(match[0])
 
 
 def _structure(scanner: Scanner, depth: int) -> Expression:
     """``{name=value, ...}`` or a list in braces; in a structure ``...`` may stand for the rest."""
+    for pattern, what in _HEADERS:
+        if pattern.match(scanner.text, scanner.at):
+            raise Refused(scanner.line, what)
     fields: dict[str, Expression] = {}
     items: list[Expression] = []
     while not scanner.has("}"):

@@ -13,7 +13,7 @@ from leulo.tcp.config import PRESETS
 
 _IGNORED: Final = {
     "verbose", "dry_run", "persistent_tun_dev", "non_fatal", "speed", "v", "send_omit_free",
-    "tolerance_percent", "netmask_ip", "mss", "code_command", "code_format", "code_sockopt",
+    "netmask_ip", "mss", "code_command", "code_format", "code_sockopt",
     "strict_segments", "tcp_ts_ecr_scaled",
     "wire_client_dev", "wire_server_dev", "local_linklocal_ip", "gateway_linklocal_ip",
 }  # fmt: skip
@@ -27,6 +27,7 @@ class Options:
     """What the lines say; the defaults are packetdrill's. Times in nanoseconds."""
 
     is_ipv6: bool = False
+    is_mapped: bool = False  # IPv4 on the wire, sockets of AF_INET6
     local: bytes = b"\xc0\xa8\x00\x01"  # 192.168.0.1
     gateway: bytes = b"\xc0\xa8\x00\x02"
     peer: bytes = b"\xc0\x00\x02\x01"  # 192.0.2.1
@@ -37,6 +38,8 @@ class Options:
     connect_port: int = 8080
     mtu: int = 1500
     tolerance_ns: int = 4_000 * _US
+    # Of the time since the event before, if that is more; None: the suite's own, see `Run`
+    tolerance_per_mille: int | None = None
     tick_ns: int = 0  # of timestamps, 0: their values are not compared
     commands: list[str] = field(default_factory=list)  # --init_scripts
 
@@ -61,10 +64,9 @@ def _read(options: Options, name: str, value: str) -> None:
             raise ValueError(f"there are {', '.join(PRESETS)}")
     elif name == "ip_version":
         if value not in ("ipv4", "ipv6", "ipv4-mapped-ipv6"):
-            raise ValueError("write ipv4 or ipv6")
-        if value == "ipv4-mapped-ipv6":
-            raise Refused(1, "IPv4-mapped IPv6 sockets")
+            raise ValueError("write ipv4, ipv6 or ipv4-mapped-ipv6")
         options.is_ipv6 = value == "ipv6"
+        options.is_mapped = value == "ipv4-mapped-ipv6"
     elif name in ("local_ip", "remote_ip", "gateway_ip", "wire_server_ip"):
         if ":" in value:
             options.is_ipv6 = True
@@ -90,6 +92,10 @@ def _read(options: Options, name: str, value: str) -> None:
             raise ValueError("an MTU is between 68 and 65535")
     elif name == "tolerance_usecs":
         options.tolerance_ns = min(max(int(value), 0), _MAX_TOLERANCE_US) * _US
+    elif name == "tolerance_percent":
+        options.tolerance_per_mille = round(float(value) * 10)
+        if not 0 <= options.tolerance_per_mille <= 1_000:
+            raise ValueError("a tolerance is between 0 and 100 percent")
     elif name == "tcp_ts_tick_usecs":
         options.tick_ns = min(max(int(value), 0), _MAX_TOLERANCE_US) * _US
     elif name in ("init_scripts", "init_script"):

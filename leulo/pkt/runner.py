@@ -12,8 +12,7 @@ from __future__ import annotations
 
 import re
 from collections import deque
-from dataclasses import dataclass, replace
-from enum import Enum
+from dataclasses import replace
 from typing import Final
 
 from leulo.net.wire.tcp import ACK, FIN, PSH, SYN, URG
@@ -23,9 +22,10 @@ from leulo.pkt.differences import CallDiffers
 from leulo.pkt.lexer import Refused, ScriptError
 from leulo.pkt.matching import differs
 from leulo.pkt.options import Options, read_options
+from leulo.pkt.outcome import DEFINITIONS, DEFINITIONS_6, SYMBOLS, Mode, Outcome, Status
 from leulo.pkt.packets import Seen, describe, icmp_frame, tcp_frame, udp_frame
 from leulo.pkt.parser import parse
-from leulo.pkt.settings import Setup, looks_like_bsd
+from leulo.pkt.settings import Setup
 from leulo.pkt.snippets import SnippetFailed, Snippets, decode_info
 from leulo.pkt.syntax import (
     Call,
@@ -48,7 +48,6 @@ from leulo.stack import Stack
 from leulo.tcp.config import PRESETS, Config
 from leulo.tcp.socket import TcpSocket
 
-AUTO: Final = "auto"  # the preset that the script's own set-up suggests
 _AF_INET: Final = 2
 _AF_INET6: Final = 10
 _FIRST_PEER_PORT: Final = 49_152
@@ -58,65 +57,7 @@ _RELAXED_TOLERANCE_NS: Final = 20_000_000
 _INFO_OPTION: Final = (6, 11)
 
 
-class Status(Enum):
-    PASSED = "passed"
-    FAILED = "failed"  # the stack did something else
-    REFUSED = "refused"  # asks for what is not there, by name
-    ERROR = "error"  # not a script, or the runner's own fault
-
-
-@dataclass(slots=True)
-class Outcome:
-    """How a script went. ``line`` is where it ended, None if it passed."""
-
-    status: Status
-    line: int | None = None
-    expected: str = ""
-    actual: str = ""
-    script_line: str = ""  # its text
-    history: tuple[str, ...] = ()  # the last events before, oldest first
-    duration_ns: int = 0  # virtual
-
-
-@dataclass(frozen=True, slots=True)
-class Mode:
-    """How a script is judged. ``preset`` names a `leulo.tcp.config` preset, or is `AUTO`."""
-
-    is_relaxed: bool = False
-    preset: str = AUTO
-    definitions: tuple[tuple[str, str], ...] = ()  # of words, as -D gives them
-    commands: tuple[str, ...] = ()  # set-up before the script's own
-    options: tuple[tuple[str, str], ...] = ()  # name and value, before the script's own
-
-    def preset_for(self, text: str) -> str:
-        """The preset's name for this script, which may name it by ``--preset=NAME``."""
-        if self.preset != AUTO:
-            return self.preset
-        named = _PRESET.search(text)
-        if named is not None and named[1] in PRESETS:
-            return named[1]
-        return "freebsd" if looks_like_bsd(text) and "freebsd" in PRESETS else "linux"
-
-
-# What #ifdef finds with each preset.
-_SYMBOLS: Final = {
-    "linux": ("Linux", "linux", "STANDARD"),
-    "freebsd": ("FreeBSD", "__FreeBSD__"),
-    "rfc": ("STANDARD",),
-}
-# What suites give on the command line.
-_DEFINITIONS: Final = {
-    "CMSG_LEVEL_IP": "SOL_IP", "CMSG_TYPE_RECVERR": "IP_RECVERR",
-    "TFO_COOKIE": "3021b9d889017eeb", "TFO_COOKIE_ZERO": "b7c12350a90dc8f5",
-}  # fmt: skip
-# The cookies of packetdrill's default addresses, for the suites' key and for one of zeros.
-_DEFINITIONS_6: Final = {
-    **_DEFINITIONS, "TFO_COOKIE": "c1d1e9742a47a9bc", "TFO_COOKIE_ZERO": "82af1a8f9a205c34",
-}  # fmt: skip
-
-
 _IS_SIX: Final = re.compile(r"^--ip_version=ipv6", re.MULTILINE)
-_PRESET: Final = re.compile(r"^--preset=(\w+)", re.MULTILINE)
 
 
 class Mismatch(Exception):
@@ -136,8 +77,8 @@ def run_text(text: str, mode: Mode | None = None) -> Outcome:
     try:
         preset = mode.preset_for(text)
         is_six = ("ip_version", "ipv6") in mode.options or _IS_SIX.search(text) is not None
-        definitions = {**(_DEFINITIONS_6 if is_six else _DEFINITIONS), **dict(mode.definitions)}
-        script = parse(text, _SYMBOLS.get(preset, ()), definitions)
+        definitions = {**(DEFINITIONS_6 if is_six else DEFINITIONS), **dict(mode.definitions)}
+        script = parse(text, SYMBOLS.get(preset, ()), definitions)
         options = read_options([*mode.options, *script.options])
         options.commands[:0] = mode.commands
         run = Run(script, options, mode.is_relaxed, PRESETS[preset])
@@ -174,13 +115,18 @@ class Run:
         self.base: Config = base
         self.local: bytes = options.local6 if options.is_ipv6 else options.local
         self.peer: bytes = options.peer6 if options.is_ipv6 else options.peer
-        self.family: int = _AF_INET6 if options.is_ipv6 else _AF_INET
+        is_six = options.is_ipv6 or options.is_mapped
+        self.family: int = _AF_INET6 if is_six else _AF_INET
         self.bind_port: int = options.bind_port
         self.connect_port: int = options.connect_port
         self.setup: Setup = Setup()
         self.line: int = 1
         self.start_ns: int = START_NS
         self.tolerance_ns: int = options.tolerance_ns
+        # A kernel's timers are as exact as this, says packetdrill; FreeBSD's does not.
+        self.tolerance_per_mille: int = 0 if base.has_freebsd_syn else 125
+        if options.tolerance_per_mille is not None:
+            self.tolerance_per_mille = options.tolerance_per_mille
         self.history: deque[str] = deque(maxlen=_LAST_EVENTS)
         self.connections: list[Connection] = []
         self.next_peer_port: int = _FIRST_PEER_PORT
@@ -203,7 +149,7 @@ class Run:
             config = replace(self.base, **self.setup.changes)  # type: ignore[arg-type]
             options = self.options
             mtu = self.setup.mtu or options.mtu
-            local6 = options.local6 if options.is_ipv6 else None
+            local6 = options.local6 if self.family == _AF_INET6 else None
             self._world = World(
                 options.local, options.prefix_length, options.gateway, local6, mtu, config
             )
@@ -230,7 +176,7 @@ class Run:
         return connection
 
     def refuse_family(self, family: int, line: int) -> None:
-        if family == _AF_INET6 and not self.options.is_ipv6:
+        if family == _AF_INET6 and self.family != _AF_INET6:
             raise Refused(line, "IPv6 sockets in a script without --ip_version=ipv6")
         if family not in (0, _AF_INET, _AF_INET6):
             raise Refused(line, f"sockets of family {family}")
@@ -362,9 +308,8 @@ class Run:
     def _expect(self, event: Event, line: TcpLine | UdpLine | IcmpLine) -> None:
         time = event.time
         base_ns = self.now_ns
-        tolerance_ns = self.options.tolerance_ns
-        if self.is_relaxed:
-            tolerance_ns = max(tolerance_ns, _RELAXED_TOLERANCE_NS)
+        exact_ns = self._tolerance_ns(0)
+        tolerance_ns = self._tolerance_ns(self._start_of(time) - base_ns)
         earliest_ns: int | None = None
         latest_ns: int | None = None
         if time.kind is not When.ANY:
@@ -387,9 +332,7 @@ class Run:
                 seen = self._whole(seen, line, connection, latest_ns)
         self._note(describe(seen, connection), seen.at_ns)
         tick_ns = self.options.tick_ns
-        difference = differs(
-            line, seen, connection, self.is_relaxed, tick_ns, is_full, tolerance_ns
-        )
+        difference = differs(line, seen, connection, self.is_relaxed, tick_ns, is_full, exact_ns)
         if difference is not None:
             actual = f"{describe(seen, connection)}  [differs: {difference}]"
             raise Mismatch(event.line, line.text, actual)
@@ -401,6 +344,11 @@ class Run:
                            f"the packet at {_seconds(seen.at_ns)}")  # fmt: skip
         if isinstance(line, TcpLine) and connection.stage is Stage.CONNECTING:
             connection.stage = Stage.BEGUN
+
+    def _tolerance_ns(self, since_ns: int) -> int:
+        """Of what is due ``since_ns`` after the event before it."""
+        tolerance_ns = max(self.options.tolerance_ns, since_ns * self.tolerance_per_mille // 1_000)
+        return max(tolerance_ns, _RELAXED_TOLERANCE_NS) if self.is_relaxed else tolerance_ns
 
     def _until(self, latest_ns: int | None) -> str:
         text = f" until {_seconds(latest_ns)}" if latest_ns is not None else " at all"
@@ -542,9 +490,7 @@ class Run:
             expected_ns = running.since_ns - event.time.start_ns + end_ns
         else:
             expected_ns = START_NS + end_ns
-        tolerance_ns = self.options.tolerance_ns
-        if self.is_relaxed:
-            tolerance_ns = max(tolerance_ns, _RELAXED_TOLERANCE_NS)
+        tolerance_ns = self._tolerance_ns(expected_ns - running.since_ns)
         if abs(self.now_ns - expected_ns) > tolerance_ns:
             raise Mismatch(running.line, f"{call.text} returning at {_seconds(expected_ns)}",
                            f"it returns at {_seconds(self.now_ns)}")  # fmt: skip
@@ -580,6 +526,9 @@ class Run:
             return
         changes = Setup()
         changes.command(command.text, line)
+        if changes.mtu:
+            raise Refused(line, "another MTU while the stack runs")
+        self.setup.files.update(changes.files)
         if "tcp_metrics flush" in command.text:
             self.stack.engine.cookies.clear()
         if "hostcache.purge" in command.text:

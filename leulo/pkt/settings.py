@@ -60,6 +60,17 @@ def _milliseconds(name: str, times: int = 1) -> Setting:
     return lambda text: {name: _whole(text) * NS_PER_MS * times}
 
 
+def _duration(name: str) -> Setting:
+    """``200ms``, ``1s``, or milliseconds."""
+
+    def change(text: str) -> Changes:
+        if text.endswith("s") and not text.endswith("ms"):
+            return {name: _whole(text[:-1]) * NS_PER_S}
+        return {name: _whole(text.removesuffix("ms")) * NS_PER_MS}
+
+    return change
+
+
 def _any(text: str) -> Changes:
     """Cannot be seen from outside, or says what the engine does anyway."""
     return {}
@@ -206,7 +217,7 @@ _LINUX: Final[dict[str, Setting]] = {
     "tcp_abort_on_overflow": _only(0),
     "tcp_migrate_req": _any,
     "tcp_plb_enabled": _only(0),
-    "tcp_shrink_window": _only(0),
+    "tcp_shrink_window": _flag("may_shrink_window"),
     "tcp_syn_linear_timeouts": _count("syn_linear_timeouts"),
     "tcp_comp_sack_nr": _any,
     "tcp_comp_sack_delay_ns": _any,
@@ -308,6 +319,17 @@ _BSD: Final[dict[str, Setting]] = {
     "net.inet.icmp.icmplim": _any,
 }
 
+# [Linux ip-route(8)]
+_ROUTE: Final[dict[str, Setting]] = {
+    "advmss": _count("route_mss"),
+    "congctl": _congestion,
+    "features": lambda text: {"ecn": 1} if text == "ecn" else None,
+    "initcwnd": _count("initial_window_segments"),
+    "initrwnd": _count("first_window_segments"),
+    "reordering": _count("duplicate_threshold"),
+    "rto_min": _duration("rto_min_ns"),
+}
+
 _DEFAULTS: Final = (
     ("tcp_rmem", "4096 540000 15728640"), ("tcp_wmem", "4096 262144 4194304"),
     ("tcp_timestamps", "1"), ("tcp_syn_retries", "5"), ("tcp_synack_retries", "5"),
@@ -373,19 +395,14 @@ class Setup:
 
     def _route(self, words: list[str], line: int) -> None:
         """What a route says of the connections over it holds for all: there is one route."""
-        at = 1  # behind the destination
-        while at < len(words):
-            name, value = words[at], words[at + 1] if at + 1 < len(words) else ""
-            if name == "initcwnd":
-                self._set(_count("initial_window_segments"), "route initcwnd", value, line)
-            elif name == "rto_min":
-                number = value.removesuffix("ms")
-                self._set(_milliseconds("rto_min_ns"), "route rto_min", number, line)
-            elif name == "congctl":
-                self._linux("tcp_congestion_control", value, line)
+        words = [word for word in words[1:] if word not in ("lock", "onlink")]
+        for name, value in zip(words[::2], [*words[1::2], ""], strict=False):
+            if name in _ROUTE:
+                self._set(_ROUTE[name], f"of the route {name}", value, line)
+            elif name == "mtu":
+                self.mtu = self._mtu([name, value], line)
             elif name not in _ROUTE_WORDS:
                 raise Refused(line, f"the route's {name}")
-            at += 2
 
     def _mtu(self, words: list[str], line: int) -> int:
         at = words.index("mtu") + 1

@@ -2,7 +2,7 @@
 
 It chooses the local address and port, takes the place of a connection in TIME_WAIT where that is
 safe, and decides whether the connection opens fast. Whether a socket may connect at all is decided
-before, in `socket`.
+before, in `socket`. And the way back to a socket that has opened nothing.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 
 from leulo.tcp import fast_open_client, handshake
 from leulo.tcp.addresses import NO_ADDRESSES, turned
-from leulo.tcp.errno import EADDRNOTAVAIL, EINPROGRESS, EINVAL, ENETUNREACH, ENOBUFS
+from leulo.tcp.errno import EADDRNOTAVAIL, ECONNRESET, EINPROGRESS, EINVAL, ENETUNREACH, ENOBUFS
 from leulo.tcp.fast_open import CLIENT
 from leulo.tcp.seq import MASK, lt
-from leulo.tcp.state import ON_ACTIVE_OPEN
+from leulo.tcp.state import CLOSED, CLOSING, LAST_ACK, ON_ACTIVE_OPEN, TIME_WAIT
 from leulo.tcp.tcb import LOOPBACK_MARK, Tcb
 
 if TYPE_CHECKING:
@@ -88,3 +88,25 @@ def open_connection(socket: TcpSocket, address: bytes, port: int, has_data: bool
             return 0
     engine.want_output(tcb)
     return -EINPROGRESS
+
+
+def disconnect(socket: TcpSocket) -> int:
+    """Take connection or listener from ``socket``, which may open another then: connect() to
+    AF_UNSPEC. A connection that is not over ends with a reset. Returns 0. [Linux connect(2)]"""
+    engine = socket.engine
+    socket.stop_listening()
+    tcb = socket.tcb
+    if tcb is not None:
+        socket.tcb = tcb.socket = None
+        tcb.is_orphan = tcb.is_deaf = True
+        state = tcb.state
+        if state is CLOSED or state is TIME_WAIT:
+            tcb.drop_received()
+        elif (state is CLOSING or state is LAST_ACK) and tcb.snd_nxt > tcb.snd_end:
+            engine.fail(tcb, 0)  # everything is sent, and the peer has nothing more to say
+        else:
+            engine.abort(tcb)
+            socket.error = ECONNRESET
+    socket.is_connecting = socket.is_read_shut = socket.is_write_shut = False
+    engine.notify(socket)
+    return 0

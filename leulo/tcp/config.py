@@ -21,6 +21,7 @@ class Config:
     has_timestamps: bool = True  # [RFC 7323]
     has_window_scaling: bool = True  # [RFC 7323]
     has_sack: bool = True  # [RFC 2018]
+    route_mss: int = 0  # what is announced at most; 0: as much as the link carries
     default_mss: int = 536  # the peer's when it names none [RFC 9293 3.7.1]
     default_mss6: int = 1_220  # the same over IPv6
     # A SYN's options in FreeBSD's order, and the scale always for the largest buffer there may be
@@ -113,7 +114,9 @@ class Config:
     trims_to_window: bool = False  # of a segment beyond the window; else all of it or nothing
     drops_missing_timestamps: bool = False  # segments without those agreed on [RFC 7323 3.2]
     delays_ack_of_fin: bool = True  # on an open connection, as for data
+    may_shrink_window: bool = False  # to the room that is left [RFC 7323 2.4]
     rounds_first_window: bool = True  # down to whole segments
+    first_window_segments: int = 0  # how many it has at most; 0: no such bound
     first_window_most: int = 0  # that nobody asked for, which is not rounded then; 0: no such bound
     acks_unsent: bool = False  # an open connection answers an acknowledgement of nothing sent
 
@@ -126,6 +129,7 @@ class Config:
     keep_idle_ns: int = 7_200 * NS_PER_S
     keep_interval_ns: int = 75 * NS_PER_S
     keep_count: int = 9
+    has_window_in_reset: bool = True  # a user's reset says what window there was, else 0
     resets_unread: bool = True  # closing with data unread is a reset [RFC 2525 2.17]
     has_epipe_on_reset: bool = True  # a reset in CLOSE_WAIT is EPIPE, not ECONNRESET
     repeats_fin: bool = False  # every ACK has the FIN until that is acknowledged
@@ -214,6 +218,7 @@ PRESETS = {
         acks_every_second=True,
         nagle="bsd",
         keep_count=8,
+        has_window_in_reset=False,
         resets_unread=False,
         has_epipe_on_reset=False,
         repeats_fin=True,

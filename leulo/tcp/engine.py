@@ -35,7 +35,7 @@ from leulo.tcp.isn import IsnGenerator
 from leulo.tcp.listen import HalfOpen, Listener
 from leulo.tcp.marks import mark_from
 from leulo.tcp.options import emit_timestamps
-from leulo.tcp.output import output
+from leulo.tcp.output import offer_window, output
 from leulo.tcp.path_mtu import PathMtus
 from leulo.tcp.ports import Ports
 from leulo.tcp.seq import MASK
@@ -393,7 +393,11 @@ class Engine:
             options = b""
             if tcb.has_timestamps:
                 options = emit_timestamps((self.now_ms + tcb.ts_offset) & MASK, tcb.ts_recent)
-            self._send_rst(tcb, tcb.snd_max, tcb.rcv_nxt, RST | ACK, options)
+            window = 0
+            if self.config.has_window_in_reset:
+                offer_window(tcb)
+                window = tcb.window
+            self._send_rst(tcb, tcb.snd_max, tcb.rcv_nxt, RST | ACK, options, window)
         self.fail(tcb, error)
 
     def send_reset(self, tcb: Tcb, seq: int) -> None:
@@ -411,10 +415,12 @@ class Engine:
             tcb.ack_due = ACK_BARE
             self.want_output(tcb)
 
-    def _send_rst(self, tcb: Tcb, seq: int, ack: int, flags: int, options: bytes = b"") -> None:
+    def _send_rst(
+        self, tcb: Tcb, seq: int, ack: int, flags: int, options: bytes = b"", window: int = 0
+    ) -> None:
         if tcb.front is None:
             return
-        frame = header.plain(tcb.front, tcb.ends, seq, ack, flags, 0, options)
+        frame = header.plain(tcb.front, tcb.ends, seq, ack, flags, window, options)
         self.counts["tcp_resets_sent"] += 1
         self.reply(frame, tcb.is_loopback)
 

@@ -33,6 +33,8 @@ def own_mss(engine: Engine, settings: Settings, ends: bytes) -> int:
     mss = engine.mtu - 40 if len(ends) == _ENDS_4_BYTES else engine.mtu6 - 60
     if settings.max_segment:
         mss = min(mss, settings.max_segment)
+    if engine.config.route_mss:
+        mss = min(mss, engine.config.route_mss)
     if engine.config.has_freebsd_icmp and engine.path_mtus.by_peer:
         # As if the way back were as narrow. [FreeBSD tcp(4) hostcache]
         peer = ends[4:8] if len(ends) == _ENDS_4_BYTES else ends[16:32]
@@ -74,6 +76,8 @@ def first_limit(engine: Engine, settings: Settings, mss: int, has_timestamps: bo
         limit -= limit % segment
     if config.first_window_most and not settings.rcv_bytes:
         limit = min(limit, config.first_window_most)
+    if config.first_window_segments:
+        limit = min(limit, config.first_window_segments * segment)
     return limit
 
 
@@ -107,7 +111,7 @@ def negotiate(tcb: Tcb, peer_mss: int) -> None:
     if mss < _SMALLEST_MSS:
         mss = _SMALLEST_MSS
     tcb.mss = tcb.mss_most = mss
-    if not engine.config.offers_all_room:
+    if not engine.config.offers_all_room and not engine.config.may_shrink_window:
         # Windows are rounded up, so that the edge does not move back by what scaling cannot say.
         tcb.rcv_rounding = (1 << tcb.rcv_wscale) - 1
     if engine.path_mtus.by_peer:

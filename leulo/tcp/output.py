@@ -535,12 +535,23 @@ def offer_window(tcb: Tcb) -> None:
         offered = space
     scale = tcb.rcv_wscale
     window = (offered + tcb.rcv_rounding) >> scale
+    if gain <= 0 and tcb.engine.config.may_shrink_window:
+        window = _shrunk(tcb, space)
+        tcb.rcv_adv = rcv_nxt + (window << scale)
     if window > 0xFFFF:
         window = 0xFFFF
     edge = rcv_nxt + (window << scale)
     if edge > tcb.rcv_adv:
         tcb.rcv_adv = edge
     tcb.window = window
+
+
+def _shrunk(tcb: Tcb, space: int) -> int:
+    """The window, scaled, where it may follow the room to the left; closed when that is little.
+    [RFC 7323 2.4]"""
+    if space < tcb.rcv_limit >> 1 and (space < tcb.rcv_limit >> 4 or space < tcb.rcv_mss):
+        return 0
+    return space >> tcb.rcv_wscale
 
 
 def _ack_of(tcb: Tcb) -> int:

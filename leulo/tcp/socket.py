@@ -507,7 +507,7 @@ class TcpSocket:
         if self.listener is not None:
             if how == SHUT_WR:
                 return -ENOTCONN
-            self._close_listener(self.listener)
+            self.stop_listening()
             return 0
         tcb = self.tcb
         if tcb is None or tcb.state is CLOSED or tcb.state is TIME_WAIT:
@@ -529,8 +529,7 @@ class TcpSocket:
         engine = self.engine
         engine.sockets.pop(self.serial, None)
         self.owner = None
-        if self.listener is not None:
-            self._close_listener(self.listener)
+        self.stop_listening()
         if self.bound_port:
             engine.ports.release(self, self.bound_port)
         tcb = self.tcb
@@ -573,10 +572,12 @@ class TcpSocket:
             tcb.change_state(ON_CLOSE)
         self.engine.want_output(tcb)
 
-    def _close_listener(self, listener: Listener) -> None:
-        self.listener = None
-        self.engine.listeners.pop(listener.key, None)
-        listener.close()
+    def stop_listening(self) -> None:
+        """Give up the listener, if there is one, with all that wait in its queues."""
+        listener, self.listener = self.listener, None
+        if listener is not None:
+            self.engine.listeners.pop(listener.key, None)
+            listener.close()
 
     # ------------------------------------------------------------ options
 

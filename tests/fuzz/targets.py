@@ -256,7 +256,8 @@ _RAISED = re.compile(r"(\w+): ")
 
 def pkt(data: bytes) -> None:
     """A packetdrill script: an outcome, and never by an exception of Python's."""
-    from leulo.pkt.runner import Status, run_text
+    from leulo.pkt.outcome import Status
+    from leulo.pkt.runner import run_text
 
     outcome = run_text(data.decode(errors="replace"))
     if outcome.status is Status.ERROR:

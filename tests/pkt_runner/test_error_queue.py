@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from leulo.pkt.runner import Outcome, Status, run_text
+from leulo.pkt.outcome import Outcome, Status
+from leulo.pkt.runner import run_text
 
 SERVER = """\
 0 socket(..., SOCK_STREAM, IPPROTO_TCP) = 3

@@ -262,3 +262,21 @@ def test_any_text_is_a_script_or_an_error(text: str) -> None:
     """Whatever a file holds: a tree or one of the two exceptions, never another."""
     with contextlib.suppress(ScriptError, Refused):
         parse(text)
+
+
+@pytest.mark.parametrize(
+    ("argument", "what"),
+    [
+        ("{ (label 1, tc 0, [S], ttl 64) }", "MPLS"),
+        ("{ flags [none], sum 0, off 0, key = 1, seq 0 }", "GRE"),
+        ("{ flags 0x0, sum 0, off 0, key 1, seq 0 }", "GRE"),
+    ],
+)
+def test_headers_as_arguments_are_refused_by_name(argument: str, what: str) -> None:
+    with pytest.raises(Refused, match=what):
+        parse(SOCKET + f"+0 send(3, {argument}, 4, 0) = 4\n")
+
+
+def test_a_field_may_stand_without_braces() -> None:
+    arguments = call(SOCKET + "+0 getsockopt(3, 1, 2, size=4|8, [4]) = 0\n").arguments
+    assert arguments[3] == Struct({"size": Or([4, 8])})
