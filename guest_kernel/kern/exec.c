@@ -80,15 +80,11 @@ static int load_segment(struct address_space *space, const char *file, size_t fi
         return -ENOEXEC;
     if (space_map(space, user, *end) < 0)
         return -ENOMEM;
-    for (size_t done = 0; done < segment->file_bytes;) {
-        size_t piece = PAGE_BYTES - (user + done) % PAGE_BYTES;
-        if (piece > segment->file_bytes - done)
-            piece = segment->file_bytes - done;
-        char *to = space_find(space, user + done, true);
+    for (size_t done = 0, piece; done < segment->file_bytes; done += piece) {
+        char *to = space_run(space, user + done, segment->file_bytes - done, true, &piece);
         if (!to) /* another segment, which may not be written, has this page */
             return -ENOEXEC;
         memcpy(to, file + segment->offset + done, piece);
-        done += piece;
     }
     return 0;
 }
@@ -121,11 +117,12 @@ static int load_file(struct address_space *space, const char *file, size_t bytes
 
 /* The top page of the stack as on Linux: argc, argv, 0, envp, 0, then the strings. */
 static uintptr_t fill_stack(struct address_space *space, const struct arguments *arguments) {
+    size_t room;
     uintptr_t strings = (USER_TOP - arguments->used) & ~15u;
     uintptr_t esp = (strings - (arguments->count + 3) * sizeof(uint32_t)) & ~15u;
-    uint32_t *word = space_find(space, esp, false);
+    uint32_t *word = space_run(space, esp, USER_TOP - esp, false, &room);
 
-    memcpy(space_find(space, strings, false), arguments->text, arguments->used);
+    memcpy((char *)word + (strings - esp), arguments->text, arguments->used);
     *word++ = arguments->argument_count;
     for (unsigned i = 0; i < arguments->count; i++) {
         if (i == arguments->argument_count)

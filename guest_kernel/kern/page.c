@@ -84,14 +84,6 @@ void page_free(void *pages, unsigned count) {
     free_count += count;
 }
 
-static unsigned shift_for(size_t bytes) {
-    unsigned shift = MIN_SHIFT;
-
-    while (1u << shift < bytes)
-        shift++;
-    return shift;
-}
-
 void *kmalloc(size_t bytes) {
     if (bytes > 1u << MAX_SHIFT) {
         unsigned pages = (bytes + PAGE_BYTES - 1) / PAGE_BYTES;
@@ -100,7 +92,7 @@ void *kmalloc(size_t bytes) {
             state[(uintptr_t)block / PAGE_BYTES] = (uint16_t)(LARGE | pages);
         return block;
     }
-    unsigned shift = shift_for(bytes);
+    unsigned shift = bytes <= 1u << MIN_SHIFT ? MIN_SHIFT : 32 - (unsigned)__builtin_clz(bytes - 1);
     if (!free_blocks[shift]) {
         char *page = page_alloc(1);
         if (!page)

@@ -217,13 +217,14 @@ int space_copy(struct address_space *to, const struct address_space *from) {
                 return -ENOMEM;
             *copy = *entry;
         } else if (*entry & PRESENT) {
+            size_t page;
             uintptr_t end = user + PAGE_BYTES; /* map neighbours at once: they stay neighbours */
             for (uint64_t *next = entry + 1;
                  end % LARGE_BYTES && (*next & (PRESENT | SHARED)) == PRESENT; next++)
                 end += PAGE_BYTES;
             if (space_map(to, user, end) < 0)
                 return -ENOMEM;
-            memcpy(space_find(to, user, false), table_of(*entry), PAGE_BYTES);
+            memcpy(space_run(to, user, PAGE_BYTES, false, &page), table_of(*entry), PAGE_BYTES);
         }
         user += PAGE_BYTES;
     }
@@ -243,10 +244,22 @@ unsigned space_pages(const struct address_space *space) {
     return count;
 }
 
-void *space_find(const struct address_space *space, uintptr_t user, bool write) {
+void *space_run(const struct address_space *space, uintptr_t user, size_t bytes, bool write,
+                size_t *length) {
     const uint64_t *entry = entry_of(space, user);
+    /* RAM ends below 4 GiB: the lower halves of two entries tell if pages are neighbours. */
+    uint32_t needed = (uint32_t)(write ? PRESENT | WRITABLE : PRESENT);
+    size_t there = PAGE_BYTES - user % PAGE_BYTES;
 
-    if (!entry || !(*entry & PRESENT) || (write && !(*entry & WRITABLE)))
+    if (!entry || (*(const uint32_t *)entry & needed) != needed)
         return NULL;
-    return (char *)table_of(*entry) + user % PAGE_BYTES;
+    char *run = (char *)table_of(*entry) + user % PAGE_BYTES;
+    while (there < bytes && (user + there) % LARGE_BYTES) {
+        uint32_t next = *(const uint32_t *)++entry;
+        if ((next & needed) != needed || (next & (uint32_t)ADDRESS) != (uintptr_t)run + there)
+            break;
+        there += PAGE_BYTES;
+    }
+    *length = there < bytes ? there : bytes;
+    return run;
 }

@@ -31,8 +31,10 @@ int space_share(struct address_space *space, uintptr_t start, uintptr_t end, con
 void space_unmap(struct address_space *space, uintptr_t start, uintptr_t end);
 /* Pages that belong to this space alone. */
 unsigned space_pages(const struct address_space *space);
-/* Where user address `user` lies in physical memory, or NULL: not mapped, or `write` and not
- * writable. Good up to the end of its page. */
-void *space_find(const struct address_space *space, uintptr_t user, bool write);
+/* Where [user, user + bytes), which is in user space, lies in physical memory: as much of it as lies
+ * behind each other there, and not across a border of 2 MiB, is *length bytes. NULL: its first page is
+ * not mapped, or `write` and not writable. */
+void *space_run(const struct address_space *space, uintptr_t user, size_t bytes, bool write,
+                size_t *length);
 /* The space that user addresses mean from now on. Free of cost if it already is. */
 void space_use(const struct address_space *space);

@@ -66,8 +66,8 @@ static void print_socket(struct file *out, const struct process *process, int de
     bytes = sizeof protocol;
     sock_getsockopt(file, SOL_SOCKET, SO_PROTOCOL, &protocol, &bytes);
 
-    address_text(here, sock_getsockname(file, &local, &bytes), &local);
-    address_text(there, sock_getpeername(file, &peer, &bytes), &peer);
+    address_text(here, sock_name(file, false, &local, &bytes), &local);
+    address_text(there, sock_name(file, true, &peer, &bytes), &peer);
     tmpfs_print(out, "%-5s %-24s %-24s %-12s %d/%s\n", 
                 protocol == IPPROTO_TCP                                        ? "tcp"
                 : protocol == IPPROTO_ICMP || protocol == IPPROTO_ICMPV6 ? "icmp" : "udp", here, there,

@@ -25,7 +25,6 @@
 #define SYS_dup2 63
 #define SYS_reboot 88
 #define SYS_fstat 108
-#define SYS_sched_yield 158
 #define SYS_nanosleep 162
 #define SYS_poll 168
 #define SYS_sendfile 187

@@ -73,12 +73,6 @@ static int sys_reboot(struct trap_frame *frame) {
     return -EINVAL;
 }
 
-static int sys_sched_yield(struct trap_frame *frame) {
-    (void)frame;
-    thread_yield();
-    return 0;
-}
-
 static int sys_nanosleep(struct trap_frame *frame) {
     static struct wait_queue nobody_wakes;
     struct timespec wanted;
@@ -103,8 +97,8 @@ static system_call *const table[] = {
     [SYS_exit] = sys_exit, [SYS_fork] = sys_fork, [SYS_execve] = sys_execve,
     [SYS_waitpid] = sys_waitpid, [SYS_getpid] = sys_getpid, [SYS_kill] = sys_kill,
     [SYS_brk] = sys_brk, [SYS_signal] = sys_signal, [SYS_setpgid] = sys_setpgid,
-    [SYS_reboot] = sys_reboot, [SYS_sched_yield] = sys_sched_yield,
-    [SYS_nanosleep] = sys_nanosleep, [SYS_clock_gettime] = sys_clock_gettime,
+    [SYS_reboot] = sys_reboot, [SYS_nanosleep] = sys_nanosleep,
+    [SYS_clock_gettime] = sys_clock_gettime,
 
     [SYS_open] = sys_open, [SYS_read] = sys_read, [SYS_write] = sys_write,
     [SYS_close] = sys_close, [SYS_lseek] = sys_lseek, [SYS_ioctl] = sys_ioctl,

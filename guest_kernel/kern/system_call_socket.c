@@ -85,24 +85,23 @@ int sys_accept4(struct trap_frame *frame) {
     return file_install(made);
 }
 
-static int name(struct trap_frame *frame,
-                int (*get)(struct file *, struct sockaddr_storage *, socklen_t *)) {
+static int name(struct trap_frame *frame, bool of_peer) {
     struct file *file;
     struct sockaddr_storage address;
     socklen_t bytes = sizeof address;
     int result = socket_of(frame->ebx, &file);
 
     if (result == 0)
-        result = get(file, &address, &bytes);
+        result = sock_name(file, of_peer, &address, &bytes);
     return result < 0 ? result : address_out(frame->ecx, frame->edx, &address, bytes);
 }
 
 int sys_getsockname(struct trap_frame *frame) {
-    return name(frame, sock_getsockname);
+    return name(frame, false);
 }
 
 int sys_getpeername(struct trap_frame *frame) {
-    return name(frame, sock_getpeername);
+    return name(frame, true);
 }
 
 int sys_getsockopt(struct trap_frame *frame) {

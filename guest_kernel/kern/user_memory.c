@@ -36,20 +36,12 @@ int user_pieces(uintptr_t user, size_t bytes, bool write, struct piece *pieces, 
 
     if (!is_user_range(user, bytes))
         return -EFAULT;
-    while (done < bytes) {
-        uintptr_t physical = (uintptr_t)space_find(&process_current()->space, user + done, write);
-        size_t length = PAGE_BYTES - physical % PAGE_BYTES;
-        if (!physical)
+    for (size_t length; done < bytes && count < max; done += length) {
+        const void *run =
+            space_run(&process_current()->space, user + done, bytes - done, write, &length);
+        if (!run)
             return -EFAULT;
-        if (length > bytes - done)
-            length = bytes - done;
-        if (count && pieces[count - 1].address + pieces[count - 1].length == physical)
-            pieces[count - 1].length += length;
-        else if (count == max)
-            break;
-        else
-            pieces[count++] = (struct piece){physical, length};
-        done += length;
+        pieces[count++] = (struct piece){(uintptr_t)run, length};
     }
     *covered = done;
     return count;

@@ -27,10 +27,10 @@ unsigned long long strtoull(const char *s, char **end, int base) {
         base = *s == '0' ? 8 : 10;
     if (digit(*s) < base)
         start = NULL; /* there is a number */
-    for (; digit(*s) < base; s++) {
-        if (value >> 58 && value > (~0ull - (unsigned)digit(*s)) / (unsigned)base)
+    for (int next; (next = digit(*s)) < base; s++) {
+        if (value >> 58 && value > (~0ull - (unsigned)next) / (unsigned)base)
             overflow = 1;
-        value = value * (unsigned)base + (unsigned)digit(*s);
+        value = value * (unsigned)base + (unsigned)next;
     }
     if (end)
         *end = (char *)(start ? start : s);

@@ -158,15 +158,8 @@ int sock_accept(struct file *file, int flags, struct file **made, struct sockadd
     return make_file(accepted, flags, made);
 }
 
-int sock_getsockname(struct file *file, struct sockaddr_storage *address, socklen_t *bytes) {
-    int result = provider->name(socket_of(file), false, address);
-
-    *bytes = length_of(address);
-    return result;
-}
-
-int sock_getpeername(struct file *file, struct sockaddr_storage *address, socklen_t *bytes) {
-    int result = provider->name(socket_of(file), true, address);
+int sock_name(struct file *file, bool of_peer, struct sockaddr_storage *address, socklen_t *bytes) {
+    int result = provider->name(socket_of(file), of_peer, address);
 
     *bytes = length_of(address);
     return result;

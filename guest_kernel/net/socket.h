@@ -8,6 +8,8 @@
  * (file->flags) or MSG_DONTWAIT. Interrupts are off; sleep with sleep_on(). */
 #pragma once
 
+#include <stdbool.h>
+
 #include "kern/file.h"
 
 extern const struct file_ops socket_ops;
@@ -24,8 +26,8 @@ int sock_connect(struct file *file, const struct sockaddr_storage *address, sock
 /* `flags`: SOCK_NONBLOCK. `peer` and `bytes` are always given and filled. */
 int sock_accept(struct file *file, int flags, struct file **made, struct sockaddr_storage *peer,
                 socklen_t *bytes);
-int sock_getsockname(struct file *file, struct sockaddr_storage *address, socklen_t *bytes);
-int sock_getpeername(struct file *file, struct sockaddr_storage *address, socklen_t *bytes);
+/* getsockname, or getpeername. */
+int sock_name(struct file *file, bool of_peer, struct sockaddr_storage *address, socklen_t *bytes);
 /* `value` is kernel memory; *bytes: its size in, the option's size out. */
 int sock_getsockopt(struct file *file, int level, int name, void *value, socklen_t *bytes);
 int sock_setsockopt(struct file *file, int level, int name, const void *value, socklen_t bytes);

@@ -29,12 +29,14 @@ static void stop_unless(bool is_right, const char *what) {
 }
 
 static void open_all(void) {
-    struct sockaddr_in place = {.sin_family = AF_INET, .sin_port = htons(4000)};
+    struct sockaddr_in place = {.sin_family = AF_INET}; /* any port that is free */
+    socklen_t length = sizeof place;
     int listener = socket(AF_INET, SOCK_STREAM, 0);
 
     place.sin_addr.s_addr = htonl(0x7F000001);
     stop_unless(bind(listener, (struct sockaddr *)&place, sizeof place) == 0, "bind");
     stop_unless(listen(listener, 16) == 0, "listen");
+    getsockname(listener, (struct sockaddr *)&place, &length);
     for (int i = 0; i < PAIRS; i++) {
         near[i] = socket(AF_INET, SOCK_STREAM, 0);
         stop_unless(near[i] >= 0, "socket");

@@ -170,14 +170,16 @@ char *body_bytes_at(uint64_t offset, uint64_t end, size_t *count) {
 }
 
 static int find_bytes(struct body *body, const char *number) {
-    char *end;
+    uint64_t size = 0;
 
-    if (*number < '0' || *number > '9')
+    if (!*number)
         return 404;
-    errno = 0;
-    uint64_t size = strtoull(number, &end, 10);
-    if (*end || errno || size > BYTES_MOST)
-        return 404;
+    for (; *number; number++) {
+        unsigned digit = (unsigned)*number - '0';
+        size = size * 10 + digit;
+        if (digit > 9 || size > BYTES_MOST)
+            return 404;
+    }
     if (!start.block[0]) {
         prepare_block(start.block);
         for (int i = 0; i < WINDOW_BLOCKS; i++)
@@ -188,7 +190,7 @@ static int find_bytes(struct body *body, const char *number) {
 }
 
 int body_find(struct body *body, const char *path) {
-    if (!strncmp(path, "/bytes/", 7))
+    if (BEGINS_WITH(path, "/bytes/"))
         return find_bytes(body, path + 7);
     return find_file(body, path);
 }

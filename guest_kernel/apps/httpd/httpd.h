@@ -10,6 +10,7 @@
 #pragma once
 
 #include "../server.h"
+#include "../words.h"
 
 #include <stdint.h>
 

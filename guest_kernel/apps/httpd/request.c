@@ -2,7 +2,6 @@
 #include "httpd.h"
 
 #include <string.h>
-#include <strings.h>
 
 static int hex(char c) {
     if (c >= '0' && c <= '9')
@@ -12,30 +11,40 @@ static int hex(char c) {
 }
 
 /* Decodes the path of a target in origin or absolute form, without its query, and refuses to leave
- * the tree [RFC 9112 3.2, RFC 3986 2.1]. Returns 0 or an HTTP status. */
+ * the tree [RFC 9112 3.2, RFC 3986 2.1]. At `end` is a space. Returns 0 or an HTTP status. */
 static int decode_path(char *path, const char *from, const char *end) {
-    char *to = path;
+    static const char is_special[256] = {
+        ['\0'] = 1, [' '] = 1, ['%'] = 1, ['?'] = 1, ['#'] = 1, ['.'] = 1};
+    char *to = path, *limit = path + PATH_BYTES - 16; /* room for a file's name after a '/' */
     int has_dots = 0;
 
-    if (end - from > 7 && !strncasecmp(from, "http://", 7))
+    if (end - from > 7 && is_word(from, "http://", 7))
         for (from += 7; from < end && *from != '/';)
             from++;
     if (from < end && *from != '/')
         return 400;
-    for (; from < end && *from != '?' && *from != '#'; from++) {
-        char c = *from;
+    for (;; from++) {
+        unsigned char c = (unsigned char)*from;
+        if (!is_special[c] & (to < limit)) {
+            *to++ = (char)c;
+            continue;
+        }
+        if (from == end || c == '?' || c == '#')
+            break;
         if (c == '%') {
             if (end - from < 3 || hex(from[1]) < 0 || hex(from[2]) < 0)
                 return 400;
-            c = (char)(hex(from[1]) << 4 | hex(from[2]));
+            c = (unsigned char)(hex(from[1]) << 4 | hex(from[2]));
             from += 2;
+        } else if (c == ' ') {
+            return 400;
         }
         if (!c)
             return 400;
-        if (to == path + PATH_BYTES - 16) /* leaves room for a file's name after a '/' */
+        if (to == limit)
             return 414;
         has_dots |= c == '.' && to > path && to[-1] == '.';
-        *to++ = c;
+        *to++ = (char)c;
     }
     if (to == path)
         *to++ = '/';
@@ -48,51 +57,59 @@ static int decode_path(char *path, const char *from, const char *end) {
 
 /* "METHOD target HTTP/1.x" */
 static int parse_request_line(struct request *r, const char *line, const char *end) {
-    const char *target = memchr(line, ' ', (size_t)(end - line));
-    const char *version = target ? memchr(target + 1, ' ', (size_t)(end - target - 1)) : NULL;
+    const char *version = end - 9, *target;
 
-    if (!version || end - version != 9 || memcmp(version, " HTTP/", 6) || version[7] != '.')
+    if (end - line < 4 || !BEGINS_WITH(line, "GET "))
+        target = memchr(line, ' ', (size_t)(end - line));
+    else
+        target = line + 3;
+    if (!target || version <= target || !BEGINS_WITH(version, " HTTP/") || version[7] != '.')
         return 400;
     if (version[6] != '1')
         return 505;
     r->is_http10 = version[8] == '0';
     r->keep_alive = !r->is_http10;
     size_t name = (size_t)(target - line);
-    if (name == 3 && !memcmp(line, "GET", 3))
+    if (name == 3 && BEGINS_WITH(line, "GET"))
         r->method = GET;
-    else if (name == 4 && !memcmp(line, "HEAD", 4))
+    else if (name == 4 && BEGINS_WITH(line, "HEAD"))
         r->method = HEAD;
     else
         return 405;
     return decode_path(r->path, target + 1, version);
 }
 
-/* Does the comma-separated list [p, end) hold `word`, whatever its case? */
-static int has_word(const char *p, const char *end, const char *word) {
-    size_t length = strlen(word);
+static int is_blank(char c) {
+    return c == ' ' || c == '\t';
+}
 
-    while (p < end) {
-        while (p < end && (*p == ' ' || *p == '\t' || *p == ','))
+/* Does the comma-separated list [p, end) hold `word`, whatever its case? */
+ALWAYS int has_word(const char *p, const char *end, const char *word, size_t length) {
+    for (const char *comma; p < end; p = comma + 1) {
+        if (!(comma = memchr(p, ',', (size_t)(end - p))))
+            comma = end;
+        const char *stop = comma;
+        while (p < stop && is_blank(*p))
             p++;
-        const char *start = p;
-        while (p < end && *p != ',' && *p != ' ' && *p != '\t')
-            p++;
-        if ((size_t)(p - start) == length && !strncasecmp(start, word, length))
+        while (stop > p && is_blank(stop[-1]))
+            stop--;
+        if ((size_t)(stop - p) == length && is_word(p, word, length))
             return 1;
     }
     return 0;
 }
 
 /* If the line is the field `name`, gives where its value begins. */
-static const char *value_of(const char *line, const char *end, const char *name) {
-    size_t length = strlen(name);
-
-    if ((size_t)(end - line) <= length || line[length] != ':' || strncasecmp(line, name, length))
+ALWAYS const char *value_of(const char *line, const char *end, const char *name, size_t length) {
+    if ((size_t)(end - line) <= length || line[length] != ':' || !is_word(line, name, length))
         return NULL;
-    for (line += length + 1; line < end && (*line == ' ' || *line == '\t');)
+    for (line += length + 1; line < end && is_blank(*line);)
         line++;
     return line;
 }
+
+#define HAS_WORD(from, end, word) has_word(from, end, word, sizeof(word) - 1)
+#define VALUE_OF(line, end, name) value_of(line, end, name, sizeof(name) - 1)
 
 int request_parse(struct request *r, const char *text, size_t bytes) {
     const char *line = text, *limit = text + bytes, *value;
@@ -111,20 +128,20 @@ int request_parse(struct request *r, const char *text, size_t bytes) {
         }
         if (end > line && lines++ == 0) { /* empty lines before a request do no harm */
             status = parse_request_line(r, line, end);
-        } else if (end > line && (*line == ' ' || *line == '\t')) {
+        } else if (end > line && is_blank(*line)) {
             status = 400; /* a folded line: obsolete, and a way to smuggle [RFC 9112 5.2] */
         } else if (end > line && !status) {
             switch (*line | 0x20) { /* few fields matter: look at the first letter first */
             case 'h':
-                has_host |= value_of(line, end, "Host") != NULL;
+                has_host |= VALUE_OF(line, end, "host") != NULL;
                 break;
             case 'c':
-                if ((value = value_of(line, end, "Connection"))) {
-                    if (has_word(value, end, "close"))
+                if ((value = VALUE_OF(line, end, "connection"))) {
+                    if (HAS_WORD(value, end, "close"))
                         r->keep_alive = 0;
-                    else if (has_word(value, end, "keep-alive"))
+                    else if (HAS_WORD(value, end, "keep-alive"))
                         r->keep_alive = 1;
-                } else if ((value = value_of(line, end, "Content-Length"))) {
+                } else if ((value = VALUE_OF(line, end, "content-length"))) {
                     while (value < end && *value == '0')
                         value++;
                     if (value < end) /* nothing here takes a body */
@@ -132,7 +149,7 @@ int request_parse(struct request *r, const char *text, size_t bytes) {
                 }
                 break;
             case 't':
-                if (value_of(line, end, "Transfer-Encoding"))
+                if (VALUE_OF(line, end, "transfer-encoding"))
                     status = 413;
                 break;
             }

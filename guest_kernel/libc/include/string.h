@@ -15,3 +15,7 @@ char *strrchr(const char *s, int c);
 size_t strcspn(const char *s, const char *reject);
 char *strstr(const char *in, const char *what);
 char *strerror(int number);
+
+/* Where the size is a constant and small, the compiler writes the moves itself. */
+#define memcpy(...) __builtin_memcpy(__VA_ARGS__)
+#define memset(...) __builtin_memset(__VA_ARGS__)
