@@ -320,10 +320,8 @@ class Machine:
 
     def counters(self) -> dict[str, int]:
         """Everything this machine has counted, by dotted name."""
-        by_line = {f"irq_{irq}": count for irq, count in enumerate(self.pic.by_line) if count}
-        levels = {
-            f"ticks_cpl_{level}": ticks for level, ticks in self.cpu.level_ticks.items() if ticks
-        }
+        by_line = {f"irq_{irq}": count for irq, count in enumerate(self.pic.by_line)}
+        levels = {f"ticks_cpl_{level}": ticks for level, ticks in self.cpu.level_ticks.items()}
         groups = {
             "cpu": {"ticks": self.cpu.ticks, "exceptions": self.cpu.exceptions, **levels},
             "pic": {"interrupts": self.pic.interrupts, "spurious": self.pic.spurious, **by_line},

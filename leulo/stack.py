@@ -537,7 +537,7 @@ class Stack(StackNetwork):
     def save(self) -> State:
         """Everything as plain data. Output that waits is saved too."""
         return {
-            "version": 1,
+            "version": 2,
             "engine": save_engine(self.engine),
             "udp": self.udp.save(),
             "arp": self.arp.save(),
@@ -551,9 +551,16 @@ class Stack(StackNetwork):
 
     def load(self, state: State) -> None:
         """Take what `save` gave, into a stack of the same configuration. Sockets are found by
-        `socket_of`. Raises ValueError on another version."""
-        if state.get("version") != 1:
-            raise ValueError(f"Stack: saved state has version {state.get('version')}, not 1")
+        `socket_of`. Raises ValueError on another version, or where something is lacking; the stack
+        is then good for nothing."""
+        if state.get("version") != 2:
+            raise ValueError(f"Stack: saved state has version {state.get('version')}, not 2")
+        try:
+            self._load(state)
+        except KeyError as gap:
+            raise ValueError(f"Stack: saved state lacks {gap.args[0]}") from gap
+
+    def _load(self, state: State) -> None:
         load_engine(self.engine, state["engine"])
         self.udp.load(state["udp"])
         self.arp.load(state["arp"])

@@ -110,7 +110,7 @@ _OPTIONS: Final = (
     click.option(
         "--host-loopback/--no-host-loopback",
         default=None,
-        help="Let the guest reach this computer's own 127.0.0.1 through the gateway.",
+        help="Let the guest reach this computer's own 127.0.0.1 through the gateway of --net user.",
     ),
     click.option(
         "--tcp-preset",

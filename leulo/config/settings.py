@@ -1,8 +1,9 @@
 """From settings, wherever they were written, to a configuration.
 
 A setting is a key's value with the words by which an error names it: ``--mem``, ``--set mem`` or
-``machine.toml:3: mem``. Where several say something of one key, a flag wins over ``--set`` and
-that over a machine file; a list replaces a list.
+``machine.toml:3: mem``; the value follows as it is written there, behind ``=`` or a space. Where
+several say something of one key, a flag wins over ``--set`` and that over a machine file; a list
+replaces a list.
 """
 
 from __future__ import annotations
@@ -85,7 +86,7 @@ def checked(key: Key, value: Any, origin: str) -> Value:
         case Kind.NUMBER if isinstance(value, int) and not isinstance(value, bool):
             if not key.least <= value <= key.most:
                 raise ConfigError(
-                    f"{origin} {value}: is out of range: write {key.least} to {key.most}"
+                    f"{_with(origin, value)}: is out of range: write {key.least} to {key.most}"
                 )
             return value
         case Kind.TEXTS if isinstance(value, str):
@@ -118,7 +119,10 @@ def named(settings: Settings) -> Iterator[None]:
         setting = settings.get(found[1]) if found else None
         if found is None or setting is None or setting.origin == found[0]:
             raise
-        raise type(error)(setting.origin + text[found.end() :]) from None
+        rest = text[found.end() :]
+        if rest.startswith(" "):  # the value
+            raise type(error)(_with(setting.origin, rest[1:])) from None
+        raise type(error)(setting.origin + rest) from None
 
 
 def _configure(values: dict[str, Any]) -> tuple[MachineConfig, RunConfig]:
@@ -195,15 +199,20 @@ def _read(key: Key, text: str, origin: str) -> Value:
     match key.kind:
         case Kind.SWITCH:
             if text not in ("true", "false"):
-                raise ConfigError(f"{origin} {text}: write true or false")
+                raise ConfigError(f"{_with(origin, text)}: write true or false")
             return text == "true"
         case Kind.NUMBER:
             if not re.fullmatch(r"-?[0-9]{1,30}", text):
-                raise ConfigError(f"{origin} {text}: is not a whole number")
+                raise ConfigError(f"{_with(origin, text)}: is not a whole number")
             return int(text)
         case Kind.TEXTS:
             return tuple(part.strip() for part in text.split(",") if part.strip())
     return text
+
+
+def _with(origin: str, value: Any) -> str:
+    """A setting and its value, as both were typed."""
+    return f"{origin}={value}" if origin.startswith("--set ") else f"{origin} {value}"
 
 
 def _plain(value: Any) -> Any:

@@ -342,6 +342,11 @@ def check_together(machine: MachineConfig, run: RunConfig) -> None:
             f"--serial {run.serial}: cannot be kept with the virtual clock, since what is typed "
             "comes in real time: write --serial stdio or a file's name"
         )
+    if machine.host_loopback and machine.net.kind != "user":
+        raise ConfigError(
+            f"--host-loopback: needs --net user, whose gateway leads there; --net {machine.net} "
+            "has none: leave it out"
+        )
     written: dict[Path, str] = {}
     for key, path in (("pcap", run.pcap), ("trace", run.trace), ("counters", run.counters),
                       ("serial", run.serial.path)):  # fmt: skip

@@ -37,7 +37,7 @@ class CountedCalls:
         self._view = memory.view
         self._last = memory.size - abi.CALL_BYTES
         self._stopwatch = stopwatch
-        self._counts: dict[int, int] = {}
+        self._counts: dict[int, int] = {-1: 0, **dict.fromkeys(_NAMES, 0)}
 
     def call(self, address: int) -> None:
         """What `Hypercalls.call` does, counted."""
@@ -53,7 +53,7 @@ class CountedCalls:
                 self.received += moved
         elif op not in _NAMES:
             op = -1
-        self._counts[op] = self._counts.get(op, 0) + 1
+        self._counts[op] += 1
 
     def counters(self) -> dict[str, int]:
         """Calls by operation; ``unknown`` is what names none."""

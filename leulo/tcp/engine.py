@@ -239,10 +239,11 @@ class Engine:
         held = self.held
         while held and held[0][0] <= until_ns:
             at, tcb = held.popleft()
-            if tcb.delack_at == at and tcb.ack_due == ACK_DELAYED:
-                tcb.delack_at = 0
-                tcb.ack_due = ACK_NOW
-                self.want_output(tcb)
+            if tcb.delack_at == at:
+                tcb.delack_at = 0  # whatever was sent since: no timer has it, and nobody would look
+                if tcb.ack_due == ACK_DELAYED:
+                    tcb.ack_due = ACK_NOW
+                    self.want_output(tcb)
 
     def want_output(self, tcb: Tcb) -> None:
         """Ask ``tcb`` in the next drain what it has to send."""

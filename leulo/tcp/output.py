@@ -285,6 +285,7 @@ def _send_by_rack(tcb: Tcb, now_ns: int, out: list[Frame], limit: int) -> None:
             if seq == tcb.snd_una:
                 # It, too, has a whole timeout to be acknowledged.
                 tcb.rto_at = now_ns + backed_off(tcb)
+                tcb.engine.timers.arm(tcb, tcb.rto_at)
         elif has_fresh and room >= min(fresh, mss):
             length = min(fresh, max(mss, min(largest, room // mss * mss)))
             if tcb.record_ends is not None:

@@ -463,7 +463,11 @@ def _undo(tcb: Tcb, now_ns: int) -> None:
     if tcb.flight is not None:
         tcb.flight.find_lost()
     tcb.recovery = RECOVERY_NONE
-    tcb.backoff = 0
+    if tcb.backoff:
+        tcb.backoff = 0
+        if tcb.rto_at and not tcb.is_persisting:
+            tcb.rto_at = min(tcb.rto_at, now_ns + tcb.rto_ns)  # that of what is out there, too
+            tcb.engine.timers.arm(tcb, tcb.rto_at)
     tcb.congestion.on_undo(tcb, now_ns)
     tcb.engine.counts["tcp_undone"] += 1
     tcb.engine.want_output(tcb)

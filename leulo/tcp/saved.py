@@ -22,7 +22,7 @@ from leulo.tcp.tcb import Tcb
 if TYPE_CHECKING:
     from leulo.tcp.engine import Engine
 
-_VERSION: Final = 1
+_VERSION: Final = 2
 _SOCKET_FIELDS: Final = (
     "serial", "family", "is_v6only", "bound_address", "bound_port", "error", "is_connecting",
     "is_read_shut",
@@ -79,7 +79,8 @@ def save_engine(engine: Engine) -> Saved:
 
 
 def load_engine(engine: Engine, state: Saved) -> None:
-    """Raises ValueError on another version."""
+    """Raises ValueError on another version; KeyError where something is lacking, of which the stack
+    makes the same."""
     if state.get("version") != _VERSION:
         raise ValueError(f"Engine: saved state has version {state.get('version')}, not {_VERSION}")
     engine.set_time(state["now_ns"])

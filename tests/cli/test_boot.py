@@ -19,6 +19,8 @@ from typing import Any
 
 import pytest
 
+from leulo.hypercalls import abi
+
 BOOT = [sys.executable, "-m", "leulo", "boot", "--net", "none"]
 PROMPT = b"leulo$ "
 
@@ -120,6 +122,9 @@ def test_json_tells_how_it_ended_and_every_tick_is_accounted_for() -> None:
     levels = counters["cpu.ticks_cpl_0"] + counters["cpu.ticks_cpl_3"]
     assert counters["cpu.ticks_cpl_3"] > 1000, "the shell runs in ring 3"
     assert levels + 16 * counters["cpu.exceptions"] == counters["cpu.ticks"]
+    assert {f"cpu.ticks_cpl_{n}" for n in range(4)} < set(counters), "a zero has its key too"
+    assert {f"pic.irq_{n}" for n in range(16)} < set(counters)
+    assert {f"exits.hypercall.{op.name.lower()}" for op in abi.Op} < set(counters)
     calls = sum(value for name, value in counters.items() if name.startswith("exits.hypercall."))
     assert calls == counters["hypercalls.calls"] > 0
     assert counters["exits.port.hypercall_gate"] >= calls

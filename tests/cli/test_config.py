@@ -197,5 +197,13 @@ def test_virtual_time_is_refused_where_packets_come_in_real_time(net: NetSpec) -
         config.check_together(MachineConfig(net=net), RunConfig(clock="virtual"))
 
 
+@pytest.mark.parametrize("net", [NetSpec("none"), NetSpec("sim"), NetSpec("tap", "t0")])
+def test_host_loopback_is_refused_where_no_gateway_leads_there(net: NetSpec) -> None:
+    with pytest.raises(ConfigError, match="^--host-loopback: needs --net user"):
+        config.check_together(MachineConfig(net=net, host_loopback=True), RunConfig())
+    config.check_together(MachineConfig(net=net), RunConfig())
+    config.check_together(MachineConfig(host_loopback=True), RunConfig())
+
+
 def test_virtual_time_is_taken_on_the_simulated_wire() -> None:
     config.check_together(MachineConfig(net=NetSpec("sim")), RunConfig(clock="virtual"))

@@ -37,7 +37,7 @@ def test_every_key_of_a_file_is_taken_as_its_flag_is() -> None:
             "tcp.*",  # mem = 1
             "exit.*",
         ]
-        host-loopback = true
+        host-loopback = false
         serial = "console.txt"
         append = \"\"\"
 init=/bin/sh\\
@@ -46,7 +46,7 @@ init=/bin/sh\\
     )
     assert machine.image == Path("lab/other.img"), "from the folder of the machine file"
     assert machine.net == NetSpec("tap", "leulo0")
-    assert (machine.memory_bytes, machine.seed, machine.host_loopback) == (32 << 20, 7, True)
+    assert (machine.memory_bytes, machine.seed, machine.host_loopback) == (32 << 20, 7, False)
     assert machine.append == "init=/bin/sh"
     assert run.timeout_ns == 1_500_000_000
     assert run.log == ("tcp.*", "exit.*")
@@ -98,6 +98,7 @@ def test_an_image_and_a_machine_file_may_both_be_named(tmp_path: Path) -> None:
         ("log = " + "[" * 5000, "lab/machine.toml"),
         ('serial = "tcp:x"', "lab/machine.toml:1: serial tcp:x: 'x' is not a port"),
         ('net="none"\npublish = ["1:2"]', "lab/machine.toml:2: publish 1:2: needs --net user"),
+        ('net="none"\nhost-loopback = true', "lab/machine.toml:2: host-loopback: needs --net user"),
         ('clock="virtual"\nserial="pty"\nnet="none"', "lab/machine.toml:2: serial pty: cannot be"),
     ],
 )
@@ -113,9 +114,13 @@ def test_an_error_names_file_line_and_key(text: str, wanted: str) -> None:
     [
         ("mem", "--set mem: has no value: write --set KEY=VALUE"),
         ("mme=1", "--set mme=1: mme is no key of a machine: did you mean mem?"),
-        ("mem=1K", "--set mem 1K: is out of range"),
-        ("seed=x", "--set seed x: is not a whole number"),
-        ("json=yes", "--set json yes: write true or false"),
+        ("mem=1K", "--set mem=1K: is out of range"),
+        ("max-ticks = 0", "--set max-ticks=0: is out of range"),
+        ("publish=1:2,x", "--set publish=x: write [ADDRESS:]"),
+        ("ready-fd=x", "--set ready-fd=x: is not a whole number"),
+        ("host-loopback=1", "--set host-loopback=1: write true or false"),
+        ("seed=x", "--set seed=x: is not a whole number"),
+        ("json=yes", "--set json=yes: write true or false"),
     ],
 )
 def test_an_error_of_set_says_so(text: str, wanted: str) -> None:

@@ -89,13 +89,25 @@ def tales() -> list[bytes]:
     ]
 
 
+def patient() -> list[bytes]:
+    """A request whose acknowledgement waits for a guest that answers, rests, or does neither."""
+    asks = said(PSH_ACK, 0, 0, 3, bytes((SMALL,)))
+    read = bytes((7, 1, 11, 0))
+    return [
+        asks + read + writes(SMALL) + said(ACK, 0, 0, ALL) + asks + waits(0) + asks + waits(3),
+        asks + waits(1) + RELOAD + waits(2) + asks + asks + waits(0) + writes(),
+        asks + said(FIN_ACK, 0, 0, ALL) + waits(0) + writes(SMALL) + bytes((9, 1, 1)) + waits(7),
+    ]
+
+
 def stack() -> list[bytes]:
     stories = [bytes((0, 0)) + SHAKE + tale for tale in tales()]
     stories += [bytes((0, 0)) + SHAKE6 + tale for tale in tales()[:6]]
     for bits in (1, 2, 3, 8, 16, 32, 128 + 4, 64):
         stories += [bytes((bits, 0)) + SHAKE + tale for tale in tales()[:7]]
-    for more in (1, 4, 8, 0x10, 0x20, 0x40, 0x84):
+    for more in (1, 4, 8, 0x10, 0x20, 0x30, 0x40, 0x84):
         stories += [bytes((0, more)) + SHAKE + tale for tale in tales()[:5]]
+    stories += [bytes((0, 0x30)) + SHAKE + tale for tale in patient()]
     stories.append(bytes((0, 4, 12, 0, 0x10)) + bytes((0, 0, 18, 0, 0, OPEN, 0, 5, 180, 7)))
     syn_ack = bytes((0, 0, 18, 0, 0, OPEN, 0, 5, 180, 7))
     syn = bytes((0, 0, 2, 0, 0, OPEN, 0, 5, 180, 7))

@@ -74,6 +74,7 @@ def configuration(bits: int, more: int) -> Config:
     """The knobs that decide about whole paths of code."""
     return replace(
         PRESETS[("linux", "freebsd", "rfc", "linux")[more >> 4 & 3]],
+        ack_patience_ns=(0, 0, 0, 10 * MS)[more >> 4 & 3],  # as a machine has it
         ecn=(2, 1, 0, 3)[more & 3],
         fast_open=(1, 0x407)[more >> 2 & 1] | (0, 0x200)[more >> 7],
         has_pacing=bool(more & 0x40),
@@ -315,7 +316,10 @@ class StackTarget:
     # ---------------------------------------------------------------- time
 
     def _wait(self) -> None:
+        """A wait of nothing is that of a guest which rests."""
         end = self.now_ns + self.input.one_of(TIMES_NS)
+        if end == self.now_ns:
+            self.stack.release_acks(end)
         for _ in range(3_000):
             at = self.stack.next_deadline()
             if at is None or at > end:

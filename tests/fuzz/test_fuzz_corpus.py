@@ -74,6 +74,27 @@ def test_damaged_line_table_is_one_sentence() -> None:
     assert refused > 100
 
 
+def test_the_corpus_lets_acknowledgements_wait_for_the_guest() -> None:
+    """As a machine does: held, then answered or let go by a guest that rests, or by time."""
+    from stack_target import StackTarget
+
+    seen = {"held": 0, "let go": 0}
+
+    class Watched(StackTarget):
+        def _drain(self) -> None:
+            super()._drain()
+            seen["held"] += self.stack.holds_acks
+
+        def _wait(self) -> None:
+            held = self.stack.holds_acks
+            super()._wait()
+            seen["let go"] += held and not self.stack.holds_acks
+
+    for path in corpus_of("stack"):
+        Watched(path.read_bytes()).run()
+    assert seen["held"] >= 5 and seen["let go"] >= 2, seen
+
+
 @pytest.mark.parametrize("name", TARGETS)
 def test_corpus_is_small(name: str) -> None:
     sizes = [path.stat().st_size for path in corpus_of(name)]

@@ -63,7 +63,9 @@ class Invariants:
         # More than was offered may have been taken, until the next header says so.
         assert tcb.rcv_nxt <= tcb.rcv_adv + (65_536 if tcb.is_pending else 1), where
         assert tcb.fin_at == NO_FIN or tcb.rcv_nxt <= tcb.fin_at + 1, where
-        assert tcb.snd_wnd >= 0 and tcb.snd_max_wnd >= tcb.snd_wnd, where
+        # A listener's fast opening counts the number of its SYN-ACK in.
+        most = tcb.snd_max_wnd + (tcb.state is State.SYN_RCVD)
+        assert 0 <= tcb.snd_wnd <= most, where
         if tcb.state not in _OPENING:
             assert tcb.mss >= 1 and tcb.cwnd >= 1, where
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 from random import Random
+from typing import Any
 
 import pytest
 from tcp_world import (
@@ -132,6 +133,28 @@ def test_another_version_is_refused() -> None:
     state["engine"]["version"] = 99
     with pytest.raises(ValueError, match="version"):
         make_stack(1).load(state)
+
+
+def test_a_state_that_lacks_something_is_refused_in_a_sentence() -> None:
+    """One saved by another program: whatever name is not there, it is a ValueError, as another
+    version is, and not the KeyError of a bug of ours."""
+    wire = Wire(make_stack(1), make_stack(2))
+    connect(wire)
+    state = wire.stacks[0].save()
+    unused = {"ipv6", "dhcp"}  # this stack has neither
+    gaps: list[tuple[tuple[str | int, ...], str]] = [((), n) for n in state if n not in unused]
+    gaps += [(("engine",), name) for name in state["engine"]]
+    for part in ("sockets", "tcbs"):
+        gaps += [(("engine", part, 0), name) for name in state["engine"][part][0]]
+    assert len(gaps) > 100
+    for path, name in gaps:
+        other = copy.deepcopy(state)
+        inner: Any = other
+        for step in path:
+            inner = inner[step]
+        del inner[name]
+        with pytest.raises(ValueError, match=f"lacks .*{name}|version"):
+            make_stack(1).load(other)
 
 
 def test_a_ttl_of_ones_own_is_kept() -> None:
