@@ -27,6 +27,7 @@ from leulo.tcp.header import (
 from leulo.tcp.options import TIMESTAMPS_ONLY, emit_sack, emit_timestamps
 from leulo.tcp.rtt import backed_off
 from leulo.tcp.seq import MASK
+from leulo.tcp.settings import PATH_WANT
 from leulo.tcp.state import SYN_RCVD
 from leulo.tcp.tcb import ACK_NONE, Tcb
 
@@ -50,22 +51,9 @@ def emit(
     ends = tcb.ends
     window = tcb.window
     rcv_nxt = tcb.rcv_nxt
-    notification = tcb.ecn
     if length > tcb.mss:
-        tcb.data_out += (length - 1) // tcb.mss  # `output` has counted one
-        if notification is None or notification.accurate is None:
-            front = header.gso_front(
-                front, 32 if tcb.has_timestamps else 20, tcb.mss, len(ends) != ENDS_4_BYTES,
-                notification is not None and notification.is_cwr_set,
-            )  # fmt: skip
-    if (
-        tcb.has_timestamps
-        and tcb.reassembly is None
-        and tcb.dsack is None
-        and notification is None
-        and not tcb.is_odd
-        and len(ends) == ENDS_4_BYTES
-    ):
+        front = _super_front(tcb, front, length)
+    if not tcb.is_odd and tcb.reassembly is None and tcb.dsack is None:
         words = tcb.words + length
         head = _PACK(
             front, _FIRST_WORD + length, DONT_FRAGMENT, TTL_AND_TCP,
@@ -78,6 +66,7 @@ def emit(
     else:
         options = _odd_options(tcb, length)
         tos = ecn.NOT_ECT
+        notification = tcb.ecn
         if notification is not None:
             if notification.accurate is not None:
                 control, tos = _accurate(
@@ -98,7 +87,7 @@ def emit(
         if up:
             at = len(head) - len(options)
             head = head[: at - 2] + up.to_bytes(2, "big") + head[at:]
-        if tcb.is_odd and tcb.settings.may_fragment:
+        if tcb.settings.path_discovery != PATH_WANT and tcb.settings.may_fragment:
             head = header.fragmentable(head, engine.new_identification())
         # Data has no room for SACK: an ACK follows.
         if not length or (tcb.reassembly is None and tcb.dsack is None):
@@ -114,6 +103,18 @@ def emit(
     tcb.last_ack_sent = rcv_nxt
     if engine.segment_out.active:
         tell_segment_out(tcb, seq, control, window, length, now_ns)
+
+
+def _super_front(tcb: Tcb, front: bytes, length: int) -> bytes:
+    """What begins a segment that is to be cut; with accurate ECN that needs its options, too."""
+    tcb.data_out += (length - 1) // tcb.mss  # `output` has counted one
+    notification = tcb.ecn
+    if notification is not None and notification.accurate is not None:
+        return front
+    return header.gso_front(
+        front, 32 if tcb.has_timestamps else 20, tcb.mss, len(tcb.ends) != ENDS_4_BYTES,
+        notification is not None and notification.is_cwr_set,
+    )  # fmt: skip
 
 
 def _accurate(

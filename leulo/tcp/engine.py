@@ -216,6 +216,7 @@ class Engine:
             for tcb in batch:
                 output(tcb, now_ns, out, limit)
                 if len(out) >= limit:
+                    self.want_output(tcb)  # there may be more of it
                     self.pending = [*batch, *self.pending]
                     return
 
@@ -227,6 +228,8 @@ class Engine:
             output(tcb, now_ns, out, limit)
             if tcb.settings.ttl or tcb.settings.tos:
                 mark_from(out, first, tcb.settings)
+            if len(out) >= limit:
+                self.want_output(tcb)
 
     def hold_ack(self, tcb: Tcb) -> None:
         """``tcb`` owes an ACK at once, but who answers is about to run: it may ride on that."""

@@ -406,6 +406,7 @@ def _open(tcb: Tcb, seq: int, ack: int, wnd: int, tsecr: int, now_ns: int) -> No
     handshake.syn_acknowledged(tcb)
     handshake.established(tcb, rtt_ns, tsecr, lost_syns, now_ns)
     tcb.change_state(ON_ACK_OF_SYN)
+    tcb.refresh_odd()
     tcb.refresh_ordinary()
     if tcb.is_fin_queued:
         tcb.change_state(ON_CLOSE)  # the user has closed meanwhile

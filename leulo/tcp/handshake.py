@@ -12,7 +12,7 @@ from leulo.tcp.config import Config
 from leulo.tcp.options import emit_freebsd_syn, emit_syn
 from leulo.tcp.pacer import Pacer
 from leulo.tcp.send_room import for_window
-from leulo.tcp.settings import PATH_WANT, Settings
+from leulo.tcp.settings import Settings
 from leulo.tcp.tcb import Tcb
 from leulo.units import NS_PER_S
 
@@ -147,8 +147,6 @@ def apply_settings(tcb: Tcb, rcv_limit: int) -> None:
     tcb.rcv_limit = rcv_limit
     if settings.snd_bytes:
         tcb.snd_limit = settings.snd_bytes
-    if settings.path_discovery != PATH_WANT:
-        tcb.is_odd = settings.may_fragment
     # Always its own: an algorithm with state must not be shared by two connections.
     tcb.congestion = congestion.make(settings.congestion) or tcb.congestion
     if settings.max_pacing_rate or tcb.engine.config.has_pacing:

@@ -2,7 +2,7 @@
 
 So acknowledgement, data and FIN merge into one segment, and a batch of received segments earns
 one ACK. `output` is asked for every connection that someone has marked; it puts frames into the
-list it is given and leaves the connection marked if the list is full. It owns Nagle's algorithm,
+list it is given, which may be full before all is sent. It owns Nagle's algorithm,
 silly window avoidance on the sending side and the window that is offered on the receiving side.
 [RFC 9293 3.7.4, 3.8.6, 3.10.8]
 """
@@ -44,19 +44,48 @@ from leulo.tcp.tcb import (
 
 
 def output(tcb: Tcb, now_ns: int, out: list[Frame], limit: int) -> None:
-    """Send what may be sent now; ``out`` gets at most ``limit`` frames in all."""
+    """Send what may be sent now. There may be more to be sent once ``out`` has ``limit`` frames."""
     engine = tcb.engine
     tcb.is_pending = False
     if tcb.front is None and not engine.find_link(tcb, now_ns):
         return
     if tcb.path_era != engine.path_mtus.era:
         path_mtu.refresh(tcb)
-    state = tcb.state
-    if state is SYN_SENT:
+    if tcb.is_ordinary and tcb.pacer is None and not tcb.probe_due:
+        offer_window(tcb)
+        if tcb.snd_nxt < tcb.snd_top:
+            _send(tcb, now_ns, out, limit)
+            if tcb.is_write_blocked:
+                _tell_writer(tcb)
+    elif tcb.state is not SYN_SENT:
+        offer_window(tcb)
+        _send_with_care(tcb, now_ns, out, limit)
+    else:
         if tcb.is_syn_due:
             emit_syn(tcb, now_ns, out)
         return
-    offer_window(tcb)
+    # Behind all that was sent, though some of it may be sent again: or the peer, which may have it,
+    # would find the ACK outside its window.
+    due = tcb.ack_due
+    if not due:
+        return
+    if due == ACK_NOW:
+        control = ACK if tcb.ecn is None else ACK | tcb.ecn.echo
+        tcb.bare_out += 1
+        emit(tcb, tcb.snd_max, control, 0, (), now_ns, out)
+    elif due == ACK_DELAYED and not tcb.delack_at:
+        tcb.delack_at = now_ns + engine.config.delayed_ack_ns
+        if not tcb.timer_at or tcb.delack_at < tcb.timer_at:
+            engine.timers.arm(tcb, tcb.delack_at)
+    elif due == ACK_BARE:
+        tcb.bare_out += 1
+        emit(tcb, tcb.snd_nxt, _ack_of(tcb), 0, (), now_ns, out)
+
+
+def _send_with_care(tcb: Tcb, now_ns: int, out: list[Frame], limit: int) -> None:
+    """What a connection sends that is not an ordinary one, or has been asked for a probe."""
+    engine = tcb.engine
+    state = tcb.state
     if tcb.ecn is not None and tcb.ecn.accurate is not None:
         accecn.fit(tcb, tcb.ecn.accurate)
     if SENDS >> state & 1:
@@ -79,10 +108,8 @@ def output(tcb: Tcb, now_ns: int, out: list[Frame], limit: int) -> None:
             _send(tcb, now_ns, out, limit)
         if pacer is not None:
             pacing.closes(tcb, pacer, now_ns)
-        if tcb.is_write_blocked and tcb.settings.notsent_lowat and tcb.socket is not None:
-            engine.notify(tcb.socket)
-        if len(out) >= limit:
-            engine.want_output(tcb)
+        if tcb.is_write_blocked:
+            _tell_writer(tcb)
     elif tcb.probe_due:
         _probe(tcb, now_ns, out)
     elif state is SYN_RCVD:
@@ -94,30 +121,19 @@ def output(tcb: Tcb, now_ns: int, out: list[Frame], limit: int) -> None:
             _send(tcb, now_ns, out, limit)  # [RFC 7413 4.2.1]
             tcb.cwnd -= 1
             tcb.probe_at = 0  # nothing but the SYN-ACK is repeated before it is acknowledged
-    # Behind all that was sent, though some of it may be sent again: or the peer, which may have it,
-    # would find the ACK outside its window.
-    due = tcb.ack_due
-    if not due:
-        return
-    if due == ACK_NOW:
-        control = ACK if tcb.ecn is None else ACK | tcb.ecn.echo
-        tcb.bare_out += 1
-        emit(tcb, tcb.snd_max, control, 0, (), now_ns, out)
-    elif due == ACK_DELAYED and not tcb.delack_at:
-        tcb.delack_at = now_ns + engine.config.delayed_ack_ns
-        if not tcb.timer_at or tcb.delack_at < tcb.timer_at:
-            engine.timers.arm(tcb, tcb.delack_at)
-    elif due == ACK_BARE:
-        tcb.bare_out += 1
-        emit(tcb, tcb.snd_nxt, _ack_of(tcb), 0, (), now_ns, out)
+
+
+def _tell_writer(tcb: Tcb) -> None:
+    """Something was sent: less is unsent, which a user may wait for (TCP_NOTSENT_LOWAT)."""
+    if tcb.settings.notsent_lowat and tcb.socket is not None:
+        tcb.engine.notify(tcb.socket)
 
 
 def _send(tcb: Tcb, now_ns: int, out: list[Frame], limit: int) -> None:
     """New data, and after a timeout old data again, as both windows allow."""
     mss = tcb.mss
     una = tcb.snd_una
-    begin = nxt = tcb.snd_nxt
-    cwnd = tcb.cwnd
+    nxt = tcb.snd_nxt
     length = tcb.snd_end - nxt
     if (
         nxt == una == tcb.snd_max
@@ -128,7 +144,7 @@ def _send(tcb: Tcb, now_ns: int, out: list[Frame], limit: int) -> None:
     ):
         # One segment that nothing holds back: a request, an answer, a FIN.
         tcb.is_pushing = False
-        if length + mss > cwnd:
+        if length + mss > tcb.cwnd:
             tcb.is_cwnd_limited = True
             tcb.growth_limit = NO_GROWTH_LIMIT
         else:
@@ -136,6 +152,8 @@ def _send(tcb: Tcb, now_ns: int, out: list[Frame], limit: int) -> None:
         _emit_data(tcb, nxt, length, now_ns, out)
         return
     engine = tcb.engine
+    begin = nxt
+    cwnd = tcb.cwnd
     if tcb.snd_nxt == una and tcb.last_send_ns:
         cwnd = recovery.restart(tcb, now_ns)
     if tcb.dupacks:
@@ -461,12 +479,11 @@ def _emit_data(tcb: Tcb, seq: int, length: int, now_ns: int, out: list[Frame]) -
             # A bare ACK first, which alone can tell of the SYN-ACK's mark. [RFC 9768 3.2.2.1]
             emit(tcb, seq, ACK, 0, (), now_ns, out)
         control |= ecn.data_leaves(tcb, tcb.ecn, seq, length)
-    if length:
-        buffer = tcb.send_buffer
-        payload = buffer.view(seq, length) if buffer is not None else ()
-    else:
-        payload = ()
+    payload: Frame = ()
+    if not length:
         tcb.control_out += 1
+    elif tcb.send_buffer is not None:
+        payload = tcb.send_buffer.view(seq, length)
     tcb.data_out += 1
     snd_max = tcb.snd_max
     if end > snd_max:
@@ -476,18 +493,18 @@ def _emit_data(tcb: Tcb, seq: int, length: int, now_ns: int, out: list[Frame]) -
             and tcb.engine.config.has_rack
         ):
             rack.sent(tcb, seq, end, now_ns)
-        tcb.snd_max = end
-        if 0 < length < tcb.mss:
+        tcb.snd_max = tcb.snd_nxt = end
+        if length and length < tcb.mss:
             tcb.snd_small = end
         if tcb.quick_acks and (tcb.ack_due or now_ns < tcb.quick_until):
             tcb.quick_acks = 0  # an answer to what came: the peers take turns
         if not tcb.timed_seq:
             tcb.timed_seq = end
             tcb.timed_at = now_ns
+    elif end > tcb.snd_nxt:
+        tcb.snd_nxt = end
     if seq < snd_max:
         _account_again(tcb, seq, length, end, now_ns)
-    if end > tcb.snd_nxt:
-        tcb.snd_nxt = end
     tcb.last_send_ns = now_ns
     emit(tcb, seq, control, length, payload, now_ns, out)
     if not tcb.rto_at or tcb.is_persisting:
@@ -519,8 +536,10 @@ def offer_window(tcb: Tcb) -> None:
     """Fix the window for the next headers; moves the right edge only by steps worth having and
     never to the left. [RFC 9293 3.8.6.2.2]"""
     rcv_nxt = tcb.rcv_nxt
+    limit = space = tcb.rcv_limit
     buffer = tcb.receive_buffer
-    space = tcb.rcv_limit if buffer is None else tcb.rcv_limit - buffer.length
+    if buffer is not None:
+        space -= buffer.length
     account = tcb.engine.account
     if account.used > account.pressure:
         space = min(space, tcb.engine.config.rcv_min)
@@ -530,8 +549,8 @@ def offer_window(tcb: Tcb) -> None:
     gain = space - offered
     if gain > 0 and (
         gain >= tcb.rcv_mss
-        or gain << 1 >= tcb.rcv_limit
-        or (tcb.is_room_offered and (space >= tcb.rcv_mss or space << 2 >= tcb.rcv_limit))
+        or gain << 1 >= limit
+        or (tcb.is_room_offered and (space >= tcb.rcv_mss or space << 2 >= limit))
     ):
         offered = space
     scale = tcb.rcv_wscale

@@ -22,15 +22,13 @@ _LONGEST_MS: Final = 1 << 22  # an echo older than 70 minutes is nonsense
 
 def sample(tcb: Tcb, rtt_ns: int) -> None:
     """Take one measurement. [RFC 6298 2]"""
-    engine = tcb.engine
-    config = engine.config
-    now_ns = engine.now_ns
+    config = tcb.engine.config
     if rtt_ns < 1:
         rtt_ns = 1
     tcb.has_probed = False
-    if rtt_ns <= tcb.min_rtt_ns or now_ns >= tcb.min_rtt_until:
+    if rtt_ns <= tcb.min_rtt_ns or tcb.engine.now_ns >= tcb.min_rtt_until:
         tcb.min_rtt_ns = rtt_ns
-        tcb.min_rtt_until = now_ns + _MIN_RTT_LIFE_NS
+        tcb.min_rtt_until = tcb.engine.now_ns + _MIN_RTT_LIFE_NS
     srtt = tcb.srtt_ns
     if srtt:
         error = rtt_ns - srtt  # (2.3)
@@ -69,7 +67,9 @@ def sample(tcb: Tcb, rtt_ns: int) -> None:
     rto = srtt + tcb.spread_ns
     if not config.has_min_variance:
         rto = max(srtt + (rttvar << 2), config.rto_min_ns) + config.rto_slop_ns
-    tcb.rto_ns = rto if rto < config.rto_max_ns else config.rto_max_ns
+    if rto > config.rto_max_ns:
+        rto = config.rto_max_ns
+    tcb.rto_ns = rto
 
 
 def backed_off(tcb: Tcb) -> int:

@@ -360,7 +360,7 @@ def _set_mtu_discover(socket: TcpSocket, value: int) -> int:
     socket.change_settings(path_discovery=value)
     tcb = socket.tcb
     if tcb is not None:
-        tcb.is_odd = tcb.urgent is not None or tcb.settings.may_fragment
+        tcb.refresh_odd()
         path_mtu.refresh(tcb)
     return 0
 

@@ -21,6 +21,7 @@ from leulo.tcp.events import tell_state
 from leulo.tcp.fast_open import FastOpen
 from leulo.tcp.flight import Flight
 from leulo.tcp.goodput import Goodput
+from leulo.tcp.header import ENDS_4_BYTES
 from leulo.tcp.hystart import HyStart
 from leulo.tcp.limits import Limits
 from leulo.tcp.mtu_search import MtuSearch
@@ -29,7 +30,7 @@ from leulo.tcp.reassembly import Reassembly
 from leulo.tcp.recv_buffer import RecvBuffer
 from leulo.tcp.scoreboard import Scoreboard
 from leulo.tcp.send_buffer import SendBuffer
-from leulo.tcp.settings import Settings
+from leulo.tcp.settings import PATH_WANT, Settings
 from leulo.tcp.state import CLOSED, NEXT, PREDICTABLE, Event, State
 from leulo.tcp.timers import Timed
 from leulo.tcp.urgent import Urgent
@@ -206,7 +207,7 @@ class Tcb(Timed):
         self.dsack: tuple[int, int] | None = None  # came twice, to be reported [RFC 2883]
         self.fast_open: FastOpen | None = None  # opened with data in the SYN, or meant to
         self.search: MtuSearch | None = None  # for the path's MTU, if the stack searches
-        self.is_odd: bool = False  # segments need more than the usual header: see `emit`
+        self.is_odd: bool = True  # segments need another than the usual header: see `refresh_odd`
         self.urgent: Urgent | None = None  # while there is a mark, of ours or the peer's
         # -- segments, for TCP_INFO; those out with numbers of their own, and all others
         self.data_in: int = 0
@@ -300,10 +301,22 @@ class Tcb(Timed):
 
     def open_ordinary(self) -> None:
         """The same when the handshake is complete: neither side has missed anything yet."""
+        self.refresh_odd()
         if self.ecn is None and self.fast_open is None:
             self.is_ordinary = self.has_timestamps
         else:
             self.refresh_ordinary()
+
+    def refresh_odd(self) -> None:
+        """The usual header of a segment is that of IPv4 with timestamps alone, see `emit`. Call it
+        whenever something of this may have changed."""
+        self.is_odd = (
+            not self.has_timestamps
+            or len(self.ends) != ENDS_4_BYTES
+            or self.ecn is not None
+            or self.urgent is not None
+            or (self.settings.path_discovery != PATH_WANT and self.settings.may_fragment)
+        )
 
     def may_answer_invalid(self, now_ns: int) -> bool:
         """May one more segment be answered that is of no use and may be forged? Counts it if so."""
@@ -397,6 +410,7 @@ class Tcb(Timed):
             self.goodput = Goodput.loaded(state["goodput"])
         dsack = state["dsack"]
         self.dsack = None if dsack is None else (dsack[0], dsack[1])
+        self.refresh_odd()
         self.refresh_ordinary()
 
 

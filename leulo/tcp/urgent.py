@@ -174,7 +174,7 @@ def settle(tcb: Tcb, urgent: Urgent) -> None:
     """Nothing may be left to keep."""
     if urgent.snd_up == NO_MARK and urgent.rcv_mark == NO_MARK:
         tcb.urgent = None
-        tcb.is_odd = tcb.settings.may_fragment
+        tcb.refresh_odd()
         tcb.refresh_ordinary()
 
 
