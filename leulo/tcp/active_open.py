@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from leulo.tcp import fast_open_client, handshake
-from leulo.tcp.addresses import NO_ADDRESSES, turned
+from leulo.tcp.addresses import NO_ADDRESSES, turned, words_of
 from leulo.tcp.errno import EADDRNOTAVAIL, ECONNRESET, EINPROGRESS, EINVAL, ENETUNREACH, ENOBUFS
 from leulo.tcp.fast_open import CLIENT
 from leulo.tcp.seq import MASK, lt
@@ -48,17 +48,15 @@ def open_connection(socket: TcpSocket, address: bytes, port: int, has_data: bool
     settings = socket.settings
     where = address + local + port.to_bytes(2, "big")
     if socket.bound_port:
-        where += socket.bound_port.to_bytes(2, "big")
-        key = where + mark
+        key = where + socket.bound_port.to_bytes(2, "big") + mark
         if key in engine.connections or key in engine.half_open:
             return -EADDRNOTAVAIL  # whether TIME_WAIT is in the way, binding has decided
     else:
-        local_port = engine.ports.choose_to_connect(settings, where, mark)
-        if not local_port:
+        key = engine.ports.choose_to_connect(settings, where, mark)
+        if not key:
             return -EADDRNOTAVAIL
-        where += local_port.to_bytes(2, "big")
-        key = where + mark
-    iss, ts_offset = engine.isn.make(where, engine.now_ns)
+    # Of the four-tuple alone, which is the same inside the stack.
+    iss, ts_offset = engine.isn.make(key[:-1] if is_loopback else key, engine.now_ns)
     record = engine.time_wait.get(key)
     ts_recent = 0
     if record is not None:
@@ -67,13 +65,14 @@ def open_connection(socket: TcpSocket, address: bytes, port: int, has_data: bool
         if not lt(record.snd_nxt, iss):
             iss = (record.snd_nxt + 0x10000) & MASK
         engine.time_wait.remove(record)
-    tcb = Tcb(engine, engine.new_serial(), key, turned(key), settings, iss, iss)
+    ends = turned(key)
+    words = words_of(ends) % 0xFFFF
+    tcb = Tcb(engine, engine.new_serial(), key, ends, words, settings, iss, iss)
     tcb.is_loopback = is_loopback
     tcb.ts_offset = ts_offset
     tcb.ts_recent = ts_recent
-    mss = handshake.own_mss(engine, settings, tcb.ends)
-    limit = handshake.first_limit(engine, settings, mss, tcb.has_timestamps)
-    handshake.apply_settings(tcb, limit)
+    terms = handshake.terms_of(engine.terms, engine, settings, ends)
+    handshake.apply_settings(tcb, terms, terms.limit)
     tcb.change_state(ON_ACTIVE_OPEN)
     tcb.is_syn_due = True
     tcb.socket = socket

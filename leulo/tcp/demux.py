@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING
 
 from leulo.tcp import accecn, accecn_feedback, ecn, header
 from leulo.tcp.addresses import turned
-from leulo.tcp.header import ACK, ECE, FIN, RST, SYN, TCP_AT
+from leulo.tcp.ecn import Ecn
+from leulo.tcp.header import ACK, ECE, FIN, RST, SYN, TCP_AT, TIMESTAMPED_AT
 from leulo.tcp.input import segment_arrives
 from leulo.tcp.listen import HalfOpen
 from leulo.tcp.options import TIMESTAMPS_ONLY, Options, emit_timestamps, parse
 from leulo.tcp.seq import HALF, MASK, lt
+from leulo.tcp.tcb import Tcb
 from leulo.tcp.time_wait import TimeWait
 
 if TYPE_CHECKING:
@@ -197,23 +199,27 @@ def half_open_arrives(
     listener = half.listener
     engine = listener.engine
     words = control >> 12
-    start = TCP_AT + words * 4
-    if words < 5 or start > end:
-        engine.count_drop("tcp_header_length")
-        return
     options: Options | None = None
-    if words != 8 or option != TIMESTAMPS_ONLY:
-        options = parse(frame, TCP_AT + 20, start)
+    if words == 8 and option == TIMESTAMPS_ONLY and end >= TIMESTAMPED_AT:
+        length = end - TIMESTAMPED_AT
+    else:
+        length = end - TCP_AT - words * 4
+        if words < 5 or length < 0:
+            engine.count_drop("tcp_header_length")
+            return
+        options = parse(frame, TCP_AT + 20, end - length)
         option = TIMESTAMPS_ONLY if options.has_timestamps else 0
         tsval, tsecr = options.tsval, options.tsecr
-    length = end - start
+    peer = half.peer
     offset = (seq - half.irs - 1) & MASK
     if (
         control & (SYN | RST | ACK) != ACK
         or (ack - half.iss) & MASK != 1
         or offset > 0xFFFF
         or half.is_held
-        or (half.has_timestamps and not _is_recent(engine, half, option, tsval))
+        # PAWS, or the preset, may forbid it. [RFC 7323 3.2, 5.3 R1]
+        or (peer.has_timestamps and option and (tsval - peer.tsval) & MASK >= HALF)
+        or (peer.has_timestamps and not option and engine.config.drops_missing_timestamps)
     ):
         mark = ecn.mark_of(frame, half.ends)
         _refuse_half_open(engine, half, length, offset, seq, ack, control, mark, now_ns)
@@ -229,24 +235,14 @@ def half_open_arrives(
         engine.count_drop("tcp_deferred_accept")
         return
     if option and not offset:
-        half.ts_recent = tsval  # [RFC 7323 4.3 (2)]
+        peer.tsval = tsval  # [RFC 7323 4.3 (2)]
     if listener.is_full():
         engine.count_drop("accept_queue_full")  # the SYN-ACK will be sent again
         return
     listener.forget(half)
     tcb = listener.connect(half, window, tsecr, now_ns)
-    accurate = None if tcb.ecn is None else tcb.ecn.accurate
-    if accurate is not None:
-        accecn_feedback.look_at(accurate, None if options is None else options.counters)
-        if not length and (options is None or options.sacks is None):
-            accecn_feedback.handshake_ends(tcb, accurate, control)
-        if not length and not control & FIN:
-            accecn.arrives(tcb, accurate, ecn.mark_of(frame, half.ends), 0)
-    elif tcb.ecn is not None and control & ECE and engine.config.ecn_of_control:
-        # Deviation: our SYN-ACK has met congestion, and the window is one segment; but it is not
-        # sent once more unmarked, for which few peers would wait. [RFC 5562 3.2]
-        tcb.cwnd = min(tcb.cwnd, tcb.mss)
-        ecn.reduced(tcb)
+    if tcb.ecn is not None:
+        _tell_of_marks(tcb, tcb.ecn, frame, options, length, control)
     if length or control & FIN:
         # Of eight words with timestamps nothing else matters; other options are read again.
         if words != 8:
@@ -256,11 +252,22 @@ def half_open_arrives(
         tcb.bare_in += 1
 
 
-def _is_recent(engine: Engine, half: HalfOpen, option: int, tsval: int) -> bool:
-    """Does the timestamp allow it, or the preset that there is none? [RFC 7323 3.2, 5.3 R1]"""
-    if not option:
-        return not engine.config.drops_missing_timestamps
-    return (tsval - half.ts_recent) & MASK < HALF
+def _tell_of_marks(
+    tcb: Tcb, agreed: Ecn, frame: bytes, options: Options | None, length: int, control: int
+) -> None:
+    """What the segment that completes the handshake says of congestion."""
+    accurate = agreed.accurate
+    if accurate is not None:
+        accecn_feedback.look_at(accurate, None if options is None else options.counters)
+        if not length and (options is None or options.sacks is None):
+            accecn_feedback.handshake_ends(tcb, accurate, control)
+        if not length and not control & FIN:
+            accecn.arrives(tcb, accurate, ecn.mark_of(frame, tcb.ends), 0)
+    elif control & ECE and tcb.engine.config.ecn_of_control:
+        # Deviation: our SYN-ACK has met congestion, and the window is one segment; but it is not
+        # sent once more unmarked, for which few peers would wait. [RFC 5562 3.2]
+        tcb.cwnd = min(tcb.cwnd, tcb.mss)
+        ecn.reduced(tcb)
 
 
 def _refuse_half_open(
@@ -316,8 +323,8 @@ def _may_challenge(engine: Engine, half: HalfOpen, now_ns: int) -> bool:
 
 def _acknowledge(engine: Engine, half: HalfOpen) -> None:
     options = b""
-    if half.has_timestamps:
-        options = emit_timestamps((engine.now_ms + half.ts_offset) & MASK, half.ts_recent)
+    if half.peer.has_timestamps:
+        options = emit_timestamps((engine.now_ms + half.ts_offset) & MASK, half.peer.tsval)
     ace = accecn.FIRST_ACE if half.accurate >= 0 else 0
     _answer(
         engine, half.key, half.front, half.iss + 1, half.irs + 1, ACK | ace,

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from leulo.state import State as Saved
 from leulo.state import load_fields, save_fields
+from leulo.tcp.accecn import ASK as ASK_ACCURATE
 from leulo.tcp.accecn import Accurate
 from leulo.tcp.header import CWR, ECE
 
@@ -30,6 +31,7 @@ SETUP: Final = ECE | CWR  # of a SYN that asks [RFC 3168 6.1.1]
 OFF: Final = 0
 ASK: Final = 1
 ASK_AND_ANSWER_BETTER: Final = 4
+ASKING: Final = (ASK, ASK_ACCURATE, ASK_AND_ANSWER_BETTER)
 
 EVERYTHING: Final = 2  # of `Config.ecn_of_control`
 ON_REQUEST: Final = 2

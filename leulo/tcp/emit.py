@@ -9,7 +9,7 @@ from typing import Final
 
 from leulo.tcp import accecn, ecn, fast_open_client, header, urgent
 from leulo.tcp.events import tell_segment_out
-from leulo.tcp.handshake import own_mss, own_scale, syn_options
+from leulo.tcp.handshake import Terms, syn_options, terms_of
 from leulo.tcp.header import (
     ACK,
     DONT_FRAGMENT,
@@ -180,15 +180,8 @@ def emit_syn(tcb: Tcb, now_ns: int, out: list[Frame]) -> None:
     tcb.is_syn_due = False
     is_answer = tcb.state is SYN_RCVD
     control = SYN | ACK if is_answer else SYN
-    control |= _ecn_of_syn(tcb, is_answer)
-    is_plain = tcb.backoff > 0 and 0 < config.plain_syn_retries <= tcb.backoff
-    wscale = own_scale(engine, tcb.settings) if config.has_window_scaling and not is_plain else -1
-    if is_answer and not tcb.rcv_wscale:
-        wscale = -1
-    timestamps = None
-    if not is_plain and (tcb.has_timestamps if is_answer else config.has_timestamps):
-        timestamps = ((engine.now_ms + tcb.ts_offset) & MASK, tcb.ts_recent)
-    has_sack = (tcb.has_sack if is_answer else config.has_sack) and not is_plain
+    if tcb.ecn is not None or config.ecn in ecn.ASKING:
+        control |= _ecn_of_syn(tcb, is_answer)
     window = tcb.rcv_limit  # `apply_settings` has made whole segments of it
     if window > 0xFFFF:
         window = 0xFFFF
@@ -196,21 +189,14 @@ def emit_syn(tcb: Tcb, now_ns: int, out: list[Frame]) -> None:
         tcb.rcv_adv = tcb.rcv_nxt + window
         tcb.last_ack_sent = tcb.rcv_nxt
         tcb.ack_due = ACK_NONE
-    mss = own_mss(engine, tcb.settings, tcb.ends)
-    options = syn_options(engine, tcb.settings, mss, wscale, has_sack, timestamps)
-    ack = tcb.rcv_nxt if is_answer else 0
-    tos = ecn.NOT_ECT
-    if tcb.ecn is not None and config.ecn_of_control >= (1 if is_answer else ecn.EVERYTHING):
-        tos = ecn.ECT0
-    if tcb.ecn is not None and tcb.ecn.accurate is not None:
-        tcb.ecn.accurate.sent_mark = tos
-        if is_answer and not tcb.backoff and config.ecn_option and not tcb.settings.is_bare:
-            is_behind = timestamps is not None and not config.has_freebsd_syn
-            options = accecn.with_option(options, is_behind, len(option))
-    options += option
-    head = header.plain(
-        tcb.front or b"", tcb.ends, tcb.iss, ack, control, window, options, length, tos
-    )
+    terms = terms_of(engine.terms, engine, tcb.settings, tcb.ends)
+    if terms.has_usual_syn and control == SYN and fast is None and not tcb.backoff:
+        head = header.usual_syn(
+            tcb.front or b"", tcb.ends, tcb.words, tcb.iss, 0, SYN, window, terms.own_mss,
+            (engine.now_ms + tcb.ts_offset) & MASK, tcb.ts_recent, terms.wscale,
+        )  # fmt: skip
+    else:
+        head = _odd_syn(tcb, terms, control, window, option, length)
     payload: Frame = ()
     if length and tcb.send_buffer is not None:
         payload = tcb.send_buffer.view(tcb.iss + 1, length)
@@ -246,6 +232,38 @@ def emit_syn(tcb: Tcb, now_ns: int, out: list[Frame]) -> None:
         tell_segment_out(tcb, tcb.iss, control, window, length, now_ns)
 
 
+def _odd_syn(
+    tcb: Tcb, terms: Terms, control: int, window: int, option: bytes, length: int
+) -> bytes:
+    """The headers of a SYN-ACK, or of a SYN with other options or marks than the usual one;
+    ``option`` stands behind the others."""
+    engine = tcb.engine
+    config = engine.config
+    is_answer = control & ACK != 0
+    is_plain = tcb.backoff > 0 and 0 < config.plain_syn_retries <= tcb.backoff
+    wscale = terms.wscale if config.has_window_scaling and not is_plain else -1
+    if is_answer and not tcb.rcv_wscale:
+        wscale = -1
+    timestamps = None
+    if not is_plain and (tcb.has_timestamps if is_answer else config.has_timestamps):
+        timestamps = ((engine.now_ms + tcb.ts_offset) & MASK, tcb.ts_recent)
+    has_sack = (tcb.has_sack if is_answer else config.has_sack) and not is_plain
+    options = syn_options(engine, tcb.settings, terms.own_mss, wscale, has_sack, timestamps)
+    ack = tcb.rcv_nxt if is_answer else 0
+    tos = ecn.NOT_ECT
+    if tcb.ecn is not None and config.ecn_of_control >= (1 if is_answer else ecn.EVERYTHING):
+        tos = ecn.ECT0
+    if tcb.ecn is not None and tcb.ecn.accurate is not None:
+        tcb.ecn.accurate.sent_mark = tos
+        if is_answer and not tcb.backoff and config.ecn_option and not tcb.settings.is_bare:
+            is_behind = timestamps is not None and not config.has_freebsd_syn
+            options = accecn.with_option(options, is_behind, len(option))
+    options += option
+    return header.plain(
+        tcb.front or b"", tcb.ends, tcb.iss, ack, control, window, options, length, tos
+    )
+
+
 def _ecn_of_syn(tcb: Tcb, is_answer: bool) -> int:
     """Flags that offer ECN, or agree to it. A SYN that was not answered may have been dropped for
     them: the next one does without, and so does the connection. [RFC 3168 6.1.1, 6.1.1.1]
@@ -261,7 +279,7 @@ def _ecn_of_syn(tcb: Tcb, is_answer: bool) -> int:
         if is_answer:
             accurate.has_ect = False  # [RFC 9768 3.1.5]
         return 0
-    if tcb.snd_nxt == tcb.iss and config.ecn in (ecn.ASK, accecn.ASK, ecn.ASK_AND_ANSWER_BETTER):
+    if tcb.snd_nxt == tcb.iss and config.ecn in ecn.ASKING:
         tcb.ecn = ecn.Ecn(tcb.iss)
         if config.ecn == accecn.ASK:
             tcb.ecn.accurate = accecn.Accurate()

@@ -29,7 +29,7 @@ from leulo.tcp.events import (
 )
 from leulo.tcp.fast_open import FastOpen
 from leulo.tcp.fast_open_client import CookieJar
-from leulo.tcp.handshake import scale_for
+from leulo.tcp.handshake import Terms, scale_for
 from leulo.tcp.header import ACK, RST, Frame
 from leulo.tcp.isn import IsnGenerator
 from leulo.tcp.listen import HalfOpen, Listener
@@ -79,7 +79,7 @@ class Engine:
         "now_ms", "now_ns", "opening", "orphans", "path_mtus", "pending", "ports", "random_bits",
         "rcv_wscale", "ready", "replies", "retransmitted", "segment_in", "segment_out",
         "segments_in", "segments_out", "serial", "settings", "sockets", "state_changed",
-        "time_wait", "timers", "tso_bytes", "unresolved",
+        "terms", "time_wait", "timers", "tso_bytes", "unresolved",
     )  # fmt: skip
 
     def __init__(
@@ -112,6 +112,7 @@ class Engine:
             raise ValueError(f"no congestion control is called {config.congestion!r}")
         self.congestion: CongestionControl = default
         self.settings: Settings = Settings.of(config)  # of a new socket
+        self.terms: dict[int, Terms] = {}  # of active opens
         self.account: Account = Account(config.buffers_max)
         self.lent: dict[int, Lent] = {}  # of a loaded state, by number, until somebody asks
         self.orphans: int = 0  # connections whose user has closed, before TIME_WAIT

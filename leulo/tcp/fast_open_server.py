@@ -21,7 +21,7 @@ from leulo.units import NS_PER_S
 
 if TYPE_CHECKING:
     from leulo.tcp.engine import Engine
-    from leulo.tcp.listen import HalfOpen, Listener
+    from leulo.tcp.listen import Listener
 
 _RESET_COUNTS_NS: Final = 60 * NS_PER_S
 
@@ -86,11 +86,11 @@ def judge(listener: Listener, key: bytes, length: int, options: Options, now_ns:
 
 
 def begin(
-    listener: Listener, half: HalfOpen, tcb: Tcb, cookie: bytes, is_experimental: bool,
+    listener: Listener, tcb: Tcb, window: int, cookie: bytes, is_experimental: bool,
     frame: bytes, start: int, end: int,
 ) -> None:  # fmt: skip
-    """``tcb`` was made of the SYN alone: give it the SYN's data, ``frame[start:end]``, and have it
-    answer, with ``cookie`` if that is not empty."""
+    """``tcb`` was made of the SYN alone: give it the SYN's ``window`` and data,
+    ``frame[start:end]``, and have it answer, with ``cookie`` if that is not empty."""
     engine = listener.engine
     fast = tcb.fast_open = FastOpen(True)
     fast.listener = listener
@@ -99,8 +99,8 @@ def begin(
     fast.cookie = cookie
     fast.is_experimental = is_experimental
     # Never scaled in a SYN [RFC 7323 2.2]; of data, and our SYN before it is none [RFC 9293 3.1].
-    tcb.snd_max_wnd = half.snd_wnd
-    tcb.snd_wnd = half.snd_wnd + 1 if half.snd_wnd else 0
+    tcb.snd_max_wnd = window
+    tcb.snd_wnd = window + 1 if window else 0
     tcb.snd_small = tcb.iss  # the SYN-ACK is no small segment to wait for
     length = min(end - start, tcb.rcv_adv - tcb.rcv_nxt)
     if length > 0:

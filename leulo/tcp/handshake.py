@@ -5,11 +5,13 @@ Used by the active side (`output` sends the SYN, `input` takes the SYN-ACK) and 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from leulo.tcp import congestion, mtu_search, path_mtu, rtt
 from leulo.tcp.config import Config
-from leulo.tcp.options import emit_freebsd_syn, emit_syn
+from leulo.tcp.congestion.base import CongestionControl
+from leulo.tcp.options import Options, emit_freebsd_syn, emit_syn
 from leulo.tcp.pacer import Pacer
 from leulo.tcp.send_room import for_window
 from leulo.tcp.settings import Settings
@@ -27,12 +29,19 @@ _SMALLEST_MSS: Final = 24  # left for payload whatever the options take
 _MOST_LOST_SYNS: Final = 1  # that say nothing of the path's load: the first timeout is short
 
 
-def own_mss(engine: Engine, settings: Settings, ends: bytes) -> int:
-    """What we announce: the largest segment, without options, that we can receive over the family
-    of ``ends``. [RFC 9293 3.7.1] [RFC 6691 2]"""
+def link_mss(engine: Engine, settings: Settings, ends: bytes) -> int:
+    """The largest segment, without options, that the link of ``ends``'s family and the user allow.
+    [RFC 9293 3.7.1]"""
     mss = engine.mtu - 40 if len(ends) == _ENDS_4_BYTES else engine.mtu6 - 60
     if settings.max_segment:
         mss = min(mss, settings.max_segment)
+    return mss
+
+
+def own_mss(engine: Engine, settings: Settings, ends: bytes) -> int:
+    """What we announce: the largest segment, without options, that we can receive over the family
+    of ``ends``. [RFC 9293 3.7.1] [RFC 6691 2]"""
+    mss = link_mss(engine, settings, ends)
     if engine.config.route_mss:
         mss = min(mss, engine.config.route_mss)
     if engine.config.has_freebsd_icmp and engine.path_mtus.by_peer:
@@ -81,6 +90,63 @@ def first_limit(engine: Engine, settings: Settings, mss: int, has_timestamps: bo
     return limit
 
 
+class Terms:
+    """What all connections with the same settings and over one family offer and begin with, worked
+    out once. It holds while settings and MTU are what they were."""
+
+    __slots__ = (
+        "congestion", "has_usual_syn", "is_paced", "limit", "link_mss", "mtu6", "own_mss",
+        "settings", "stamped_limit", "takes_all", "wscale",
+    )  # fmt: skip
+
+    def __init__(self, engine: Engine, settings: Settings, ends: bytes) -> None:
+        config = engine.config
+        self.settings: Settings = settings
+        self.mtu6: int = engine.mtu6
+        self.link_mss: int = link_mss(engine, settings, ends)
+        self.own_mss: int = own_mss(engine, settings, ends)
+        self.wscale: int = own_scale(engine, settings)
+        self.limit: int = first_limit(engine, settings, self.own_mss, False)
+        self.stamped_limit: int = first_limit(engine, settings, self.own_mss, True)
+        self.takes_all: bool = (
+            config.has_timestamps
+            and config.has_sack
+            and config.has_window_scaling
+            and not settings.is_bare
+        )
+        self.has_usual_syn: bool = (
+            self.takes_all and not config.has_freebsd_syn and len(ends) == _ENDS_4_BYTES
+        )
+        self.is_paced: bool = config.has_pacing or settings.max_pacing_rate > 0
+        self.congestion: Callable[[], CongestionControl] | None = congestion.maker(
+            settings.congestion
+        )
+
+
+def restrict(options: Options, config: Config, settings: Settings) -> None:
+    """Leave of a SYN's options those that are taken."""
+    if settings.is_bare or not config.has_timestamps:
+        options.has_timestamps = False
+    if settings.is_bare or not config.has_sack:
+        options.is_sack_permitted = False
+    if settings.is_bare or not config.has_window_scaling:
+        options.wscale = -1
+
+
+def terms_of(kept: dict[int, Terms], engine: Engine, settings: Settings, ends: bytes) -> Terms:
+    """The terms for a connection between ``ends``; those that still hold are in ``kept``, by
+    family."""
+    terms = kept.get(len(ends))
+    if (
+        terms is None
+        or terms.settings is not settings
+        or terms.mtu6 != engine.mtu6
+        or (engine.path_mtus.by_peer and engine.config.has_freebsd_icmp)  # each peer has its own
+    ):
+        terms = kept[len(ends)] = Terms(engine, settings, ends)
+    return terms
+
+
 def syn_options(
     engine: Engine,
     settings: Settings,
@@ -98,12 +164,11 @@ def syn_options(
     return emit_syn(mss, wscale, has_sack, timestamps)
 
 
-def negotiate(tcb: Tcb, peer_mss: int) -> None:
-    """Fix the payload of a full segment and the initial window. [RFC 9293 3.7.1] [RFC 6928 2]"""
+def negotiate(tcb: Tcb, mss: int, peer_mss: int) -> None:
+    """Fix the payload of a full segment and the initial window; ``mss`` is what the link allows.
+    [RFC 9293 3.7.1] [RFC 6928 2]"""
     engine = tcb.engine
-    mss = engine.mtu - 40 if len(tcb.ends) == _ENDS_4_BYTES else engine.mtu6 - 60
-    if tcb.settings.max_segment:
-        mss = min(mss, tcb.settings.max_segment)
+    config = engine.config
     if peer_mss < mss:
         mss = peer_mss
     if tcb.has_timestamps:
@@ -111,23 +176,23 @@ def negotiate(tcb: Tcb, peer_mss: int) -> None:
     if mss < _SMALLEST_MSS:
         mss = _SMALLEST_MSS
     tcb.mss = tcb.mss_most = mss
-    if not engine.config.offers_all_room and not engine.config.may_shrink_window:
+    if not config.offers_all_room and not config.may_shrink_window:
         # Windows are rounded up, so that the edge does not move back by what scaling cannot say.
         tcb.rcv_rounding = (1 << tcb.rcv_wscale) - 1
     if engine.path_mtus.by_peer:
         path_mtu.refresh(tcb)
         mss = tcb.mss
-    if engine.config.mtu_probing:
+    if config.mtu_probing:
         mtu_search.begin(tcb)
         mss = tcb.mss
-    segments = engine.config.initial_window_segments
+    segments = config.initial_window_segments
     cwnd = segments * mss
     if mss > _FULL_MSS:
         cwnd = min(cwnd, max(2 * mss, segments * _FULL_MSS))
     tcb.cwnd = cwnd
     if tcb.snd_limit < cwnd << 2 and not tcb.settings.snd_bytes:
-        limit = for_window(tcb) if engine.config.is_buffer_doubled else cwnd << 2
-        tcb.snd_limit = max(tcb.snd_limit, min(limit, engine.config.snd_max))
+        limit = for_window(tcb) if config.is_buffer_doubled else cwnd << 2
+        tcb.snd_limit = max(tcb.snd_limit, min(limit, config.snd_max))
 
 
 def round_buffers(tcb: Tcb, peer_mss: int) -> None:
@@ -140,16 +205,16 @@ def round_buffers(tcb: Tcb, peer_mss: int) -> None:
         tcb.snd_limit = min(-(-tcb.snd_limit // mss) * mss, config.snd_max)
 
 
-def apply_settings(tcb: Tcb, rcv_limit: int) -> None:
+def apply_settings(tcb: Tcb, terms: Terms, rcv_limit: int) -> None:
     """Give a new connection what its socket's options ask for; ``rcv_limit`` as `first_limit`
     says."""
-    settings = tcb.settings
     tcb.rcv_limit = rcv_limit
-    if settings.snd_bytes:
-        tcb.snd_limit = settings.snd_bytes
+    if terms.settings.snd_bytes:
+        tcb.snd_limit = terms.settings.snd_bytes
     # Always its own: an algorithm with state must not be shared by two connections.
-    tcb.congestion = congestion.make(settings.congestion) or tcb.congestion
-    if settings.max_pacing_rate or tcb.engine.config.has_pacing:
+    if terms.congestion is not None:
+        tcb.congestion = terms.congestion()
+    if terms.is_paced:
         tcb.pacer = Pacer()
 
 

@@ -14,6 +14,7 @@ from typing import Final
 
 from leulo.net.wire.checksum import sum_parts, sum_words
 from leulo.tcp.addresses import words_of
+from leulo.tcp.options import SYN_MSS, SYN_TIMESTAMPS, SYN_WSCALE
 from leulo.tcp.seq import MASK
 
 Buffer = bytes | memoryview
@@ -56,6 +57,11 @@ _PLAIN_6: Final = Struct("!24sIHH36sIIHHHH")
 TIMESTAMPED: Final = Struct("!24sIIHH12sIIHHHHIII")
 TIMESTAMPED_BYTES: Final = 32  # of its TCP header
 TIMESTAMPED_WORDS: Final = 0x8000  # its data offset
+
+# the usual SYN: IPv4; MSS, SACK permitted, timestamps and window scale in Linux's order
+_SYN: Final = Struct("!24sIIHH12sIIHHHHHHIIII")
+_SYN_TCP_BYTES: Final = 40
+_SYN_WORDS: Final = 0xA000
 
 VERSION_4: Final = 0x45000000  # twenty bytes, and the length to be added
 DONT_FRAGMENT: Final = 0x4000
@@ -138,6 +144,29 @@ def plain(
         front, _VERSION_6 | tos << 20, tcp_bytes, _TCP_AND_HOPS, ends,
         seq & MASK, ack & MASK, control, window, pseudo, 0,
     ) + options  # fmt: skip
+
+
+def usual_syn(
+    front: bytes,
+    ends: bytes,
+    words: int,
+    seq: int,
+    ack: int,
+    flags: int,
+    window: int,
+    mss: int,
+    tsval: int,
+    tsecr: int,
+    wscale: int,
+) -> bytes:
+    """As `plain`, of a SYN or SYN-ACK over IPv4 with all of Linux's options; ``words`` is the sum
+    of the addresses modulo 0xFFFF."""
+    return _SYN.pack(
+        front, VERSION_4 + 20 + _SYN_TCP_BYTES, DONT_FRAGMENT, TTL_AND_TCP,
+        0xFFFF - (words + IP_SUM + 20 + _SYN_TCP_BYTES) % 0xFFFF, ends, seq & MASK, ack & MASK,
+        _SYN_WORDS | flags, window, (words + TCP + _SYN_TCP_BYTES) % 0xFFFF, 0,
+        SYN_MSS, mss, SYN_TIMESTAMPS, tsval, tsecr, SYN_WSCALE | wscale,
+    )  # fmt: skip
 
 
 def is_intact(frame: bytes, end: int) -> bool:

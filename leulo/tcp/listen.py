@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING, Final, Protocol
 from leulo.state import State as Saved
 from leulo.state import load_fields, save_fields
 from leulo.tcp import accecn, ecn, fast_open_server, handshake, header
-from leulo.tcp.addresses import turned
+from leulo.tcp.addresses import turned, words_of
 from leulo.tcp.fast_open import ALL_LISTENERS, emit
-from leulo.tcp.header import ACK, ECE, RST, SYN
+from leulo.tcp.handshake import Terms
+from leulo.tcp.header import ACK, AE, ECE, RST, SYN
 from leulo.tcp.marks import marked
 from leulo.tcp.options import Options
 from leulo.tcp.seq import MASK, lt
@@ -41,12 +42,13 @@ _COOKIE_FRESH_NS: Final = _COOKIE_PERIOD_S * _COOKIE_AGES * NS_PER_S
 _NO_WSCALE: Final = 15
 _SPARE_PLACES: Final = 256  # of ended records, before their places are worth a look
 _ACCURATE_TRIES: Final = 2
+_ECN_BITS: Final = ecn.SETUP | AE
 _HALF_FIELDS: Final = (
-    "serial", "key", "ends", "front", "irs", "iss", "mss", "snd_wnd", "snd_wscale",
-    "has_timestamps", "has_sack", "ts_offset", "ts_recent", "retries", "sent_at", "is_loopback",
-    "own_mss", "rcv_limit", "rcv_wscale", "due_at", "is_acked", "is_held", "has_ecn", "accurate",
-    "is_plain", "challenged_at",
+    "serial", "key", "ends", "words", "front", "irs", "iss", "ts_offset", "retries", "sent_at",
+    "is_loopback", "rcv_limit", "due_at", "is_acked", "is_held", "has_ecn", "accurate", "is_plain",
+    "challenged_at",
 )  # fmt: skip
+_PEER_FIELDS: Final = ("mss", "wscale", "is_sack_permitted", "has_timestamps", "tsval", "tsecr")
 
 
 class Screen(Protocol):
@@ -63,10 +65,9 @@ class HalfOpen(Timed):
     """A SYN that was answered: state SYN_RCVD of a passive open. Numbers are 32 bits wide."""
 
     __slots__ = (
-        "accurate", "challenged_at", "due_at", "ends", "front", "has_ecn", "has_sack",
-        "has_timestamps", "irs", "is_acked", "is_held", "is_loopback", "is_plain", "iss", "key",
-        "listener", "mss", "own_mss", "rcv_limit", "rcv_wscale", "retries", "sent_at", "snd_wnd",
-        "snd_wscale", "ts_offset", "ts_recent",
+        "accurate", "challenged_at", "due_at", "ends", "front", "has_ecn", "irs", "is_acked",
+        "is_held", "is_loopback", "is_plain", "iss", "key", "listener", "peer", "rcv_limit",
+        "retries", "sent_at", "terms", "ts_offset", "words",
     )  # fmt: skip
 
     def __init__(
@@ -76,32 +77,32 @@ class HalfOpen(Timed):
         ends: bytes,
         listener: Listener,
         front: bytes,
+        terms: Terms,
+        peer: Options,
         irs: int,
         iss: int,
+        ts_offset: int,
         is_loopback: bool,
     ) -> None:
         self.serial: int = serial
         self.timer_at: int = 0
         self.key: bytes = key
         self.ends: bytes = ends  # as in the key, ours first
+        self.words: int = words_of(ends) % 0xFFFF
+        self.terms: Terms = terms  # what our SYN-ACK says, even if the listener changes
+        # What of the peer's options counts; ``tsval`` is what we echo, ``mss`` is never 0.
+        self.peer: Options = peer
+        self.ts_offset: int = ts_offset
         self.listener: Listener = listener
         self.front: bytes = front
         self.irs: int = irs
         self.iss: int = iss
         self.is_loopback: bool = is_loopback
-        self.mss: int = 0  # the peer's option
-        self.snd_wnd: int = 0
-        self.snd_wscale: int = -1
-        self.rcv_limit: int = 0  # of the connection to come
-        self.own_mss: int = handshake.own_mss(listener.engine, listener.settings, ends)
-        self.rcv_wscale: int = handshake.own_scale(listener.engine, listener.settings)
-        self.has_timestamps: bool = False
-        self.has_sack: bool = False
+        # Of the connection to come.
+        self.rcv_limit: int = terms.stamped_limit if peer.has_timestamps else terms.limit
         self.has_ecn: bool = False
         self.accurate: int = -1  # of accurate ECN the mark of the latest SYN, -1: it is not used
         self.is_plain: bool = False  # a SYN or a SYN-ACK was without its flags
-        self.ts_offset: int = 0
-        self.ts_recent: int = 0
         self.retries: int = 0
         self.sent_at: int = 0  # 0 once anything was sent again: no measurement then
         self.due_at: int = 0
@@ -114,11 +115,24 @@ class HalfOpen(Timed):
         return self.rcv_limit if self.rcv_limit < 0xFFFF else 0xFFFF
 
     def save(self) -> Saved:
-        return save_fields(self, 4, _HALF_FIELDS)
+        return {
+            **save_fields(self, 5, _HALF_FIELDS),
+            "peer": save_fields(self.peer, 1, _PEER_FIELDS),
+            "own_mss": self.terms.own_mss,
+            "rcv_wscale": self.terms.wscale,
+        }
 
-    def load(self, state: Saved) -> None:
-        """Raises ValueError on another version."""
-        load_fields(self, 4, _HALF_FIELDS, state)
+    @classmethod
+    def loaded(cls, state: Saved, listener: Listener) -> HalfOpen:
+        """The record saved as ``state``. Raises ValueError on another version."""
+        terms = Terms(listener.engine, listener.settings, state["ends"])
+        terms.own_mss = state["own_mss"]
+        terms.wscale = state["rcv_wscale"]
+        peer = Options()
+        load_fields(peer, 1, _PEER_FIELDS, state["peer"])
+        half = cls(0, b"", bytes(12), listener, b"", terms, peer, 0, 0, 0, False)
+        load_fields(half, 5, _HALF_FIELDS, state)
+        return half
 
 
 class Listener:
@@ -127,7 +141,7 @@ class Listener:
 
     __slots__ = (
         "accept_queue", "address", "backlog", "cookies_ns", "engine", "fast_open_resets",
-        "fast_opens", "half_open", "port", "screen", "settings", "socket",
+        "fast_opens", "half_open", "port", "screen", "settings", "socket", "terms",
     )  # fmt: skip
 
     def __init__(
@@ -138,6 +152,7 @@ class Listener:
         self.port: int = port
         self.backlog: int = backlog
         self.settings: Settings = settings
+        self.terms: dict[int, Terms] = {}
         self.socket: TcpSocket | None = None
         self.screen: Screen | None = None
         self.accept_queue: list[Tcb] = []
@@ -200,27 +215,20 @@ class Listener:
         iss, ts_offset = engine.isn.make(key, now_ns)
         if iss_after >= 0 and not lt(iss_after, iss):
             iss = (iss_after + 0x10000) & MASK
-        half = HalfOpen(engine.new_serial(), key, ends, self, front, seq, iss, is_loopback)
-        mss = options.mss or handshake.default_mss(ends, config)
-        half.mss = mss if mss > config.min_mss else config.min_mss
-        half.snd_wnd = window
-        if self.settings.is_bare:
-            options.has_timestamps = options.is_sack_permitted = False
-            options.wscale = -1
-        if options.has_timestamps and config.has_timestamps:
-            half.has_timestamps = True
-            half.ts_offset = ts_offset
-            half.ts_recent = options.tsval
-        half.has_sack = options.is_sack_permitted and config.has_sack
-        if config.ecn >= accecn.FIRST and accecn.is_asked(control):
-            half.accurate = ecn.mark_of(frame, ends)
-        elif config.ecn != ecn.OFF:
-            half.has_ecn = control & ecn.SETUP == ecn.SETUP
-        if config.has_window_scaling:
-            half.snd_wscale = options.wscale
-        half.rcv_limit = handshake.first_limit(
-            engine, self.settings, half.own_mss, half.has_timestamps
-        )
+        terms = handshake.terms_of(self.terms, engine, self.settings, ends)
+        if options.mss <= config.min_mss:
+            options.mss = max(options.mss or handshake.default_mss(ends, config), config.min_mss)
+        if not terms.takes_all:
+            handshake.restrict(options, config, self.settings)
+        half = HalfOpen(
+            engine.new_serial(), key, ends, self, front, terms, options, seq, iss, ts_offset,
+            is_loopback,
+        )  # fmt: skip
+        if control & _ECN_BITS:
+            if config.ecn >= accecn.FIRST and accecn.is_asked(control):
+                half.accurate = ecn.mark_of(frame, ends)
+            elif config.ecn != ecn.OFF:
+                half.has_ecn = control & ecn.SETUP == ecn.SETUP
         half.sent_at = now_ns
         if is_cookie:
             self.cookies_ns = now_ns
@@ -234,7 +242,7 @@ class Listener:
             is_old = options.is_cookie_experimental
             if verdict.is_accepted:
                 tcb = self.connect(half, window, 0, now_ns, True)
-                fast_open_server.begin(self, half, tcb, verdict.cookie, is_old, frame, start, end)
+                fast_open_server.begin(self, tcb, window, verdict.cookie, is_old, frame, start, end)
                 return None
             if verdict.cookie:
                 option = emit(verdict.cookie, is_old)
@@ -321,9 +329,11 @@ class Listener:
         if half.timer_at:
             engine.timers.forget(half)
         opening = engine.opening
-        while opening and not opening[0].due_at:
+        if opening and not opening[0].due_at:
             opening.popleft()
-        if len(opening) > 2 * len(engine.half_open) + _SPARE_PLACES:
+            while opening and not opening[0].due_at:
+                opening.popleft()
+        elif len(opening) > 2 * len(engine.half_open) + _SPARE_PLACES:
             engine.opening = deque([half for half in opening if half.due_at])
         return True
 
@@ -340,8 +350,10 @@ class Listener:
         engine = self.engine
         key = half.key
         irs = half.irs
+        peer = half.peer
+        settings = self.settings
         una = half.iss if is_early else half.iss + 1
-        tcb = Tcb(engine, half.serial, key, half.ends, self.settings, half.iss, una)
+        tcb = Tcb(engine, half.serial, key, half.ends, half.words, settings, half.iss, una)
         tcb.state = SYN_RCVD  # the record's, so to speak
         tcb.is_accepting = True
         tcb.is_loopback = half.is_loopback
@@ -355,25 +367,28 @@ class Listener:
             tcb.retransmits = half.retries
             tcb.data_out = tcb.control_out = half.retries + 1
             tcb.bare_out = -tcb.data_out
-        if half.snd_wscale >= 0:
-            tcb.snd_wscale = half.snd_wscale
-            tcb.rcv_wscale = half.rcv_wscale
+        if peer.wscale >= 0:
+            tcb.snd_wscale = peer.wscale
+            tcb.rcv_wscale = half.terms.wscale
         tcb.snd_wnd = tcb.snd_max_wnd = window << tcb.snd_wscale
-        tcb.has_sack = half.has_sack
+        tcb.has_sack = peer.is_sack_permitted
         if half.has_ecn or half.accurate >= 0:
             tcb.ecn = ecn.Ecn(half.iss)
             if half.accurate >= 0:
                 sent_mark = ecn.ECT0 if engine.config.ecn_of_control else ecn.NOT_ECT
                 tcb.ecn.accurate = accecn.passive(half.accurate, sent_mark, half.is_plain)
-        if half.has_timestamps:
+        if peer.has_timestamps:
             tcb.has_timestamps = True
             tcb.ts_offset = half.ts_offset
-            tcb.ts_recent = half.ts_recent
+            tcb.ts_recent = peer.tsval
             tcb.ts_recent_at = now_ns
-        handshake.apply_settings(tcb, half.rcv_limit)
-        handshake.negotiate(tcb, half.mss)
+        terms = half.terms
+        if terms.settings is not settings:
+            terms = handshake.terms_of(self.terms, engine, settings, half.ends)
+        handshake.apply_settings(tcb, terms, half.rcv_limit)
+        handshake.negotiate(tcb, terms.link_mss, peer.mss)
         if engine.config.has_whole_segment_buffers:
-            handshake.round_buffers(tcb, half.mss)
+            handshake.round_buffers(tcb, peer.mss)
         limit = tcb.rcv_limit
         tcb.rcv_adv = tcb.rcv_nxt + (limit if limit < 0xFFFF else 0xFFFF)
         if not is_early:
@@ -417,23 +432,27 @@ class Listener:
         if size >= len(_COOKIE_SIZES):
             return None
         engine = self.engine
-        half = HalfOpen(engine.new_serial(), key, turned(key), self, front, irs, iss, is_loopback)
-        half.mss = _COOKIE_SIZES[size]
+        peer = Options(_COOKIE_SIZES[size])
+        ts_offset = 0
+        bits = 0
         if option and engine.config.has_timestamps:
-            half.has_timestamps = True
-            half.ts_offset = engine.isn.make(key, now_ns)[1]
-            half.ts_recent = tsval
+            ts_offset = engine.isn.make(key, now_ns)[1]
             bits = tsecr & 0x3F
+            peer.has_timestamps = True
+            peer.tsval = tsval
             if bits & 0xF != _NO_WSCALE:
-                half.snd_wscale = bits & 0xF
-            half.has_sack = bool(bits & 0x10)
-            half.has_ecn = bool(bits & 0x20)
+                peer.wscale = bits & 0xF
+            peer.is_sack_permitted = bool(bits & 0x10)
+        ends = turned(key)
+        terms = handshake.terms_of(self.terms, engine, self.settings, ends)
+        half = HalfOpen(
+            engine.new_serial(), key, ends, self, front, terms, peer, irs, iss, ts_offset,
+            is_loopback,
+        )  # fmt: skip
+        half.has_ecn = bool(bits & 0x20)
         if engine.config.ecn >= accecn.FIRST and accecn.ace_of(control) > 1:
             half.accurate = accecn.NOT_ECT
             half.has_ecn = False
-        half.rcv_limit = handshake.first_limit(
-            engine, self.settings, half.own_mss, half.has_timestamps
-        )
         engine.counts["syn_cookies_taken"] += 1
         return half
 
@@ -462,11 +481,36 @@ class Listener:
         self, half: HalfOpen, tsval: int, option: bytes = b"", is_again: bool = False
     ) -> None:
         engine = self.engine
+        peer = half.peer
+        terms = half.terms
+        has_ecn = half.has_ecn or half.accurate >= 0
+        if (
+            terms.has_usual_syn
+            and peer.has_timestamps
+            and peer.is_sack_permitted
+            and peer.wscale >= 0
+            and not has_ecn
+            and not option
+        ):
+            frame = header.usual_syn(
+                half.front, half.ends, half.words, half.iss, half.irs + 1, SYN | ACK, half.room(),
+                terms.own_mss, tsval, peer.tsval, terms.wscale,
+            )  # fmt: skip
+        else:
+            frame = self._odd_answer(half, tsval, option, is_again)
+        if engine.has_marks:
+            frame = marked(frame, self.settings)
+        engine.reply(frame, half.is_loopback)
+
+    def _odd_answer(self, half: HalfOpen, tsval: int, option: bytes, is_again: bool) -> bytes:
+        """A SYN-ACK with other options or marks than the usual one."""
+        engine = self.engine
         config = engine.config
-        timestamps = (tsval, half.ts_recent) if half.has_timestamps else None
-        wscale = half.rcv_wscale if half.snd_wscale >= 0 else -1
+        peer = half.peer
+        timestamps = (tsval, peer.tsval) if peer.has_timestamps else None
+        wscale = half.terms.wscale if peer.wscale >= 0 else -1
         options = handshake.syn_options(
-            engine, self.settings, half.own_mss, wscale, half.has_sack, timestamps
+            engine, self.settings, half.terms.own_mss, wscale, peer.is_sack_permitted, timestamps
         )
         flags = SYN | ACK
         tos = ecn.NOT_ECT
@@ -477,13 +521,10 @@ class Listener:
             if half.accurate >= 0 and config.ecn_option and not is_again and options:
                 is_behind = timestamps is not None and not config.has_freebsd_syn
                 options = accecn.with_option(options, is_behind, len(option))
-        frame = header.plain(
+        return header.plain(
             half.front, half.ends, half.iss, half.irs + 1, flags, half.room(), options + option,
             tos=tos,
         )  # fmt: skip
-        if engine.has_marks:
-            frame = marked(frame, self.settings)
-        engine.reply(frame, half.is_loopback)
 
     def _flags_of_accurate(self, half: HalfOpen) -> int:
         """Of the first two SYN-ACKs they tell of the SYN's mark; then somebody on the way may
@@ -498,22 +539,22 @@ class Listener:
 
     def _make_cookie(self, half: HalfOpen, now_ns: int) -> None:
         size = 0
-        while size + 1 < len(_COOKIE_SIZES) and _COOKIE_SIZES[size + 1] <= half.mss:
+        while size + 1 < len(_COOKIE_SIZES) and _COOKIE_SIZES[size + 1] <= half.peer.mss:
             size += 1
         count = now_ns // (_COOKIE_PERIOD_S * NS_PER_S)
         low = (self._cookie_hash(half.key, 1 + count) + size) & 0xFFFFFF
         high = (count & 0xFF) << 24
         half.iss = (self._cookie_hash(half.key, 0) + half.irs + high + low) & MASK
-        if not half.has_timestamps:
-            half.snd_wscale = -1  # there is no room for them in the number alone
-            half.has_sack = False
+        if not half.peer.has_timestamps:
+            half.peer.wscale = -1  # there is no room for them in the number alone
+            half.peer.is_sack_permitted = False
             half.has_ecn = False
 
     def _cookie_timestamp(self, half: HalfOpen) -> int:
         """The present timestamp with the options in its low bits, never in the future."""
         tsval = self.engine.now_ms + half.ts_offset
-        bits = half.snd_wscale if half.snd_wscale >= 0 else _NO_WSCALE
-        if half.has_sack:
+        bits = half.peer.wscale if half.peer.wscale >= 0 else _NO_WSCALE
+        if half.peer.is_sack_permitted:
             bits |= 0x10
         if half.has_ecn:
             bits |= 0x20

@@ -34,9 +34,9 @@ _TIMESTAMPS: Final = Struct("!III")
 # MSS, SACK permitted, timestamps, NOP, window scale: the order of Linux's SYN, and of ours
 _SYN: Final = Struct("!HHIIII")
 _SYN_BYTES: Final = 20
-_SYN_MSS: Final = 0x0204
-_SYN_TIMESTAMPS: Final = 0x0402080A
-_SYN_WSCALE: Final = 0x01030300
+SYN_MSS: Final = 0x0204
+SYN_TIMESTAMPS: Final = 0x0402080A
+SYN_WSCALE: Final = 0x01030300
 
 
 class Options:
@@ -73,7 +73,7 @@ def parse(frame: bytes, start: int, end: int) -> Options:
     """The options in ``frame[start:end]``. Never raises; ``end`` must be inside the frame."""
     if end - start == _SYN_BYTES:
         first, mss, second, tsval, tsecr, third = _SYN.unpack_from(frame, start)
-        if first == _SYN_MSS and second == _SYN_TIMESTAMPS and third & 0xFFFFFF00 == _SYN_WSCALE:
+        if first == SYN_MSS and second == SYN_TIMESTAMPS and third & 0xFFFFFF00 == SYN_WSCALE:
             wscale = third & 0xFF
             if wscale > MAX_WINDOW_SCALE:
                 wscale = MAX_WINDOW_SCALE
@@ -127,7 +127,7 @@ def emit_syn(mss: int, wscale: int, has_sack: bool, timestamps: tuple[int, int] 
     """Options of a SYN in Linux's order. ``wscale`` -1 leaves window scaling out."""
     if timestamps is not None and has_sack and wscale >= 0:
         tsval, tsecr = timestamps
-        return _SYN.pack(_SYN_MSS, mss, _SYN_TIMESTAMPS, tsval, tsecr, _SYN_WSCALE | wscale)
+        return _SYN.pack(SYN_MSS, mss, SYN_TIMESTAMPS, tsval, tsecr, SYN_WSCALE | wscale)
     out = bytes((MSS, 4, mss >> 8, mss & 0xFF))
     if timestamps is not None:
         lead = b"\x04\x02\x08\x0a" if has_sack else b"\x01\x01\x08\x0a"

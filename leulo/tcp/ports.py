@@ -110,17 +110,17 @@ class Ports:
         self._bound.setdefault(first + at, []).append(socket)
         return first + at
 
-    def choose_to_connect(self, settings: Settings, where: bytes, mark: bytes) -> int:
-        """A port whose four-tuple nobody uses; 0 if there is none. ``where`` is a connection's
-        key up to it, ``mark`` is behind it if the connection is inside the stack.
-        [RFC 6056 3.3.4]"""
+    def choose_to_connect(self, settings: Settings, where: bytes, mark: bytes) -> bytes:
+        """A connection's key whose port nobody uses; empty if there is none. ``where`` is the key
+        up to it, ``mark`` is behind it if the connection is inside the stack. [RFC 6056 3.3.4]"""
         engine = self._engine
         first, last = engine.config.first_ephemeral, engine.config.last_ephemeral
-        # A socket's own bounds count where they are inside. [Linux ip(7)]
-        if first <= settings.last_port <= last:
-            last = settings.last_port
-        if first <= settings.first_port <= last:
-            first = settings.first_port
+        if settings.first_port or settings.last_port:
+            # A socket's own bounds count where they are inside. [Linux ip(7)]
+            if first <= settings.last_port <= last:
+                last = settings.last_port
+            if first <= settings.first_port <= last:
+                first = settings.first_port
         count = last - first + 1
         hashed = self._hashes.get(where)
         if hashed is None:
@@ -132,9 +132,11 @@ class Ports:
             step = self.steps[index]
             self.steps[index] = step + 1
             port = first + ((hashed >> 32) + step) % count
-            if port not in self._bound and engine.may_use(where + port.to_bytes(2, "big") + mark):
-                return port
-        return 0
+            if port not in self._bound:
+                key = where + port.to_bytes(2, "big") + mark
+                if engine.may_use(key):
+                    return key
+        return b""
 
     def __len__(self) -> int:
         return len(self._bound)

@@ -77,10 +77,12 @@ def backed_off(tcb: Tcb) -> int:
     config = tcb.engine.config
     slop_ns = config.rto_slop_ns
     rto_ns = tcb.rto_ns
-    if slop_ns:
+    if not tcb.backoff:
+        pass
+    elif slop_ns:
         # It is in every measured timeout, and added to the others but a SYN's first.
         rto_ns -= slop_ns if tcb.srtt_ns else 0
-        rto_ns = (rto_ns << tcb.backoff) + (slop_ns if tcb.srtt_ns or tcb.backoff else 0)
+        rto_ns = (rto_ns << tcb.backoff) + slop_ns
     elif tcb.state is SYN_SENT:
         # Deviation: the first are not longer than the one before, as in Linux: that a SYN is lost
         # says little of a path's congestion. [RFC 6298 5.5]

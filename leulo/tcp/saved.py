@@ -132,8 +132,7 @@ def load_engine(engine: Engine, state: Saved) -> None:
     engine.opening.clear()
     for saved in state["half_open"]:
         listener = engine.listeners[saved["listener"]]
-        half = HalfOpen(0, b"", b"", listener, b"", 0, 0, False)
-        half.load(saved["record"])
+        half = HalfOpen.loaded(saved["record"], listener)
         listener.half_open += 1
         engine.half_open[half.key] = half
         if half.due_at:
@@ -187,7 +186,7 @@ def _load_socket(engine: Engine, state: Saved, tcbs: dict[int, Tcb]) -> TcpSocke
 
 
 def _load_tcb(engine: Engine, state: Saved) -> Tcb:
-    tcb = Tcb(engine, 0, b"", bytes(12), engine.settings, 0, 0)
+    tcb = Tcb(engine, 0, b"", bytes(12), 0, engine.settings, 0, 0)
     saved = state["congestion"]
     algorithm = congestion.make(saved["name"])
     if algorithm is None:

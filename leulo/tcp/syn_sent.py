@@ -55,23 +55,23 @@ def segment_in_syn_sent(
     tcb.snd_wl1 = seq_wire
     tcb.snd_wl2 = tcb.snd_una
     tcb.snd_wnd = tcb.snd_max_wnd = window  # never scaled in a SYN [RFC 7323 2.2]
-    if tcb.settings.is_bare:
-        options.has_timestamps = options.is_sack_permitted = False
-        options.wscale = -1
-    if config.has_timestamps and options.has_timestamps:
+    terms = handshake.terms_of(engine.terms, engine, tcb.settings, tcb.ends)
+    if not terms.takes_all:
+        handshake.restrict(options, config, tcb.settings)
+    if options.has_timestamps:
         tcb.has_timestamps = True
         tcb.ts_recent = options.tsval
         tcb.ts_recent_at = now_ns
-    tcb.has_sack = config.has_sack and options.is_sack_permitted
-    if config.has_window_scaling and options.wscale >= 0:
+    tcb.has_sack = options.is_sack_permitted
+    if options.wscale >= 0:
         tcb.snd_wscale = options.wscale
-        tcb.rcv_wscale = handshake.own_scale(engine, tcb.settings)
+        tcb.rcv_wscale = terms.wscale
     if tcb.ecn is not None or not has_ack:
         _agree_on_ecn(tcb, frame, control, options)
     peer_mss = options.mss or handshake.default_mss(tcb.ends, config)
     if peer_mss < config.min_mss:
         peer_mss = config.min_mss
-    handshake.negotiate(tcb, peer_mss)
+    handshake.negotiate(tcb, terms.link_mss, peer_mss)
     if options.mss and config.has_whole_segment_buffers:
         handshake.round_buffers(tcb, peer_mss)
     if not tcb.is_pending:

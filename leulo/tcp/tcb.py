@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Final
 from leulo.errors import LeuloBug
 from leulo.state import State as Saved
 from leulo.state import load_fields, save_fields
-from leulo.tcp.addresses import words_of
 from leulo.tcp.congestion.base import CongestionControl
 from leulo.tcp.ecn import Ecn
 from leulo.tcp.episode import Episode, Reordering, TailProbe
@@ -103,11 +102,13 @@ class Tcb(Timed):
         serial: int,
         key: bytes,
         ends: bytes,
+        words: int,
         settings: Settings,
         iss: int,
         una: int,
     ) -> None:
-        """``una``: the first sequence number that the peer has not acknowledged."""
+        """``words``: the sum of the addresses modulo 0xFFFF, see `addresses.words_of`. ``una``: the
+        first sequence number that the peer has not acknowledged."""
         config = engine.config
         self.serial: int = serial
         self.timer_at: int = 0
@@ -249,7 +250,7 @@ class Tcb(Timed):
         # -- for speed
         self.is_ordinary: bool = False  # see `refresh_ordinary`
         self.is_pending: bool = False  # in the engine's list of those with output
-        self.words: int = words_of(ends) % 0xFFFF  # the sum of the addresses
+        self.words: int = words
 
     @property
     def local(self) -> bytes:

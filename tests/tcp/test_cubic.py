@@ -26,7 +26,7 @@ STACK = Stack(
 
 def connection(segments: int, rtt_ms: int = 100) -> Tcb:
     """A connection with a window of so many segments, past slow start."""
-    tcb = Tcb(STACK.engine, 1, b"", bytes(12), STACK.engine.settings, 0, 0)
+    tcb = Tcb(STACK.engine, 1, b"", bytes(12), 0, STACK.engine.settings, 0, 0)
     tcb.mss = MSS
     tcb.cwnd = segments * MSS
     tcb.srtt_ns = rtt_ms * NS_PER_MS

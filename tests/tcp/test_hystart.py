@@ -27,7 +27,7 @@ class Slow:
             "test", bytes(6), bytes((10, 0, 0, 1)), 24, tcp=Config(**knobs)  # type: ignore[arg-type]
         )  # fmt: skip
         engine = Stack(config, Random(1).getrandbits, Trace()).engine
-        self.tcb = Tcb(engine, 1, b"", bytes(12), engine.settings, 0, 0)
+        self.tcb = Tcb(engine, 1, b"", bytes(12), 0, engine.settings, 0, 0)
         self.tcb.mss = MSS
         self.tcb.cwnd = 10 * MSS
         self.tcb.snd_nxt = self.tcb.cwnd

@@ -33,8 +33,13 @@ _installed: dict[str, type[CongestionControl]] | None = None
 
 def make(name: str) -> CongestionControl | None:
     """The algorithm for one connection, None if there is none of this name."""
-    maker = _BUILT_IN.get(name) or installed().get(name)
-    return None if maker is None else maker()
+    make_one = maker(name)
+    return None if make_one is None else make_one()
+
+
+def maker(name: str) -> Callable[[], CongestionControl] | None:
+    """What makes such algorithms, None if there is none of this name."""
+    return _BUILT_IN.get(name) or installed().get(name)
 
 
 def names() -> list[str]:
