@@ -529,7 +529,8 @@ class TcpSocket:
         engine = self.engine
         engine.sockets.pop(self.serial, None)
         self.owner = None
-        self.stop_listening()
+        if self.listener is not None:
+            self.stop_listening()
         if self.bound_port:
             engine.ports.release(self, self.bound_port)
         tcb = self.tcb
