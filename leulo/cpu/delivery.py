@@ -12,7 +12,7 @@ import ctypes
 from collections.abc import Callable
 from typing import Final, Literal, Protocol
 
-from leulo.cpu import control, layout, library, thunks, watchpoints
+from leulo.cpu import control, layout, library, sse, thunks, watchpoints
 from leulo.cpu.control import Control
 from leulo.cpu.engine import Engine
 from leulo.cpu.portable import Portable
@@ -103,8 +103,10 @@ def open_delivery(
 
 
 def hook_instructions(engine: Engine, shared: Control) -> None:
-    """What every CPU has: port I/O for ring 0, no SYSENTER and SYSCALL, data watchpoints."""
+    """What every CPU has: port I/O for ring 0, no SYSENTER and SYSCALL, data watchpoints, all of
+    SSE."""
     watchpoints.install()
+    sse.install()
     words = shared.words
     words[control.CPU] = engine.cpu
     words[control.ENV] = engine.env

@@ -32,6 +32,8 @@ CPU_INTERRUPT_REQUEST: Final = 0x1C
 CPU_WATCHPOINT_HIT: Final = 0x8168
 CPU_HALTED: Final = 0x8198
 CPU_EXCEPTION_INDEX: Final = 0x81A0
+CPU_CLASS: Final = 0x81B0
+CLASS_UNALIGNED: Final = 0x18  # in that: what is called for an address that is not aligned
 CPU_ICOUNT_HIGH: Final = 0x8A42  # negative: leave at the start of the next block
 CPU_ENV: Final = 0x8A50
 
@@ -57,7 +59,9 @@ ENV_FPUC: Final = 0x262
 ENV_FPTAGS: Final = 0x264
 ENV_FPREGS: Final = 0x270
 ENV_FP_FLAGS: Final = 0x30A
+ENV_FP_FLUSH: Final = 0x30C  # whether results that are denormal become zero
 ENV_SSE_FLAGS: Final = 0x32A
+ENV_SSE_FLUSH: Final = 0x32C
 ENV_MXCSR: Final = 0x330
 ENV_XMM: Final = 0x338  # 64 bytes each, of which we have 16
 # As many again, which it never touches: watchpoints of DR0 to DR3, 64 bytes each, and then
@@ -84,10 +88,19 @@ ENV_BYTES: Final = 0x1B60
 
 CC_OP_EFLAGS: Final = 1
 
+# In the translator's contexts: DisasContext, of a block, and TCGContext, of a CPU.
+DISAS_PREFIX: Final = 0x2C
+DISAS_START: Final = 0x38  # of the instruction, linear
+DISAS_UC: Final = 0x1F0
+TCG_LAST: Final = 0x7390  # the operation emitted last: its links, behind which its arguments are
+TCG_ENV: Final = 0x98F0
+TCG_LOAD_32: Final = 0x47  # an operation
+
 # Functions of the library that the machine code of ``thunks`` calls.
 DELIVER: Final = "x86_cpu_do_interrupt_x86_64"
 RAISE: Final = "raise_exception_err_x86_64"
 BREAKPOINT: Final = "breakpoint_handler_x86_64"
+TRANSLATOR: Final = "gen_intermediate_code_x86_64"  # what it calls lies before it
 EMU_STOP: Final = "uc_emu_stop"
 UPDATE_DR7: Final = "cpu_x86_update_dr7_x86_64"
 
@@ -108,6 +121,15 @@ _EVIDENCE: Final = (
     ("helper_hlt_x86_64", 0x1D, "4801ab", ENV_EIP),
     ("helper_hlt_x86_64", 0x2B, "83a3", ENV_HFLAGS),
     ("helper_hlt_x86_64", 0x32, "c783", (CPU_HALTED - CPU_ENV) & 0xFFFFFFFF),
+    (TRANSLATOR, -0x108BF, "488b87", DISAS_UC),
+    (TRANSLATOR, -0x1086C, f"48894f{DISAS_START:02x}c747{DISAS_PREFIX:02x}", 0),
+    (TRANSLATOR, -0x1245, "41b8", ENV_MXCSR),
+    (TRANSLATOR, -0x1238, "be", TCG_LOAD_32),
+    (TRANSLATOR, -0x1233, "488b8f", TCG_ENV),
+    ("tcg_emit_op_x86_64", 0x55, "488997", TCG_LAST),
+    ("helper_le_stq_mmu_x86_64", 0xB0, "488b80", (CPU_CLASS - CPU_ENV) & 0xFFFFFFFF),
+    ("update_mxcsr_status_x86_64", 0x45, "8887", ENV_FP_FLUSH),
+    ("update_mxcsr_status_x86_64", 0x4B, "8897", ENV_SSE_FLUSH + 1),
 )
 _STOP_INTERRUPT_CODE: Final = bytes.fromhex("83fe060f94c0c3")  # cmp esi,6; sete al; ret
 

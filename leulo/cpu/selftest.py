@@ -2,8 +2,9 @@
 
 A guest of 124 bytes takes a fault, a fault with an error code, a software and a hardware interrupt,
 is asked to stop in the middle of an instruction that stores, halts, wakes, and runs for an exact
-number of ticks; another of 61 has a word watched while it writes to it. Every figure is compared;
-a CPU is not made where one of them differs.
+number of ticks; another of 61 has a word watched while it writes to it; one of 52 divides zero by
+zero and has an aligned move go astray. Every figure is compared; a CPU is not made where one of
+them differs.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ _IDT: Final = 0x2000
 _GATES: Final = {1: 0x3038, 0x80: 0x1041, 6: 0x1043, 13: 0x1049, 0x20: 0x104F}
 _TIMER: Final = 0x20
 WATCHING: Final = 0x3000
+VECTORS: Final = 0x3080
 
 # 1000        lgdt [gdtr]; lidt [idtr]; mov esp, 0x6000; ljmp 8:1f
 # 101a  1:    mov eax, 0x10; mov ss, eax; mov ds, eax; mov es, eax
@@ -53,6 +55,16 @@ _PROGRAM: Final = bytes.fromhex(
 _WATCH: Final = bytes.fromhex(
     "0f0115701000000f011d76100000bc00600000b8004000000f23c0b801040d000f23f8"
     "31d28b0d00400000ff05004000008b0d00400000f4428b3424cf"
+)
+
+# 3080        lgdt [gdtr]; lidt [idtr]; mov esp, 0x6000; mov eax, 0x600; mov cr4, eax
+# 309b        xorps xmm0, xmm0; divss xmm0, xmm0; stmxcsr [0x4000]
+# 30a9        mov esi, 0x4004; mov ebp, esp
+# 30b0        movaps xmm0, [esi]       ; #GP(0); "gp" goes on two bytes later, at 06: push es
+# 30b3        hlt
+_SSE: Final = bytes.fromhex(
+    "0f0115701000000f011d76100000bc00600000b8000600000f22e0"
+    "0f57c0f30f5ec00fae1d00400000be0440000089e50f2806f4"
 )
 
 
@@ -151,9 +163,10 @@ def self_test(deliverer: Deliverer = "native") -> SelfTest:
 
 
 def prepare(memory: Memory) -> None:
-    """Put both guests and their interrupt table there."""
+    """Put the guests and their interrupt table there."""
     memory.write(_CODE, _PROGRAM)
     memory.write(WATCHING, _WATCH)
+    memory.write(VECTORS, _SSE)
     for vector, handler in _GATES.items():
         gate = handler | 8 << 16 | 0x8E00 << 32
         memory.write(_IDT + 8 * vector, gate.to_bytes(8, "little"))
@@ -192,6 +205,12 @@ def _checks(deliverer: Deliverer) -> list[Check]:
         checks += [
             Check("the end of a watch", Exit.HALT, cpu.run(plenty)),
             Check("a watched write", (1, 0x3031), (registers.edx, registers.esi)),
+        ]
+        cpu.reset(VECTORS, 0, 0)
+        checks += [
+            Check("the end of SSE", Exit.HALT, cpu.run(plenty)),
+            Check("MXCSR's flags", 0x1F81, int.from_bytes(memory.read(0x4000, 4), "little")),
+            Check("an aligned move", 0, registers.ebp),
         ]
     finally:
         cpu.close()

@@ -17,7 +17,7 @@ import capstone
 import guest_images
 import pytest
 
-from leulo.cpu import control, layout, library, selftest, thunks, watchpoints
+from leulo.cpu import control, layout, library, selftest, sse, thunks, watchpoints
 from leulo.cpu.core import Cpu
 from leulo.cpu.engine import Engine
 from leulo.errors import EnvironmentProblem
@@ -30,6 +30,8 @@ from leulo.memory import Memory
         (thunks.LISTING, "block interrupt fetch invalid deliver stops out in undefined clock_tsc "
                          "tick_tsc aborts block_levels"),
         (watchpoints.LISTING, "insert remove matches check"),
+        (sse.LISTING, "load store flags align unaligned helper emit fold fxsave status rcpps rcpss "
+                      "rsqrtps rsqrtss quiet"),
     ],
 )  # fmt: skip
 def test_listing_says_what_its_bytes_are(listing: str, pieces: str) -> None:
@@ -45,9 +47,10 @@ def test_listing_says_what_its_bytes_are(listing: str, pieces: str) -> None:
 
 def test_listing_uses_the_offsets_of_layout_and_control() -> None:
     code, labels = thunks.assemble()
-    watching, watch_labels = thunks.assemble(watchpoints.LISTING)
-    labels |= {name: len(code) + at for name, at in watch_labels.items()}
-    code += watching
+    for listing in (watchpoints.LISTING, sse.LISTING):
+        more, more_labels = thunks.assemble(listing)
+        labels |= {name: len(code) + at for name, at in more_labels.items()}
+        code += more
     order = sorted(labels, key=lambda name: labels[name])
     ends = {a: labels[b] for a, b in itertools.pairwise(order)} | {order[-1]: len(code)}
     text = {name: code[labels[name] : ends[name]] for name in order}
@@ -83,6 +86,14 @@ def test_listing_uses_the_offsets_of_layout_and_control() -> None:
     has("check", unused, registers, layout.CPU_ENV + layout.ENV_ALONE, layout.CPU_NEXT_BLOCK,
         layout.CPU_WATCHPOINT_HIT, layout.CPU_INTERRUPT_REQUEST, layout.CPU_ICOUNT_HIGH,
         watchpoints.HIT_FLAGS)  # fmt: skip
+    has("align", layout.DISAS_PREFIX, layout.DISAS_START, layout.DISAS_UC, layout.UC_CPU,
+        layout.CPU_CLASS, layout.CLASS_UNALIGNED, layout.CPU_ENV)  # fmt: skip
+    has("unaligned", layout.CPU_ENV)
+    has("flags", layout.TCG_ENV, layout.TCG_LOAD_32, layout.ENV_MXCSR)
+    has("emit", layout.TCG_LAST)
+    has("fold", layout.ENV_SSE_FLAGS, layout.ENV_MXCSR)
+    has("status", layout.ENV_MXCSR, layout.ENV_SSE_FLAGS, layout.ENV_SSE_FLUSH, layout.ENV_FP_FLUSH)
+    has("quiet", layout.ENV_SSE_FLAGS)
 
 
 def test_refuses_another_platform(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -168,6 +179,8 @@ def test_self_test_program_is_its_listing() -> None:
     assert " ".join(mnemonics) == (
         "lgdt lidt mov mov mov mov mov xor mov inc mov hlt inc mov iretd"
     )
+    mnemonics = [i.mnemonic for i in decoder.disasm(selftest._SSE, selftest.VECTORS)]
+    assert " ".join(mnemonics) == ("lgdt lidt mov mov mov xorps divss stmxcsr mov mov movaps hlt")
 
 
 def test_self_test_notices_watchpoints_that_do_not_fire(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -175,6 +188,20 @@ def test_self_test_notices_watchpoints_that_do_not_fire(monkeypatch: pytest.Monk
     code = selftest._WATCH.replace(bytes.fromhex("0f23f8"), bytes.fromhex("909090"))
     monkeypatch.setattr(selftest, "_WATCH", code)
     assert "a watched write: expected (1, 12337), found (0, 0)" in selftest.self_test().text()
+
+
+def test_self_test_notices_an_aligned_move_that_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(selftest, "_passed", set())
+    code = selftest._SSE.replace(bytes.fromhex("0f28"), bytes.fromhex("0f10"))
+    monkeypatch.setattr(selftest, "_SSE", code)
+    assert "an aligned move: expected 0, found 24576" in selftest.self_test().text()
+
+
+@pytest.mark.parametrize(("name", "caller", "place"), [entry[1:] for entry in sse._REPLACED])
+def test_refuses_a_translator_that_calls_elsewhere(name: str, caller: str, place: int) -> None:
+    """The places at which SSE is mended are calls of what they should be."""
+    with pytest.raises(EnvironmentProblem, match=f"a call of {name} is not where it was"):
+        sse._slot(name, sse._address(caller) + place + 1)
 
 
 def test_importing_the_cpu_does_not_import_unicorn() -> None:

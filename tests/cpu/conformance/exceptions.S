@@ -198,13 +198,12 @@ conforming_end:
     mov 8(%esp), %ebx
     and $0x200, %ebx
     DONE
-    CASE gate_16_bit, 0             # a frame of words
+    CASE gate_16_bit, 0             # a frame of words; the gate has 16 bits of offset [SDM 3 6.11]
     movb $0x86, idt+6*8+5
-    mov $1f, %eax
-    mov %ax, idt+6*8
-    shr $16, %eax
-    mov %ax, idt+6*8+6
-    xor %eax, %eax
+    movw $0x8000, idt+6*8
+    movw $0, idt+6*8+6
+    movb $0xe9, 0x8000              # jmp 1f
+    movl $1f-0x8005, 0x8001
 2:  ud2
 1:  movzwl (%esp), %eax
     sub $2b, %eax
