@@ -72,6 +72,8 @@ def epoll_ctl(calls: Calls, running: Running) -> int:
         return -ERRNO["EINVAL"]
     found.interests[number] = Interest(wanted, _data_of(calls, event, running.line))
     descriptor.socket.owner = descriptor
+    if wanted & _ET:
+        descriptor.socket.wants_every_byte = True  # each arrival is an edge
     return 0
 
 

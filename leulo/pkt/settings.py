@@ -195,7 +195,9 @@ _LINUX: Final[dict[str, Setting]] = {
     "tcp_min_tso_segs": _any,
     "tcp_pacing_ss_ratio": _any,
     "tcp_pacing_ca_ratio": _any,
-    "tcp_notsent_lowat": _any,
+    "tcp_notsent_lowat": lambda text: {
+        "notsent_lowat": _whole(text) if _whole(text) < 1 << 31 else 0
+    },
     "tcp_limit_output_bytes": _any,
     "tcp_no_metrics_save": _any,
     "tcp_autocorking": _any,
@@ -382,6 +384,8 @@ class Setup:
         elif words[:2] == ["ip", "tcp_metrics"] or program in ("tc", "ethtool"):
             if words[-2:] == ["limit", "0"]:
                 raise Refused(line, "a device that takes no packets (tc qdisc ... limit 0)")
+            if words[:2] == ["tc", "qdisc"] and "root" in words:
+                self.changes["has_pacing"] = "fq" in words  # [Linux tc-fq(8)]
             return
         elif words[:2] == ["ip", "route"] and words[2:3] in (["add"], ["change"], ["replace"]):
             self._route(words[3:], line)

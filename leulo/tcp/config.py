@@ -35,6 +35,7 @@ class Config:
     snd_min: int = 2_304
     snd_default: int = 64 * KIB
     snd_max: int = 4 * MIB
+    notsent_lowat: int = 0  # TCP_NOTSENT_LOWAT of who has set none; 0: no bound
     is_buffer_doubled: bool = True  # SO_RCVBUF and SO_SNDBUF are read back as twice the payload
     has_whole_segment_buffers: bool = False  # rounded up to segments when a connection opens
     # Every segment offers all the room there is, and all of it is accepted, even what 16 bits
@@ -72,6 +73,7 @@ class Config:
     has_tail_probe: bool = True  # [RFC 8985 7]
     has_frto: bool = True  # [RFC 5682]
     has_dsack: bool = True  # report what came twice [RFC 2883]
+    has_linux_cubic: bool = True  # CUBIC's two departures from its RFC in Linux
     hystart: str = "linux"  # "++": [RFC 9406], "linux": its forerunner, with CUBIC, "": none
 
     has_pacing: bool = False  # every connection is paced; else those that ask for it
@@ -199,6 +201,7 @@ PRESETS = {
         has_rack=False,
         has_tail_probe=False,
         has_frto=False,
+        has_linux_cubic=False,
         hystart="",
         has_cwr_again=True,
         has_capable_control=False,
@@ -243,6 +246,7 @@ PRESETS = {
     # Where a standard names a figure or leaves no choice, it is this one.
     "rfc": Config(
         congestion="reno",  # [RFC 5681 3.1]
+        has_linux_cubic=False,
         hystart="++",  # [RFC 9406]
         has_capable_control=False,  # [RFC 3168 6.1.4, 6.1.5]
         reduces_cwnd=False,  # [RFC 5681 3.1 (4)]

@@ -134,8 +134,9 @@ def refresh(tcb: Tcb) -> None:
     mss = min(tcb.mss_most, mtu - overhead(tcb))
     search = tcb.search
     if mss < tcb.mss:
-        # As many segments as before, not as many bytes in more of them. [RFC 5681 3.1]
-        tcb.cwnd = max(tcb.cwnd * mss // tcb.mss, mss)
+        if not tcb.engine.config.has_freebsd_icmp:
+            # As many segments as before, not as many bytes in more of them. [RFC 5681 3.1]
+            tcb.cwnd = max(tcb.cwnd * mss // tcb.mss, mss)
         tcb.mss = mss
     elif mss > tcb.mss and (search is None or not search.is_on):
         tcb.mss = mss  # what was known has aged [RFC 1191 6.3] [RFC 8201 5.3]

@@ -45,6 +45,7 @@ class Settings:
     window_clamp: int = 0  # bytes, 0: none
     max_pacing_rate: int = 0  # SO_MAX_PACING_RATE, bytes/s, 0: not paced for it
     notsent_lowat: int = 0  # unsent bytes from which the socket is not writable, 0: none
+    own_notsent_lowat: int = 0  # TCP_NOTSENT_LOWAT, 0: the stack's
     connect_timeout_ns: int = 0  # of an active open, 0: only the retries end it
     ttl: int = 0  # IP_TTL, IPV6_UNICAST_HOPS; 0: the stack's
     tos: int = 0  # IP_TOS, IPV6_TCLASS, without the bits of ECN
@@ -77,6 +78,7 @@ class Settings:
             config.keep_interval_ns,
             config.keep_count,
             connect_timeout_ns=config.connect_timeout_ns,
+            notsent_lowat=config.notsent_lowat,
         )
 
     def save(self) -> Saved:

@@ -436,15 +436,16 @@ def _set_window_clamp(socket: TcpSocket, value: int) -> int:
             return -EINVAL
         socket.change_settings(window_clamp=0)
         return 0
-    clamp = max(value, _LEAST_CLAMP)
-    socket.change_settings(window_clamp=clamp)
+    socket.change_settings(window_clamp=max(value, _LEAST_CLAMP))
     if tcb is not None:
-        tcb.rcv_limit = min(tcb.rcv_limit, clamp)
+        tcb.rcv_limit = min(tcb.rcv_limit, socket.settings.window_clamp)
     return 0
 
 
 def _set_notsent_lowat(socket: TcpSocket, value: int) -> int:
-    socket.change_settings(notsent_lowat=value & 0xFFFFFFFF)
+    own = value & 0xFFFFFFFF
+    lowat = own or socket.engine.config.notsent_lowat
+    socket.change_settings(own_notsent_lowat=own, notsent_lowat=lowat)
     socket.engine.notify(socket)
     return 0
 
@@ -554,7 +555,7 @@ _GETTERS: Final[dict[tuple[int, int], Getter]] = {
     (IPPROTO_TCP, TCP_LINGER2): _get_linger2,
     (IPPROTO_TCP, TCP_DEFER_ACCEPT): _get_defer_accept,
     (IPPROTO_TCP, TCP_WINDOW_CLAMP): _get_window_clamp,
-    (IPPROTO_TCP, TCP_NOTSENT_LOWAT): lambda s: s.settings.notsent_lowat,
+    (IPPROTO_TCP, TCP_NOTSENT_LOWAT): lambda s: s.settings.own_notsent_lowat,
     (IPPROTO_TCP, TCP_FASTOPEN): _get_fastopen,
     (IPPROTO_TCP, TCP_FASTOPEN_CONNECT): lambda s: int(s.settings.is_fast_open_connect),
     (IPPROTO_TCP, TCP_FASTOPEN_NO_COOKIE): lambda s: int(s.settings.is_fast_open_without_cookie),

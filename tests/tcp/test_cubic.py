@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from leulo.stack import Stack, StackConfig
+from leulo.tcp.config import Config
 from leulo.tcp.congestion import make
 from leulo.tcp.congestion.cubic import Cubic, cube_root
 from leulo.tcp.tcb import Tcb
@@ -17,16 +18,21 @@ from leulo.units import NS_PER_MS, NS_PER_S
 MSS = 1448
 
 
-STACK = Stack(
-    StackConfig(name="test", mac=bytes(6), address=bytes((10, 0, 0, 1)), prefix_length=24),
-    Random(1).getrandbits,
-    Trace(),
-)
+def stack(as_linux: bool) -> Stack:
+    config = StackConfig(
+        name="test", mac=bytes(6), address=bytes((10, 0, 0, 1)), prefix_length=24,
+        tcp=Config(has_linux_cubic=as_linux),
+    )  # fmt: skip
+    return Stack(config, Random(1).getrandbits, Trace())
 
 
-def connection(segments: int, rtt_ms: int = 100) -> Tcb:
+STACK = stack(False)
+LINUX = stack(True)
+
+
+def connection(segments: int, rtt_ms: int = 100, of: Stack = STACK) -> Tcb:
     """A connection with a window of so many segments, past slow start."""
-    tcb = Tcb(STACK.engine, 1, b"", bytes(12), 0, STACK.engine.settings, 0, 0)
+    tcb = Tcb(of.engine, 1, b"", bytes(12), 0, of.engine.settings, 0, 0)
     tcb.mss = MSS
     tcb.cwnd = segments * MSS
     tcb.srtt_ns = rtt_ms * NS_PER_MS
@@ -189,3 +195,39 @@ def test_below_the_threshold_it_is_slow_start() -> None:
     assert tcb.cwnd == 15 * MSS
     cubic.on_ack(tcb, MSS, NS_PER_S)
     assert tcb.cwnd < 16 * MSS
+
+
+def slow_cubic(has_maximum: bool) -> tuple[Cubic, Tcb]:
+    """A connection of 7 segments at the flat part of the curve."""
+    cubic = Cubic()
+    tcb = connection(7, of=LINUX)
+    tcb.ssthresh = tcb.cwnd
+    if has_maximum:
+        cubic.on_loss(tcb, 0, NS_PER_S)
+        cubic.w_max = tcb.ssthresh = tcb.cwnd
+    cubic.on_ack(tcb, MSS, NS_PER_S)
+    return cubic, tcb
+
+
+def test_as_linux_a_window_is_compared_with_reno_now_and_then() -> None:
+    """Acknowledgements within 31 ms do not make it grow to what Reno would have by then."""
+    cubic, tcb = slow_cubic(True)
+    now = NS_PER_S + 40 * NS_PER_MS
+    for _ in range(20):
+        cubic.on_ack(tcb, MSS, now)
+        now += NS_PER_MS
+    assert cubic.w_est >= 8 * MSS
+    assert tcb.cwnd // MSS == 7
+    cubic.on_ack(tcb, MSS, now + 12 * NS_PER_MS)
+    assert tcb.cwnd == cubic.w_est
+
+
+def test_as_linux_a_window_without_a_maximum_grows_by_a_twentieth() -> None:
+    for has_maximum, segments in ((False, 8), (True, 7)):
+        cubic, tcb = slow_cubic(has_maximum)
+        for _ in range(20):
+            cubic.w_est = 0  # Reno is no part of this
+            cubic.on_ack(tcb, MSS, NS_PER_S + NS_PER_MS)
+        assert tcb.cwnd // MSS == segments
+    cubic.on_timeout(tcb, 0, NS_PER_S)
+    assert not cubic.has_maximum

@@ -25,8 +25,13 @@ _BETA_DEN: Final = 10
 # alpha that makes the estimate as fast as Reno: 3 (1 - beta) / (1 + beta) [RFC 9438 4.3]
 _ALPHA_NUM: Final = 9
 _ALPHA_DEN: Final = 17
+# As Linux does it: a window that does not change is compared with Reno's only so often, and while
+# no maximum is known it grows by at least this part of what is acknowledged.
+_COMPARISON_NS: Final = 31_000_000
+_UNKNOWN_PART: Final = 20
 _FIELDS: Final = (
     "w_max", "cwnd_prior", "w_est", "w_est_credit", "k_us", "epoch_ns", "limited_at_ns", "undo",
+    "has_maximum", "compared_segments", "compared_at_ns",
 )  # fmt: skip
 
 
@@ -47,6 +52,9 @@ class Cubic(CongestionControl):
         self.limited_at_ns: int = 0  # the last time the window was what limited us
         # w_max, cwnd_prior, w_est, k_us and epoch_ns before the last reduction [RFC 9438 4.9.2]
         self.undo: list[int] | None = None
+        self.has_maximum: bool = False  # w_max is of a loss, and no timeout has come since
+        self.compared_segments: int = 0  # segments when it was last compared with Reno's
+        self.compared_at_ns: int = 0
 
     def on_ack(self, tcb: Tcb, acked: int, now_ns: int) -> None:
         acked = slow_start(tcb, acked)
@@ -69,16 +77,27 @@ class Cubic(CongestionControl):
         self.w_est += credit // step * mss
         self.w_est_credit = credit % step
         elapsed_us = (now_ns - self.epoch_ns) // _NS_PER_US
-        if self._window(mss, elapsed_us) < self.w_est:
+        as_linux = tcb.engine.config.has_linux_cubic
+        is_compared = not as_linux or self._compares(cwnd // mss, now_ns)
+        if is_compared and self._window(mss, elapsed_us) < self.w_est:
             tcb.cwnd = max(cwnd, self.w_est)
             tcb.cwnd_credit = 0
             return
         # Where the curve is one round trip from now; at most half as much again. [RFC 9438 4.2]
         target = self._window(mss, elapsed_us + tcb.srtt_ns // _NS_PER_US)
         target = min(max(target, cwnd), cwnd + (cwnd >> 1))
+        if as_linux and not self.has_maximum:
+            target = max(target, cwnd + cwnd // _UNKNOWN_PART)
         credit = tcb.cwnd_credit + (target - cwnd) * acked
         tcb.cwnd = cwnd + credit // cwnd
         tcb.cwnd_credit = credit % cwnd
+
+    def _compares(self, segments: int, now_ns: int) -> bool:
+        """Is it time, or has the window changed?"""
+        if segments == self.compared_segments and now_ns - self.compared_at_ns <= _COMPARISON_NS:
+            return False
+        self.compared_segments, self.compared_at_ns = segments, now_ns
+        return True
 
     def on_loss(self, tcb: Tcb, in_flight: int, now_ns: int) -> None:
         """Fast convergence [RFC 9438 4.7], multiplicative decrease [RFC 9438 4.6]. That is of cwnd,
@@ -90,6 +109,7 @@ class Cubic(CongestionControl):
         else:
             self.w_max = cwnd
         self.cwnd_prior = cwnd
+        self.has_maximum = True
         self.epoch_ns = 0
         tcb.ssthresh = max(cwnd * _BETA_NUM // _BETA_DEN, 2 * tcb.mss)
 
@@ -98,6 +118,7 @@ class Cubic(CongestionControl):
         slow start ends. [RFC 9438 4.8]"""
         self.on_loss(tcb, in_flight, now_ns)
         self.w_max = 0
+        self.has_maximum = False
 
     def on_undo(self, tcb: Tcb, now_ns: int) -> None:
         """The curve goes on as if nothing had been, unless the window is past it by now.
@@ -124,10 +145,10 @@ class Cubic(CongestionControl):
         return self.w_max + mss * _CUBE_NUM * t * t * t // _CUBE_DEN
 
     def save(self) -> Saved:
-        return {"name": self.name, **save_fields(self, 1, _FIELDS)}
+        return {"name": self.name, **save_fields(self, 2, _FIELDS)}
 
     def load(self, state: Saved) -> None:
-        load_fields(self, 1, _FIELDS, state)
+        load_fields(self, 2, _FIELDS, state)
 
 
 def cube_root(value: int) -> int:
