@@ -399,8 +399,7 @@ def _get_linger2(socket: TcpSocket) -> int:
 
 
 def _set_linger2(socket: TcpSocket, value: int) -> int:
-    linger2_ns = -1 if value < 0 else min(value, _MOST_LINGER2_S) * NS_PER_S
-    socket.change_settings(linger2_ns=linger2_ns)
+    socket.change_settings(linger2_ns=-1 if value < 0 else min(value, _MOST_LINGER2_S) * NS_PER_S)
     return 0
 
 
