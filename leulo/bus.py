@@ -6,10 +6,10 @@ side effects; ``peek`` never does (the debugger uses it). Widths are in bytes: 1
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Final, Protocol
 
-_PAGE_BITS = 12
-_PAGE_BYTES = 1 << _PAGE_BITS
+_PAGE_BITS: Final = 12
+_PAGE_BYTES: Final = 1 << _PAGE_BITS
 
 
 class Target(Protocol):

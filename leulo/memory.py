@@ -7,8 +7,9 @@ address from a guest reaches outside its RAM. Addresses and lengths are in bytes
 from __future__ import annotations
 
 import mmap
+from typing import Final
 
-PAGE_BYTES = 4096
+PAGE_BYTES: Final = 4096
 
 
 class BadAddress(Exception):

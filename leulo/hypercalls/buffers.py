@@ -9,6 +9,7 @@ What the guest writes there meanwhile may or may not be what is sent; it harms n
 from __future__ import annotations
 
 from bisect import bisect_right
+from typing import Final
 
 from leulo.hypercalls import abi
 from leulo.hypercalls.data import DataCalls
@@ -20,18 +21,18 @@ from leulo.memory import Memory
 from leulo.state import State
 from leulo.tcp.account import Lent
 
-_IOVEC = int(abi.Flag.IOVEC)
-_MORE = int(abi.Flag.MSG_MORE)
-_EASY = int(abi.Flag.MSG_DONTWAIT | abi.Flag.MSG_NOSIGNAL)
-_NOT_SENDFILE = ~int(_MORE | _EASY)
-_EBADF = int(abi.Errno.EBADF)
-_EBUSY = int(abi.Errno.EBUSY)
-_EINVAL = int(abi.Errno.EINVAL)
-_ENOBUFS = int(abi.Errno.ENOBUFS)
-_EOPNOTSUPP = int(abi.Errno.EOPNOTSUPP)
-_BAD_ARGUMENT = int(abi.Status.BAD_ARGUMENT)
-_MOST_BYTES = 0x7FFFF000  # of one SENDFILE, as Linux
-_LAST_NUMBER = 0x7FFFFFFF
+_IOVEC: Final = int(abi.Flag.IOVEC)
+_MORE: Final = int(abi.Flag.MSG_MORE)
+_EASY: Final = int(abi.Flag.MSG_DONTWAIT | abi.Flag.MSG_NOSIGNAL)
+_NOT_SENDFILE: Final = ~int(_MORE | _EASY)
+_EBADF: Final = int(abi.Errno.EBADF)
+_EBUSY: Final = int(abi.Errno.EBUSY)
+_EINVAL: Final = int(abi.Errno.EINVAL)
+_ENOBUFS: Final = int(abi.Errno.ENOBUFS)
+_EOPNOTSUPP: Final = int(abi.Errno.EOPNOTSUPP)
+_BAD_ARGUMENT: Final = int(abi.Status.BAD_ARGUMENT)
+_MOST_BYTES: Final = 0x7FFFF000  # of one SENDFILE, as Linux
+_LAST_NUMBER: Final = 0x7FFFFFFF
 
 Range = tuple[int, int]
 

@@ -6,6 +6,8 @@ never waits. The hot way is one buffer and no flag but MSG_MORE.
 
 from __future__ import annotations
 
+from typing import Final
+
 from leulo.hypercalls import abi
 from leulo.hypercalls.engine import EngineSocket
 from leulo.hypercalls.handles import Entry
@@ -13,22 +15,22 @@ from leulo.hypercalls.limits import Limits
 from leulo.hypercalls.refusal import Refused
 from leulo.memory import BadAddress, Memory
 
-_IOVEC = int(abi.Flag.IOVEC)
-_MORE = int(abi.Flag.MSG_MORE)
-_OOB = int(abi.Flag.MSG_OOB)
-_PEEK = int(abi.Flag.MSG_PEEK)
-_WAITALL = int(abi.Flag.MSG_WAITALL)
-_EASY = int(abi.Flag.MSG_DONTWAIT | abi.Flag.MSG_NOSIGNAL)  # true of every call already
-NOT_SEND = ~int(_IOVEC | _MORE | _EASY)
-NOT_RECV = ~int(_IOVEC | _PEEK | _WAITALL | _EASY)
-_EAGAIN = int(abi.Errno.EAGAIN)
-_EOPNOTSUPP = int(abi.Errno.EOPNOTSUPP)
-_BAD_ARGUMENT = int(abi.Status.BAD_ARGUMENT)
-_ENDED = int(abi.Poll.RDHUP | abi.Poll.HUP | abi.Poll.ERR)
-_SOL_SOCKET = int(abi.Level.SOL_SOCKET)
-_SO_RCVBUF = int(abi.SocketOption.SO_RCVBUF)
-_IOVEC_BYTES = abi.IOVEC.size
-_SMALL_BYTES = 2048
+_IOVEC: Final = int(abi.Flag.IOVEC)
+_MORE: Final = int(abi.Flag.MSG_MORE)
+_OOB: Final = int(abi.Flag.MSG_OOB)
+_PEEK: Final = int(abi.Flag.MSG_PEEK)
+_WAITALL: Final = int(abi.Flag.MSG_WAITALL)
+_EASY: Final = int(abi.Flag.MSG_DONTWAIT | abi.Flag.MSG_NOSIGNAL)  # true of every call already
+NOT_SEND: Final = ~int(_IOVEC | _MORE | _EASY)
+NOT_RECV: Final = ~int(_IOVEC | _PEEK | _WAITALL | _EASY)
+_EAGAIN: Final = int(abi.Errno.EAGAIN)
+_EOPNOTSUPP: Final = int(abi.Errno.EOPNOTSUPP)
+_BAD_ARGUMENT: Final = int(abi.Status.BAD_ARGUMENT)
+_ENDED: Final = int(abi.Poll.RDHUP | abi.Poll.HUP | abi.Poll.ERR)
+_SOL_SOCKET: Final = int(abi.Level.SOL_SOCKET)
+_SO_RCVBUF: Final = int(abi.SocketOption.SO_RCVBUF)
+_IOVEC_BYTES: Final = abi.IOVEC.size
+_SMALL_BYTES: Final = 2048
 
 
 class DataCalls:

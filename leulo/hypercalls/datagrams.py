@@ -6,6 +6,8 @@ whole before anything is sent or taken from the queue.
 
 from __future__ import annotations
 
+from typing import Final
+
 from leulo.hypercalls import abi
 from leulo.hypercalls.data import NOT_RECV, NOT_SEND, DataCalls
 from leulo.hypercalls.engine import Address, EngineSocket
@@ -13,16 +15,16 @@ from leulo.hypercalls.handles import Entry
 from leulo.hypercalls.sockets import SocketCalls
 from leulo.memory import Memory
 
-_PEEK = int(abi.Flag.MSG_PEEK)
-_FASTOPEN = int(abi.Flag.MSG_FASTOPEN)
-_EAFNOSUPPORT = int(abi.Errno.EAFNOSUPPORT)
-_EMSGSIZE = int(abi.Errno.EMSGSIZE)
-_LOCAL = abi.LOCAL_OFFSET
-_PEER = abi.PEER_OFFSET
-_ARGS = abi.ARGS_OFFSET
+_PEEK: Final = int(abi.Flag.MSG_PEEK)
+_FASTOPEN: Final = int(abi.Flag.MSG_FASTOPEN)
+_EAFNOSUPPORT: Final = int(abi.Errno.EAFNOSUPPORT)
+_EMSGSIZE: Final = int(abi.Errno.EMSGSIZE)
+_LOCAL: Final = abi.LOCAL_OFFSET
+_PEER: Final = abi.PEER_OFFSET
+_ARGS: Final = abi.ARGS_OFFSET
 _NO_ADDRESS: Address = (b"", 0)
-_MOST = 0xFFFF  # no datagram is longer, whatever it travels over
-_LENGTH_BYTES = 8
+_MOST: Final = 0xFFFF  # no datagram is longer, whatever it travels over
+_LENGTH_BYTES: Final = 8
 
 
 class DatagramCalls:

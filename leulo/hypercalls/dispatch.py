@@ -10,6 +10,7 @@ Read first: `abi` for the numbers, `handles` and `ring` for the state.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Final
 
 from leulo.clock import Clock
 from leulo.hypercalls import abi
@@ -44,26 +45,26 @@ SocketOp = Callable[[Entry, int, int, int, int, int, int, int, int], int]
 # call, handle, flags, events, cookie, args -> handle, result, events
 OtherOp = Callable[[int, int, int, int, int, int, int, int, int], tuple[int, int, int]]
 
-_OPS = 128  # operations are below it
-_OK = int(abi.Status.OK)
-_BAD_ADDRESS = int(abi.Status.BAD_ADDRESS)
-_BAD_SIZE = int(abi.Status.BAD_SIZE)
-_NO_HELLO = int(abi.Status.NO_HELLO)
-_UNKNOWN_OP = int(abi.Status.UNKNOWN_OP)
-_RESERVED = int(abi.Status.RESERVED)
-_HELLO = int(abi.Op.HELLO)
-_EBADF = int(abi.Errno.EBADF)
-_EAGAIN = int(abi.Errno.EAGAIN)
-_NVAL = int(abi.Poll.NVAL)
-_NOT_IN = ~int(abi.Poll.IN)
-_WAITALL = int(abi.Flag.MSG_WAITALL)
-_CALL_BYTES = abi.CALL_BYTES
-_ANSWER = abi.ANSWER_OFFSET
-_fetch = abi.CALL_FETCH.unpack_from
-_answer = abi.CALL_ANSWER.pack_into
-_LINGER_NONE = b"\x01\0\0\0\0\0\0\0"  # struct linger: on, 0 seconds
-_SOL_SOCKET = int(abi.Level.SOL_SOCKET)
-_SO_LINGER = int(abi.SocketOption.SO_LINGER)
+_OPS: Final = 128  # operations are below it
+_OK: Final = int(abi.Status.OK)
+_BAD_ADDRESS: Final = int(abi.Status.BAD_ADDRESS)
+_BAD_SIZE: Final = int(abi.Status.BAD_SIZE)
+_NO_HELLO: Final = int(abi.Status.NO_HELLO)
+_UNKNOWN_OP: Final = int(abi.Status.UNKNOWN_OP)
+_RESERVED: Final = int(abi.Status.RESERVED)
+_HELLO: Final = int(abi.Op.HELLO)
+_EBADF: Final = int(abi.Errno.EBADF)
+_EAGAIN: Final = int(abi.Errno.EAGAIN)
+_NVAL: Final = int(abi.Poll.NVAL)
+_NOT_IN: Final = ~int(abi.Poll.IN)
+_WAITALL: Final = int(abi.Flag.MSG_WAITALL)
+_CALL_BYTES: Final = abi.CALL_BYTES
+_ANSWER: Final = abi.ANSWER_OFFSET
+_fetch: Final = abi.CALL_FETCH.unpack_from
+_answer: Final = abi.CALL_ANSWER.pack_into
+_LINGER_NONE: Final = b"\x01\0\0\0\0\0\0\0"  # struct linger: on, 0 seconds
+_SOL_SOCKET: Final = int(abi.Level.SOL_SOCKET)
+_SO_LINGER: Final = int(abi.SocketOption.SO_LINGER)
 
 
 class Hypercalls:

@@ -9,20 +9,21 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from typing import Final
 
 from leulo.hypercalls.engine import EngineSocket
 from leulo.state import State, load_fields, save_fields
 
-_INDEX_BITS = 16
-_INDEX_MASK = 0xFFFF
-_LAST_GENERATION = 0x7FFF
+_INDEX_BITS: Final = 16
+_INDEX_MASK: Final = 0xFFFF
+_LAST_GENERATION: Final = 0x7FFF
 
 # How a subscription repeats itself.
-MODE_EDGE = 0
-MODE_LEVEL = 1
-MODE_ONESHOT = 2
+MODE_EDGE: Final = 0
+MODE_LEVEL: Final = 1
+MODE_ONESHOT: Final = 2
 
-_SAVED = ("handle", "wanted", "cookie", "mode", "reported", "slot", "waiting")
+_SAVED: Final = ("handle", "wanted", "cookie", "mode", "reported", "slot", "waiting")
 
 
 class Entry:

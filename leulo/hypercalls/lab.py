@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Final
 
 from leulo.clock import Clock
 from leulo.hypercalls import abi
@@ -11,7 +12,7 @@ from leulo.hypercalls.refusal import Refused
 from leulo.memory import Memory
 from leulo.trace import Channel, Trace
 
-_BAD_ARGUMENT = int(abi.Status.BAD_ARGUMENT)
+_BAD_ARGUMENT: Final = int(abi.Status.BAD_ARGUMENT)
 
 
 class LabCalls:

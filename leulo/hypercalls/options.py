@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from leulo.hypercalls import abi
 from leulo.hypercalls.handles import Entry
 from leulo.hypercalls.limits import Limits
 from leulo.memory import Memory
 
-_EINVAL = int(abi.Errno.EINVAL)
-_M32 = 0xFFFFFFFF
+_EINVAL: Final = int(abi.Errno.EINVAL)
+_M32: Final = 0xFFFFFFFF
 
 
 class OptionCalls:

@@ -8,6 +8,7 @@ and RDHUP are always wanted by whoever wants anything.
 from __future__ import annotations
 
 from struct import Struct
+from typing import Final
 
 from leulo.hypercalls import abi
 from leulo.hypercalls.engine import Engine
@@ -17,21 +18,21 @@ from leulo.hypercalls.refusal import Refused
 from leulo.hypercalls.ring import EventRing
 from leulo.memory import Memory
 
-_ALWAYS = int(abi.Poll.ERR | abi.Poll.HUP | abi.Poll.RDHUP)
-_POLL_ALWAYS = int(abi.Poll.ERR | abi.Poll.HUP)
-_NVAL = int(abi.Poll.NVAL)
-_MODES = int(abi.Flag.EDGE | abi.Flag.LEVEL | abi.Flag.ONESHOT)
+_ALWAYS: Final = int(abi.Poll.ERR | abi.Poll.HUP | abi.Poll.RDHUP)
+_POLL_ALWAYS: Final = int(abi.Poll.ERR | abi.Poll.HUP)
+_NVAL: Final = int(abi.Poll.NVAL)
+_MODES: Final = int(abi.Flag.EDGE | abi.Flag.LEVEL | abi.Flag.ONESHOT)
 _MODE_OF_FLAG: dict[int, int] = {
     0: MODE_EDGE,
     int(abi.Flag.EDGE): MODE_EDGE,
     int(abi.Flag.LEVEL): MODE_LEVEL,
     int(abi.Flag.ONESHOT): MODE_ONESHOT,
 }
-_BAD_ARGUMENT = int(abi.Status.BAD_ARGUMENT)
-_RESERVED = int(abi.Status.RESERVED)
-_U32 = Struct("<I")
-_POLLFD_BYTES = abi.POLLFD.size
-_POLLFD_MASK = abi.POLLFD.offset("mask")
+_BAD_ARGUMENT: Final = int(abi.Status.BAD_ARGUMENT)
+_RESERVED: Final = int(abi.Status.RESERVED)
+_U32: Final = Struct("<I")
+_POLLFD_BYTES: Final = abi.POLLFD.size
+_POLLFD_MASK: Final = abi.POLLFD.offset("mask")
 
 
 class Readiness:

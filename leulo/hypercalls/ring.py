@@ -15,6 +15,7 @@ It must not know where events come from. The rules:
 from __future__ import annotations
 
 from struct import Struct
+from typing import Final
 
 from leulo.clock import Clock
 from leulo.hypercalls import abi
@@ -26,18 +27,18 @@ from leulo.memory import Memory
 from leulo.state import State, load_fields, save_fields
 from leulo.trace import Channel, Trace
 
-_HEAD = Struct("<4I")  # armed, head, tail, overflow
-_U32 = Struct("<I")
-_U64 = Struct("<Q")
-_M32 = 0xFFFFFFFF
-_HEAD_BYTES = abi.RING.size
-_ENTRY_BYTES = abi.EVENT.size
-_ARMED = abi.RING.offset("armed")
-_HEAD_COUNT = abi.RING.offset("head")
-_TAIL = abi.RING.offset("tail")
-_OVERFLOW = abi.RING.offset("overflow")
-_RAISED = abi.RING.offset("raised_ns")
-_MASK = abi.EVENT.offset("mask")
+_HEAD: Final = Struct("<4I")  # armed, head, tail, overflow
+_U32: Final = Struct("<I")
+_U64: Final = Struct("<Q")
+_M32: Final = 0xFFFFFFFF
+_HEAD_BYTES: Final = abi.RING.size
+_ENTRY_BYTES: Final = abi.EVENT.size
+_ARMED: Final = abi.RING.offset("armed")
+_HEAD_COUNT: Final = abi.RING.offset("head")
+_TAIL: Final = abi.RING.offset("tail")
+_OVERFLOW: Final = abi.RING.offset("overflow")
+_RAISED: Final = abi.RING.offset("raised_ns")
+_MASK: Final = abi.EVENT.offset("mask")
 
 
 class EventRing:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from struct import Struct
+from typing import Final
 
 from leulo.clock import Clock
 from leulo.hypercalls import abi
@@ -12,16 +13,16 @@ from leulo.hypercalls.refusal import Refused
 from leulo.hypercalls.ring import EventRing
 from leulo.memory import Memory
 
-_HELLO = Struct("<IIQ6I24s24s24s8sQ16x")
-_HELLO_HEAD = Struct("<II")
-_U32 = Struct("<I")
-_U64 = Struct("<Q")
-_VERSION_OFFSET = abi.HELLO.offset("version")
-_FEATURES_OFFSET = abi.HELLO.offset("features")
-_BAD_SIZE = int(abi.Status.BAD_SIZE)
-_BAD_VERSION = int(abi.Status.BAD_VERSION)
-_BAD_ARGUMENT = int(abi.Status.BAD_ARGUMENT)
-_TIMES = Struct("<QQ16x")
+_HELLO: Final = Struct("<IIQ6I24s24s24s8sQ16x")
+_HELLO_HEAD: Final = Struct("<II")
+_U32: Final = Struct("<I")
+_U64: Final = Struct("<Q")
+_VERSION_OFFSET: Final = abi.HELLO.offset("version")
+_FEATURES_OFFSET: Final = abi.HELLO.offset("features")
+_BAD_SIZE: Final = int(abi.Status.BAD_SIZE)
+_BAD_VERSION: Final = int(abi.Status.BAD_VERSION)
+_BAD_ARGUMENT: Final = int(abi.Status.BAD_ARGUMENT)
+_TIMES: Final = Struct("<QQ16x")
 _FAMILIES: dict[int, int] = {4: int(abi.Family.INET), 16: int(abi.Family.INET6)}
 assert _HELLO.size == abi.HELLO.size
 

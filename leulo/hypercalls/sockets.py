@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from struct import Struct
+from typing import Final
 
 from leulo.hypercalls import abi
 from leulo.hypercalls.engine import Address, Engine
@@ -16,24 +17,24 @@ from leulo.hypercalls.readiness import Readiness
 from leulo.hypercalls.refusal import Refused
 from leulo.memory import Memory
 
-_INET = int(abi.Family.INET)
-_INET6 = int(abi.Family.INET6)
-_RESERVED = int(abi.Status.RESERVED)
-_EBADF = int(abi.Errno.EBADF)
-_EAFNOSUPPORT = int(abi.Errno.EAFNOSUPPORT)
-_EINVAL = int(abi.Errno.EINVAL)
-_EMFILE = int(abi.Errno.EMFILE)
-_ENOTCONN = int(abi.Errno.ENOTCONN)
-_ESOCKTNOSUPPORT = int(abi.Errno.ESOCKTNOSUPPORT)
-_DGRAM = int(abi.SockType.DGRAM)
-_NVAL = int(abi.Poll.NVAL)
-_ENDPOINT = abi.ENDPOINT_STRUCT
-_LOCAL = abi.LOCAL_OFFSET
-_PEER = abi.PEER_OFFSET
-_ARGS = abi.ARGS_OFFSET
+_INET: Final = int(abi.Family.INET)
+_INET6: Final = int(abi.Family.INET6)
+_RESERVED: Final = int(abi.Status.RESERVED)
+_EBADF: Final = int(abi.Errno.EBADF)
+_EAFNOSUPPORT: Final = int(abi.Errno.EAFNOSUPPORT)
+_EINVAL: Final = int(abi.Errno.EINVAL)
+_EMFILE: Final = int(abi.Errno.EMFILE)
+_ENOTCONN: Final = int(abi.Errno.ENOTCONN)
+_ESOCKTNOSUPPORT: Final = int(abi.Errno.ESOCKTNOSUPPORT)
+_DGRAM: Final = int(abi.SockType.DGRAM)
+_NVAL: Final = int(abi.Poll.NVAL)
+_ENDPOINT: Final = abi.ENDPOINT_STRUCT
+_LOCAL: Final = abi.LOCAL_OFFSET
+_PEER: Final = abi.PEER_OFFSET
+_ARGS: Final = abi.ARGS_OFFSET
 # args[0], args[1] to args[3] as zero, local, peer: what ACCEPT tells beside the answer.
-_ACCEPTED = Struct("<Q24xHHI16sHHI16s")
-_SCOPES = (0, 1)  # there is one interface
+_ACCEPTED: Final = Struct("<Q24xHHI16sHHI16s")
+_SCOPES: Final = (0, 1)  # there is one interface
 _NO_ADDRESS: Address = (b"", 0)
 _FAMILIES: dict[int, int] = {0: 0, 4: _INET, 16: _INET6}
 

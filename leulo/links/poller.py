@@ -8,21 +8,22 @@ from __future__ import annotations
 import os
 import select
 from collections.abc import Callable
+from typing import Final
 
 from leulo.units import NS_PER_MS, NS_PER_S
 
-IN = select.EPOLLIN
-OUT = select.EPOLLOUT
-ERR = select.EPOLLERR
-HUP = select.EPOLLHUP
-RDHUP = select.EPOLLRDHUP
+IN: Final = select.EPOLLIN
+OUT: Final = select.EPOLLOUT
+ERR: Final = select.EPOLLERR
+HUP: Final = select.EPOLLHUP
+RDHUP: Final = select.EPOLLRDHUP
 
 Callback = Callable[[int], None]
 
 # epoll rounds its timeout up to a millisecond: shorter waits than this are select's first, which
 # counts microseconds.
-_COARSE_NS = 20 * NS_PER_MS
-_MOST_OF_SELECT = 1024  # it takes lower descriptors only
+_COARSE_NS: Final = 20 * NS_PER_MS
+_MOST_OF_SELECT: Final = 1024  # it takes lower descriptors only
 
 
 class Poller:

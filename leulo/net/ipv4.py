@@ -7,6 +7,7 @@ must; `cut` makes fragments, which `reassembly` joins. No I/O, no clock.
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Final
 
 from leulo.net.wire import Buffer, ParseError
 from leulo.net.wire.ipv4 import (
@@ -17,7 +18,7 @@ from leulo.net.wire.ipv4 import (
     is_unicast,
 )
 
-_NOWHERE = bytes(4)
+_NOWHERE: Final = bytes(4)
 
 
 class Route:

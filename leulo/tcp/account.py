@@ -9,6 +9,8 @@ is acknowledged, goes on. It must not know whose bytes they are. [Linux tcp(7), 
 
 from __future__ import annotations
 
+from typing import Final
+
 from leulo.errors import LeuloBug
 
 
@@ -43,5 +45,5 @@ class Lent:
         self.in_flight -= 1
 
 
-NO_LIMIT = 1 << 62
-LEAST_BYTES = 4096
+NO_LIMIT: Final = 1 << 62
+LEAST_BYTES: Final = 4096

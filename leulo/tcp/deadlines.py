@@ -6,14 +6,17 @@ sending to `output`, and asks for the next deadline.
 
 from __future__ import annotations
 
+from typing import Final
+
 from leulo.tcp import fast_open_client, mtu_search, pacing, rack, recovery
 from leulo.tcp.errno import ETIMEDOUT
 from leulo.tcp.rtt import backed_off
 from leulo.tcp.state import CLOSED, FIN_WAIT_2, ON_ABORT, SENDS, SYN_RCVD, SYN_SENT, TIME_WAIT
 from leulo.tcp.tcb import ACK_NOW, MORE_NONE, PROBE_KEEPALIVE, PROBE_WINDOW, Tcb
 
-_MAX_BACKOFF = 16
-_RESOLVE_AGAIN_AT = 3  # R1: timeouts in a row until the neighbour is asked for [RFC 9293 3.8.3]
+_MAX_BACKOFF: Final = 16
+# R1: timeouts in a row until the neighbour is asked for [RFC 9293 3.8.3]
+_RESOLVE_AGAIN_AT: Final = 3
 
 
 def expire(tcb: Tcb, now_ns: int) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from typing import Protocol
+from typing import Final, Protocol
 
 from leulo.tcp import congestion, fast_open_client, fast_open_server, header
 from leulo.tcp.account import Account, Lent
@@ -48,8 +48,8 @@ from leulo.tcp.timers import Timers
 from leulo.trace import Channel, Trace
 from leulo.units import NS_PER_MS
 
-_MAX_REPLIES = 4096  # answers without a connection that wait for drain
-_TIMERS_AT_ONCE = 1_000  # two milliseconds' work or so
+_MAX_REPLIES: Final = 4096  # answers without a connection that wait for drain
+_TIMERS_AT_ONCE: Final = 1_000  # two milliseconds' work or so
 
 
 class Network(Protocol):
@@ -468,7 +468,7 @@ class Engine:
         return out
 
 
-_COUNTS = (
+_COUNTS: Final = (
     "tcp_connects", "tcp_accepted", "tcp_failed", "tcp_refused",
     "tcp_retransmits", "tcp_timeouts", "tcp_fast_recoveries", "tcp_tail_probes", "tcp_undone",
     "tcp_dsacks_received", "tcp_dsacks_sent", "tcp_resets_sent", "tcp_ecn_marks",

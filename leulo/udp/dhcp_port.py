@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from leulo.net.dhcp import DhcpClient, Lease
 from leulo.net.wire.dhcp import CLIENT_PORT, SERVER_PORT
 from leulo.state import State
@@ -9,7 +11,7 @@ from leulo.tcp.errno import AF_INET
 from leulo.udp.socket import UdpSocket
 from leulo.udp.table import UdpTable
 
-_NOWHERE = bytes(4)
+_NOWHERE: Final = bytes(4)
 
 
 class DhcpPort:

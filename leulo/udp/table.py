@@ -299,7 +299,7 @@ class UdpTable:
         )
 
 
-_COUNTS = (
+_COUNTS: Final = (
     "udp_in", "udp_out", "udp_delivered", "udp_no_port", "udp_receive_full", "udp_errors",
     "ping_in", "ping_out",
 )  # fmt: skip
