@@ -58,11 +58,10 @@ def acknowledged(tcb: Tcb, acked: int, tsecr: int, now_ns: int) -> None:
     if tcb.snd_nxt < una:
         tcb.snd_nxt = una
     if una == tcb.snd_max:
-        tcb.rto_at = tcb.probe_at = 0
-        if una >= tcb.snd_end and tcb.busy_at:
+        tcb.rto_at = tcb.probe_at = tcb.first_timeout_at = 0
+        if tcb.busy_at and una >= tcb.snd_end:
             tcb.busy_ns += now_ns - tcb.busy_at
             tcb.busy_at = 0
-        tcb.first_timeout_at = 0
     else:
         # The timer runs anew for what is still outstanding. [RFC 6298 5.3]
         tcb.is_persisting = False
@@ -114,7 +113,7 @@ def fin_acknowledged(tcb: Tcb, now_ns: int) -> bool:
         tcb.change_state(ON_ACK_OF_FIN)
         if tcb.is_orphan:
             return await_fin(tcb, now_ns)
-        if tcb.socket is not None:
+        if tcb.socket is not None and not tcb.socket.is_ready:
             engine.notify(tcb.socket)
     elif state is CLOSING:
         tcb.change_state(ON_ACK_OF_FIN)

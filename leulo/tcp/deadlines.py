@@ -79,8 +79,9 @@ def await_fin(tcb: Tcb, now_ns: int) -> bool:
     if linger2_ns < 0:
         tcb.engine.abort(tcb)
         return False
-    tcb.life_at = now_ns + (linger2_ns or tcb.engine.config.fin_timeout_ns)
-    tcb.engine.timers.arm(tcb, tcb.life_at)
+    tcb.life_at = at = now_ns + (linger2_ns or tcb.engine.config.fin_timeout_ns)
+    if not tcb.timer_at or at < tcb.timer_at:
+        tcb.engine.timers.arm(tcb, at)
     return True
 
 

@@ -347,7 +347,8 @@ class Engine:
         self.timers.forget(tcb)
         if tcb.fast_open is not None:
             self._end_fast_open(tcb, tcb.fast_open)
-        tcb.drop_buffers()
+        if tcb.send_buffer is not None or tcb.reassembly is not None:
+            tcb.drop_buffers()
         tcb.is_ordinary = False
         tcb.probe_due = PROBE_NONE
         if tcb.is_counted:

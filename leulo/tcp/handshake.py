@@ -14,7 +14,7 @@ from leulo.tcp.congestion.base import CongestionControl
 from leulo.tcp.options import Options, emit_freebsd_syn, emit_syn
 from leulo.tcp.pacer import Pacer
 from leulo.tcp.send_room import for_window
-from leulo.tcp.settings import Settings
+from leulo.tcp.settings import PATH_WANT, Settings
 from leulo.tcp.tcb import Tcb
 from leulo.units import NS_PER_S
 
@@ -95,8 +95,8 @@ class Terms:
     out once. It holds while settings and MTU are what they were."""
 
     __slots__ = (
-        "congestion", "has_usual_syn", "is_paced", "limit", "link_mss", "mtu6", "own_mss",
-        "settings", "stamped_limit", "takes_all", "wscale",
+        "congestion", "has_usual_packets", "has_usual_syn", "is_paced", "limit", "link_mss", "mtu6",
+        "own_mss", "settings", "stamped_limit", "takes_all", "wscale",
     )  # fmt: skip
 
     def __init__(self, engine: Engine, settings: Settings, ends: bytes) -> None:
@@ -114,9 +114,9 @@ class Terms:
             and config.has_window_scaling
             and not settings.is_bare
         )
-        self.has_usual_syn: bool = (
-            self.takes_all and not config.has_freebsd_syn and len(ends) == _ENDS_4_BYTES
-        )
+        is_v4 = len(ends) == _ENDS_4_BYTES
+        self.has_usual_syn: bool = self.takes_all and not config.has_freebsd_syn and is_v4
+        self.has_usual_packets: bool = is_v4 and settings.path_discovery == PATH_WANT
         self.is_paced: bool = config.has_pacing or settings.max_pacing_rate > 0
         self.congestion: Callable[[], CongestionControl] | None = congestion.maker(
             settings.congestion

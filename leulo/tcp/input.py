@@ -20,7 +20,7 @@ from leulo.tcp.options import TIMESTAMPS_ONLY
 from leulo.tcp.seq import HALF, MASK
 from leulo.tcp.state import ESTABLISHED, RECEIVES
 from leulo.tcp.tcb import Tcb
-from leulo.tcp.text import deliver, payload, take_text
+from leulo.tcp.text import VIEWED_BYTES, deliver, payload, take_last_text
 
 _PREDICTED: Final = 0xF0F6  # of offset and flags, all but FIN, PSH and reserved bits
 _ORDINARY: Final = 0x8010  # eight words, ACK
@@ -85,12 +85,15 @@ def segment_arrives(
                     tcb.data_in += 1
                 else:
                     tcb.bare_in += 1
-                take_text(tcb, frame, TIMESTAMPED_AT, rcv_nxt, length, True)
+                take_last_text(tcb, frame, TIMESTAMPED_AT, length)
             elif length:
                 tcb.data_in += 1
                 if tcb.ecn is not None:
                     data_arrives(tcb, tcb.ecn, frame)
-                deliver(tcb, payload(frame, TIMESTAMPED_AT, length), length)
+                if length < VIEWED_BYTES:
+                    deliver(tcb, frame[TIMESTAMPED_AT:end], length)
+                else:
+                    deliver(tcb, payload(frame, TIMESTAMPED_AT, length), length)
             else:
                 tcb.bare_in += 1
             return

@@ -43,5 +43,7 @@ class IsnGenerator:
 
     def make(self, key: bytes, now_ns: int) -> tuple[int, int]:
         """The initial sequence number and the timestamp offset for a connection's key."""
-        hashed = self.digest(key)
+        keyed = self._keyed.copy()
+        keyed.update(key)
+        hashed: int = _HASH.unpack(keyed.digest())[0]
         return (hashed + (now_ns >> _TICK_SHIFT)) & MASK, hashed >> 32

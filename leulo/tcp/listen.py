@@ -220,10 +220,10 @@ class Listener:
             options.mss = max(options.mss or handshake.default_mss(ends, config), config.min_mss)
         if not terms.takes_all:
             handshake.restrict(options, config, self.settings)
+        serial = engine.serial = engine.serial + 1
         half = HalfOpen(
-            engine.new_serial(), key, ends, self, front, terms, options, seq, iss, ts_offset,
-            is_loopback,
-        )  # fmt: skip
+            serial, key, ends, self, front, terms, options, seq, iss, ts_offset, is_loopback
+        )
         if control & _ECN_BITS:
             if config.ecn >= accecn.FIRST and accecn.is_asked(control):
                 half.accurate = ecn.mark_of(frame, ends)
@@ -333,7 +333,7 @@ class Listener:
             opening.popleft()
             while opening and not opening[0].due_at:
                 opening.popleft()
-        elif len(opening) > 2 * len(engine.half_open) + _SPARE_PLACES:
+        elif len(opening) > _SPARE_PLACES + 2 * len(engine.half_open):
             engine.opening = deque([half for half in opening if half.due_at])
         return True
 
@@ -396,11 +396,11 @@ class Listener:
             lost_syns = 0 if half.is_acked else half.retries
             handshake.established(tcb, rtt_ns, tsecr, lost_syns, now_ns)
             tcb.change_state(ON_ACK_OF_SYN)
-            tcb.open_ordinary()
+            tcb.open_ordinary(terms.has_usual_packets)
         engine.connections[key] = tcb
         self.accept_queue.append(tcb)
         engine.counts["tcp_accepted"] += 1
-        if self.socket is not None:
+        if self.socket is not None and not self.socket.is_ready:
             engine.notify(self.socket)
         return tcb
 
@@ -492,8 +492,11 @@ class Listener:
             and not has_ecn
             and not option
         ):
+            window = half.rcv_limit
+            if window > 0xFFFF:
+                window = 0xFFFF
             frame = header.usual_syn(
-                half.front, half.ends, half.words, half.iss, half.irs + 1, SYN | ACK, half.room(),
+                half.front, half.ends, half.words, half.iss, half.irs + 1, SYN | ACK, window,
                 terms.own_mss, tsval, peer.tsval, terms.wscale,
             )  # fmt: skip
         else:

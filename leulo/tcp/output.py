@@ -23,7 +23,7 @@ from leulo.tcp.header import (
 )
 from leulo.tcp.mtu_search import MtuSearch
 from leulo.tcp.rtt import backed_off
-from leulo.tcp.state import SENDS, SYN_RCVD, SYN_SENT
+from leulo.tcp.state import SENDS, SYN_RCVD, SYN_SENT, TIME_WAIT
 from leulo.tcp.tcb import (
     ACK_BARE,
     ACK_DELAYED,
@@ -59,7 +59,8 @@ def output(tcb: Tcb, now_ns: int, out: list[Frame], limit: int) -> None:
                 _tell_writer(tcb)
     elif tcb.state is not SYN_SENT:
         offer_window(tcb)
-        _send_with_care(tcb, now_ns, out, limit)
+        if tcb.state is not TIME_WAIT:
+            _send_with_care(tcb, now_ns, out, limit)
     else:
         if tcb.is_syn_due:
             emit_syn(tcb, now_ns, out)

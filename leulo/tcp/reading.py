@@ -8,17 +8,17 @@ from __future__ import annotations
 
 from typing import Final
 
+from leulo.tcp.recv_buffer import RecvBuffer
 from leulo.tcp.state import CLOSED
 from leulo.tcp.tcb import ACK_NOW, NO_FIN, Tcb
 
 _ROUND_NS: Final = 1_000_000  # shortest time over which reading is measured
 
 
-def after_reading(tcb: Tcb) -> None:
+def after_reading(tcb: Tcb, buffer: RecvBuffer) -> None:
     """Tell the peer of the new room when that is worth a segment; let the buffer grow when
     the user reads as fast as it fills. [RFC 9293 3.8.6.2.2]"""
-    buffer = tcb.receive_buffer
-    if buffer is None or tcb.state is CLOSED or tcb.fin_at != NO_FIN:
+    if tcb.state is CLOSED or tcb.fin_at != NO_FIN:
         return
     limit = tcb.rcv_limit
     offered = tcb.rcv_adv - tcb.rcv_nxt

@@ -128,7 +128,8 @@ class SendBuffer:
 
     def drop(self) -> None:
         """Nothing of it will be sent any more."""
-        self.acknowledge(self.end)
+        if self._pieces:
+            self.acknowledge(self.end)
 
     def _give_back(self, seq: int, stretches: list[tuple[int, Lent]]) -> None:
         gone = 0

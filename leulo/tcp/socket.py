@@ -260,8 +260,9 @@ class TcpSocket:
         tcb = listener.accept_queue.pop(0)
         tcb.is_accepting = False
         engine = self.engine
-        socket = TcpSocket(engine, engine.new_serial(), tcb.settings, self.family)
-        engine.sockets[socket.serial] = socket
+        serial = engine.serial = engine.serial + 1
+        socket = TcpSocket(engine, serial, tcb.settings, self.family)
+        engine.sockets[serial] = socket
         socket.tcb = tcb
         tcb.socket = socket
         return socket
@@ -329,11 +330,13 @@ class TcpSocket:
                 return -EAGAIN
             if not fast.is_passive and not fast.is_queueing:
                 return fast.room if fast_open_client.is_waiting(tcb) else -EAGAIN
-        room = tcb.snd_limit - tcb.snd_end + tcb.snd_una
-        if room < tcb.snd_limit >> 1 or room < wanted or self.settings.notsent_lowat:
+        limit = tcb.snd_limit
+        room = limit - tcb.snd_end + tcb.snd_una
+        lowat = self.settings.notsent_lowat
+        if lowat or room < limit >> 1 or room < wanted:
             room = send_room.room(tcb)
-        if room <= 0 or (self.settings.notsent_lowat and send_room.is_lowat_reached(tcb)):
-            return 0
+            if room <= 0 or (lowat and send_room.is_lowat_reached(tcb)):
+                return 0
         account = self.engine.account
         spare = account.limit - account.used
         if spare < room:
@@ -441,7 +444,7 @@ class TcpSocket:
             return len(data)
         count = buffer.read_into(view, flags & MSG_PEEK != 0)
         if not flags & MSG_PEEK:
-            after_reading(tcb)
+            after_reading(tcb, buffer)
         return count
 
     def recv(self, limit: int, flags: int = 0) -> bytes | int:
@@ -459,7 +462,7 @@ class TcpSocket:
             return self._read_urgent(tcb, tcb.urgent, limit, flags)
         data = buffer.read(limit, flags & MSG_PEEK != 0)
         if not flags & MSG_PEEK:
-            after_reading(tcb)
+            after_reading(tcb, buffer)
         return data
 
     def recv_urgent(self, flags: int = 0) -> bytes | int:
@@ -481,8 +484,8 @@ class TcpSocket:
 
     def _read_urgent(self, tcb: Tcb, marks: Urgent, limit: int, flags: int) -> bytes | int:
         data = urgent.read(self, tcb, marks, limit, flags & MSG_PEEK != 0)
-        if not flags & MSG_PEEK:
-            after_reading(tcb)
+        if not flags & MSG_PEEK and tcb.receive_buffer is not None:
+            after_reading(tcb, tcb.receive_buffer)
         if data or not limit:
             return data
         status = self._nothing_to_read(tcb)
@@ -540,6 +543,7 @@ class TcpSocket:
         tcb.socket = None
         tcb.is_orphan = tcb.is_deaf = True
         state = tcb.state
+        buffer = tcb.receive_buffer
         if state is CLOSED or state is TIME_WAIT:
             tcb.drop_received()
             return 0
@@ -548,13 +552,14 @@ class TcpSocket:
         if state is SYN_SENT:
             engine.fail(tcb, 0)
         elif (
-            (tcb.received() and engine.config.resets_unread)
+            (buffer is not None and buffer.length and engine.config.resets_unread)
             or self.settings.linger_s == 0
             or engine.orphans > engine.config.orphans_max
         ):
             engine.abort(tcb)
         else:
-            tcb.drop_received()
+            if buffer is not None:
+                tcb.drop_received()
             self._finish(tcb)
             tcb.keep_at = 0
             if tcb.state is FIN_WAIT_2:
@@ -571,7 +576,8 @@ class TcpSocket:
             tcb.is_ordinary = False
         if tcb.state is ESTABLISHED or tcb.state is CLOSE_WAIT:
             tcb.change_state(ON_CLOSE)
-        self.engine.want_output(tcb)
+        if not tcb.is_pending:
+            self.engine.want_output(tcb)
 
     def stop_listening(self) -> None:
         """Give up the listener, if there is one, with all that wait in its queues."""

@@ -97,10 +97,10 @@ def segment_in_syn_sent(
     handshake.syn_acknowledged(tcb)
     handshake.established(tcb, rtt_ns, options.tsecr, lost_syns, now_ns)
     tcb.change_state(ON_SYN_ACK)
-    tcb.open_ordinary()
+    tcb.open_ordinary(terms.has_usual_packets)
     tcb.ack_due = ACK_NOW
     tcb.is_write_blocked = False
-    if tcb.socket is not None:
+    if tcb.socket is not None and not tcb.socket.is_ready:
         engine.notify(tcb.socket)
     length = end - start
     if length or control & FIN:

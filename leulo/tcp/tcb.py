@@ -300,12 +300,14 @@ class Tcb(Timed):
             and (self.fin_at == NO_FIN or self.rcv_nxt > self.fin_at)
         )
 
-    def open_ordinary(self) -> None:
-        """The same when the handshake is complete: neither side has missed anything yet."""
-        self.refresh_odd()
+    def open_ordinary(self, has_usual_packets: bool) -> None:
+        """The same, and `refresh_odd`, when the handshake is complete: neither side has missed
+        anything yet. ``has_usual_packets`` as of `handshake.Terms`."""
         if self.ecn is None and self.fast_open is None:
             self.is_ordinary = self.has_timestamps
+            self.is_odd = not (self.has_timestamps and has_usual_packets)
         else:
+            self.refresh_odd()
             self.refresh_ordinary()
 
     def refresh_odd(self) -> None:
@@ -354,9 +356,11 @@ class Tcb(Timed):
 
     def drop_received(self) -> None:
         """Nobody will read what has arrived."""
-        if self.receive_buffer is not None:
-            self.receive_buffer.drop()
+        buffer = self.receive_buffer
+        if buffer is not None:
             self.receive_buffer = None
+            if buffer.length:
+                buffer.drop()
 
     def save(self) -> Saved:
         """Everything but the socket and the engine, as plain data."""

@@ -13,7 +13,7 @@ from leulo.tcp.recv_buffer import RecvBuffer
 from leulo.tcp.state import ESTABLISHED, FIN_WAIT_1, FIN_WAIT_2, ON_FIN
 from leulo.tcp.tcb import ACK_DELAYED, ACK_NOW, NO_FIN, Tcb
 
-_VIEWED_BYTES: Final = 4096  # from here a view of the frame is cheaper than a copy
+VIEWED_BYTES: Final = 4096  # from here a view of the frame is cheaper than a copy
 
 
 def deliver(tcb: Tcb, piece: bytes | memoryview, length: int) -> None:
@@ -23,8 +23,10 @@ def deliver(tcb: Tcb, piece: bytes | memoryview, length: int) -> None:
     if buffer is None:
         buffer = tcb.receive_buffer = RecvBuffer(tcb.engine.account)
     socket = tcb.socket
-    if socket is not None and (
-        not buffer.length or socket.wants_every_byte or socket.settings.rcv_lowat > 1
+    if (
+        socket is not None
+        and not socket.is_ready
+        and (not buffer.length or socket.wants_every_byte or socket.settings.rcv_lowat > 1)
     ):
         tcb.engine.notify(socket)
     buffer.append(piece)
@@ -98,9 +100,21 @@ def take_text(tcb: Tcb, frame: bytes, start: int, seq: int, length: int, is_fin:
         take_fin(tcb)
 
 
+def take_last_text(tcb: Tcb, frame: bytes, start: int, length: int) -> None:
+    """Payload, if there is any, and the FIN behind it, next in order on an ordinary connection.
+    [RFC 9293 3.10.7.4 seventh, eighth]"""
+    tcb.fin_at = tcb.rcv_nxt + length
+    if not tcb.is_pending:
+        tcb.is_pending = True
+        tcb.engine.pending.append(tcb)
+    if length:
+        deliver(tcb, payload(frame, start, length), length)
+    take_fin(tcb)
+
+
 def payload(frame: bytes, start: int, length: int) -> bytes | memoryview:
     """``length`` bytes of the frame, to be kept. A view keeps the whole frame: only of most."""
-    if length < _VIEWED_BYTES or length << 1 < len(frame):
+    if length < VIEWED_BYTES or length << 1 < len(frame):
         return frame[start : start + length]
     return memoryview(frame)[start : start + length]
 
@@ -195,5 +209,5 @@ def take_fin(tcb: Tcb) -> None:
         tcb.change_state(ON_FIN)
     if not tcb.is_ordinary:
         tcb.refresh_ordinary()
-    if tcb.socket is not None:
+    if tcb.socket is not None and not tcb.socket.is_ready:
         engine.notify(tcb.socket)

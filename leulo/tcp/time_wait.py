@@ -38,6 +38,10 @@ class TimeWait:
         window: int,
         since_ns: int,
         expires_ns: int,
+        has_timestamps: bool = False,
+        ts_offset: int = 0,
+        ts_recent: int = 0,
+        is_address_reused: bool = False,
     ) -> None:
         self.key: bytes = key
         self.front: bytes = front
@@ -46,10 +50,10 @@ class TimeWait:
         self.window: int = window  # as in the header
         self.since_ns: int = since_ns
         self.expires_ns: int = expires_ns
-        self.has_timestamps: bool = False
-        self.ts_offset: int = 0
-        self.ts_recent: int = 0
-        self.is_address_reused: bool = False
+        self.has_timestamps: bool = has_timestamps
+        self.ts_offset: int = ts_offset
+        self.ts_recent: int = ts_recent
+        self.is_address_reused: bool = is_address_reused
         self.answered_ns: int = 0
         self.ace: int = 0  # flags of accurate ECN
 
@@ -93,15 +97,11 @@ class TimeWaitTable:
             window = min(0xFFFF, max(window, room >> tcb.rcv_wscale))
         record = TimeWait(
             key, tcb.front or b"", tcb.snd_max & MASK, rcv_nxt & MASK, window, now_ns,
-            now_ns + self.duration_ns,
+            now_ns + self.duration_ns, tcb.has_timestamps, tcb.ts_offset, tcb.ts_recent,
+            tcb.settings.is_address_reused,
         )  # fmt: skip
-        if tcb.has_timestamps:
-            record.has_timestamps = True
-            record.ts_offset = tcb.ts_offset
-            record.ts_recent = tcb.ts_recent
         if tcb.ecn is not None and tcb.ecn.accurate is not None:
             record.ace = tcb.ecn.accurate.ace
-        record.is_address_reused = tcb.settings.is_address_reused
         self._records[key] = record
         self._order.append(record)
 

@@ -57,7 +57,7 @@ class Timers:
         heap = self._heap
         if heap[0][0] == at_ns:
             self._drop_first()
-        if len(heap) > 2 * len(things) + _SPARE_ENTRIES:
+        if len(heap) > _SPARE_ENTRIES and len(heap) > 2 * len(things) + _SPARE_ENTRIES:
             self._heap = [(t.timer_at, t.serial) for t in things.values()]
             heapify(self._heap)
 
