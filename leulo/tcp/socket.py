@@ -35,7 +35,6 @@ from leulo.tcp.errno import (
     POLL_HUP,
     POLL_IN,
     POLL_OUT,
-    POLL_PRI,
     POLL_RDHUP,
     POLL_SENT,
     SHUT_RD,
@@ -155,7 +154,7 @@ class TcpSocket:
         ):
             mask |= POLL_IN
         if tcb.urgent is not None:
-            mask = self._with_urgent(tcb, tcb.urgent, mask, is_read_shut)
+            mask = urgent.with_mark(self, tcb, tcb.urgent, mask, is_read_shut)
         if is_write_shut or (
             send_room.is_roomy(tcb)
             and not (self.settings.notsent_lowat and send_room.is_lowat_reached(tcb, 2))
@@ -165,14 +164,6 @@ class TcpSocket:
             tcb.is_write_blocked = True
         if tcb.lent_end and (is_over or tcb.snd_una >= tcb.lent_end):
             mask |= POLL_SENT
-        return mask
-
-    def _with_urgent(self, tcb: Tcb, marks: Urgent, mask: int, is_read_shut: bool) -> int:
-        """The mask with what an urgent mark changes in it."""
-        if urgent.has_byte(marks):
-            mask |= POLL_PRI
-        if not is_read_shut and urgent.readable(self, tcb, tcb.received()) < 1:
-            mask &= ~POLL_IN
         return mask
 
     def _has_enough(self, tcb: Tcb, length: int) -> bool:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from leulo.state import State as Saved
 from leulo.state import load_fields, save_fields
-from leulo.tcp.errno import EAGAIN, EINVAL, ENOTCONN
+from leulo.tcp.errno import EAGAIN, EINVAL, ENOTCONN, POLL_IN, POLL_PRI
 from leulo.tcp.state import CLOSED
 
 if TYPE_CHECKING:
@@ -168,6 +168,15 @@ def read(socket: TcpSocket, tcb: Tcb, urgent: Urgent, limit: int, is_peek: bool)
         urgent.byte = NOT_HERE
         settle(tcb, urgent)
     return data
+
+
+def with_mark(socket: TcpSocket, tcb: Tcb, urgent: Urgent, mask: int, is_read_shut: bool) -> int:
+    """The mask with what an urgent mark changes in it."""
+    if has_byte(urgent):
+        mask |= POLL_PRI
+    if not is_read_shut and readable(socket, tcb, tcb.received()) < 1:
+        mask &= ~POLL_IN
+    return mask
 
 
 def settle(tcb: Tcb, urgent: Urgent) -> None:
