@@ -60,8 +60,8 @@ _PENDING_WITH_DATA: Final = 2
 _PENDING: Final = 3  # marks that are told at once [RFC 9768 3.2.2.5.1]
 _SCALARS: Final = (
     "answer", "demand", "dsack_at", "estimate", "has_ect", "is_ambiguous", "is_deaf",
-    "is_option_lost", "is_syn_ack_counted", "last_mark", "least_fields", "option_at", "packets",
-    "pending", "received_ce", "room", "seen", "sent_mark",
+    "is_option_lost", "is_silent", "is_syn_ack_counted", "last_mark", "least_fields", "option_at",
+    "packets", "pending", "received_ce", "room", "seen", "sent_mark",
 )  # fmt: skip
 
 
@@ -78,6 +78,7 @@ class Accurate:
         self.pending: int = 0  # marks that no segment of ours has told of yet
         self.answer: int = 0  # flags with which the next bare ACK tells of the SYN-ACK, 0: none
         self.is_syn_ack_counted: bool = False
+        self.is_silent: bool = False  # a record of TIME_WAIT speaks, which has no counters
         # -- the option we send
         self.least_fields: int = 0  # that have changed since the last one
         self.demand: int = 0  # so many segments have one in any case
@@ -96,7 +97,7 @@ class Accurate:
         self.packets: int = 0  # that one acknowledgement stands for, in 64ths, smoothed
 
     def save(self) -> Saved:
-        out = save_fields(self, 1, _SCALARS)
+        out = save_fields(self, 2, _SCALARS)
         out["received"], out["delivered"] = list(self.received), list(self.delivered)
         return out
 
@@ -104,7 +105,7 @@ class Accurate:
     def loaded(cls, state: Saved) -> Accurate:
         """The object saved as ``state``."""
         accurate = cls()
-        load_fields(accurate, 1, _SCALARS, state)
+        load_fields(accurate, 2, _SCALARS, state)
         accurate.received = list(state["received"])
         accurate.delivered = list(state["delivered"])
         return accurate
@@ -112,7 +113,7 @@ class Accurate:
     @property
     def ace(self) -> int:
         """The flags of a segment of ours. [RFC 9768 3.2.2.2]"""
-        return (self.received_ce + _CEP & 7) << ACE_AT
+        return 0 if self.is_silent else (self.received_ce + _CEP & 7) << ACE_AT
 
 
 # ---------------------------------------------------------------- the handshake
@@ -147,7 +148,7 @@ def agrees(control: int) -> bool:
 def syn_ack_arrives(tcb: Tcb, accurate: Accurate, control: int, mark: int) -> None:
     """The peer has agreed. [RFC 9768 3.1.5, 3.2.2.1, 3.2.2.3]"""
     meant = _MEANS[ace_of(control)]
-    if meant >= 0 and tcb.engine.config.has_ecn_fallback:
+    if meant >= 0 and _looks_for_damage(tcb):
         accurate.has_ect = not is_damaged(accurate.sent_mark, meant)
     accurate.last_mark = mark
     accurate.demand = 2
@@ -179,14 +180,19 @@ def handshake_ends(tcb: Tcb, accurate: Accurate, control: int) -> bool:
     """A bare ACK without SACK completes a passive handshake. True: it says that the SYN-ACK was
     marked. [RFC 9768 3.2.2.1 table 4]"""
     ace = ace_of(control)
-    if not ace:
+    if not ace and not tcb.engine.config.has_freebsd_ecn:
         accurate.has_ect = False
         accurate.is_deaf = True
         return False
     meant = _MEANS[ace]
-    if meant >= 0 and tcb.engine.config.has_ecn_fallback and is_damaged(accurate.sent_mark, meant):
+    if meant >= 0 and _looks_for_damage(tcb) and is_damaged(accurate.sent_mark, meant):
         accurate.has_ect = False
     return meant == CE
+
+
+def _looks_for_damage(tcb: Tcb) -> bool:
+    config = tcb.engine.config
+    return config.has_ecn_fallback and not config.has_freebsd_ecn
 
 
 # ---------------------------------------------------------------- what arrives
@@ -218,7 +224,9 @@ def arrives(tcb: Tcb, accurate: Accurate, mark: int, length: int) -> None:
     if is_edge or mark == CE:
         accurate.demand = 2
     is_due = False
-    if length:
+    if tcb.engine.config.has_freebsd_ecn:
+        pass
+    elif length:
         is_due = is_edge or accurate.pending >= _PENDING_WITH_DATA
     elif mark == CE:
         # An ACK of ACKs, which has no SACK, so that nobody takes it for a duplicate.
@@ -227,6 +235,16 @@ def arrives(tcb: Tcb, accurate: Accurate, mark: int, length: int) -> None:
     if is_due:
         tcb.ack_due = max(tcb.ack_due, 2)  # `tcb.ACK_NOW`
         tcb.engine.want_output(tcb)
+
+
+def last_fin_arrives(tcb: Tcb, accurate: Accurate) -> None:
+    """The peer's FIN behind ours; what answers it is as good as TIME_WAIT in FreeBSD, and in Linux
+    where the user has closed."""
+    config = tcb.engine.config
+    # Deviation: no counter is told from there on, because that is how these two are.
+    # [RFC 9768 3.2.2.2]
+    if not config.has_ace_in_time_wait and (tcb.is_orphan or config.has_freebsd_ecn):
+        accurate.is_silent = True
 
 
 def repeats(tcb: Tcb, accurate: Accurate, start: int) -> None:

@@ -62,6 +62,10 @@ class Config:
     # What else than new data is marked as capable: 0: nothing, 1: SYN-ACKs [RFC 5562],
     # 2: everything [draft-ietf-tcpm-generalized-ecn]
     ecn_of_control: int = 0
+    # Marks of the handshake that no router can have made change nothing, and what arrives marked is
+    # answered no sooner, as on FreeBSD
+    has_freebsd_ecn: bool = False
+    has_ace_in_time_wait: bool = False  # the last ACKs, too, say what accurate ECN has counted
     has_cwr_again: bool = False  # a fast retransmission says CWR, as on FreeBSD
 
     # congestion control
@@ -203,6 +207,7 @@ PRESETS = {
         has_frto=False,
         has_linux_cubic=False,
         hystart="",
+        has_freebsd_ecn=True,
         has_cwr_again=True,
         has_capable_control=False,
         rto_min_ns=30 * NS_PER_MS,
@@ -249,6 +254,7 @@ PRESETS = {
         has_linux_cubic=False,
         hystart="++",  # [RFC 9406]
         has_capable_control=False,  # [RFC 3168 6.1.4, 6.1.5]
+        has_ace_in_time_wait=True,  # [RFC 9768 3.2.2.2]
         reduces_cwnd=False,  # [RFC 5681 3.1 (4)]
         rto_min_ns=1 * NS_PER_S,  # [RFC 6298 2.4]
         has_min_variance=False,

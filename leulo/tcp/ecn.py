@@ -118,16 +118,17 @@ def cwr_arrives(tcb: Tcb, ecn: Ecn, length: int) -> None:
 def data_arrives(tcb: Tcb, ecn: Ecn, frame: bytes) -> None:
     """A segment with data in the window: note its mark. [RFC 3168 6.1.3]"""
     mark = mark_of(frame, tcb.ends)
+    quick_acks = 0 if tcb.engine.config.has_freebsd_ecn else _QUICK_ACKS
     if mark == CE:
         if not ecn.echo:
             ecn.echo = ECE
-            tcb.quick_acks = max(tcb.quick_acks, _QUICK_ACKS)
+            tcb.quick_acks = max(tcb.quick_acks, quick_acks)
         ecn.is_seen = True
         tcb.engine.counts["tcp_ecn_marks"] += 1
     elif mark != NOT_ECT:
         ecn.is_seen = True
     elif ecn.is_seen:
-        tcb.quick_acks = max(tcb.quick_acks, _QUICK_ACKS)  # sent again: the peer has lost it
+        tcb.quick_acks = max(tcb.quick_acks, quick_acks)  # sent again: the peer has lost it
 
 
 def reduced(tcb: Tcb) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from leulo.tcp import accecn
 from leulo.tcp.reassembly import Reassembly
 from leulo.tcp.recv_buffer import RecvBuffer
 from leulo.tcp.state import ESTABLISHED, FIN_WAIT_1, FIN_WAIT_2, ON_FIN
@@ -202,6 +203,8 @@ def take_fin(tcb: Tcb) -> None:
     else:
         tcb.ack_due = ACK_NOW
     if state is FIN_WAIT_2:
+        if tcb.ecn is not None and tcb.ecn.accurate is not None:
+            accecn.last_fin_arrives(tcb, tcb.ecn.accurate)
         tcb.change_state(ON_FIN)
         engine.enter_time_wait(tcb, engine.now_ns)
         return

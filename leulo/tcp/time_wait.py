@@ -100,7 +100,8 @@ class TimeWaitTable:
             now_ns + self.duration_ns, tcb.has_timestamps, tcb.ts_offset, tcb.ts_recent,
             tcb.settings.is_address_reused,
         )  # fmt: skip
-        if tcb.ecn is not None and tcb.ecn.accurate is not None:
+        has_ace = tcb.engine.config.has_ace_in_time_wait
+        if has_ace and tcb.ecn is not None and tcb.ecn.accurate is not None:
             record.ace = tcb.ecn.accurate.ace
         self._records[key] = record
         self._order.append(record)

@@ -94,6 +94,7 @@ class Cubic(CongestionControl):
 
     def _compares(self, segments: int, now_ns: int) -> bool:
         """Is it time, or has the window changed?"""
+        # Deviation: not at each acknowledgement, because Linux has it so. [RFC 9438 4.3]
         if segments == self.compared_segments and now_ns - self.compared_at_ns <= _COMPARISON_NS:
             return False
         self.compared_segments, self.compared_at_ns = segments, now_ns
