@@ -1,15 +1,23 @@
-"""The conformance table: every exception and interrupt path, on both deliverers and on QEMU.
+"""The conformance table: every exception and interrupt path, on both deliverers and on a judge.
 
 ``python tools/conformance.py`` builds the kernel of tests/cpu/conformance, runs the same image on
-the deliverers ``native`` and ``portable`` (in virtual time) and on qemu-system-i386 where that is
-installed, and prints one row per case. A row where Leulo and the judge differ is `DIFFERS` and
-makes the exit code 1, unless known_limits.txt beside the kernel says why: because the judge departs
-from the manual, or because we cannot do better (a known limit). One of either that no longer
-differs is an error too. Without QEMU the judge is what it
-said when the reference was recorded (--record writes reference.txt).
+the deliverers ``native`` and ``portable`` (in virtual time) and on qemu-system-i386, and prints one
+row per case. A row where Leulo and the judge differ is `DIFFERS` and makes the exit code 1, unless
+known_limits.txt beside the kernel says why, and another judge agrees:
+
+  QEMU errs   ours is what the manual says, and what Bochs does; QEMU does something else
+  as QEMU     with --judge bochs or kvm: we do what QEMU does, and a processor something else
+
+A known row that no longer is one is an error too. Where a judge is not installed it is what it said
+when it was recorded (--record).
+
+Judges: qemu (the default); bochs, an x86 that knows more of the manual than QEMU, at a hundredth of
+the speed (Debian: bochs-term); kvm, QEMU on this computer's own processor, where its KVM can run a
+guest of 32 bits with PAE.
 
 Examples:
   python tools/conformance.py                    the table's summary, and the rows that differ
+  python tools/conformance.py --judge bochs      the same beside Bochs
   python tools/conformance.py --all              every row
   python tools/conformance.py --only nested      rows whose name contains a word, with all values
   python tools/conformance.py --json             for programs
@@ -19,7 +27,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -29,6 +36,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+
+import conformance_judges as judges
 
 from leulo.bus import Bus
 from leulo.clock import VirtualClock
@@ -42,10 +51,9 @@ from leulo.loader.multiboot import load
 from leulo.memory import Memory
 
 SOURCES: Final = Path(__file__).parent.parent / "tests" / "cpu" / "conformance"
-REFERENCE: Final = SOURCES / "reference.txt"
+RECORDS: Final = {"qemu": SOURCES / "reference.txt", "bochs": SOURCES / "bochs.txt"}
 LIMITS: Final = SOURCES / "known_limits.txt"
-QEMU: Final = "qemu-system-i386"
-VERDICTS: Final = {"judge": "judge errs", "ours": "known limit"}
+VERDICTS: Final = {"qemu": "QEMU errs", "both": "as QEMU"}
 DELIVERERS: Final[tuple[Deliverer, ...]] = ("native", "portable")
 ENDINGS: Final = (
     *("ends_triple_pf", "ends_triple_ud", "ends_triple_no_stack"),
@@ -184,29 +192,6 @@ def run_stopped(image: Path, deliverer: Deliverer) -> tuple[str, int, int]:
         board.close()
 
 
-def run_qemu(image: Path, words: str = "") -> str:
-    """The kernel's output on QEMU, which ends at debug exit or, with -no-reboot, at a shutdown."""
-    with tempfile.TemporaryDirectory() as folder:
-        output = Path(folder) / "serial"
-        command = [
-            *(QEMU, "-machine", "pc", "-cpu", "qemu64,-sep", "-m", str(_MEMORY >> 20)),
-            *("-accel", "tcg", "-display", "none", "-monitor", "none", "-no-reboot"),
-            *("-serial", f"file:{output}", "-net", "none"),
-            *("-device", "isa-debug-exit,iobase=0xf4,iosize=4"),
-            *("-kernel", str(image), "-append", words),
-        ]
-        try:
-            done = subprocess.run(command, capture_output=True, timeout=_SECONDS, check=False)
-        except subprocess.TimeoutExpired:
-            raise ConformanceError(f"QEMU hangs after: {output.read_text()[-200:]}") from None
-        text = output.read_text()
-        if done.returncode == 0:
-            return text + " shutdown\n"
-        if done.returncode != 1:
-            raise ConformanceError(f"QEMU failed ({done.returncode}): {done.stderr.decode()}")
-        return text
-
-
 def parse(text: str) -> Rows:
     """Name to values; raises unless the kernel came to its end."""
     rows = {}
@@ -217,75 +202,93 @@ def parse(text: str) -> Rows:
     return rows
 
 
-def collect(run: Callable[[str], str]) -> Rows:
-    """All rows: those of the one long run, and each ending by itself."""
+def collect(run: Callable[[str], str], alone: Sequence[str] = ENDINGS) -> Rows:
+    """All rows: those of the one long run, and those that want a machine of their own."""
     text = run("")
     if not text.endswith("end\n"):
         raise ConformanceError(f"it did not come to its end: {text[-200:]!r}")
     rows = parse(text)
-    for name in ENDINGS:
+    for name in alone:
         rows |= parse(run(f"only={name}"))
     return rows
 
 
+def ask(judge: str, image: Path) -> Rows:
+    """What a judge that is there says."""
+    alone = (*ENDINGS, judges.WITHOUT_SEP) if judge == "bochs" else ENDINGS
+    return collect(lambda words: judges.run(judge, image, words), alone)
+
+
+def recorded(judge: str) -> Rows:
+    """What it said once; of KVM there is no record."""
+    return parse(RECORDS[judge].read_text())
+
+
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One case: what the three said, and why a difference is known."""
+    """One case: what the three said, what another judge says, and why a difference is known."""
 
     name: str
     native: str
     portable: str
     judge: str
-    verdict_if_unequal: str
-    limit: str
+    witness: str  # Bochs's where QEMU is the judge, QEMU's where something else is
+    known_as: str  # the verdict if the three are not equal
+    reason: str
 
     @property
     def verdict(self) -> str:
         is_equal = self.native == self.portable == self.judge
-        if self.limit:
-            # What the judge gets wrong, both of ours get right in the same way.
-            is_known = self.native == self.portable != self.judge
-            return self.verdict_if_unequal if is_known else "LIMIT GONE"
+        if self.known_as:
+            is_known = self.native == self.portable == self.witness != self.judge
+            return self.known_as if is_known else "LIMIT GONE"
         return "equal" if is_equal else "DIFFERS"
 
 
-def known_limits() -> dict[str, tuple[str, str]]:
-    """Case to verdict and reason: ``name@ring: reason`` a line, below ``[judge]`` or ``[ours]``."""
-    limits = {}
-    verdict = ""
+def known_limits(kind: str) -> dict[str, str]:
+    """Case to reason: ``name@ring name@ring: reason`` a line, below ``[qemu]`` or ``[both]``."""
+    limits: dict[str, str] = {}
+    section = ""
     for line in LIMITS.read_text().splitlines():
         if line.startswith("["):
-            verdict = VERDICTS[line[1:].partition("]")[0]]
-        elif line and not line.startswith("#"):
-            name, _, reason = line.partition(": ")
-            limits[name] = verdict, reason
+            section = line[1:].partition("]")[0]
+        elif line and not line.startswith("#") and section == kind:
+            names, _, reason = line.partition(": ")
+            limits |= dict.fromkeys(names.split(), reason)
     return limits
 
 
-def table(image: Path) -> tuple[list[Row], str]:
-    """Every row, and who the judge was."""
-    ours = {
-        name: collect(lambda words, name=name: run_leulo(image, name, words)[0])  # type: ignore[misc]
-        for name in DELIVERERS
-    }
-    if shutil.which(QEMU):
-        judge, who = collect(lambda words: run_qemu(image, words)), "QEMU"
-    else:
-        judge, who = parse(REFERENCE.read_text()), "QEMU's recorded answers"
-    limits = known_limits()
-    names = list(dict.fromkeys([*judge, *ours["native"], *ours["portable"], *limits]))
+def compare(ours: dict[Deliverer, Rows], judge: str, said: Rows) -> list[Row]:
+    """The table: our rows beside what ``judge`` said."""
+    kind, other = ("qemu", "bochs") if judge == "qemu" else ("both", "qemu")
+    limits, witness = known_limits(kind), recorded(other)
+    names = list(dict.fromkeys([*said, *ours["native"], *ours["portable"], *limits]))
     missing = "(no row)"
-    rows = [
+    return [
         Row(
             name,
             ours["native"].get(name, missing),
             ours["portable"].get(name, missing),
-            judge.get(name, missing),
-            *limits.get(name, ("", "")),
+            said.get(name, missing),
+            witness.get(name, missing),
+            VERDICTS[kind] if name in limits else "",
+            limits.get(name, ""),
         )
         for name in names
     ]
-    return rows, who
+
+
+def table(image: Path, judge: str) -> tuple[list[Row], str]:
+    """Every row, and who the judge was."""
+    ours: dict[Deliverer, Rows] = {
+        name: collect(lambda words, name=name: run_leulo(image, name, words)[0])  # type: ignore[misc]
+        for name in DELIVERERS
+    }
+    if judges.is_there(judge):
+        return compare(ours, judge, ask(judge, image)), judges.NAMES[judge]
+    if judge not in RECORDS:
+        raise ConformanceError(f"{judges.NAMES[judge]} is not here, and there is no record of it")
+    return compare(ours, judge, recorded(judge)), f"{judges.NAMES[judge]}'s record"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -293,31 +296,37 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    parser.add_argument("--judge", choices=judges.NAMES, default="qemu", help="beside whom")
     parser.add_argument("--all", action="store_true", help="show equal rows too")
     parser.add_argument("--only", metavar="WORD", default="", help="rows whose name contains WORD")
     parser.add_argument("--json", action="store_true", help="all rows as JSON")
-    parser.add_argument("--record", action="store_true", help="keep what QEMU says")
+    parser.add_argument("--record", action="store_true", help="keep what the judge says")
     options = parser.parse_args(arguments)
-    with tempfile.TemporaryDirectory() as folder:
-        image = build(Path(folder) / "conformance.elf")
-        rows, who = table(image)
-    if options.record and who == "QEMU":
-        REFERENCE.write_text("".join(f"{row.name} {row.judge}\n" for row in rows))
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            image = build(Path(folder) / "conformance.elf")
+            rows, who = table(image, options.judge)
+    except (ConformanceError, judges.JudgeError) as error:
+        print(f"conformance: {error}", file=sys.stderr)
+        return 5
+    if options.record and who == judges.NAMES[options.judge] and options.judge in RECORDS:
+        RECORDS[options.judge].write_text("".join(f"{row.name} {row.judge}\n" for row in rows))
     shown = [row for row in rows if options.only in row.name]
     if options.json:
         print(json.dumps([{**_plain(row), "verdict": row.verdict} for row in shown], indent=1))
     else:
-        _print(shown, who, options.all or bool(options.only))
+        witness = "Bochs" if options.judge == "qemu" else "QEMU"
+        _print(shown, who, witness, options.all or bool(options.only))
     bad = sum(row.verdict not in ("equal", *VERDICTS.values()) for row in rows)
     return 1 if bad else 0
 
 
 def _plain(row: Row) -> dict[str, str]:
     return {"name": row.name, "native": row.native, "portable": row.portable, "judge": row.judge,
-            "limit": row.limit}  # fmt: skip
+            "witness": row.witness, "limit": row.reason}  # fmt: skip
 
 
-def _print(rows: Sequence[Row], who: str, show_all: bool) -> None:
+def _print(rows: Sequence[Row], who: str, witness: str, show_all: bool) -> None:
     counts: dict[str, int] = {}
     for row in rows:
         counts[row.verdict] = counts.get(row.verdict, 0) + 1
@@ -326,15 +335,17 @@ def _print(rows: Sequence[Row], who: str, show_all: bool) -> None:
                 print(f"{row.name:36} equal        {row.judge}")
             continue
         print(f"{row.name:36} {row.verdict}")
-        for what, text in (("native", row.native), ("portable", row.portable), (who, row.judge)):
+        values = [("native", row.native), ("portable", row.portable), (who, row.judge)]
+        for what, text in (*values, (witness, row.witness)):
             print(f"    {what:10} {text}")
-        if row.limit:
-            print(f"    why        {row.limit}")
+        if row.reason:
+            print(f"    why        {row.reason}")
     summary = ", ".join(f"{count} {verdict}" for verdict, count in sorted(counts.items()))
     print(f"{len(rows)} cases on native, portable and {who}: {summary}")
-    errs, limit = (counts.get(verdict, 0) for verdict in VERDICTS.values())
-    print(f"  judge errs:  {errs} in which ours is what the manual says, and {who} is not")
-    print(f"  known limit: {limit} left to Unicorn's code generator")
+    if errs := counts.get(VERDICTS["qemu"]):
+        print(f"  QEMU errs: {errs} in which ours is what the manual says and what Bochs does")
+    if alike := counts.get(VERDICTS["both"]):
+        print(f"  as QEMU:   {alike} in which QEMU and we do the same, and {who} does not")
 
 
 if __name__ == "__main__":

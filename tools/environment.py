@@ -41,6 +41,7 @@ PROGRAMS = {
         "fish": "fish",
         "objdump": "binutils",
         "qemu-system-i386": "qemu-system-x86",
+        "bochs-bin": "bochs-term",
     },
     "bench": {"ip": "iproute2", "nginx": "nginx-light", "wrk": "wrk", "taskset": "util-linux"},
 }

@@ -305,6 +305,27 @@
     mov %dr4, %eax
     DONE
 
+    # RF in the frame of an exception: set by a fault, clear otherwise [SDM 3 17.3.1.1].
+    .macro RF_OF name, vector, place, code:vararg
+    CASE rf_of_\name, 0
+    mov $1f, %eax
+    mov %ax, idt+\vector*8
+    shr $16, %eax
+    mov %ax, idt+\vector*8+6
+    xor %eax, %eax
+    \code
+1:  mov \place(%esp), %eax
+    and $0x10000, %eax
+    mov $case_stack_top, %esp
+    DONE
+    .endm
+    RF_OF invalid_opcode, 6, 8, ud2
+    RF_OF page_fault, 14, 12, mov P_ABSENT, %ebx
+    RF_OF protection, 13, 12, ljmp $0, $0
+    RF_OF breakpoint, 3, 8, int3
+    RF_OF overflow, 4, 8, int $4
+    RF_OF software, 0x80, 8, int $0x80
+
 count_db:
     incl %ss:steps
     push %eax

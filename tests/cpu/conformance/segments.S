@@ -124,6 +124,7 @@
     CASE lar_lsl_verr_verw, 0, 3
     mov $UDATA, %eax
     lar %eax, %ebx
+    and $0x00f0ff00, %ebx               # the others are undefined
     lsl %eax, %ecx
     verw %ax
     setz %dl
