@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Final
+from typing import Final, Protocol
 
 from leulo.bus import Bus
 from leulo.clock import Clock, VirtualClock
@@ -83,6 +83,14 @@ class _Ports:
             self._machine.cpu.limit(0)
 
 
+class _Chip(Protocol):
+    """A chip that time makes do something."""
+
+    def next_deadline(self) -> int | None: ...
+
+    def advance(self, now_ns: int) -> None: ...
+
+
 class Machine:
     """A guest with its hardware and its TCP engine.
 
@@ -140,6 +148,7 @@ class Machine:
         self.pit = Pit(clock, self.pic.line(PIT_IRQ))
         self.uart = Uart(clock, self.pic.line(UART_IRQ), self._print)
         self.rtc = Rtc(clock, epoch_s, self.pic.line(RTC_IRQ))
+        self._chips: tuple[_Chip, ...] = (self.pit, self.rtc, self.uart)
         self.pci = PciBus()
         self.pci.attach(0, host_bridge())
         self.reset_control = ResetControl(self._reset)
@@ -242,7 +251,9 @@ class Machine:
 
     def serve(self, now_ns: int) -> None:
         """Between quanta: timers that are due, then events for the guest."""
-        for chip in (self.pic, self.pit, self.rtc, self.uart):
+        if self.pic.waits_behind:
+            self.pic.advance(now_ns)
+        for chip in self._chips:
             due = chip.next_deadline()
             if due is not None and due <= now_ns:
                 chip.advance(now_ns)

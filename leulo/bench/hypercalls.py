@@ -41,6 +41,7 @@ class StubSocket:
     events = int(abi.Poll.IN | abi.Poll.OUT)
     local: tuple[bytes, int] | None = (bytes([10, 0, 2, 15]), 80)
     peer: tuple[bytes, int] | None = (bytes([10, 0, 2, 2]), 40000)
+    ends = (bytes([10, 0, 2, 15]), 80, bytes([10, 0, 2, 2]), 40000)
 
     def bind(self, address: bytes, port: int) -> int:
         return 0

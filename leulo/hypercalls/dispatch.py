@@ -54,7 +54,7 @@ _UNKNOWN_OP: Final = int(abi.Status.UNKNOWN_OP)
 _RESERVED: Final = int(abi.Status.RESERVED)
 _HELLO: Final = int(abi.Op.HELLO)
 _EBADF: Final = int(abi.Errno.EBADF)
-_EAGAIN: Final = int(abi.Errno.EAGAIN)
+_NOT_NOW: Final = -int(abi.Errno.EAGAIN)
 _NVAL: Final = int(abi.Poll.NVAL)
 _NOT_IN: Final = ~int(abi.Poll.IN)
 _WAITALL: Final = int(abi.Flag.MSG_WAITALL)
@@ -179,9 +179,9 @@ class Hypercalls:
         status = _OK
         result = 0
         mask = 0
-        if size != _CALL_BYTES or r0 or r1 or address & 7 or not self.said_hello:
+        if size != _CALL_BYTES or r0 or r1 or address & 7 or op >= _OPS or not self.said_hello:
             status = self._why_not(address, op, size, r0 | r1)
-        if status == _OK and op < _OPS:
+        if not status:
             try:
                 method = self._socket_ops[op]
                 if method is not None:
@@ -192,7 +192,7 @@ class Hypercalls:
                     else:
                         result = method(entry, address, flags, events, cookie, a0, a1, a2, a3)
                         mask = entry.socket.events
-                        if result == -_EAGAIN and flags & _WAITALL:
+                        if result == _NOT_NOW and flags & _WAITALL:
                             mask &= _NOT_IN  # what is there is not enough: wait for more
                         entry.reported = mask
                         if entry.slot >= 0:
@@ -209,9 +209,7 @@ class Hypercalls:
                 status = _BAD_ADDRESS
             except Refused as refused:
                 status = refused.status
-        elif status == _OK:
-            status = _UNKNOWN_OP
-        if status != _OK:
+        if status:
             self.refusals += 1
             result = 0
             mask = 0
@@ -308,7 +306,9 @@ class Hypercalls:
             return _BAD_SIZE
         if reserved:
             return _RESERVED
-        return _OK if op == _HELLO else _NO_HELLO
+        if not self.said_hello and op != _HELLO:
+            return _NO_HELLO
+        return _OK if op < _OPS else _UNKNOWN_OP
 
     def _refuse_descriptor(self, address: int) -> None:
         self.bad_descriptors += 1

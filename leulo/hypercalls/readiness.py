@@ -78,23 +78,23 @@ class Readiness:
             raise Refused(_BAD_ARGUMENT)
         return mode
 
-    def subscribe(self, entry: Entry, wanted: int, cookie: int, flags: int) -> None:
+    def subscribe(self, entry: Entry, wanted: int, cookie: int, mode: int) -> None:
         """Replace the subscription of ``entry``; a ``wanted`` of 0 ends it."""
-        mode = self.mode(flags)
-        self._ring.forget(entry)  # an entry with the old cookie
+        if entry.slot >= 0 or entry.waiting:
+            self._ring.forget(entry)  # an entry with the old cookie
         entry.wanted = wanted | _ALWAYS if wanted else 0
         entry.cookie = cookie
         entry.mode = mode
         if wanted and mode == MODE_LEVEL:
             self.level[entry.handle] = entry
-        else:
+        elif self.level:
             self.level.pop(entry.handle, None)
 
     def op_subscribe(
         self, entry: Entry, call: int, flags: int, events: int, cookie: int,
         a0: int, a1: int, a2: int, a3: int,
     ) -> int:  # fmt: skip
-        self.subscribe(entry, events, cookie, flags)
+        self.subscribe(entry, events, cookie, self.mode(flags))
         return 0
 
     def op_poll(

@@ -86,11 +86,12 @@ class SocketCalls:
             queue_mask = listener.socket.events
             self._readiness.told(listener, queue_mask)
             return handle, -_EMFILE, queue_mask
-        if events:
-            self._readiness.mode(flags)  # refused before a connection is taken
+        mode = self._readiness.mode(flags) if events else 0  # before a connection is taken
         socket = listener.socket.accept()
         queue_mask = listener.socket.events
-        self._readiness.told(listener, queue_mask)
+        listener.reported = queue_mask
+        if listener.slot >= 0:
+            self._readiness.told(listener, queue_mask)
         if isinstance(socket, int):
             return handle, socket, queue_mask
         entry = handles.add(socket)
@@ -98,9 +99,8 @@ class SocketCalls:
         mask: int = socket.events
         entry.reported = mask
         if events:
-            self._readiness.subscribe(entry, events, cookie, flags)
-        local, port = socket.local or _NO_ADDRESS
-        peer, peer_port = socket.peer or _NO_ADDRESS
+            self._readiness.subscribe(entry, events, cookie, mode)
+        local, port, peer, peer_port = socket.ends
         family = _FAMILIES[len(local)]
         _ACCEPTED.pack_into(
             self._view, call + _ARGS, queue_mask,

@@ -30,6 +30,7 @@ MAX_STATIONS: Final = 1024
 _DESTINATION: Final = slice(VNET_HDR_BYTES, VNET_HDR_BYTES + 6)
 _SOURCE: Final = slice(VNET_HDR_BYTES + 6, VNET_HDR_BYTES + 12)
 _LEAST_BYTES: Final = VNET_HDR_BYTES + 14
+_WHOLE: Final = {bytes}
 
 
 class Port:
@@ -83,7 +84,7 @@ class Switch:
         """A port for an engine or a NIC; ``receive`` is given batches of whole frames."""
 
         def deliver(frames: Sequence[Frame], now_ns: int) -> None:
-            if isinstance(frames[0], bytes) and all(isinstance(f, bytes) for f in frames):
+            if set(map(type, frames)) == _WHOLE:
                 receive(frames)  # type: ignore[arg-type]
             else:
                 receive([f if isinstance(f, bytes) else b"".join(f) for f in frames])
@@ -94,7 +95,7 @@ class Switch:
         """A port for a link, which is attached to it; arriving frames take ``clock``'s time."""
 
         def deliver(frames: Sequence[Frame], now_ns: int) -> None:
-            if any(isinstance(f, bytes) for f in frames):
+            if bytes in set(map(type, frames)):
                 frames = [(f,) if isinstance(f, bytes) else f for f in frames]
             link.transmit(frames, now_ns)  # type: ignore[arg-type]
 

@@ -116,9 +116,10 @@ class TapLink:
         fd = self._fd
         writev = os.writev
         sent = 0
+        length = 0
         for frame in frames:
             try:
-                self._bytes_out += writev(fd, frame)
+                length += writev(fd, frame)
                 sent += 1
             except OSError as error:
                 if error.errno == errno.EINVAL and len(frame) > _MAX_PIECES:
@@ -126,6 +127,7 @@ class TapLink:
                 else:
                     self._failed(error)
         self._frames_out += sent
+        self._bytes_out += length
 
     def next_deadline(self) -> int | None:
         return None

@@ -182,10 +182,13 @@ class Engine:
 
     def next_deadline(self) -> int | None:
         """When `advance` is next needed; may be too early, never too late."""
-        earliest = self.timers.next_ns()
-        due = self.time_wait.next_ns()
-        if earliest is None or (due is not None and due < earliest):
-            earliest = due
+        heap = self.timers.heap
+        earliest = heap[0][0] if heap else None
+        over = self.time_wait.order
+        if over:
+            due = over[0].since_ns + self.time_wait.duration_ns
+            if earliest is None or due < earliest:
+                earliest = due
         if self.opening:
             due = self.opening[0].due_at
             if earliest is None or due < earliest:
@@ -206,10 +209,10 @@ class Engine:
             room = limit - len(out)
             out += self.replies[:room]
             del self.replies[:room]
+            if len(out) >= limit:
+                return
         if self.has_marks:
             self._drain_marked(now_ns, out, limit)
-            return
-        if len(out) >= limit:
             return
         while self.pending:
             batch = iter(self.pending)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from leulo.state import State as Saved
 from leulo.state import load_fields, save_fields
+from leulo.tcp.errno import EINPROGRESS
 from leulo.tcp.fast_open import (
     CLIENT_WITHOUT_COOKIE,
     FAILED_NO_COOKIE,
@@ -159,6 +160,15 @@ def prepare(tcb: Tcb) -> None:
         if known is not None and known.mss:
             mss = min(mss, known.mss)
         fast.room = tcb.mss = max(mss - _OPTION_BYTES, 1)
+
+
+def write_nothing(tcb: Tcb) -> int:
+    """A write of no bytes still ends the wait for one. 0, or -EINPROGRESS if it has."""
+    if tcb.fast_open is None or not is_waiting(tcb):
+        return 0
+    tcb.fast_open.is_deferred = False
+    tcb.engine.want_output(tcb)
+    return -EINPROGRESS
 
 
 def is_waiting(tcb: Tcb) -> bool:

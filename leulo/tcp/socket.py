@@ -65,6 +65,8 @@ from leulo.tcp.urgent import Urgent
 if TYPE_CHECKING:
     from leulo.tcp.engine import Engine
 
+_NOWHERE: Final = (b"", 0)
+
 
 class TcpSocket:
     """One TCP socket. ``owner`` is whoever wants to hear of it by ``Stack.take_ready``."""
@@ -126,6 +128,16 @@ class TcpSocket:
         return shown(address, self.family), port
 
     @property
+    def ends(self) -> tuple[bytes, int, bytes, int]:
+        """`local` and `peer` of a connection; of what is not there an empty address, port 0."""
+        tcb = self.tcb
+        if tcb is not None and self.family == AF_INET and MAY_SEND >> tcb.state & 1:
+            return ends_of(tcb.key)
+        address, port = self.local or _NOWHERE
+        peer, peer_port = self.peer or _NOWHERE
+        return address, port, peer, peer_port
+
+    @property
     def events(self) -> int:
         """Readiness now, as poll() tells it. [POSIX poll] [Linux poll(2)]"""
         listener = self.listener
@@ -136,13 +148,17 @@ class TcpSocket:
             return POLL_OUT | POLL_HUP | (POLL_ERR if self.error else 0)
         state = tcb.state
         mask = POLL_ERR if tcb.error or self.error else 0
-        if (state is SYN_SENT or state is SYN_RCVD) and (
-            tcb.fast_open is None or not tcb.fast_open.is_passive
-        ):
-            return mask | POLL_OUT if fast_open_client.is_waiting(tcb) else mask
-        is_over = state is CLOSED or state is TIME_WAIT
-        is_read_shut = self.is_read_shut or is_over or tcb.rcv_nxt > tcb.fin_at != NO_FIN
-        is_write_shut = self.is_write_shut or is_over
+        is_over = False
+        is_read_shut = self.is_read_shut
+        is_write_shut = self.is_write_shut
+        if state is not ESTABLISHED:
+            if (state is SYN_SENT or state is SYN_RCVD) and (
+                tcb.fast_open is None or not tcb.fast_open.is_passive
+            ):
+                return mask | POLL_OUT if fast_open_client.is_waiting(tcb) else mask
+            is_over = state is CLOSED or state is TIME_WAIT
+            is_read_shut = is_read_shut or is_over or tcb.rcv_nxt > tcb.fin_at != NO_FIN
+            is_write_shut = is_write_shut or is_over
         if is_read_shut:
             mask |= POLL_IN | POLL_RDHUP
             if is_write_shut:
@@ -156,7 +172,7 @@ class TcpSocket:
         if tcb.urgent is not None:
             mask = urgent.with_mark(self, tcb, tcb.urgent, mask, is_read_shut)
         if is_write_shut or (
-            send_room.is_roomy(tcb)
+            (tcb.snd_una >= tcb.snd_end or send_room.is_roomy(tcb))
             and not (self.settings.notsent_lowat and send_room.is_lowat_reached(tcb, 2))
         ):
             mask |= POLL_OUT
@@ -349,7 +365,7 @@ class TcpSocket:
             return room
         tcb = self.tcb
         if tcb is None or not length:
-            return self._send_nothing()
+            return 0 if tcb is None else fast_open_client.write_nothing(tcb)
         if length > room:
             tcb.is_write_blocked = True
             if not room:
@@ -383,15 +399,6 @@ class TcpSocket:
             if not tcb.snd_wnd:
                 tcb.ack_due = ACK_NOW  # the mark goes through a closed window [RFC 9293 3.8.5]
         return count
-
-    def _send_nothing(self) -> int:
-        """A write of no bytes still ends the wait for one."""
-        tcb = self.tcb
-        if tcb is None or not fast_open_client.is_waiting(tcb) or tcb.fast_open is None:
-            return 0
-        tcb.fast_open.is_deferred = False
-        self.engine.want_output(tcb)
-        return -EINPROGRESS
 
     def send_lent(self, views: list[memoryview], lent: Lent, more: bool = False) -> int:
         """Take all of ``views``, however long, by reference: the engine sends from them as the
@@ -445,8 +452,7 @@ class TcpSocket:
             return -ENOTCONN
         buffer = tcb.receive_buffer
         if buffer is None or not buffer.length:
-            status = self._nothing_to_read(tcb)
-            return status if status else b""
+            return self._nothing_to_read(tcb) or b""
         if limit <= 0:
             return b""
         if tcb.urgent is not None:
@@ -477,10 +483,7 @@ class TcpSocket:
         data = urgent.read(self, tcb, marks, limit, flags & MSG_PEEK != 0)
         if not flags & MSG_PEEK and tcb.receive_buffer is not None:
             after_reading(tcb, tcb.receive_buffer)
-        if data or not limit:
-            return data
-        status = self._nothing_to_read(tcb)
-        return status if status else b""
+        return data if data or not limit else self._nothing_to_read(tcb) or b""
 
     def _nothing_to_read(self, tcb: Tcb) -> int:
         if tcb.rcv_nxt > tcb.fin_at != NO_FIN and not tcb.error:

@@ -76,14 +76,15 @@ class TimeWait:
 class TimeWaitTable:
     """All records of a stack, by key."""
 
-    __slots__ = ("_order", "_records", "duration_ns", "evicted", "limit")
+    __slots__ = ("_records", "duration_ns", "evicted", "limit", "order")
 
     def __init__(self, duration_ns: int, limit: int) -> None:
         self.duration_ns: int = duration_ns
         self.limit: int = limit
         self.evicted: int = 0
         self._records: dict[bytes, TimeWait] = {}
-        self._order: deque[TimeWait] = deque()
+        # As they came. Until the time of the first, which may be too early, nothing is due.
+        self.order: deque[TimeWait] = deque()
 
     def add(self, tcb: Tcb, now_ns: int) -> None:
         """Keep the record of ``tcb``, which has just closed."""
@@ -104,7 +105,7 @@ class TimeWaitTable:
         if has_ace and tcb.ecn is not None and tcb.ecn.accurate is not None:
             record.ace = tcb.ecn.accurate.ace
         self._records[key] = record
-        self._order.append(record)
+        self.order.append(record)
 
     def get(self, key: bytes) -> TimeWait | None:
         return self._records.get(key)
@@ -115,11 +116,11 @@ class TimeWaitTable:
         if self._records.get(record.key) is record:
             del self._records[record.key]
             record.expires_ns = 0
-            order = self._order
+            order = self.order
             while order and not order[0].expires_ns:
                 order.popleft()
             if len(order) > 2 * len(self._records) + _SPARE_PLACES:
-                self._order = deque([r for r in order if r.expires_ns])
+                self.order = deque([r for r in order if r.expires_ns])
 
     def restart(self, record: TimeWait, now_ns: int) -> None:
         """Two more maximum segment lifetimes."""
@@ -127,7 +128,7 @@ class TimeWaitTable:
 
     def advance(self, now_ns: int) -> None:
         """Forget what is over; of very many only some, the rest is then still due."""
-        order = self._order
+        order = self.order
         latest_ns = now_ns - self.duration_ns
         left = _RECORDS_AT_ONCE
         while order and order[0].since_ns <= latest_ns and left:
@@ -139,11 +140,6 @@ class TimeWaitTable:
             elif record.expires_ns:
                 del self._records[record.key]
 
-    def next_ns(self) -> int | None:
-        """When `advance` is next needed; may be too early."""
-        order = self._order
-        return order[0].since_ns + self.duration_ns if order else None
-
     def values(self) -> list[TimeWait]:
         return list(self._records.values())
 
@@ -154,7 +150,7 @@ class TimeWaitTable:
         return {
             "version": 1,
             "evicted": self.evicted,
-            "records": [save_fields(r, 1, _FIELDS) for r in self._order if r.expires_ns],
+            "records": [save_fields(r, 1, _FIELDS) for r in self.order if r.expires_ns],
         }
 
     def load(self, state: Saved) -> None:
@@ -163,16 +159,16 @@ class TimeWaitTable:
             raise ValueError(f"TimeWaitTable: version {state.get('version')} is not known")
         self.evicted = state["evicted"]
         self._records = {}
-        self._order = deque()
+        self.order = deque()
         for saved in state["records"]:
             record = TimeWait(b"", b"", 0, 0, 0, 0, 0)
             load_fields(record, 1, _FIELDS, saved)
             self._records[record.key] = record
-            self._order.append(record)
+            self.order.append(record)
 
     def _evict(self) -> None:
-        while self._order:
-            record = self._order.popleft()
+        while self.order:
+            record = self.order.popleft()
             if record.expires_ns:
                 del self._records[record.key]
                 self.evicted += 1

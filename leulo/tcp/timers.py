@@ -28,14 +28,14 @@ class Timers:
     """The heap. Times are absolute nanoseconds.
 
     The heap holds serial numbers, not things, so that a connection that has ended does not live
-    on until its last entry comes up. Its first entry always counts: `next_ns` is asked several
-    times for each change.
+    on until its last entry comes up. Its first entry always counts: it is looked at several times
+    for each change.
     """
 
-    __slots__ = ("_heap", "_things")
+    __slots__ = ("_things", "heap")
 
     def __init__(self) -> None:
-        self._heap: list[tuple[int, int]] = []
+        self.heap: list[tuple[int, int]] = []
         self._things: dict[int, Timed] = {}
 
     def arm(self, thing: Timed, at_ns: int) -> None:
@@ -43,7 +43,7 @@ class Timers:
         if not thing.timer_at or at_ns < thing.timer_at:
             thing.timer_at = at_ns
             self._things[thing.serial] = thing
-            heappush(self._heap, (at_ns, thing.serial))
+            heappush(self.heap, (at_ns, thing.serial))
 
     def forget(self, thing: Timed) -> None:
         """``thing`` has ended: none of its entries counts. They leave memory when they come up, or
@@ -54,16 +54,16 @@ class Timers:
         thing.timer_at = 0
         things = self._things
         del things[thing.serial]
-        heap = self._heap
+        heap = self.heap
         if heap[0][0] == at_ns:
             self._drop_first()
         if len(heap) > _SPARE_ENTRIES and len(heap) > 2 * len(things) + _SPARE_ENTRIES:
-            self._heap = [(t.timer_at, t.serial) for t in things.values()]
-            heapify(self._heap)
+            self.heap = [(t.timer_at, t.serial) for t in things.values()]
+            heapify(self.heap)
 
     def due(self, now_ns: int) -> Timed | None:
         """The next thing whose entry is due, its entry taken out; None if there is none."""
-        heap = self._heap
+        heap = self.heap
         if not heap or heap[0][0] > now_ns:
             return None
         thing = self._things.pop(heappop(heap)[1])
@@ -71,14 +71,9 @@ class Timers:
         self._drop_first()
         return thing
 
-    def next_ns(self) -> int | None:
-        """When the first entry is due."""
-        heap = self._heap
-        return heap[0][0] if heap else None
-
     def _drop_first(self) -> None:
         """Take out what does not count at the top."""
-        heap = self._heap
+        heap = self.heap
         things = self._things
         while heap:
             at_ns, serial = heap[0]
@@ -91,8 +86,8 @@ class Timers:
         """Forget every entry."""
         for thing in self._things.values():
             thing.timer_at = 0
-        self._heap = []
+        self.heap = []
         self._things = {}
 
     def __len__(self) -> int:
-        return len(self._heap)
+        return len(self.heap)

@@ -80,6 +80,10 @@ class FakeSocket:
         self.is_closed = False
         self.is_ended = False
 
+    @property
+    def ends(self) -> tuple[bytes, int, bytes, int]:
+        return (*(self.local or (b"", 0)), *(self.peer or (b"", 0)))
+
     def turn(self, events: int) -> None:
         """The socket's readiness changes; the stack reports it."""
         self.events = events
