@@ -129,6 +129,8 @@ def examine(
                 engine.drop("tcp_no_timestamp", tcb)
                 return
         elif lt(tsval, tcb.ts_recent) and now_ns - tcb.ts_recent_at < _PAWS_IDLE_NS:
+            if length and seq < rcv_nxt:
+                _report_duplicate(tcb, seq, min(seq + length, rcv_nxt))  # [RFC 2883 4.3]
             _answer_invalid(tcb, "tcp_paws", length + (control & FIN), now_ns)
             return
 
@@ -349,7 +351,7 @@ def _take_ack(
         if sacks is not None and tcb.flight is not None and rack.is_used(tcb):
             tcb.flight.begin()
             old = [(unwrap(una, left), unwrap(una, right)) for left, right in sacks]
-            rack.after_ack(tcb, 0, old, tsecr, False, now_ns)
+            rack.after_ack(tcb, ack, 0, old, tsecr, False, now_ns)
         return True
     if tcb.snd_wl1 < seq or (tcb.snd_wl1 == seq and tcb.snd_wl2 <= ack):
         tcb.snd_wl1 = seq
@@ -368,7 +370,7 @@ def _take_ack(
         if sacks is not None:
             blocks = [(unwrap(una, left), unwrap(una, right)) for left, right in sacks]
         is_bare = not length and not is_fin and not is_window_new
-        rack.after_ack(tcb, ack - una, blocks, tsecr, is_bare, now_ns)
+        rack.after_ack(tcb, ack, ack - una, blocks, tsecr, is_bare, now_ns)
         return tcb.snd_una <= tcb.snd_end or fin_acknowledged(tcb, now_ns)
     news = 0
     if sacks is not None and tcb.has_sack:

@@ -131,14 +131,15 @@ def probed(tcb: Tcb, is_again: bool) -> None:
 
 def after_ack(
     tcb: Tcb,
+    ack: int,
     acked: int,
     sacks: list[tuple[int, int]] | None,
     tsecr: int,
     is_bare: bool,
     now_ns: int,
 ) -> None:
-    """An acknowledgement off the fast path; snd_una has moved by ``acked`` already. ``sacks`` are
-    unwrapped, ``is_bare`` says that it carries nothing and changes no window."""
+    """An acknowledgement off the fast path, of ``ack``; snd_una has moved by ``acked`` already.
+    ``sacks`` are unwrapped, ``is_bare`` says that it carries nothing and changes no window."""
     una = tcb.snd_una
     board = tcb.scoreboard
     flight = tcb.flight
@@ -159,7 +160,7 @@ def after_ack(
         board.advance(una)
     dsack: tuple[int, int] | None = None
     if sacks:
-        dsack = _find_dsack(tcb, sacks)
+        dsack = _find_dsack(tcb, ack, sacks)
         _take_sacks(tcb, sacks[1:] if dsack is not None else sacks, now_ns)
     board = tcb.scoreboard
     news = acked - held
@@ -343,12 +344,13 @@ def _lost_bytes(tcb: Tcb) -> int:
     return 0 if tcb.flight is None else tcb.flight.lost_bytes
 
 
-def _find_dsack(tcb: Tcb, sacks: list[tuple[int, int]]) -> tuple[int, int] | None:
-    """Does the first block report a duplicate? [RFC 2883 4]"""
+def _find_dsack(tcb: Tcb, ack: int, sacks: list[tuple[int, int]]) -> tuple[int, int] | None:
+    """Does the first block report a duplicate? What stands below ``ack`` in the same segment does;
+    snd_una may be further than that, if the path has changed the order. [RFC 2883 4, 5]"""
     start, end = sacks[0]
     if not start < end or end > tcb.snd_max or start < tcb.snd_una - tcb.snd_max_wnd:
         return None
-    if end <= tcb.snd_una:
+    if end <= ack:
         return sacks[0]
     if len(sacks) > 1 and sacks[1][0] <= start and end <= sacks[1][1]:
         return sacks[0]

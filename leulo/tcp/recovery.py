@@ -101,7 +101,9 @@ def advanced(tcb: Tcb, acked: int, now_ns: int) -> None:
         else:
             tcb.high_rxt = max(tcb.high_rxt, tcb.snd_una)
             if not tcb.has_sack:
-                tcb.cwnd = max(tcb.cwnd - acked, 0) + tcb.mss  # partial ACK: deflate
+                # Partial ACK: deflate. One of less than a segment gives nothing back: many of them
+                # would open the window. [RFC 6582 3.2 (3)]
+                tcb.cwnd = max(tcb.cwnd - acked, 0) + (tcb.mss if acked >= tcb.mss else 0)
             if tcb.high_rxt == tcb.snd_una:
                 tcb.is_rexmit_due = True  # what comes next was lost too
             tcb.engine.want_output(tcb)

@@ -148,8 +148,9 @@ def _fill(tcb: Tcb, queue: Reassembly, piece: bytes | memoryview, end: int) -> N
     those count."""
     if tcb.has_sack and tcb.engine.config.has_dsack:
         twice = queue.held(tcb.rcv_nxt, end)
-        if twice is not None:
-            tcb.dsack = twice  # [RFC 2883 4.1]
+        # Of several parts that came twice the first is told, and that may be what was cut off here.
+        if twice is not None and (tcb.dsack is None or tcb.dsack[1] != tcb.rcv_nxt):
+            tcb.dsack = twice  # [RFC 2883 4.1, 4.2]
     while tcb.rcv_nxt < end:
         offset = len(piece) - (end - tcb.rcv_nxt)
         stop = end if queue.is_empty else min(end, queue.first)

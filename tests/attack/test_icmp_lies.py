@@ -144,6 +144,40 @@ def test_unreachable_while_timing_out_is_only_remembered() -> None:
     s.expect_state("ESTABLISHED")
 
 
+def test_the_error_remembered_is_what_a_timeout_tells() -> None:
+    """[RFC 5461 2.1]: no route, rather than that nobody answered."""
+    s = sending()
+    assert s.socket is not None
+    assert s.socket.setsockopt(6, 18, (5_000).to_bytes(4, "little")) == 0  # TCP_USER_TIMEOUT
+    s.wait(2 * S)
+    s.stack.input([error(s, UNREACHABLE, 1, 1)], s.now_ns)
+    s.wait(10 * S)
+    s.expect_state("CLOSED")
+    assert s.socket.take_error() == 113
+
+
+def test_an_error_is_of_the_connection_that_it_quotes() -> None:
+    """Its number is one that is on its way, of a connection beside."""
+    s = sending()
+    before = s.tcb.mss
+    s.stack.input([error(s, UNREACHABLE, 4, 1, 1000, port=s.port + 1)], s.now_ns)
+    assert s.tcb.mss == before
+    s.expect_drop("icmp_no_connection")
+
+
+def test_a_guessed_error_does_not_end_a_handshake() -> None:
+    s = Script()
+    s.listen()
+    s.inject("S", 0)
+    s.expect("SA")
+    for guess in (1, -1, 1 << 31):
+        s.stack.input([error(s, UNREACHABLE, 0, guess)], s.now_ns)
+    s.expect_drop("icmp_sequence")
+    assert s.stack.counters()["tcp_half_open"] == 1
+    s.stack.input([error(s, UNREACHABLE, 0, 0)], s.now_ns)
+    assert s.stack.counters()["tcp_half_open"] == 0
+
+
 def test_errors_about_errors_and_nonsense_are_not_answered() -> None:
     random = Random(3)
     s = sending()

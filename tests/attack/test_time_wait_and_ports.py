@@ -146,6 +146,17 @@ def test_all_ports_in_use_is_an_error_and_not_a_search_for_ever() -> None:
     assert bound.bind(ANY, 0) in (0, -98)
 
 
+def test_ports_of_active_opens_are_hard_to_guess() -> None:
+    """Whoever is connected to learns a port; where others are connected to he does not, though all
+    counters stood at the same. [RFC 6056 3.3.4]"""
+    s = Script()
+    s.stack.engine.ports.steps = [0] * len(s.stack.engine.ports.steps)
+    sockets = [dial(s.stack, address(2), port) for port in range(1, 41)]
+    ports = [socket.local[1] for socket in sockets]
+    assert len(set(ports)) >= 38
+    assert max(ports) - min(ports) > 10_000
+
+
 def test_connections_past_the_quota_are_refused_and_the_rest_lives() -> None:
     s = Script(connections_max=50, timestamps=False, sack=False, wscale=-1)
     s.listen(1000)

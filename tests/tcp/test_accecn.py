@@ -93,6 +93,17 @@ def test_a_super_segment_has_the_counter_and_the_option_in_every_piece() -> None
     assert len(options) == 1 and bytes((174, 11)) in options.pop()
 
 
+def test_full_segments_have_room_for_the_counters() -> None:
+    """[RFC 6691 2] Whatever stands in the options is taken off the data."""
+    wire, a, _ = _opened()
+    tcb = only(a)
+    assert tcb.mss == 1500 - 40 - 12 - 12
+    assert tcb.socket is not None
+    tcb.socket.send(bytes(20_000))
+    wire.run(1 * S)
+    assert max(len(frame) - 24 for _, who, frame in wire.log if who == 0) == 1500
+
+
 def test_segments_with_cwr_in_the_counter_are_not_joined() -> None:
     """The link would leave the flag to the first piece. [RFC 9768 3.3.4]"""
     wire, a, _ = _opened(tso=65_535)

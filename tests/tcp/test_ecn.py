@@ -48,6 +48,18 @@ def test_a_mark_behind_ip_options_counts() -> None:
     assert s.stack.counters()["tcp_ecn_marks"] == 1
 
 
+def test_a_users_tos_keeps_out_of_the_mark() -> None:
+    """Who sets all bits gets those of the service: ECT(1) belongs to experiments.
+    [RFC 8311 4.2] [Linux ip(7)]"""
+    s = asked()
+    s.inject("A", 1, 1)
+    socket = s.accept()
+    assert socket.setsockopt(0, 1, (0xB9).to_bytes(4, "little")) == 0
+    socket.send(b"x")
+    s._collect()
+    assert socket.getsockopt(0, 1) == (0xB8).to_bytes(4, "little")
+
+
 def test_a_super_segment_says_cwr_once() -> None:
     """Its first piece only: the link is told by GSO_ECN. [virtio 1.2 5.1.6]"""
     a, b = make_stack(1, tso=65_535, ecn=1), make_stack(2)

@@ -107,7 +107,10 @@ def test_report_narrows_every_connection_to_the_peer_and_no_other() -> None:
     lost = wire.lost
     for other in others:
         assert other.getsockopt(TCP, MAXSEG) == pack("<I", 1000 - 52)
+    before = len(wire.log)
     fourth, accepted, _ = connect(wire, 83)
+    syn = wire.log[before][2]
+    assert syn[64:68] == bytes((2, 4)) + (1460).to_bytes(2, "big"), "the way back may be wide"
     carry(wire, fourth, accepted, 50_000)
     assert wire.lost == lost
 

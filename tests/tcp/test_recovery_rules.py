@@ -5,6 +5,7 @@ docs/requirements names each of these tests beside the line that it holds.
 
 from __future__ import annotations
 
+import pytest
 from script_peer import MS, S, Script
 from sender_script import MSS, end, opened, write
 
@@ -125,6 +126,42 @@ def test_newreno_starts_no_second_recovery_for_one_window() -> None:
     assert s.tcb.ssthresh == ssthresh
 
 
+def test_partial_acknowledgements_in_crumbs_give_nothing_back() -> None:
+    """Of a byte each, they would open the window by a segment each."""
+    s = opened(10)
+    write(s, 40)
+    for _ in range(3):
+        s.inject("A", 1, 1)
+    cwnd = s.tcb.cwnd
+    for byte in range(1, 101):
+        s.inject("A", 1, 1 + byte)
+    assert s.tcb.recovery
+    assert s.tcb.cwnd == cwnd - 100
+
+
+def test_the_end_of_recovery_lets_no_burst_out() -> None:
+    """All is acknowledged at once: a window of ssthresh would leave in one burst."""
+    s = opened(20, initial_window_segments=20)
+    for _ in range(3):
+        s.inject("A", 1, 1)
+    assert s.tcb.ssthresh == 10 * MSS
+    s.inject("A", 1, s.tcb.snd_max - s.tcb.iss)
+    assert s.tcb.recovery == 0
+    assert s.tcb.cwnd == 2 * MSS
+
+
+def test_a_window_update_does_not_end_recovery() -> None:
+    """It resets the count of duplicates, in some stacks; recovery goes on."""
+    s = opened(10)
+    for _ in range(3):
+        s.inject("A", 1, 1)
+    s.tcb.dupacks = 0  # as an update of the window would have left it
+    s.inject("A", 1, end(4))
+    assert s.tcb.recovery
+    s.inject("A", 1, s.tcb.snd_max - s.tcb.iss)
+    assert not s.tcb.recovery
+
+
 def test_limited_transmit_without_sack() -> None:
     s = opened(10)
     write(s, 4)
@@ -134,6 +171,90 @@ def test_limited_transmit_without_sack() -> None:
     s.inject("A", 1, 1)
     s.expect("A", end(11), length=MSS)
     s.expect_none()
+
+
+def test_limited_transmit_is_of_two_segments() -> None:
+    """Also where it takes more than three duplicates to see a loss."""
+    s = opened(10, duplicate_threshold=6)
+    write(s, 8)
+    for _ in range(5):
+        s.inject("A", 1, 1)
+    assert s.tcb.snd_max - s.tcb.snd_una == 12 * MSS
+
+
+def test_limited_transmit_keeps_to_the_receivers_window() -> None:
+    s = opened(10)
+    write(s, 4)
+    s.window = 11 * MSS
+    for _ in range(3):
+        s.inject("A", 1, 1)  # the first of them changes the window and is no duplicate
+    assert s.tcb.snd_max - s.tcb.snd_una == 11 * MSS
+
+
+@pytest.mark.parametrize("rack", [False, True])
+def test_duplicates_without_news_let_nothing_out_with_sack(rack: bool) -> None:
+    s = opened(10, sack=True, rack=rack)
+    write(s, 4)
+    for _ in range(5):
+        s.inject("A", 1, 1)
+    assert s.tcb.snd_max - s.tcb.snd_una == 10 * MSS
+
+
+# -- duplicates told [RFC 2883]
+
+
+def test_a_duplicate_is_not_told_to_who_has_not_agreed() -> None:
+    s = opened(0)
+    for _ in range(2):
+        s.inject("A", 1, 1, bytes(10))
+    s.wait(300 * MS)
+    assert s.tcb.dsack is None
+    assert s.stack.counters()["tcp_dsacks_sent"] == 0
+
+
+def test_the_duplicate_told_is_the_latest() -> None:
+    """Two in one batch: one acknowledgement, which tells of the second."""
+    s = opened(0, sack=True)
+    s.inject("A", 1, 1, bytes(10))
+    s.inject("A", 11, 1, bytes(10))
+    s.wait(300 * MS)
+    s.queue.clear()
+    s.inject("A", 1, 1, bytes(10), drain=False)
+    s.inject("A", 11, 1, bytes(10))
+    s.expect("A", 1, 21, sacks=[(11, 21)])
+    s.expect_none()
+
+
+def test_the_part_told_begins_where_it_is_held() -> None:
+    s = opened(0, sack=True)
+    s.inject("A", 101, 1, bytes(10))
+    s.queue.clear()
+    s.inject("A", 91, 1, bytes(30))
+    s.expect("A", 1, 1, sacks=[(101, 111), (91, 121)])
+
+
+def test_a_block_within_the_second_is_a_duplicate() -> None:
+    s = opened(8, sack=True, rack=True)
+    s.inject("A", 1, 1, sacks=[(end(1), end(3))])
+    assert s.stack.counters()["tcp_dsacks_received"] == 0
+    s.inject("A", 1, 1, sacks=[(end(1), end(2)), (end(1), end(3))])
+    assert s.stack.counters()["tcp_dsacks_received"] == 1
+
+
+def test_a_duplicate_of_what_was_never_sent_is_none() -> None:
+    s = opened(4, sack=True, rack=True)
+    s.inject("A", 1, end(1), sacks=[(-70_000, -69_000)])
+    s.inject("A", 1, end(1), sacks=[(500, 400)])
+    assert s.stack.counters()["tcp_dsacks_received"] == 0
+
+
+def test_a_segment_that_the_network_doubles_widens_nothing() -> None:
+    """Nothing was sent twice, so nothing was sent too early."""
+    s = opened(8, sack=True, rack=True)
+    s.inject("A", 1, end(2))
+    s.inject("A", 1, end(2), sacks=[(1, end(1))])
+    assert s.tcb.reordering is not None
+    assert s.tcb.reordering.multiplier == 1
 
 
 # -- SACK [RFC 6675] [RFC 2018]

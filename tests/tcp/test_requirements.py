@@ -7,7 +7,7 @@ from struct import pack, unpack
 
 import pytest
 from script_peer import HERE, HERE_MAC, MS, PEER_ISN, THERE, THERE_MAC, S, Script
-from tcp_world import ANY, STREAM, Wire, connect, listen, make_stack
+from tcp_world import ANY, STREAM, Wire, connect, dial, listen, make_stack
 
 from leulo.net.wire.checksum import checksum
 from leulo.net.wire.ipv4 import Ipv4Repr
@@ -235,6 +235,24 @@ def test_a_fast_open_cookie_is_of_one_client() -> None:
     clients = [bytes((10, 0, 0, n)) for n in range(1, 9)]
     assert len({cookie_for(bytes(16), client, HERE) for client in clients}) == 8
     assert cookie_for(bytes(16), THERE, HERE) != cookie_for(b"k" * 16, THERE, HERE)
+
+
+def test_no_segment_may_be_cut_on_its_way() -> None:
+    """Those of a handshake and of a refusal as little as data, an acknowledgement and an end.
+    [RFC 8900 6.1] [RFC 6691 5.4]"""
+    wire = Wire(make_stack(1), make_stack(2))
+    client, server, _ = connect(wire)
+    client.send(bytes(10_000))
+    wire.run(1 * S)
+    assert len(server.recv(20_000)) == 10_000
+    client.close()
+    server.close()
+    dial(wire.stacks[0], wire.stacks[1].address, 81)  # where nobody listens
+    wire.run(1 * S)
+    frames = [frame for _, _, frame in wire.log if frame[22:24] == b"\x08\x00"]
+    flags = {frame[57] & 0x17 for frame in frames}
+    assert flags >= {0x02, 0x12, 0x10, 0x11, 0x14}, "SYN, SYN-ACK, ACK, FIN and RST"
+    assert all(frame[30] & 0x60 == 0x40 for frame in frames)
 
 
 def test_a_window_probe_is_not_capable() -> None:
