@@ -304,7 +304,7 @@ class StackTarget:
         half = self.stack.engine.half_open.get(there + here + port.to_bytes(2, "big") + b"\0\x50")
         if half is not None:
             echo = (self.stack.engine.now_ms + half.ts_offset & MASK).to_bytes(4, "big")
-            words, tail = (8, stamp + echo) if half.has_timestamps else (5, b"")
+            words, tail = (8, stamp + echo) if half.peer.has_timestamps else (5, b"")
             flags = 16
             if is_accurate:
                 flags, words = 16 | (choice & 7) << 6, words + 3
