@@ -41,6 +41,10 @@ _RAISED: Final = abi.RING.offset("raised_ns")
 _MASK: Final = abi.EVENT.offset("mask")
 
 
+_u32: Final = _U32.unpack_from
+_put_event: Final = abi.EVENT_STRUCT.pack_into
+
+
 class EventRing:
     """One machine's ring. ``awaits_look`` is true from a raise until the guest was seen to look."""
 
@@ -96,52 +100,62 @@ class EventRing:
         self.forget_waiting()
 
     def put(self, entry: Entry, mask: int) -> bool:
-        """The guest is to learn ``mask``. False if it has to wait outside, or there is no ring."""
+        """The guest is to learn ``mask``, once `raise_if_armed` has told it of what was put.
+
+        False if it has to wait outside, or there is no ring.
+        """
         entries = self.entries
         if not entries:
             return False
         view, base, head = self._view, self.base, self.head
-        tail: int = _U32.unpack_from(view, base + _TAIL)[0]
-        unread = (head - tail) & _M32
-        if unread > entries:  # the guest wrote nonsense there
-            self.bad_tails += 1
-            unread = entries
+        unread = (head - _u32(view, base + _TAIL)[0]) & _M32
         slot = entry.slot
-        is_update = slot >= 0 and 0 < ((head - slot) & _M32) <= unread
-        if is_update:
-            self.updates += 1
-        elif unread == entries:
-            if not entry.waiting:
-                entry.waiting = True
-                self.waiting[entry.handle] = entry
-                self.overflows += 1
-                _U32.pack_into(view, base + _OVERFLOW, len(self.waiting))
-            return False
+        if slot >= 0 or unread >= entries:
+            if unread > entries:  # the guest wrote nonsense there
+                self.bad_tails += 1
+                unread = entries
+            if slot >= 0 and 0 < ((head - slot) & _M32) <= unread:
+                self.updates += 1
+                self._write(entry, mask, slot, unread, is_update=True)
+                return True
+            if unread == entries:
+                self._wait_outside(entry)
+                return False
+        entry.slot = head
+        self.head = (head + 1) & _M32
+        self.puts += 1
+        if self._put_channel.active:
+            self._write(entry, mask, head, unread + 1, is_update=False)
         else:
-            slot = entry.slot = head
-            self.head = head = (head + 1) & _M32
-            unread += 1
-            self.puts += 1
-        at = base + _HEAD_BYTES + (slot & (entries - 1)) * _ENTRY_BYTES
-        abi.EVENT_STRUCT.pack_into(view, at, entry.cookie, entry.handle, mask)
-        _U32.pack_into(view, base + _HEAD_COUNT, head)
+            at = base + _HEAD_BYTES + (head & (entries - 1)) * _ENTRY_BYTES
+            _put_event(view, at, entry.cookie, entry.handle, mask)
+        return True
+
+    def _write(self, entry: Entry, mask: int, slot: int, unread: int, *, is_update: bool) -> None:
+        _put_event(self._view, self._place(slot), entry.cookie, entry.handle, mask)
         if self._put_channel.active:
             self._put_channel.emit(
                 EventPut(self._clock.now_ns(), entry.handle, entry.cookie, mask, unread, is_update)
             )
-        return True
+
+    def _wait_outside(self, entry: Entry) -> None:
+        if not entry.waiting:
+            entry.waiting = True
+            self.waiting[entry.handle] = entry
+            self.overflows += 1
+            self._tell_overflow()
 
     def refresh(self, entry: Entry, mask: int) -> None:
         """An answer told ``mask``: so must the socket's entry, if it is still unread."""
-        if self._is_unread(entry):
-            _U32.pack_into(self._view, self._place(entry.slot) + _MASK, mask)
-        else:
+        if _u32(self._view, self.base + _TAIL)[0] == self.head or not self._is_unread(entry):
             entry.slot = -1
+        else:
+            _U32.pack_into(self._view, self._place(entry.slot) + _MASK, mask)
 
     def forget(self, entry: Entry) -> None:
         """The socket is closed: its unread entry gets handle 0, to be skipped."""
         if entry.slot >= 0 and self._is_unread(entry):
-            abi.EVENT_STRUCT.pack_into(self._view, self._place(entry.slot), entry.cookie, 0, 0)
+            _put_event(self._view, self._place(entry.slot), entry.cookie, 0, 0)
         entry.slot = -1
         if entry.waiting:
             entry.waiting = False
@@ -161,9 +175,11 @@ class EventRing:
         self._tell_overflow()
 
     def raise_if_armed(self) -> None:
-        """Pulse the line if the guest has armed the ring and something is in it."""
+        """Tell the guest's memory how many were put; pulse the line if it has armed the ring and
+        something is in it."""
         if not self.entries:
             return
+        _U32.pack_into(self._view, self.base + _HEAD_COUNT, self.head)
         armed, _, tail, _ = _HEAD.unpack_from(self._view, self.base)
         if armed != 1 or tail == self.head:
             self.deferred_ns = -1
@@ -196,8 +212,7 @@ class EventRing:
 
     def note_look(self) -> None:
         """The guest makes a hypercall: if it has taken entries out, it has seen the interrupt."""
-        tail: int = _U32.unpack_from(self._view, self.base + _TAIL)[0]
-        if tail == self._raised_tail:
+        if _u32(self._view, self.base + _TAIL)[0] == self._raised_tail:
             return
         self.awaits_look = False
         now_ns = self._clock.now_ns()
@@ -237,7 +252,7 @@ class EventRing:
     def _is_unread(self, entry: Entry) -> bool:
         if not self.entries:
             return False
-        tail: int = _U32.unpack_from(self._view, self.base + _TAIL)[0]
+        tail: int = _u32(self._view, self.base + _TAIL)[0]
         unread = min((self.head - tail) & _M32, self.entries)
         return 0 < ((self.head - entry.slot) & _M32) <= unread
 
