@@ -193,11 +193,11 @@ def run_stopped(image: Path, deliverer: Deliverer) -> tuple[str, int, int]:
 
 
 def parse(text: str) -> Rows:
-    """Name to values; raises unless the kernel came to its end."""
+    """Name to values, of what the kernel printed or of a record."""
     rows = {}
     for line in text.splitlines():
         name, _, values = line.partition(" ")
-        if name != "end":
+        if name not in ("end", "#"):
             rows[name] = values.strip()
     return rows
 
@@ -222,6 +222,18 @@ def ask(judge: str, image: Path) -> Rows:
 def recorded(judge: str) -> Rows:
     """What it said once; of KVM there is no record."""
     return parse(RECORDS[judge].read_text())
+
+
+def recorded_version(judge: str) -> str:
+    """Which version of it that was, as in "7.2"."""
+    return RECORDS[judge].read_text().partition("\n")[0].split()[-1]
+
+
+def record(judge: str, rows: Rows) -> None:
+    """Keep what it says now."""
+    lines = [f"# {judges.NAMES[judge]} {judges.version(judge)}"]
+    lines += [f"{name} {values}" for name, values in rows.items()]
+    RECORDS[judge].write_text("\n".join(lines) + "\n")
 
 
 @dataclass(frozen=True, slots=True)
@@ -284,11 +296,12 @@ def table(image: Path, judge: str) -> tuple[list[Row], str]:
         name: collect(lambda words, name=name: run_leulo(image, name, words)[0])  # type: ignore[misc]
         for name in DELIVERERS
     }
+    name = judges.NAMES[judge]
     if judges.is_there(judge):
-        return compare(ours, judge, ask(judge, image)), judges.NAMES[judge]
+        return compare(ours, judge, ask(judge, image)), f"{name} {judges.version(judge)}"
     if judge not in RECORDS:
-        raise ConformanceError(f"{judges.NAMES[judge]} is not here, and there is no record of it")
-    return compare(ours, judge, recorded(judge)), f"{judges.NAMES[judge]}'s record"
+        raise ConformanceError(f"{name} is not here, and there is no record of it")
+    return compare(ours, judge, recorded(judge)), f"{name} {recorded_version(judge)}, recorded"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -309,14 +322,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (ConformanceError, judges.JudgeError) as error:
         print(f"conformance: {error}", file=sys.stderr)
         return 5
-    if options.record and who == judges.NAMES[options.judge] and options.judge in RECORDS:
-        RECORDS[options.judge].write_text("".join(f"{row.name} {row.judge}\n" for row in rows))
+    if options.record and judges.is_there(options.judge) and options.judge in RECORDS:
+        record(options.judge, {row.name: row.judge for row in rows})
     shown = [row for row in rows if options.only in row.name]
     if options.json:
         print(json.dumps([{**_plain(row), "verdict": row.verdict} for row in shown], indent=1))
     else:
         witness = "Bochs" if options.judge == "qemu" else "QEMU"
-        _print(shown, who, witness, options.all or bool(options.only))
+        _print(shown, options.judge, who, witness, options.all or bool(options.only))
     bad = sum(row.verdict not in ("equal", *VERDICTS.values()) for row in rows)
     return 1 if bad else 0
 
@@ -326,7 +339,7 @@ def _plain(row: Row) -> dict[str, str]:
             "witness": row.witness, "limit": row.reason}  # fmt: skip
 
 
-def _print(rows: Sequence[Row], who: str, witness: str, show_all: bool) -> None:
+def _print(rows: Sequence[Row], judge: str, who: str, witness: str, show_all: bool) -> None:
     counts: dict[str, int] = {}
     for row in rows:
         counts[row.verdict] = counts.get(row.verdict, 0) + 1
@@ -336,16 +349,18 @@ def _print(rows: Sequence[Row], who: str, witness: str, show_all: bool) -> None:
             continue
         print(f"{row.name:36} {row.verdict}")
         values = [("native", row.native), ("portable", row.portable), (who, row.judge)]
-        for what, text in (*values, (witness, row.witness)):
-            print(f"    {what:10} {text}")
+        for what, text in (*values, (f"{witness}, recorded", row.witness)):
+            print(f"    {what:18} {text}")
         if row.reason:
-            print(f"    why        {row.reason}")
+            print(f"    {'why':18} {row.reason}")
     summary = ", ".join(f"{count} {verdict}" for verdict, count in sorted(counts.items()))
     print(f"{len(rows)} cases on native, portable and {who}: {summary}")
     if errs := counts.get(VERDICTS["qemu"]):
         print(f"  QEMU errs: {errs} in which ours is what the manual says and what Bochs does")
     if alike := counts.get(VERDICTS["both"]):
         print(f"  as QEMU:   {alike} in which QEMU and we do the same, and {who} does not")
+    if (differ := counts.get("DIFFERS", 0) + counts.get("LIMIT GONE", 0)) and judge in RECORDS:
+        print(f"  {differ} in which known_limits.txt is wrong: it knows {recorded_version(judge)}")
 
 
 if __name__ == "__main__":

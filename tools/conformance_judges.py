@@ -12,12 +12,14 @@ from __future__ import annotations
 
 import os
 import pty
+import re
 import select
 import shutil
 import struct
 import subprocess
 import tempfile
 import time
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -54,6 +56,15 @@ def is_there(judge: str) -> bool:
     if judge == "bochs":
         return shutil.which(BOCHS) is not None
     return shutil.which(QEMU) is not None and (judge == "qemu" or os.access("/dev/kvm", os.W_OK))
+
+
+@cache
+def version(judge: str) -> str:
+    """What is installed, as in "7.2"; judges differ between their versions."""
+    command = [BOCHS, "--help"] if judge == "bochs" else [QEMU, "--version"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, check=False)
+    found = re.search(r"(?:Emulator|version) (\d+\.\d+)", done.stdout + done.stderr)
+    return found[1] if found else "of an unknown version"
 
 
 def run(judge: str, image: Path, words: str = "") -> str:

@@ -68,6 +68,7 @@ ENV_XMM: Final = 0x338  # 64 bytes each, of which we have 16
 ENV_UNUSED_XMM: Final = ENV_XMM + 16 * 64
 ENV_ALONE: Final = ENV_UNUSED_XMM + 256  # linear EIP of what is to be executed alone, or -1
 ENV_ALONE_TICKS: Final = ENV_ALONE + 8  # TICKS when a fetch asked for that
+ENV_STORE: Final = ENV_ALONE + 16  # where a store begins whose second half is asked for next, or 0
 ENV_MSRS: Final = 0x12C0
 ENV_MSRS_END: Final = 0x14D0
 ENV_ERROR_CODE: Final = 0x1508

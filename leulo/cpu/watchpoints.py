@@ -11,7 +11,7 @@ the table of addresses through which the library calls them:
 * ``check``: an access to such a page. On a match the instruction is abandoned and executed again in
   a block of its own (what says so survives a stop just there); then the access is noted and the
   engine asked to raise its debug exception behind that block, which goes to `thunks` as
-  breakpoints do.
+  breakpoints do. A store that is not aligned is looked at as the one that it is.
 
 As in `thunks`, hexadecimal bytes, what they say, why; a test compares. The self-test watches a
 word.
@@ -70,6 +70,23 @@ matches:
     c3                     ret
 check:
     ; (cpu, address, length, attributes, 1: read or 2: write, place in the translated code)
+    ; a store that is not aligned, on one page, is asked about as if it were on two: from where it
+    ; begins on with a negative length, and then from the page's first byte to its end
+    4885d2                 test rdx, rdx
+    7f08                   jg 0x87
+    4889b798920000         mov qword ptr [rdi + 0x9298], rsi
+    c3                     ret
+    488b8798920000         mov rax, qword ptr [rdi + 0x9298]
+    48c7879892000000000000 mov qword ptr [rdi + 0x9298], 0
+    4989c2                 mov r10, rax
+    4981e200f0ffff         and r10, 0xfffffffffffff000
+    4939f2                 cmp r10, rsi
+    750e                   jne 0xb6
+    4885c0                 test rax, rax
+    7409                   je 0xb6
+    4801f2                 add rdx, rsi
+    4889c6                 mov rsi, rax
+    4829c2                 sub rdx, rax
     53                     push rbx
     55                     push rbp
     4154                   push r12
@@ -81,53 +98,53 @@ check:
     c1e106                 shl ecx, 6
     488d8c0f88910000       lea rcx, [rdi + rcx + 0x9188]
     4a398cd7a89f0000       cmp qword ptr [rdi + r10*8 + 0x9fa8], rcx
-    751e                   jne 0xc0
+    751e                   jne 0xfc
     4485411c               test dword ptr [rcx + 0x1c], r8d
-    7418                   je 0xc0
+    7418                   je 0xfc
     4c8b19                 mov r11, qword ptr [rcx]
     4929f3                 sub r11, rsi
     4939d3                 cmp r11, rdx
-    7209                   jb 0xbc
+    7209                   jb 0xf8
     49f7db                 neg r11
     4c3b5908               cmp r11, qword ptr [rcx + 8]
-    7304                   jae 0xc0
+    7304                   jae 0xfc
     450fabd4               bts r12d, r10d
     41ffc2                 inc r10d
     4183fa04               cmp r10d, 4
-    72c1                   jb 0x8a
+    72c1                   jb 0xc6
     4585e4                 test r12d, r12d
-    0f84d4000000           je 0x1a6
+    0f84d4000000           je 0x1e2
     4885ed                 test rbp, rbp
-    7457                   je 0x12e                              ; not from translated code
+    7457                   je 0x16a                              ; not from translated code
     488b83a8810000         mov rax, qword ptr [rbx + 0x81a8]
     488bb800030000         mov rdi, qword ptr [rax + 0x300]
     4889ee                 mov rsi, rbp
-    ff151a0b0000           call qword ptr [rip + 0xb1a]          ; tcg_tb_lookup
+    ff15de0a0000           call qword ptr [rip + 0xade]          ; tcg_tb_lookup
     4885c0                 test rax, rax
-    743b                   je 0x12e
+    743b                   je 0x16a
     6683781601             cmp word ptr [rax + 0x16], 1          ; instructions of the block
-    7434                   je 0x12e
+    7434                   je 0x16a
     ; again, in a block of its own, so that the trap comes behind it
     c7431801000000         mov dword ptr [rbx + 0x18], 1
     4889df                 mov rdi, rbx
     4889ee                 mov rsi, rbp
     ba01000000             mov edx, 1
-    ff15fe0a0000           call qword ptr [rip + 0xafe]          ; cpu_restore_state
+    ff15c20a0000           call qword ptr [rip + 0xac2]          ; cpu_restore_state
     8b83d08a0000           mov eax, dword ptr [rbx + 0x8ad0]
     0383288b0000           add eax, dword ptr [rbx + 0x8b28]     ; CS's base
     48898388920000         mov qword ptr [rbx + 0x9288], rax
     4889df                 mov rdi, rbx
-    ff15ea0a0000           call qword ptr [rip + 0xaea]          ; cpu_loop_exit_noexc
+    ff15ae0a0000           call qword ptr [rip + 0xaae]          ; cpu_loop_exit_noexc
     48838b88920000ff       or qword ptr [rbx + 0x9288], 0xffffffffffffffff
     4883bb6881000000       cmp qword ptr [rbx + 0x8168], 0
-    7528                   jne 0x168                             ; an earlier access too
+    7528                   jne 0x1a4                             ; an earlier access too
     81a3a49100003fffffff   and dword ptr [rbx + 0x91a4], 0xffffff3f ; no hit yet
     81a3e49100003fffffff   and dword ptr [rbx + 0x91e4], 0xffffff3f
     81a3249200003fffffff   and dword ptr [rbx + 0x9224], 0xffffff3f
     81a3649200003fffffff   and dword ptr [rbx + 0x9264], 0xffffff3f
     4531d2                 xor r10d, r10d
     450fa3d4               bt r12d, r10d
-    731c                   jae 0x18d
+    731c                   jae 0x1c9
     4489d1                 mov ecx, r10d
     c1e106                 shl ecx, 6
     488d8c0b88910000       lea rcx, [rbx + rcx + 0x9188]
@@ -135,7 +152,7 @@ check:
     48898b68810000         mov qword ptr [rbx + 0x8168], rcx
     41ffc2                 inc r10d
     4183fa04               cmp r10d, 4
-    72d5                   jb 0x16b
+    72d5                   jb 0x1a7
     814b1c80000000         or dword ptr [rbx + 0x1c], 0x80       ; CPU_INTERRUPT_DEBUG
     66c783428a0000ffff     mov word ptr [rbx + 0x8a42], 0xffff   ; seen behind this block
     415c                   pop r12

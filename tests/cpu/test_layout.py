@@ -85,6 +85,7 @@ def test_listing_uses_the_offsets_of_layout_and_control() -> None:
     has("matches", unused, registers)
     has("check", unused, registers, layout.CPU_ENV + layout.ENV_ALONE, layout.CPU_NEXT_BLOCK,
         layout.CPU_WATCHPOINT_HIT, layout.CPU_INTERRUPT_REQUEST, layout.CPU_ICOUNT_HIGH,
+        layout.CPU_ENV + layout.ENV_STORE,
         watchpoints.HIT_FLAGS)  # fmt: skip
     has("align", layout.DISAS_PREFIX, layout.DISAS_START, layout.DISAS_UC, layout.UC_CPU,
         layout.CPU_CLASS, layout.CLASS_UNALIGNED, layout.CPU_ENV)  # fmt: skip

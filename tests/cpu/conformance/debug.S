@@ -179,7 +179,11 @@
     movl $1, P_USER+4
     movw $1, P_USER+4
     movw $1, P_USER+5
-    movl $1, P_USER+6
+    movl $1, P_USER+6                   # the others lie beside it, aligned or not
+    movl $1, P_USER+1
+    movw $1, P_USER+3
+    movw $1, P_USER+7
+    movl $1, P_USER+8
     REPORT_DB
     CASE watch_writes_not_reads, 0
     COUNT_DB
