@@ -247,19 +247,18 @@ unsigned space_pages(const struct address_space *space) {
 void *space_run(const struct address_space *space, uintptr_t user, size_t bytes, bool write,
                 size_t *length) {
     const uint64_t *entry = entry_of(space, user);
-    /* RAM ends below 4 GiB: the lower halves of two entries tell if pages are neighbours. */
-    uint32_t needed = (uint32_t)(write ? PRESENT | WRITABLE : PRESENT);
-    size_t there = PAGE_BYTES - user % PAGE_BYTES;
+    /* RAM ends below 4 GiB: the lower half of an entry tells all that matters. */
+    uint32_t rights = (uint32_t)(write ? PRESENT | WRITABLE : PRESENT), mask = rights | ~0xFFFu;
+    size_t there = PAGE_BYTES - user % PAGE_BYTES, border = LARGE_BYTES - user % LARGE_BYTES;
 
-    if (!entry || (*(const uint32_t *)entry & needed) != needed)
+    if (!entry || (*(const uint32_t *)entry & rights) != rights)
         return NULL;
     char *run = (char *)table_of(*entry) + user % PAGE_BYTES;
-    while (there < bytes && (user + there) % LARGE_BYTES) {
-        uint32_t next = *(const uint32_t *)++entry;
-        if ((next & needed) != needed || (next & (uint32_t)ADDRESS) != (uintptr_t)run + there)
-            break;
+    uint32_t neighbour = *(const uint32_t *)entry & mask;
+    *length = bytes < border ? bytes : border;
+    while (there < *length && (*(const uint32_t *)++entry & mask) == (neighbour += PAGE_BYTES))
         there += PAGE_BYTES;
-    }
-    *length = there < bytes ? there : bytes;
+    if (there < *length)
+        *length = there;
     return run;
 }

@@ -203,6 +203,38 @@ static void blocking_transfer(int l) {
     close(b);
 }
 
+/* Buffers whose pages lie anywhere: one over a border of 2 MiB, one page by page between a file's. */
+static void scattered(int l) {
+    const long total = 3 << 20, room = 100 * 4096;
+    char *from = sbrk(total), *to = sbrk(0);
+    int file = open("/tmp/between", O_CREAT | O_RDWR | O_TRUNC, 0600), a, b, status;
+    long got = 0, wrong = 0;
+    ssize_t n = 0;
+
+    for (long i = 0; i < room; i += 4096) {
+        sbrk(4096);
+        write(file, big, 4096);
+    }
+    for (long i = 0; i < total; i++)
+        from[i] = (char)((unsigned long)i * 2654435761u >> 24);
+    pair(l, &a, &b);
+    if (fork() == 0)
+        _exit(write(a, from, (size_t)total) != total);
+    close(a);
+    for (long at = 0; (n = read(b, to + at, (size_t)(room - at))) > 0; at = (at + 1237) % 4096) {
+        for (long i = 0; i < n; i++)
+            wrong += to[at + i] != (char)((unsigned long)(got + i) * 2654435761u >> 24);
+        got += n;
+    }
+    waitpid(-1, &status, 0);
+    say("scattered writer", WEXITSTATUS(status));
+    say("scattered reader", got);
+    say("wrong bytes", wrong);
+    close(b);
+    close(file);
+    unlink("/tmp/between");
+}
+
 static void refused(void) {
     struct sockaddr_in saved = server;
     int s = stream();
@@ -324,6 +356,7 @@ int main(void) {
     data(l);
     full(l);
     blocking_transfer(l);
+    scattered(l);
     refused();
     reset(l);
     sleeping_accept(l);
