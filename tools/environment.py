@@ -28,6 +28,7 @@ PROGRAMS = {
         "curl": "curl",
         "ping": "iputils-ping",
         "tshark": "tshark",
+        "tcptrace": "tcptrace",
         "wrk": "wrk",
         "ab": "apache2-utils",
         "nmap": "nmap",
