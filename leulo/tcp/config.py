@@ -175,6 +175,7 @@ class Config:
     has_syn_challenge: bool = True  # else a SYN in the window is a reset, as before RFC 5961
     drops_syn_fin: bool = True  # to a listener; else the FIN is overlooked
     drops_every_syn_fin: bool = False  # not only to a listener
+    keeps_text_of_syn: bool = False  # until a connection that both have opened is open
     overlooks_fin_of_syn: bool = False  # in SYN_SENT, too
     believes_icmp: bool = True  # a hard error ends an active open
     # An unreachable network or host, exceeded time and the like end a passive open
@@ -243,6 +244,7 @@ PRESETS = {
         invalid_ack_interval_ns=1 * NS_PER_S,
         answers_time_wait_syn=False,
         drops_syn_fin=False,
+        keeps_text_of_syn=True,
         overlooks_fin_of_syn=True,
         max_backlog=128,
         first_ephemeral=10_000,
@@ -273,6 +275,7 @@ PRESETS = {
         rounds_first_window=False,
         acks_unsent=True,  # [RFC 9293 3.10.7.4 fifth]
         icmp_ends_half_open=False,  # [RFC 1122 4.2.3.9]
+        keeps_text_of_syn=True,  # [RFC 9293 3.10.7.3 fourth]
         time_wait_ns=240 * NS_PER_S,  # two times two minutes [RFC 9293 3.4.2]
     ),
 }

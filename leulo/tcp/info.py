@@ -11,7 +11,7 @@ from __future__ import annotations
 from struct import Struct
 from typing import TYPE_CHECKING, Final
 
-from leulo.tcp import path_mtu
+from leulo.tcp import handshake, path_mtu
 from leulo.tcp.accecn import CE, ECT0, ECT1, SEEN_ZEROS
 from leulo.tcp.pacer import rate
 from leulo.tcp.state import State
@@ -127,6 +127,7 @@ def _of(tcb: Tcb) -> tuple[int, ...]:
     is_open = tcb.state not in (State.SYN_SENT, State.SYN_RCVD)
     received = max(0, tcb.rcv_nxt - tcb.irs - 1) if is_open else 0
     acked = max(0, tcb.snd_una - tcb.iss) if is_open else 0  # the SYN is one, as on Linux
+    unit = 1 if engine.config.has_freebsd_syn else mss  # of windows
     sent = max(0, min(tcb.snd_max, tcb.snd_end) - tcb.iss - 1)
     # Whatever was sent once and is not outstanding has arrived, and so have needless repeats.
     waiting = unacked - -(-sacked // mss)
@@ -142,8 +143,8 @@ def _of(tcb: Tcb) -> tuple[int, ...]:
         unacked, -(-sacked // mss), lost, again, 0,
         since_send, 0, since_recv, since_recv,
         path_mtu.of_tcb(tcb), _bounded(tcb.rcv_limit), tcb.srtt_ns // _US, tcb.rttvar_ns // _US,
-        _bounded(tcb.ssthresh // mss) if tcb.ssthresh < 1 << 40 else _INFINITE,
-        tcb.cwnd // mss, engine.mtu - 40, degree,
+        _bounded(tcb.ssthresh // unit) if tcb.ssthresh < 1 << 40 else _INFINITE,
+        _bounded(tcb.cwnd // unit), handshake.own_mss(engine, tcb.settings, tcb.ends), degree,
         tcb.srtt_ns // _US, _bounded(tcb.rcv_limit), tcb.retransmits,
         _UNPACED if tcb.pacer is None else rate(tcb, tcb.pacer) or _UNPACED,
         tcb.settings.max_pacing_rate or _UNPACED, acked, received,

@@ -83,7 +83,8 @@ def segment_in_syn_sent(
         tcb.is_syn_due = True
         tcb.timed_seq = 0
         is_fin = control & FIN != 0 and not config.overlooks_fin_of_syn
-        keep_text(tcb, frame, start, end - start, is_fin)
+        if config.keeps_text_of_syn:
+            keep_text(tcb, frame, start, end - start, is_fin)
         return
     rtt_ns = now_ns - tcb.timed_at if tcb.timed_seq else 0
     if tcb.fast_open is not None:

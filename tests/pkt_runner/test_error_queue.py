@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from leulo.pkt.outcome import Outcome, Status
+from leulo.pkt.outcome import Mode, Outcome, Status
 from leulo.pkt.runner import run_text
 
 SERVER = """\
@@ -109,3 +109,14 @@ def test_a_stamp_that_is_not_known_is_refused() -> None:
         "+0 setsockopt(4, SOL_SOCKET, SO_TIMESTAMPING, [SOF_TIMESTAMPING_TX_HARDWARE], 4) = 0"
     )
     assert outcome.status is Status.REFUSED
+
+
+@pytest.mark.parametrize("version", ["ipv4", "ipv6"])
+def test_the_level_of_a_notice_is_that_of_the_address(version: str) -> None:
+    """Under the names that suites define for either family."""
+    named = (
+        zerocopy(0, 0).replace("SOL_IP", "CMSG_LEVEL_IP").replace("IP_RECVERR", "CMSG_TYPE_RECVERR")
+    )
+    mode = Mode(options=(("ip_version", version), ("mtu", "1520" if version == "ipv6" else "1500")))
+    outcome = run_text(SERVER + SENT_TWICE + named, mode)
+    assert outcome.status is Status.PASSED, outcome
