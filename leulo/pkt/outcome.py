@@ -67,5 +67,6 @@ DEFINITIONS: Final = {
 }  # fmt: skip
 # The cookies of packetdrill's default addresses, for the suites' key and for one of zeros.
 DEFINITIONS_6: Final = {
-    "CMSG_LEVEL_IP": "SOL_IPV6", "CMSG_TYPE_RECVERR": "IPV6_RECVERR", "TFO_COOKIE": "c1d1e9742a47a9bc", "TFO_COOKIE_ZERO": "82af1a8f9a205c34",
+    "CMSG_LEVEL_IP": "SOL_IPV6", "CMSG_TYPE_RECVERR": "IPV6_RECVERR",
+    "TFO_COOKIE": "c1d1e9742a47a9bc", "TFO_COOKIE_ZERO": "82af1a8f9a205c34",
 }  # fmt: skip
