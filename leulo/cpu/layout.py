@@ -92,6 +92,7 @@ CC_OP_EFLAGS: Final = 1
 # In the translator's contexts: DisasContext, of a block, and TCGContext, of a CPU.
 DISAS_PREFIX: Final = 0x2C
 DISAS_START: Final = 0x38  # of the instruction, linear
+DISAS_ADDRESS: Final = 0xD8  # of its operand in memory, as a temporary
 DISAS_UC: Final = 0x1F0
 TCG_LAST: Final = 0x7390  # the operation emitted last: its links, behind which its arguments are
 TCG_ENV: Final = 0x98F0
@@ -124,6 +125,7 @@ _EVIDENCE: Final = (
     ("helper_hlt_x86_64", 0x32, "c783", (CPU_HALTED - CPU_ENV) & 0xFFFFFFFF),
     (TRANSLATOR, -0x108BF, "488b87", DISAS_UC),
     (TRANSLATOR, -0x1086C, f"48894f{DISAS_START:02x}c747{DISAS_PREFIX:02x}", 0),
+    (TRANSLATOR, -0x1C23C, "488b97", DISAS_ADDRESS),
     (TRANSLATOR, -0x1245, "41b8", ENV_MXCSR),
     (TRANSLATOR, -0x1238, "be", TCG_LOAD_32),
     (TRANSLATOR, -0x1233, "488b8f", TCG_ENV),

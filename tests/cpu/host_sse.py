@@ -4,7 +4,8 @@
 
 One JSON list of questions, one of answers, in hexadecimal where they are bytes. ``[code, data]``:
 execute the code with RSI at the data and RCX as given in its first 8 bytes; the answer is the data
-afterwards, or null where the processor refused. Each runs in a process of its own.
+afterwards, or null where the processor refused. 128 KiB from the data's start memory ends. Each
+question is executed in a process of its own.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import sys
 
 # From Linux's headers; below 4 GiB an address is the same in code of 32 and of 64 bits.
 MAP_32BIT = 0x40
-CODE, DATA, STATE, BYTES = 0, 0x10000, 0xF000, 0x40000
+CODE, DATA, STATE, END, BYTES = 0, 0x10000, 0xF000, 0x30000, 0x31000
 
 
 def execute(low: int, code: bytes, data: bytes) -> bytes | None:
@@ -45,6 +46,9 @@ def main() -> None:
     libc.mmap.argtypes = (ctypes.c_void_p, ctypes.c_size_t, *[ctypes.c_int] * 3, ctypes.c_long)
     rights = mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC
     low = libc.mmap(None, BYTES, rights, mmap.MAP_SHARED | mmap.MAP_ANONYMOUS | MAP_32BIT, -1, 0)
+    libc.mprotect.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
+    if libc.mprotect(low + END, BYTES - END, 0):
+        sys.exit("mprotect")
     answers = []
     for code, data in json.load(sys.stdin):
         answer = execute(low, bytes.fromhex(code), bytes.fromhex(data))

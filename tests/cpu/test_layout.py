@@ -30,7 +30,7 @@ from leulo.memory import Memory
         (thunks.LISTING, "block interrupt fetch invalid deliver stops out in undefined clock_tsc "
                          "tick_tsc aborts block_levels"),
         (watchpoints.LISTING, "insert remove matches check"),
-        (sse.LISTING, "load store flags align unaligned helper emit fold fxsave status rcpps rcpss "
+        (sse.LISTING, "load store flags kind unaligned helper emit fold fxsave status rcpps rcpss "
                       "rsqrtps rsqrtss quiet"),
     ],
 )  # fmt: skip
@@ -87,8 +87,9 @@ def test_listing_uses_the_offsets_of_layout_and_control() -> None:
         layout.CPU_WATCHPOINT_HIT, layout.CPU_INTERRUPT_REQUEST, layout.CPU_ICOUNT_HIGH,
         layout.CPU_ENV + layout.ENV_STORE,
         watchpoints.HIT_FLAGS)  # fmt: skip
-    has("align", layout.DISAS_PREFIX, layout.DISAS_START, layout.DISAS_UC, layout.UC_CPU,
+    has("kind", layout.DISAS_PREFIX, layout.DISAS_START, layout.DISAS_UC, layout.UC_CPU,
         layout.CPU_CLASS, layout.CLASS_UNALIGNED, layout.CPU_ENV)  # fmt: skip
+    has("load", layout.DISAS_ADDRESS)
     has("unaligned", layout.CPU_ENV)
     has("flags", layout.TCG_ENV, layout.TCG_LOAD_32, layout.ENV_MXCSR)
     has("emit", layout.TCG_LAST)

@@ -1,9 +1,9 @@
-"""SSE's aligned operands and MXCSR, beside this computer's own processor.
+"""SSE's operands in memory and MXCSR, beside this computer's own processor.
 
 Protects: that every instruction of SSE with 16 bytes in memory which wants them aligned is #GP
-where they are not, and every other is not; that MXCSR has the flags of the arithmetic, all but DE,
-in every rounding mode and with FZ and DAZ; that both hold in code that is rewritten, crosses pages
-or has a base, on both deliverers.
+where they are not, and every other is not; that each reads as much as it has to; that MXCSR has the
+flags of the arithmetic, all but DE, in every rounding mode and with FZ and DAZ; that all of it is
+so in code that is rewritten, crosses pages or has a base, on both deliverers.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from leulo.cpu.delivery import Deliverer
 JUDGE = Path(__file__).with_name("host_sse.py")
 PLENTY = 1 << 30
 DATA = 0x200000
+END = 0x20000  # from there on `host` has no memory
 DE = 2
 OSFXSR = bytes.fromhex("0f20e00d000600000f22e0")  # mov eax, cr4; or eax, 0x600; mov cr4, eax
 ESI = b"\xbe" + struct.pack("<I", DATA)
@@ -66,27 +67,56 @@ def run(guest: Guest, code: bytes | str) -> tuple[int, int, int] | None:
     return first.vector, first.error_code, first.eip - BASE - len(head)
 
 
+OPCODES = (*range(0x10, 0x18), *range(0x28, 0x30), *range(0x50, 0x80), 0xC2, *range(0xC4, 0xC7),
+           *range(0xD0, 0x100))  # fmt: skip
+# With an operand at [rsi] and [esi]; behind it what may be a byte of the instruction, and does
+# nothing if not.
+OPERATIONS = [p + bytes((0x0F, op, 0x06, 0x90)) for p in PREFIXES.values() for op in OPCODES]
+
+
+def moved(distance: int) -> bytes:
+    """add esi, distance"""
+    return b"\x81\xc6" + struct.pack("<I", distance)
+
+
 def test_operands_that_must_be_aligned_are_those_of_the_processor(guest: Guest) -> None:
-    """Every opcode of SSE to SSE3 with a memory operand that both can execute."""
-    opcodes = (*range(0x10, 0x18), *range(0x28, 0x30), *range(0x50, 0x80), 0xC2,
-               *range(0xC4, 0xC7), *range(0xD0, 0x100))  # fmt: skip
-    # [rsi] and [esi]; behind it what may be a byte of the instruction, and does nothing if not.
-    codes = [p + bytes((0x0F, op, 0x06, 0x90)) for p in PREFIXES.values() for op in opcodes]
+    """Every opcode of SSE to SSE3 and MMX with a memory operand that both can execute."""
     places = (0, 16, 8, 4, 1)
-    moved = {at: b"\x83\xc6" + bytes((at,)) for at in places}  # add esi, at
-    said = host([(moved[at] + code, bytes(72)) for code in codes for at in places])
+    said = host([(moved(at) + code, bytes(72)) for code in OPERATIONS for at in places])
     compared = aligned = 0
-    for number, code in enumerate(codes):
+    for number, code in enumerate(OPERATIONS):
         answers = said[number * len(places) :][: len(places)]
         if answers[0] is None or run(guest, code) is not None:
             continue
         compared += 1
         aligned += answers[2] is None
         for at, answer in zip(places, answers, strict=True):
-            expected = (13, 0, 3) if answer is None else None
-            assert run(guest, moved[at] + code) == expected, (code.hex(), at)
+            expected = (13, 0, 6) if answer is None else None
+            assert run(guest, moved(at) + code) == expected, (code.hex(), at)
     assert compared > 200
     assert aligned > 100
+
+
+def test_operands_are_as_long_as_those_of_the_processor(guest: Guest) -> None:
+    """Before a page that is not there, where what is read too much faults."""
+    directory, table = 0x300000, 0x301000
+    pages = [page << 12 | 3 if page << 12 != DATA + END else 0 for page in range(1024)]
+    guest.memory.write(directory, struct.pack("<I", table | 3) + bytes(4092))
+    guest.memory.write(table, struct.pack("<1024I", *pages))
+    # mov eax, directory; mov cr3, eax; mov eax, cr0; or eax, 1 << 31; mov cr0, eax
+    paging = b"\xb8" + struct.pack("<I", directory) + bytes.fromhex("0f22d8 0f20c00d000000800f22c0")
+    lengths = (16, 8, 4, 2, 1)
+    said = host([(moved(END - n) + code, bytes(72)) for code in OPERATIONS for n in lengths])
+    shorter = 0
+    for number, code in enumerate(OPERATIONS):
+        answers = said[number * len(lengths) :][: len(lengths)]
+        if answers[0] is None or run(guest, paging + code) is not None:
+            continue
+        shorter += answers[1] is not None
+        for length, answer in zip(lengths, answers, strict=True):
+            found = run(guest, paging + moved(END - length) + code)
+            assert (found is None) == (answer is not None), (code.hex(), length, found)
+    assert shorter > 50
 
 
 ALIGNED = {
@@ -97,7 +127,7 @@ ALIGNED = {
 ANY = {
     "movups": "0f1006", "movups store": "0f1106", "movdqu": "f30f6f06", "lddqu": "f20ff006",
     "cvtps2pd": "0f5a06", "cvtdq2pd": "f30fe606", "cvtps2pi": "0f2d06", "movq": "f30f7e06",
-    "addsd": "f20f5806", "movhps": "0f1606",
+    "addsd": "f20f5806", "movhps": "0f1606", "punpckldq": "0f6206",
 }  # fmt: skip
 
 
