@@ -54,17 +54,28 @@ class JudgeError(Exception):
 def is_there(judge: str) -> bool:
     """Whether it is installed, and, for KVM, whether the computer offers it."""
     if judge == "bochs":
-        return shutil.which(BOCHS) is not None
+        return shutil.which(BOCHS) is not None and _has_terminal()
     return shutil.which(QEMU) is not None and (judge == "qemu" or os.access("/dev/kvm", os.W_OK))
 
 
 @cache
 def version(judge: str) -> str:
     """What is installed, as in "7.2"; judges differ between their versions."""
+    found = re.search(r"(?:Emulator|version) (\d+\.\d+)", _help(judge))
+    return found[1] if found else "of an unknown version"
+
+
+@cache
+def _help(judge: str) -> str:
     command = [BOCHS, "--help"] if judge == "bochs" else [QEMU, "--version"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, check=False)
-    found = re.search(r"(?:Emulator|version) (\d+\.\d+)", done.stdout + done.stderr)
-    return found[1] if found else "of an unknown version"
+    return done.stdout + done.stderr
+
+
+def _has_terminal() -> bool:
+    """Whether Bochs has the display that needs none: it says where its parts are."""
+    found = re.search(r"compile time default '([^']+)'", _help("bochs"))
+    return found is None or any(Path(found[1]).glob("libbx_term_gui.so*"))
 
 
 def run(judge: str, image: Path, words: str = "") -> str:
