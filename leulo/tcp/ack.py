@@ -87,6 +87,18 @@ def acknowledged(tcb: Tcb, acked: int, tsecr: int, now_ns: int) -> None:
                 tcb.engine.notify(tcb.socket)
 
 
+def last_acknowledged(tcb: Tcb, acked: int, now_ns: int) -> bool:
+    """The same for an ordinary connection whose user has closed, when its FIN has arrived: nothing
+    more will be sent and nobody asks, so nothing is measured. Returns as `fin_acknowledged`."""
+    tcb.snd_una = tcb.snd_nxt = tcb.snd_una + acked
+    tcb.rto_at = tcb.probe_at = tcb.first_timeout_at = 0
+    tcb.flight = None
+    if tcb.send_buffer is not None:
+        tcb.send_buffer.drop()
+        tcb.send_buffer = None
+    return fin_acknowledged(tcb, now_ns)
+
+
 def take_window(tcb: Tcb, window: int) -> None:
     """The peer offers another window."""
     old = tcb.snd_wnd

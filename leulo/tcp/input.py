@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from leulo.tcp.ack import acknowledged, fin_acknowledged, take_window
+from leulo.tcp.ack import acknowledged, fin_acknowledged, last_acknowledged, take_window
 from leulo.tcp.deadlines import repeat_fin
 from leulo.tcp.ecn import data_arrives
 from leulo.tcp.events import tell_segment_in
@@ -76,9 +76,13 @@ def segment_arrives(
                 take_window(tcb, wnd)
             tcb.snd_wl1 = rcv_nxt
             if acked:
-                acknowledged(tcb, acked, tsecr, now_ns)
-                if tcb.snd_una > tcb.snd_end and not fin_acknowledged(tcb, now_ns):
-                    return
+                if tcb.is_orphan and tcb.snd_una + acked > tcb.snd_end:
+                    if not last_acknowledged(tcb, acked, now_ns):
+                        return
+                else:
+                    acknowledged(tcb, acked, tsecr, now_ns)
+                    if tcb.snd_una > tcb.snd_end and not fin_acknowledged(tcb, now_ns):
+                        return
             tcb.snd_wl2 = tcb.snd_una
             if fin:
                 if length:

@@ -548,17 +548,18 @@ def offer_window(tcb: Tcb) -> None:
     if offered < 0:
         offered = 0  # more was taken than was offered
     gain = space - offered
-    if gain > 0 and (
-        gain >= tcb.rcv_mss
-        or gain << 1 >= limit
-        or (tcb.is_room_offered and (space >= tcb.rcv_mss or space << 2 >= limit))
-    ):
-        offered = space
     scale = tcb.rcv_wscale
+    if gain > 0:
+        if (
+            gain >= tcb.rcv_mss
+            or gain << 1 >= limit
+            or (tcb.is_room_offered and (space >= tcb.rcv_mss or space << 2 >= limit))
+        ):
+            offered = space
+    elif tcb.engine.config.may_shrink_window:
+        offered = _shrunk(tcb, space)
+        tcb.rcv_adv = rcv_nxt + offered
     window = (offered + tcb.rcv_rounding) >> scale
-    if gain <= 0 and tcb.engine.config.may_shrink_window:
-        window = _shrunk(tcb, space)
-        tcb.rcv_adv = rcv_nxt + (window << scale)
     if window > 0xFFFF:
         window = 0xFFFF
     edge = rcv_nxt + (window << scale)
@@ -568,11 +569,11 @@ def offer_window(tcb: Tcb) -> None:
 
 
 def _shrunk(tcb: Tcb, space: int) -> int:
-    """The window, scaled, where it may follow the room to the left; closed when that is little.
-    [RFC 7323 2.4]"""
+    """The window where it may follow the room to the left, without what scaling cannot say; closed
+    when that is little. [RFC 7323 2.4]"""
     if space < tcb.rcv_limit >> 1 and (space < tcb.rcv_limit >> 4 or space < tcb.rcv_mss):
         return 0
-    return space >> tcb.rcv_wscale
+    return space >> tcb.rcv_wscale << tcb.rcv_wscale
 
 
 def _ack_of(tcb: Tcb) -> int:

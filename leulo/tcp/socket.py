@@ -440,9 +440,10 @@ class TcpSocket:
                 return data
             view[: len(data)] = data
             return len(data)
-        count = buffer.read_into(view, flags & MSG_PEEK != 0)
-        if not flags & MSG_PEEK:
-            after_reading(tcb, buffer)
+        if flags & MSG_PEEK:
+            return buffer.read_into(view, True)
+        count = buffer.read_into(view)
+        after_reading(tcb, buffer)
         return count
 
     def recv(self, limit: int, flags: int = 0) -> bytes | int:
