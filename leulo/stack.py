@@ -76,8 +76,8 @@ _TYPE_ARP: Final = b"\x08\x06"
 _TYPE_IPV4: Final = b"\x08\x00"
 _TYPE_IPV6: Final = b"\x86\xdd"
 # vnet flags; type, version and length of the header, TOS; total length; fragment, TTL, protocol;
-# seq, ack, offset and flags, window; the first three words of the options
-_HEADERS: Final = Struct("!B21xIH2xI10x4xIIHH4xIII")
+# addresses and ports; seq, ack, offset and flags, window; the first three words of the options
+_HEADERS: Final = Struct("!B21xIH2xI2x12sIIHH4xIII")
 _ADDRESSES: Final = Struct("10x6s20x4s4s")  # whose MAC; source, destination
 _UNPACK: Final = _HEADERS.unpack_from
 _KIND: Final = 0x080045  # IPv4, twenty bytes
@@ -154,9 +154,8 @@ class Stack(StackNetwork):
                     self._drop("frame_short")
                     continue
                 frame += bytes(TIMESTAMPED_AT - size)
-            flags, kind, total, plain, seq, ack, control, window, option, tsval, tsecr = _UNPACK(
-                frame
-            )
+            (flags, kind, total, plain, key, seq, ack, control, window, option, tsval,
+             tsecr) = _UNPACK(frame)  # fmt: skip
             end = IP_AT + total
             if kind >> 8 != _KIND or plain & _NOT_PLAIN != PROTOCOL_TCP or end > size:
                 self._other(frame[:size], is_inside, now_ns)
@@ -164,7 +163,6 @@ class Stack(StackNetwork):
             if not flags & _CHECKED and not is_intact(frame, end):
                 self._drop("checksum")
                 continue
-            key = frame[36:48]
             if is_inside:
                 key += LOOPBACK_MARK
             tcb = connections.get(key)

@@ -14,7 +14,7 @@ from typing import ClassVar, Final
 
 from leulo.errors import LeuloBug
 from leulo.links.sim.chance import Chance
-from leulo.links.sim.wire import Wire
+from leulo.links.sim.wire import NEVER, Wire
 from leulo.links.sim.wire_spec import WireSpec
 from leulo.stack import Stack, StackConfig
 from leulo.tcp.config import PRESETS, Config
@@ -30,8 +30,8 @@ _ROOM: Final = 1 << 18
 _DRAIN_FRAMES: Final = 1 << 20
 _IPPROTO_TCP: Final = 6
 _TCP_CONGESTION: Final = 13
-_NEVER: Final = 1 << 62
 _BUFFER_BYTES: Final = 16 << 20
+_READ_BYTES: Final = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +133,7 @@ class Simulation:
         self._data_segments = 0
         self._hops = 0
         self._chunk_bytes = min(len(_CHUNK), tcp.snd_default)
-        self._view = memoryview(bytearray(1 << 20))
+        self._view = memoryview(bytearray(_READ_BYTES))
         listener = _open(self._b)
         if listener.bind(bytes(4), _PORT) or listener.listen(64):
             raise LeuloBug("the receiver cannot listen")
@@ -141,7 +141,7 @@ class Simulation:
         self._by_port: dict[int, Flow] = {}
         self._unfinished = len(flows)
         self._unaccepted = len(flows)
-        self._due_a = self._due_b = _NEVER  # of the stacks
+        self._due_a = self._due_b = NEVER  # of the stacks
         self._is_begun = False  # a connection has been opened since the last turn
 
     def run(self, duration_ns: int, measure_from_ns: int = 0) -> Result:
@@ -205,23 +205,21 @@ class Simulation:
 
     def _next(self, now: int) -> int:
         due = self._due_a if self._due_a < self._due_b else self._due_b
-        when = self._there.next_arrival()
-        if when is not None and when < due:
+        when = self._there.arrives_ns
+        if when < due:
             due = when
-        when = self._back.next_arrival()
-        if when is not None and when < due:
+        when = self._back.arrives_ns
+        if when < due:
             due = when
         return due if due > now else now + 1
 
     def _turn(self, now: int) -> None:
         """What is to happen at ``now``; a side at which nothing does is left alone."""
-        frames = self._there.arrived(now)
-        if frames or self._due_b <= now:
-            self._receive(frames, now)
-        frames = self._back.arrived(now)
-        if frames or self._due_a <= now or self._is_begun:
+        if self._there.arrives_ns <= now or self._due_b <= now:
+            self._receive(self._there.arrived(now), now)
+        if self._back.arrives_ns <= now or self._due_a <= now or self._is_begun:
             self._is_begun = False
-            self._send(frames, now)
+            self._send(self._back.arrived(now), now)
 
     def _receive(self, frames: list[bytes], now: int) -> None:
         b = self._b
@@ -236,7 +234,7 @@ class Simulation:
             self._hops += 1
             self._back.send(parts[0] if len(parts) == 1 else b"".join(parts), now)  # type: ignore[arg-type]
         due = b.next_deadline()
-        self._due_b = _NEVER if due is None else due
+        self._due_b = NEVER if due is None else due
 
     def _send(self, frames: list[bytes], now: int) -> None:
         a = self._a
@@ -252,7 +250,7 @@ class Simulation:
             else:
                 self._there.send(b"".join(parts), now)
         due = a.next_deadline()
-        self._due_a = _NEVER if due is None else due
+        self._due_a = NEVER if due is None else due
 
     def _is_lost(self) -> bool:
         number = self._data_segments
@@ -279,6 +277,8 @@ class Simulation:
                 continue
             while (got := receiver.recv_into(self._view)) > 0:
                 flow.delivered += got
+                if got < _READ_BYTES:
+                    break
             if flow.bytes_limit and flow.delivered >= flow.bytes_limit:
                 flow.finished_ns = now
                 self._unfinished -= 1

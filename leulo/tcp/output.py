@@ -196,12 +196,14 @@ def _send(tcb: Tcb, now_ns: int, out: list[Frame], limit: int) -> None:
             if tail and (length < available or not _may_send_small(tcb, nxt, begin)):
                 length -= tail
         elif length <= 0:
-            _send_last(tcb, nxt, available, window_edge, now_ns, out)
+            if tcb.is_fin_queued:
+                _send_last(tcb, nxt, available, window_edge, now_ns, out)
             break
         elif length < available:
             # The window, not the data, is the limit: only what is worth it. [RFC 9293 3.8.6.2.1]
             if not tcb.is_pushing and (cwnd < tcb.snd_wnd or length < tcb.snd_max_wnd >> 1):
-                _send_last(tcb, nxt, available, window_edge, now_ns, out)
+                if tcb.is_fin_queued:
+                    _send_last(tcb, nxt, available, window_edge, now_ns, out)
                 break
         elif not _may_send_small(tcb, nxt, begin):
             break
@@ -263,11 +265,10 @@ def _end_of_record(tcb: Tcb, nxt: int) -> int:
 def _send_last(
     tcb: Tcb, nxt: int, available: int, window_edge: int, now_ns: int, out: list[Frame]
 ) -> None:
-    """Send the FIN, with what is left before it if that is less than a segment, though the
-    congestion window is full: it is the last thing that will be sent, and ends the exchange."""
+    """Send the FIN, which is queued, with what is left before it if that is less than a segment,
+    though the congestion window is full: it is the last thing that will be sent."""
     if (
-        tcb.is_fin_queued
-        and available <= tcb.mss
+        available <= tcb.mss
         and nxt < tcb.snd_top
         and (nxt + available < window_edge or (not available and tcb.is_pushing))
     ):

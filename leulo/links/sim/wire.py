@@ -25,6 +25,7 @@ from leulo.links.sim.wire_spec import WireSpec
 from leulo.state import State, load_fields, save_fields
 from leulo.units import NS_PER_S
 
+NEVER: Final = 1 << 62
 MOST_UNDER_WAY: Final = 1 << 18  # frames; a wire without a rate has no queue to bound them
 
 
@@ -44,6 +45,7 @@ class Wire:
         self._chance = chance
         self._departures: deque[int] = deque()  # of frames that may still be in the queue
         self._travelling: list[tuple[int, int, bytes]] = []  # a heap: arrival, serial, frame
+        self.arrives_ns = NEVER  # when the next frame does, at the other end
         self.free_at_ns = 0  # when the bottleneck has sent all it was given
         self.last_at_ns = 0  # arrival of the last frame that keeps the order
         self.serial = 0
@@ -69,10 +71,8 @@ class Wire:
 
     def send(self, frame: bytes, now_ns: int) -> None:
         """Take ``frame`` at ``now_ns``, which must not be before that of an earlier call."""
-        changes = self._changes
-        while self.changes_done < len(changes) and changes[self.changes_done][0] <= now_ns:
-            self._spec = changes[self.changes_done][1]
-            self.changes_done += 1
+        if self._changes:
+            self._change(now_ns)
         spec = self._spec
         self.frames += 1
         length = len(frame) - VNET_HDR_BYTES
@@ -89,16 +89,18 @@ class Wire:
             if marked is not None:
                 frame = marked
                 self.marked += 1
-        leaves_at = max(self.free_at_ns, now_ns)
+        leaves_at = self.free_at_ns
+        if leaves_at < now_ns:
+            leaves_at = now_ns
         if spec.rate:
             leaves_at += -(-length * 8 * NS_PER_S // spec.rate)
             departures.append(leaves_at)
         self.free_at_ns = leaves_at
         chance = self._chance
-        if chance.happens(spec.loss):
+        if spec.loss and chance.happens(spec.loss):
             self.lost += 1
             return
-        if chance.happens(spec.corrupt):
+        if spec.corrupt and chance.happens(spec.corrupt):
             damaged = turn_bit(frame, chance)
             if damaged is not None:
                 frame = damaged
@@ -106,19 +108,28 @@ class Wire:
         arrives_at = leaves_at + spec.delay
         if spec.jitter:
             arrives_at += chance.below(spec.jitter + 1)
-        if chance.happens(spec.reorder):
-            arrives_at = max(arrives_at, self.last_at_ns) + spec.reorder_by
+        if arrives_at < self.last_at_ns:
+            arrives_at = self.last_at_ns
+        if spec.reorder and chance.happens(spec.reorder):
+            arrives_at += spec.reorder_by
             self.reordered += 1
         else:
-            arrives_at = self.last_at_ns = max(arrives_at, self.last_at_ns)
+            self.last_at_ns = arrives_at
         self._put(frame, arrives_at)
-        if chance.happens(spec.duplicate):
+        if spec.duplicate and chance.happens(spec.duplicate):
             self.duplicated += 1
             self._put(frame, arrives_at)
 
+    def _change(self, now_ns: int) -> None:
+        """What the wire is like from now on."""
+        changes = self._changes
+        while self.changes_done < len(changes) and changes[self.changes_done][0] <= now_ns:
+            self._spec = changes[self.changes_done][1]
+            self.changes_done += 1
+
     def next_arrival(self) -> int | None:
         """When the next frame arrives at the other end."""
-        return self._travelling[0][0] if self._travelling else None
+        return self.arrives_ns if self.arrives_ns < NEVER else None
 
     def arrived(self, now_ns: int) -> list[bytes]:
         """The frames that are there at ``now_ns``, taken off the wire."""
@@ -126,6 +137,7 @@ class Wire:
         frames: list[bytes] = []
         while travelling and travelling[0][0] <= now_ns:
             frames.append(heappop(travelling)[2])
+        self.arrives_ns = travelling[0][0] if travelling else NEVER
         return frames
 
     def counters(self) -> dict[str, int]:
@@ -156,8 +168,11 @@ class Wire:
             (due_ns, serial, frame) for due_ns, serial, frame in state["travelling"]
         ]
         heapify(self._travelling)
+        self.arrives_ns = self._travelling[0][0] if self._travelling else NEVER
         self._chance.load(state["chance"])
 
     def _put(self, frame: bytes, arrives_at: int) -> None:
         self.serial += 1
         heappush(self._travelling, (arrives_at, self.serial, frame))
+        if arrives_at < self.arrives_ns:
+            self.arrives_ns = arrives_at
