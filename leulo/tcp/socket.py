@@ -394,10 +394,8 @@ class TcpSocket:
         """As `send`, and what it takes ends in an urgent byte (MSG_OOB)."""
         count = self.send(data)
         tcb = self.tcb
-        if count > 0 and tcb is not None:
-            urgent.sends(tcb)
-            if not tcb.snd_wnd:
-                tcb.ack_due = ACK_NOW  # the mark goes through a closed window [RFC 9293 3.8.5]
+        if count > 0 and tcb is not None and urgent.sends(tcb):
+            tcb.ack_due = ACK_NOW  # the mark goes through a closed window [RFC 9293 3.8.5]
         return count
 
     def send_lent(self, views: list[memoryview], lent: Lent, more: bool = False) -> int:

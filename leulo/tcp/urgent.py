@@ -50,9 +50,9 @@ class Urgent:
         return urgent
 
 
-def sends(tcb: Tcb) -> None:
-    """The last byte the user has given is urgent: say so from now on, and at once if the window
-    is closed. [RFC 9293 3.8.5, 3.10.2]"""
+def sends(tcb: Tcb) -> bool:
+    """The last byte the user has given is urgent: say so from now on, and at once, which is to be
+    seen to if True, when the window is closed. [RFC 9293 3.8.5, 3.10.2]"""
     urgent = tcb.urgent
     if urgent is None:
         urgent = tcb.urgent = Urgent()
@@ -60,6 +60,7 @@ def sends(tcb: Tcb) -> None:
         tcb.is_odd = True
     urgent.snd_up = tcb.snd_end
     tcb.is_pushing = True
+    return not tcb.snd_wnd
 
 
 def pointer(tcb: Tcb, urgent: Urgent, seq: int) -> int:
