@@ -66,6 +66,7 @@ from leulo.tcp.saved import load_engine, save_engine
 from leulo.tcp.socket import TcpSocket
 from leulo.tcp.tcb import LOOPBACK_MARK
 from leulo.trace import Trace
+from leulo.udp import discovery
 from leulo.udp.datagram import datagram_arrives, emit_datagram
 from leulo.udp.dhcp_port import DhcpPort
 from leulo.udp.ping import echo_message
@@ -91,7 +92,7 @@ class Stack(StackNetwork):
     """The whole of it. Times are nanoseconds of one clock that never goes back."""
 
     __slots__ = (
-        "_drops", "_identification", "_own_link", "_vnet", "dhcp", "engine", "icmp", "on_address",
+        "_drops", "_identification", "_own_link", "_vnet", "dhcp", "icmp", "on_address",
         "reassembler", "udp",
     )  # fmt: skip
 
@@ -457,11 +458,12 @@ class Stack(StackNetwork):
             self._drop("no_route")
             return
         self._identification = (self._identification + 1) & 0xFFFF
-        config = self.config
+        user = outgoing.socket
         link = (BROADCAST if is_broadcast else bytes(6)) + self.mac + _TYPE_IPV4
         for frame in emit_datagram(
-            link, source, destination, data, config.mtu, config.checksum, self._identification
-        ):
+            link, source, destination, data, discovery.mtu_for(user, destination[0]),
+            self.config.checksum, self._identification, discovery.forbids_cutting(user),
+        ):  # fmt: skip
             if hop is None:
                 out.append(frame)
             elif not self.arp.send(hop, frame, now_ns):

@@ -23,6 +23,7 @@ from leulo.tcp.engine import Engine
 from leulo.tcp.header import IP_AT, SYN, TCP_AT, TIMESTAMPED_AT, Frame, front
 from leulo.tcp.input import segment_arrives
 from leulo.tcp.tcb import LOOPBACK_MARK
+from leulo.udp import discovery
 from leulo.udp.datagram import datagram_arrives, emit_datagram_v6
 from leulo.udp.ping import echo_message
 from leulo.udp.table import Outgoing, UdpTable
@@ -155,7 +156,7 @@ class StackIpv6:
             message = echo_message(source, destination[0], data, is_reply=False)
             return host.send_packet(source[0], destination[0], PROTOCOL_ICMPV6, message, now_ns)
         link = bytes(6) + host.mac + _TYPE_IPV6
-        mtu = host.path_mtu(destination[0], now_ns)
+        mtu = discovery.mtu_for(outgoing.socket, destination[0])
         frames: list[Frame] = emit_datagram_v6(
             link, source, destination, data, mtu, self._has_offload, host.new_identification()
         )

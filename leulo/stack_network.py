@@ -6,22 +6,29 @@ while, so that the usual question is one look into a table. [RFC 1122 3.3.1]
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from leulo.net.arp import ArpCache
 from leulo.net.ipv4 import Route
 from leulo.net.wire.ipv4 import is_loopback, is_unicast
 from leulo.stack_config import StackConfig
 from leulo.stack_ipv6 import StackIpv6
+from leulo.tcp.path_mtu import LEAST_MTU
+
+if TYPE_CHECKING:
+    from leulo.tcp.engine import Engine
 
 _TYPE_IPV4: Final = b"\x08\x00"
 _MAX_HOPS: Final = 1024
+_INSIDE_MTU: Final = 65_536  # of what goes round to the stack itself
 
 
 class StackNetwork:
     """See `leulo.tcp.engine.Network` and `leulo.udp.table.Network` for the methods."""
 
-    __slots__ = ("_hops", "address", "arp", "config", "ipv6", "mac", "route")
+    __slots__ = ("_hops", "address", "arp", "config", "engine", "ipv6", "mac", "route")
+
+    engine: Engine  # the stack makes it
 
     def __init__(self, config: StackConfig) -> None:
         self.config: StackConfig = config
@@ -78,3 +85,27 @@ class StackNetwork:
     def is_broadcast(self, address: bytes) -> bool:
         """See `leulo.udp.table.Network`."""
         return self.route.is_broadcast(address)
+
+    def link_mtu(self, peer: bytes) -> int:
+        """See `leulo.udp.table.Network`."""
+        if self.is_local(peer):
+            return _INSIDE_MTU
+        return self.config.mtu if len(peer) == 4 else self.engine.mtu6
+
+    def path_mtu(self, peer: bytes) -> int:
+        """See `leulo.udp.table.Network`. What is known is TCP's, too."""
+        link = self.link_mtu(peer)
+        if self.is_local(peer):
+            return link
+        engine = self.engine
+        if self.ipv6 is not None and len(peer) == 16:
+            return self.ipv6.host.path_mtu(peer, engine.now_ns)
+        return min(engine.path_mtus.get(peer, engine.now_ns) or link, link)
+
+    def learn_path(self, peer: bytes, mtu: int) -> bool:
+        """See `leulo.udp.table.Network`. It is believed for as long as one about a segment."""
+        if not LEAST_MTU <= mtu < self.path_mtu(peer):
+            return False
+        engine = self.engine
+        engine.path_mtus.learn(peer, mtu, engine.now_ns + engine.config.path_mtu_ns)
+        return True

@@ -67,10 +67,15 @@ def emit_datagram(
     mtu: int,
     has_checksum_offload: bool,
     identification: int,
+    dont_fragment: bool = False,
 ) -> list[Frame]:
-    """The frames that carry ``data`` over IPv4; the payload of one that fits is not copied."""
+    """The frames that carry ``data`` over IPv4; the payload of one that fits is not copied.
+    ``dont_fragment``: one that fits is not to be cut on its way."""
     length = HEADER_BYTES + len(data)
-    ip = Ipv4Repr(source[0], destination[0], PROTOCOL_UDP, length, TTL, 0, identification)
+    ip = Ipv4Repr(
+        source[0], destination[0], PROTOCOL_UDP, length, TTL, 0, identification,
+        dont_fragment=dont_fragment and IPV4_BYTES + length <= mtu,
+    )  # fmt: skip
     if has_checksum_offload and IPV4_BYTES + length <= mtu:
         partial = pseudo_header(source[0], destination[0], PROTOCOL_UDP, length)
         udp = _HEADER.pack(source[1], destination[1], length, partial)

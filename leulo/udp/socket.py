@@ -40,6 +40,8 @@ from leulo.tcp.errno import (
     SHUT_RDWR,
     SHUT_WR,
 )
+from leulo.tcp.settings import PATH_WANT
+from leulo.udp import discovery
 
 if TYPE_CHECKING:
     from leulo.udp.table import UdpTable
@@ -78,7 +80,8 @@ _INT: Final = Struct("<i")
 _FIELDS: Final = (
     "serial", "family", "address", "port", "remote", "error", "is_ready", "is_address_reused",
     "is_v6only", "may_broadcast", "is_read_shut", "is_write_shut", "rcv_bytes", "snd_bytes",
-    "drops", "is_address_chosen", "space",
+    "drops", "is_address_chosen", "space", "path_discovery", "path_discovery6",
+    "forbids_fragments",
 )  # fmt: skip
 
 
@@ -102,10 +105,11 @@ class UdpSocket:
     """One UDP socket. ``owner`` is whoever wants to hear of it by ``Stack.take_ready``."""
 
     __slots__ = (
-        "address", "drops", "error", "family", "is_address_chosen", "is_address_reused",
-        "is_closed", "is_read_shut", "is_ready", "is_v6only", "is_write_shut", "may_broadcast",
-        "owner", "port", "queue", "queued_bytes", "rcv_bytes", "remote", "serial", "snd_bytes",
-        "space", "table", "waiting", "waiting_bytes", "wants_every_byte",
+        "address", "drops", "error", "family", "forbids_fragments", "is_address_chosen",
+        "is_address_reused", "is_closed", "is_read_shut", "is_ready", "is_v6only", "is_write_shut",
+        "may_broadcast", "owner", "path_discovery", "path_discovery6", "port", "queue",
+        "queued_bytes", "rcv_bytes", "remote", "serial", "snd_bytes", "space", "table", "waiting",
+        "waiting_bytes", "wants_every_byte",
     )  # fmt: skip
 
     is_datagram: Final = True
@@ -127,6 +131,9 @@ class UdpSocket:
         self.is_address_reused: bool = False
         self.is_v6only: bool = False
         self.may_broadcast: bool = False
+        self.path_discovery: int = PATH_WANT  # IP_MTU_DISCOVER
+        self.path_discovery6: int = PATH_WANT  # IPV6_MTU_DISCOVER
+        self.forbids_fragments: bool = False  # IPV6_DONTFRAG
         self.is_read_shut: bool = False
         self.is_write_shut: bool = False
         self.rcv_bytes: int = DEFAULT_BYTES
@@ -281,7 +288,7 @@ class UdpSocket:
         if room <= 0:
             return room or -EAGAIN
         address, port = to
-        if len(data) > self._largest(address):
+        if len(data) > self._largest(address) or discovery.is_too_large(self, address, len(data)):
             return -EMSGSIZE
         network = self.table.network
         if network.is_broadcast(address) and not self.may_broadcast:
@@ -406,7 +413,8 @@ class UdpSocket:
         if level == IPPROTO_IPV6 and name == IPV6_V6ONLY and self.family == AF_INET6:
             return _INT.pack(self.is_v6only)
         if level != SOL_SOCKET:
-            return -ENOPROTOOPT
+            number = discovery.get_option(self, level, name)
+            return number if number < 0 else _INT.pack(number)
         if name == SO_ERROR:
             return _INT.pack(self.take_error())
         value = {
@@ -425,7 +433,9 @@ class UdpSocket:
         """0, -EINVAL, -ENOPROTOOPT."""
         known = (SO_REUSEADDR, SO_BROADCAST, SO_RCVBUF, SO_SNDBUF)
         is_v6only = level == IPPROTO_IPV6 and name == IPV6_V6ONLY and self.family == AF_INET6
-        if not is_v6only and (level != SOL_SOCKET or name not in known):
+        if not is_v6only and level != SOL_SOCKET:
+            return discovery.set_option(self, level, name, value)
+        if not is_v6only and name not in known:
             return -ENOPROTOOPT
         if len(value) < _INT.size:
             return -EINVAL
@@ -451,7 +461,7 @@ class UdpSocket:
 
     def save(self) -> State:
         return {
-            **save_fields(self, 1, _FIELDS),
+            **save_fields(self, 2, _FIELDS),
             "queue": [(d.data, d.source, d.destination) for d in self.queue],
             "waiting": self.waiting,
             "waiting_bytes": self.waiting_bytes,
@@ -459,7 +469,7 @@ class UdpSocket:
 
     def load(self, state: State) -> None:
         """Raises ValueError on another version."""
-        load_fields(self, 1, _FIELDS, state)
+        load_fields(self, 2, _FIELDS, state)
         if self.remote is not None:
             self.remote = (self.remote[0], self.remote[1])
         self.waiting = state["waiting"]

@@ -24,6 +24,7 @@ from leulo.net.wire.ipv6 import PROTOCOL_ICMPV6
 from leulo.state import State
 from leulo.tcp.errno import AF_INET, ECONNREFUSED, EPROTONOSUPPORT
 from leulo.tcp.icmp_errors import error_of_icmp
+from leulo.udp import discovery
 from leulo.udp.ping import PingSocket, echo_message
 from leulo.udp.socket import PING_SPACE, Datagram, Endpoint, UdpSocket
 
@@ -43,6 +44,16 @@ class Network(Protocol):
 
     def is_broadcast(self, address: bytes) -> bool:
         """Does ``address`` stand for every host of the link?"""
+
+    def link_mtu(self, peer: bytes) -> int:
+        """Bytes of the largest packet that the link towards ``peer`` takes."""
+
+    def path_mtu(self, peer: bytes) -> int:
+        """The same of the whole path, as far as routers have told."""
+
+    def learn_path(self, peer: bytes, mtu: int) -> bool:
+        """A router of an IPv4 path says that it takes no more than ``mtu``. False: that is too
+        little to be believed, or no news."""
 
 
 class Outgoing:
@@ -166,8 +177,19 @@ class UdpTable:
                 self._fail(local, error.remote, error_of_icmp(code))
         elif error.protocol != PROTOCOL_UDP:
             return "icmp_other_protocol"
+        elif error.is_too_big:
+            sender = self._sender(error.local, error.remote)
+            return "icmp_no_connection" if sender is None else discovery.too_big(sender, error)
         elif error.is_hard:  # soft ones may pass [RFC 1122 4.1.3.3] [Linux udp(7)]
             self._fail(error.local, error.remote, error_of_icmp(error.code))
+        return None
+
+    def _sender(self, local: Endpoint, remote: Endpoint) -> UdpSocket | None:
+        """Who may have sent something from ``local`` to ``remote``."""
+        for socket in self._bound.get(local[1], ()):
+            is_from = socket.address == local[0] or socket.address in _ANY
+            if is_from and socket.speaks(len(remote[0])) and socket.remote in (None, remote):
+                return socket
         return None
 
     def _fail(self, local: Endpoint, remote: Endpoint, error: int) -> None:
