@@ -159,6 +159,8 @@ def _vector(calls: Calls, expression: Expression, line: int) -> tuple[int, bytes
     total, text = 0, b""
     has_text = False
     for item in expression.items:
+        if isinstance(item, Struct) and "iov_len" in item.fields:
+            item = Array([item.fields.get("iov_base", Ellipsis_()), item.fields["iov_len"]])
         if not isinstance(item, Array) or len(item.items) != 2:
             raise ScriptError(line, "expected {buffer, length}")
         length = calls.value(item.items[1], line)

@@ -1,4 +1,4 @@
-"""Commands that look at a stack at work: FreeBSD's, ``nstat``, and grep in /proc/net/tcp.
+"""Commands that look at a stack at work: FreeBSD's, ``nstat``, ``ss`` and grep in /proc/net/tcp.
 
 ``nstat`` says how often something has happened since it was last asked, by Linux's names; here
 are those whose meaning a counter of the engine has exactly. A pipeline of greps behind it is
@@ -15,6 +15,7 @@ from leulo.pkt.grep import filtered
 from leulo.pkt.lexer import Refused
 from leulo.pkt.settings import REDIRECTION
 from leulo.pkt.socket_table import entries
+from leulo.pkt.ss_tool import listed
 from leulo.stack import Stack
 from leulo.tcp.state import State
 
@@ -43,7 +44,7 @@ _PROC: Final = "/proc/net/tcp"
 def is_tool(text: str) -> bool:
     """Is this command one that looks at a stack at work?"""
     words = text.split(maxsplit=1)
-    return words[:1] == ["nstat"] or _PROC in text or bsd_tools.is_tool(text)
+    return words[:1] in (["nstat"], ["ss"]) or _PROC in text or bsd_tools.is_tool(text)
 
 
 class Tools:
@@ -63,6 +64,8 @@ class Tools:
             raise Refused(line, f"command `{text}`") from error
         if parts[0][0] == "grep":
             return _grep_proc(parts, stack, line)
+        if parts[0][0] == "ss":
+            return filtered(listed(parts[0], stack, line), parts[1:], line)
         flags = parts[0][1:]
         if parts[0][0] != "nstat":
             raise Refused(line, f"command `{text}`")

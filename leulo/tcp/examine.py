@@ -348,8 +348,10 @@ def _take_ack(
         return False
     if ack < una:
         # Old: only its data may be of use, and what it reports beyond.
-        if sacks is not None and tcb.flight is not None and rack.is_used(tcb):
-            tcb.flight.begin()
+        is_used = tcb.flight is not None or tcb.episode is not None
+        if sacks is not None and is_used and rack.is_used(tcb):
+            if tcb.flight is not None:
+                tcb.flight.begin()
             old = [(unwrap(una, left), unwrap(una, right)) for left, right in sacks]
             rack.after_ack(tcb, ack, 0, old, tsecr, False, now_ns)
         return True

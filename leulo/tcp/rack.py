@@ -541,9 +541,8 @@ def _leave(tcb: Tcb, now_ns: int) -> None:
     episode = tcb.episode
     if episode is not None:
         episode.is_over = True
-        episode.end = tcb.snd_max + 1  # its last DSACK may come with the next window
-        if tcb.snd_max > tcb.snd_una:
-            episode.end = tcb.snd_max
+        # Its last DSACK may come with the next window, however little of that is on its way now.
+        episode.end = max(tcb.snd_max, tcb.snd_una + tcb.cwnd)
     tcb.congestion.on_recovered(tcb, now_ns)
 
 

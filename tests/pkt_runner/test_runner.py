@@ -125,6 +125,18 @@ def test_sockets_of_ipv6_speak_ipv4() -> None:
         ("grep ' 06 ' /proc/net/tcp", Status.FAILED),
         ("grep ' 0A ' /proc/net/tcp6", Status.FAILED),
         ("grep -v ' 0A ' /proc/net/tcp | grep -c '010200C0:'", Status.PASSED),
+        ("ss -4 -n | grep 192.168.0.1:8080 > /dev/null", Status.PASSED),
+        ("ss -n state LISTENING | grep 0.0.0.0:8080", Status.PASSED),
+        ("ss -ltn | grep -c ESTAB", Status.FAILED),
+        ("ss -6 -n | grep 8080", Status.FAILED),
+        ("ss -tn --info '( sport = :8080 )' src 192.168.0.1/32 | grep ESTAB", Status.PASSED),
+        ("ss -tn dport = :8080 | grep ESTAB", Status.FAILED),
+        ("ss -tn dst 192.0.2.0/24 | grep ESTAB", Status.PASSED),
+        ("ss -tn dst 192.0.3.0/24 | grep ESTAB", Status.FAILED),
+        ("ss --kill", Status.REFUSED),
+        ("ss state BAD", Status.REFUSED),
+        ("ss sport gt :1", Status.REFUSED),
+        ("ss src host", Status.REFUSED),
     ],
 )
 def test_the_table_of_connections_can_be_asked(command: str, status: Status) -> None:
