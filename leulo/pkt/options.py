@@ -12,7 +12,7 @@ from leulo.pkt.lexer import Refused, ScriptError
 from leulo.tcp.config import PRESETS
 
 _IGNORED: Final = {
-    "verbose", "dry_run", "persistent_tun_dev", "non_fatal", "speed", "v", "send_omit_free",
+    "verbose", "debug", "dry_run", "is_anyip", "persistent_tun_dev", "speed", "v", "send_omit_free",
     "netmask_ip", "mss", "code_command", "code_format", "code_sockopt",
     "strict_segments", "tcp_ts_ecr_scaled",
     "wire_client_dev", "wire_server_dev", "local_linklocal_ip", "gateway_linklocal_ip",
@@ -40,6 +40,7 @@ class Options:
     tolerance_ns: int = 4_000 * _US
     # Of the time since the event before, if that is more; None: the suite's own, see `Run`
     tolerance_per_mille: int | None = None
+    non_fatal: set[str] = field(default_factory=set)  # what is told, but fails no script
     tick_ns: int = 0  # of timestamps, 0: their values are not compared
     commands: list[str] = field(default_factory=list)  # --init_scripts
 
@@ -96,6 +97,10 @@ def _read(options: Options, name: str, value: str) -> None:
         options.tolerance_per_mille = round(float(value) * 10)
         if not 0 <= options.tolerance_per_mille <= 1_000:
             raise ValueError("a tolerance is between 0 and 100 percent")
+    elif name == "non_fatal":
+        options.non_fatal = {part.strip() for part in value.split(",")}
+        if not options.non_fatal <= {"packet", "syscall"}:
+            raise ValueError("write packet, syscall or both")
     elif name == "tcp_ts_tick_usecs":
         options.tick_ns = min(max(int(value), 0), _MAX_TOLERANCE_US) * _US
     elif name in ("init_scripts", "init_script"):

@@ -189,9 +189,21 @@ class Run:
             self.setup.command(command, 1)
         for event in self.script.events:
             self.line = event.line
-            self._play(event)
+            try:
+                self._play(event)
+            except Mismatch as mismatch:
+                if not self._is_overlooked(event):
+                    raise
+                self._note(f"overlooked: {mismatch}")
         if self.sleeping is not None:
             self._wait_for_call()
+
+    def _is_overlooked(self, event: Event) -> bool:
+        """Does a script that says so go on when this one fails? [--non_fatal]"""
+        action = event.action
+        if isinstance(action, TcpLine | UdpLine | IcmpLine):
+            return "packet" in self.options.non_fatal
+        return isinstance(action, Call) and "syscall" in self.options.non_fatal
 
     def _play(self, event: Event) -> None:
         action = event.action

@@ -558,8 +558,7 @@ def offer_window(tcb: Tcb) -> None:
         ):
             offered = space
     elif tcb.engine.config.may_shrink_window:
-        offered = _shrunk(tcb, space)
-        tcb.rcv_adv = rcv_nxt + offered
+        offered = _shrunk(tcb, space)  # `rcv_adv` stays: what was offered once is taken
     window = (offered + tcb.rcv_rounding) >> scale
     if window > 0xFFFF:
         window = 0xFFFF

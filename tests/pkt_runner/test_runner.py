@@ -80,6 +80,23 @@ def test_times_are_held() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("option", "line", "status"),
+    [
+        ("packet", "+0 > P. 1:101(100) ack 2\n", Status.PASSED),
+        ("syscall", "+0 > P. 1:101(100) ack 2\n", Status.FAILED),
+        ("packet,syscall", "+0 read(4, ..., 1) = 7\n", Status.PASSED),
+        ("packet", "+0 read(4, ..., 1) = 7\n", Status.FAILED),
+        ("syscall", "+0 %{ assert 0 }%\n", Status.FAILED),
+        ("everything", "", Status.ERROR),
+    ],
+)
+def test_what_is_not_fatal_ends_no_script(option: str, line: str, status: Status) -> None:
+    text = SERVER.replace("accept(3, ..., ...) = 4", "accept4(3, ..., ..., SOCK_NONBLOCK) = 4")
+    text += "+0 write(4, ..., 100) = 100\n" + line
+    assert run_text(f"--non_fatal={option}\n" + text).status is status
+
+
 def test_tolerance_grows_with_the_wait() -> None:
     """As packetdrill has it: an eighth of the time since the event before, not on FreeBSD."""
     late = SERVER + "+0 write(4, ..., 100) = 100\n+0 > P. 1:101(100) ack 1\n"
