@@ -27,7 +27,7 @@ _FLAG_BITS: Final = {
 }  # fmt: skip
 _ECN: Final = {"noecn": 0, "nonecn": 0, "notect": 0, "ect1": 1, "ect0": 2, "ce": 3}
 
-_INFO = re.compile(r"([\[(])\s*((?:ect01|ect0|ect1|ce|noecn|tos|dscp|ecn|ttl|hlim|flowlabel)"
+_INFO = re.compile(r"([\[(])\s*((?:ect01|ect0|ect1|ce|noecn|tos|class|dscp|ecn|ttl|hlim|flowlabel)"
                    r"\b[^\])]*)[\])]", re.IGNORECASE)  # fmt: skip
 _INFO_PART = re.compile(r"(\w+)(?:\s+(\w+))?$")
 _PORTS = re.compile(r"(\d+)\s*>\s*(\d+)(?=\s)")
@@ -164,7 +164,7 @@ def _info(scanner: Scanner) -> IpInfo:
             info.ecn = _ECN[name]
         elif value is None or not re.fullmatch(r"0[xX][0-9a-fA-F]{1,8}|\d{1,8}", value):
             raise scanner.error(f"cannot read the annotation {part.strip()!r}")
-        elif name == "tos":
+        elif name in ("tos", "class"):
             number = int(value, 0) & 0xFF
             info.ecn, info.dscp = number & 3, number >> 2
         elif name == "dscp":

@@ -88,6 +88,7 @@ def test_ports_and_annotations() -> None:
     line = tcp("+0 < [ect0,ttl 9] 40001 > 8080 . 1:1(0) ack 1 win 9")
     assert (line.ports, line.ip.ecn, line.ip.ttl) == ((40001, 8080), 2, 9)
     assert tcp("+0 > (tos 0x3) . 1:1(0) ack 1").ip.ecn == 3
+    assert tcp("+0 > (class 0x28) . 1:1(0) ack 1").ip.dscp == 10
     assert tcp("+0 >[noecn] . 1:1(0) ack 1").ip.ecn == 0
     assert tcp("+0 > [ect01] . 1:1(0) ack 1").ip.is_ect01
     assert tcp("+0 > [dscp 0x10, ecn ce] . 1:1(0) ack 1").ip.dscp == 16
