@@ -40,7 +40,7 @@ def acknowledged(tcb: Tcb, acked: int, tsecr: int, now_ns: int) -> None:
     if timed:
         if una >= timed:
             tcb.timed_seq = 0
-            sample(tcb, now_ns - tcb.timed_at)
+            sample(tcb, now_ns - tcb.timed_at, now_ns)
     elif tsecr and (tcb.recovery != RECOVERY_NONE or tcb.backoff or tcb.has_probed):
         sample_echo(tcb, tsecr)
     tcb.backoff = 0

@@ -71,7 +71,7 @@ def open_connection(socket: TcpSocket, address: bytes, port: int, has_data: bool
     tcb.is_loopback = is_loopback
     tcb.ts_offset = ts_offset
     tcb.ts_recent = ts_recent
-    terms = handshake.terms_of(engine.terms, engine, settings, ends)
+    terms = tcb.terms = handshake.terms_of(engine.terms, engine, settings, ends)
     handshake.apply_settings(tcb, terms, terms.limit)
     tcb.change_state(ON_ACTIVE_OPEN)
     tcb.is_syn_due = True

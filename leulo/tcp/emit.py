@@ -9,7 +9,7 @@ from typing import Final
 
 from leulo.tcp import accecn, ecn, fast_open_client, header, urgent
 from leulo.tcp.events import tell_segment_out
-from leulo.tcp.handshake import Terms, syn_options, terms_of
+from leulo.tcp.handshake import Terms, syn_options, terms_of_tcb
 from leulo.tcp.header import (
     ACK,
     DONT_FRAGMENT,
@@ -189,7 +189,7 @@ def emit_syn(tcb: Tcb, now_ns: int, out: list[Frame]) -> None:
         tcb.rcv_adv = tcb.rcv_nxt + window
         tcb.last_ack_sent = tcb.rcv_nxt
         tcb.ack_due = ACK_NONE
-    terms = terms_of(engine.terms, engine, tcb.settings, tcb.ends)
+    terms = terms_of_tcb(tcb)
     if terms.has_usual_syn and control == SYN and fast is None and not tcb.backoff:
         head = header.usual_syn(
             tcb.front or b"", tcb.ends, tcb.words, tcb.iss, 0, SYN, window, terms.own_mss,

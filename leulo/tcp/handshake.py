@@ -147,6 +147,15 @@ def terms_of(kept: dict[int, Terms], engine: Engine, settings: Settings, ends: b
     return terms
 
 
+def terms_of_tcb(tcb: Tcb) -> Terms:
+    """The terms of a connection that is opening."""
+    engine = tcb.engine
+    terms = tcb.terms
+    if terms is None or terms.settings is not tcb.settings or engine.path_mtus.by_peer:
+        terms = tcb.terms = terms_of(engine.terms, engine, tcb.settings, tcb.ends)
+    return terms
+
+
 def syn_options(
     engine: Engine,
     settings: Settings,
@@ -232,7 +241,7 @@ def established(tcb: Tcb, rtt_ns: int, tsecr: int, lost_syns: int, now_ns: int) 
     if lost_syns > _MOST_LOST_SYNS:
         tcb.cwnd = tcb.mss  # [RFC 5681 3.1] [RFC 6928 2]
     if rtt_ns > 0:
-        rtt.sample(tcb, rtt_ns)
+        rtt.sample(tcb, rtt_ns, now_ns)
     elif tcb.has_timestamps and tsecr:
         rtt.sample_echo(tcb, tsecr)
     if not tcb.srtt_ns:

@@ -20,15 +20,15 @@ _MIN_RTT_LIFE_NS: Final = 300 * NS_PER_S  # [RFC 8985 6.2 step 1] [Linux tcp(7)]
 _LONGEST_MS: Final = 1 << 22  # an echo older than 70 minutes is nonsense
 
 
-def sample(tcb: Tcb, rtt_ns: int) -> None:
+def sample(tcb: Tcb, rtt_ns: int, now_ns: int) -> None:
     """Take one measurement. [RFC 6298 2]"""
     config = tcb.engine.config
     if rtt_ns < 1:
         rtt_ns = 1
     tcb.has_probed = False
-    if rtt_ns <= tcb.min_rtt_ns or tcb.engine.now_ns >= tcb.min_rtt_until:
+    if rtt_ns <= tcb.min_rtt_ns or now_ns >= tcb.min_rtt_until:
         tcb.min_rtt_ns = rtt_ns
-        tcb.min_rtt_until = tcb.engine.now_ns + _MIN_RTT_LIFE_NS
+        tcb.min_rtt_until = now_ns + _MIN_RTT_LIFE_NS
     srtt = tcb.srtt_ns
     if srtt:
         error = rtt_ns - srtt  # (2.3)
@@ -95,6 +95,7 @@ def backed_off(tcb: Tcb) -> int:
 
 def sample_echo(tcb: Tcb, tsecr: int) -> None:
     """Take a measurement from an echoed timestamp, if it can be one. [RFC 7323 4.3]"""
-    elapsed = (tcb.engine.now_ms + tcb.ts_offset - tsecr) & MASK
+    engine = tcb.engine
+    elapsed = (engine.now_ms + tcb.ts_offset - tsecr) & MASK
     if tsecr and elapsed < _LONGEST_MS:
-        sample(tcb, (elapsed or 1) * NS_PER_MS)
+        sample(tcb, (elapsed or 1) * NS_PER_MS, engine.now_ns)

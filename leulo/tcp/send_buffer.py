@@ -77,9 +77,9 @@ class SendBuffer:
         """``length`` bytes (more than 0) from ``seq``, as few buffers as possible. The range
         must be inside what is held."""
         starts = self._starts
-        at = len(starts) - 1
-        if starts[at] != seq:
-            at = bisect_right(starts, seq) - 1
+        if starts[-1] == seq and len(self._pieces[-1]) == length:
+            return (self._pieces[-1],)
+        at = bisect_right(starts, seq) - 1
         piece = self._pieces[at]
         offset = seq - starts[at]
         size = len(piece) - offset

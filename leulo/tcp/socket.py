@@ -131,8 +131,9 @@ class TcpSocket:
     def ends(self) -> tuple[bytes, int, bytes, int]:
         """`local` and `peer` of a connection; of what is not there an empty address, port 0."""
         tcb = self.tcb
-        if tcb is not None and self.family == AF_INET and MAY_SEND >> tcb.state & 1:
-            return ends_of(tcb.key)
+        if tcb is not None and MAY_SEND >> tcb.state & 1:
+            address, port, peer, peer_port = ends_of(tcb.key)
+            return shown(address, self.family), port, shown(peer, self.family), peer_port
         address, port = self.local or _NOWHERE
         peer, peer_port = self.peer or _NOWHERE
         return address, port, peer, peer_port

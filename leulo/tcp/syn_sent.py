@@ -55,7 +55,7 @@ def segment_in_syn_sent(
     tcb.snd_wl1 = seq_wire
     tcb.snd_wl2 = tcb.snd_una
     tcb.snd_wnd = tcb.snd_max_wnd = window  # never scaled in a SYN [RFC 7323 2.2]
-    terms = handshake.terms_of(engine.terms, engine, tcb.settings, tcb.ends)
+    terms = handshake.terms_of_tcb(tcb)
     if not terms.takes_all:
         handshake.restrict(options, config, tcb.settings)
     if options.has_timestamps:

@@ -36,6 +36,7 @@ from leulo.tcp.urgent import Urgent
 
 if TYPE_CHECKING:
     from leulo.tcp.engine import Engine
+    from leulo.tcp.handshake import Terms
     from leulo.tcp.socket import TcpSocket
 
 NO_GROWTH_LIMIT: Final = 1 << 40
@@ -92,8 +93,8 @@ class Tcb(Timed):
         "search", "send_buffer", "settings", "snd_end", "snd_limit", "snd_max", "snd_max_wnd",
         "snd_nxt", "snd_small", "snd_top", "snd_una", "snd_wl1", "snd_wl2", "snd_wnd", "snd_wscale",
         "socket", "soft_error", "spread_max_ns", "spread_ns", "spread_seq", "srtt_ns", "ssthresh",
-        "state", "timed_at", "timed_seq", "ts_offset", "ts_recent", "ts_recent_at", "urgent",
-        "window", "words",
+        "state", "terms", "timed_at", "timed_seq", "ts_offset", "ts_recent", "ts_recent_at",
+        "urgent", "window", "words",
     )  # fmt: skip
 
     def __init__(
@@ -118,6 +119,7 @@ class Tcb(Timed):
         self.key: bytes = key  # peer, local, peer port, local port: as in a received frame
         self.ends: bytes = ends  # local, peer, local port, peer port: as in a frame of ours
         self.settings: Settings = settings
+        self.terms: Terms | None = None  # of an active open, what its SYN says
         self.state: State = CLOSED
         self.error: int = 0  # errno for the user, told once
         self.soft_error: int = 0  # what to say if the connection fails by itself

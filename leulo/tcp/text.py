@@ -51,10 +51,11 @@ def deliver(tcb: Tcb, piece: bytes | memoryview, length: int) -> None:
         tcb.ack_due = ACK_NOW
     elif not tcb.ack_due:
         tcb.ack_due = ACK_DELAYED
-        if not tcb.delack_at:
-            tcb.delack_at = at = tcb.engine.now_ns + tcb.engine.config.delayed_ack_ns
+        if not tcb.delack_at and not tcb.is_pending:  # else `output` sees to it
+            engine = tcb.engine
+            tcb.delack_at = at = engine.now_ns + engine.config.delayed_ack_ns
             if not tcb.timer_at or at < tcb.timer_at:
-                tcb.engine.timers.arm(tcb, at)
+                engine.timers.arm(tcb, at)
         return  # whatever else there is to send is marked elsewhere
     elif tcb.engine.config.acks_every_second:
         tcb.ack_due = ACK_NOW
