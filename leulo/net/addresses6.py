@@ -65,6 +65,7 @@ class Addresses:
         self.link_local: bytes = link_local(mac)
         self.addresses: dict[bytes, Address] = {}
         self.routers: dict[bytes, int] = {}  # until when
+        self.preferences: dict[bytes, int] = {}  # of routers that are not like all others
         self.prefixes: dict[tuple[bytes, int], int] = {}  # on the link, until when
         self.add(self.link_local)
         if fixed is not None:
@@ -107,7 +108,8 @@ class Addresses:
             return destination
         if self._gateway is not None:
             return self._gateway
-        return next(iter(self.routers), None)
+        # Of those that are alike the first that was heard. [RFC 4191 3.2]
+        return max(self.routers, key=lambda r: self.preferences.get(r, 0), default=None)
 
     def source_for(self, destination: bytes) -> bytes | None:
         """Our address towards a destination elsewhere: of its scope, not deprecated if there is
@@ -137,9 +139,10 @@ class Addresses:
     def advertised(self, router: bytes, message: RouterRepr, now_ns: int) -> None:
         """Take a valid advertisement. [RFC 4861 6.3.4] [RFC 4862 5.5.3]"""
         if not message.lifetime_s:
-            self.routers.pop(router, None)
+            self.forget_router(router)
         elif router in self.routers or len(self.routers) < MAX_ROUTERS:
             self.routers[router] = now_ns + message.lifetime_s * NS_PER_S
+            self.preferences[router] = message.preference
         for prefix in message.prefixes:
             if has_prefix(prefix.prefix, b"\xfe\x80" + bytes(14), _LINK_LOCAL_BITS):
                 continue
@@ -147,6 +150,11 @@ class Addresses:
                 self._take_prefix(prefix, now_ns)
             if prefix.is_autonomous and prefix.length == 64:
                 self._take_address(prefix, now_ns)
+
+    def forget_router(self, router: bytes) -> None:
+        """It is none any more."""
+        self.routers.pop(router, None)
+        self.preferences.pop(router, None)
 
     def _take_prefix(self, prefix: PrefixRepr, now_ns: int) -> None:
         shift = 128 - prefix.length
@@ -203,7 +211,7 @@ class Addresses:
         probes: list[bytes] = []
         ours: list[bytes] = []
         for router in [r for r, until in self.routers.items() if until and until <= now_ns]:
-            del self.routers[router]
+            self.forget_router(router)
         for prefix in [p for p, until in self.prefixes.items() if until and until <= now_ns]:
             del self.prefixes[prefix]
         for entry in list(self.addresses.values()):
@@ -224,22 +232,24 @@ class Addresses:
 
     def save(self) -> State:
         return {
-            "version": 1,
+            "version": 2,
             "addresses": [save_fields(a, 1, _ADDRESS_FIELDS) for a in self.addresses.values()],
             "routers": dict(self.routers),
+            "preferences": dict(self.preferences),
             "prefixes": [[p, length, until] for (p, length), until in self.prefixes.items()],
         }
 
     def load(self, state: State) -> None:
         """Raises ValueError on another version."""
-        if state.get("version") != 1:
-            raise ValueError(f"Addresses: saved state has version {state.get('version')}, not 1")
+        if state.get("version") != 2:
+            raise ValueError(f"Addresses: saved state has version {state.get('version')}, not 2")
         self.addresses = {}
         for saved in state["addresses"]:
             entry = Address(b"")
             load_fields(entry, 1, _ADDRESS_FIELDS, saved)
             self.addresses[entry.address] = entry
         self.routers = dict(state["routers"])
+        self.preferences = dict(state["preferences"])
         self.prefixes = {(p, length): until for p, length, until in state["prefixes"]}
 
 

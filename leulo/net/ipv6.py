@@ -199,7 +199,8 @@ class Ipv6Host:
         is_trusted = bool(frame[0] & _CHECKED)
         try:
             upper = walk(packet, len(packet))
-            if upper.protocol == FRAGMENT:
+            is_fragment = upper.protocol == FRAGMENT
+            if is_fragment:
                 fragment = FragmentRepr.parse(packet[upper.at :])
                 if fragment.is_atomic:
                     at = upper.at + FRAGMENT_BYTES
@@ -210,7 +211,7 @@ class Ipv6Host:
                         return None
                     packet, upper = whole
                     is_trusted = False
-            return self._take(ip, packet, upper, is_trusted, frame[16:22], now_ns)
+            return self._take(ip, packet, upper, is_trusted, is_fragment, frame[16:22], now_ns)
         except BadHeader as bad:
             self._report(
                 ip, PARAMETER_PROBLEM, bad.code, bad.pointer, packet, now_ns, bad.to_multicast
@@ -275,14 +276,17 @@ class Ipv6Host:
             raise BadHeader("ipv6_first_fragment", INCOMPLETE_FIRST_FRAGMENT, 0)
 
     def _take(
-        self, ip: Ipv6Repr, packet: bytes, upper: Upper, is_trusted: bool, mac: bytes, now_ns: int
-    ) -> Received | IcmpError | None:
+        self, ip: Ipv6Repr, packet: bytes, upper: Upper, is_trusted: bool, is_fragment: bool,
+        mac: bytes, now_ns: int,
+    ) -> Received | IcmpError | None:  # fmt: skip
         payload = packet[upper.at :]
         protocol = upper.protocol
         if protocol == PROTOCOL_ICMPV6:
             message = Icmpv6Repr.parse(
                 payload, ip.source, ip.destination, verify_checksum=not is_trusted
             )
+            if is_fragment and ROUTER_SOLICITATION <= message.kind <= REDIRECT:
+                raise ParseError("ndp_fragment")  # even if it is whole [RFC 6980 5]
             found = self._icmp(ip, message, mac, now_ns)
             if message.kind != ECHO_REPLY:
                 return found
@@ -372,7 +376,7 @@ class Ipv6Host:
                 return
             reason = self.ndp.advertised(advert, now_ns)
             if advert.target in self.own.routers and not advert.is_router and reason is None:
-                del self.own.routers[advert.target]
+                self.own.forget_router(advert.target)
             if reason is not None:
                 raise ParseError(reason)
         elif message.kind == ROUTER_ADVERTISEMENT:

@@ -23,6 +23,14 @@ def test_left_out_it_is_the_link_local_address_alone() -> None:
     assert config.parse_addresses6("none") == (False, None, 64, None)
 
 
+def test_addresses_are_written_in_the_short_form() -> None:
+    """[RFC 5952 4]: no leading zeros, the longest run of zeros as `::`, small letters."""
+    for text in ("FD00:0077:0:0:0:0:0:2", "fd00:77::0002", "fd00:77:0:0::2"):
+        assert config.format_address(packed(text)) == "fd00:77::2"
+    assert config.format_address(packed("2001:db8:0:0:1:0:0:1")) == "2001:db8::1:0:0:1"
+    assert config.format_address(packed("2001:db8:0:1:1:1:1:1")) == "2001:db8:0:1:1:1:1:1"
+
+
 def test_an_address_its_length_and_a_router() -> None:
     found = config.parse_addresses6("fd00:77::2/48", "fd00:77:0:9::1")
     assert found == (True, packed("fd00:77::2"), 48, packed("fd00:77:0:9::1"))

@@ -276,6 +276,14 @@ def test_a_routing_header_that_is_done_is_skipped() -> None:
     assert isinstance(give(known(), packet), Received)
 
 
+@pytest.mark.parametrize("source", ["ff02::1", "ff0e::9", "::1", OURS])
+def test_nobody_speaks_from_a_group_or_from_our_own_address(source: str) -> None:
+    """[RFC 4291 2.5.3, 2.7]"""
+    host = known()
+    with pytest.raises(ParseError, match="ipv6_source"):
+        give(host, IPv6(src=source, dst=OURS) / ICMPv6EchoRequest())
+
+
 def test_fragments_of_two_packets_have_two_numbers() -> None:
     host = make_host()
     assert len({host.new_identification() for _ in range(8)}) == 8

@@ -23,6 +23,7 @@ from test_ipv6_codecs import (
     ICMPv6NDOptPrefixInfo,
     ICMPv6NDOptSrcLLAddr,
     IPv6,
+    IPv6ExtHdrFragment,
     S,
     give,
     make_host,
@@ -34,7 +35,7 @@ from leulo.net.ipv6 import Ipv6Config, Ipv6Host
 from leulo.net.wire import ParseError
 from leulo.net.wire.icmpv6 import Icmpv6Repr
 from leulo.net.wire.ipv6 import Ipv6Repr
-from leulo.net.wire.ndp import NeighbourRepr
+from leulo.net.wire.ndp import NeighbourRepr, RouterRepr
 
 
 def advert(**fields: object) -> IPv6:
@@ -299,6 +300,96 @@ def test_two_routers_are_known() -> None:
     give(host, packet, to=bytes.fromhex("333300000001"))
     host.advance(200 * S)
     assert host.own.next_hop(FAR) == bytes.fromhex("fe80" + "00" * 13 + "02")
+
+
+def hop(last: int) -> bytes:
+    return bytes.fromhex("fe80") + bytes(13) + bytes((last,))
+
+
+def another(host: Ipv6Host, last: int, **fields: object) -> None:
+    packet = IPv6(src=f"fe80::{last:x}", dst=GROUP, hlim=255) / ICMPv6ND_RA(**fields)
+    give(host, packet, to=bytes.fromhex("333300000001"))
+
+
+def test_the_router_that_is_preferred_is_used() -> None:
+    """High before medium before low; what is reserved is medium. [RFC 4191 2.2, 3.2]"""
+    host = make_host()
+    another(host, 1, routerlifetime=100, prf=3)
+    assert host.own.next_hop(FAR) == hop(1), "the only one"
+    another(host, 2, routerlifetime=100, prf=2)
+    another(host, 3, routerlifetime=100, prf=0)
+    assert host.own.next_hop(FAR) == hop(2), "the first of two alike"
+    another(host, 4, routerlifetime=100, prf=1)
+    assert host.own.next_hop(FAR) == hop(4)
+    again = make_host()
+    again.load(host.save())
+    assert again.own.next_hop(FAR) == hop(4)
+    another(host, 4, routerlifetime=0, prf=1)
+    assert host.own.next_hop(FAR) == hop(2)
+    another(host, 4, routerlifetime=100, prf=3)
+    assert host.own.next_hop(FAR) == hop(2), "what it had said is over"
+
+
+@pytest.mark.parametrize("offset", [0, 1])
+def test_discovery_in_fragments_is_dropped(offset: int) -> None:
+    """Also in one that is whole: nobody needs it, but who hides from a switch that watches.
+    [RFC 6980 5]"""
+    host = make_host()
+    group = bytes.fromhex("ff02") + bytes(13) + bytes((1,))
+    message = RouterRepr(lifetime_s=100, mac=PEER_MAC).emit().emit(hop(1), group)
+    cut = 16 if offset else len(message)
+    head = IPv6(src="fe80::1", dst=GROUP, hlim=255)
+    parts = [head / IPv6ExtHdrFragment(offset=0, m=offset, id=7, nh=58) / message[:cut]]
+    if offset:
+        parts.append(head / IPv6ExtHdrFragment(offset=2, m=0, id=7, nh=58) / message[cut:])
+    to = bytes.fromhex("333300000001")
+    for part in parts[:-1]:
+        assert give(host, part, to=to) is None
+    with pytest.raises(ParseError, match="ndp_fragment"):
+        give(host, parts[-1], to=to)
+    assert host.own.next_hop(FAR) is None
+
+
+@pytest.mark.parametrize("objection", [None, "answer", "question"])
+def test_an_address_that_somebody_has_is_not_used(objection: str | None) -> None:
+    """For a second it is nobody's; then it is ours, if nobody has answered or asked for it, too.
+    [RFC 4862 5.4]"""
+    host = Ipv6Host(MAC, 1500, Ipv6Config(A, 64), Random(1).getrandbits)
+    host.advance(1 * S)
+    assert not host.is_local(A)
+    if objection == "answer":
+        packet = IPv6(src=PEER, dst="ff02::1", hlim=255) / ICMPv6ND_NA(tgt=PEER, S=0, O=1)
+        give(host, packet / mac_option(), to=bytes.fromhex("333300000001"), now_ns=S + 1)
+    elif objection == "question":
+        last = A[-3:]
+        group = f"ff02::1:ff{last[0]:02x}:{last[1]:02x}{last[2]:02x}"
+        packet = IPv6(src="::", dst=group, hlim=255) / ICMPv6ND_NS(tgt=PEER)
+        give(host, packet, to=bytes.fromhex("3333ff") + last, now_ns=S + 1)
+    host.advance(2 * S - 1)
+    assert not host.is_local(A)
+    host.advance(2 * S)
+    assert host.is_local(A) is (objection is None)
+
+
+def test_a_source_is_chosen_by_scope_state_and_prefix() -> None:
+    """[RFC 6724 5, rules 1, 2, 3 and 8]"""
+    host = make_host()
+    for prefix, preferred in (("2001:db8:1::", 900), ("2001:db8:2::", 900), ("2001:db8:3::", 0)):
+        option = ICMPv6NDOptPrefixInfo(
+            prefix=prefix, prefixlen=64, L=1, A=1, validlifetime=9000, preferredlifetime=preferred
+        )
+        router(host, routerlifetime=900, options=option)
+    for second in range(2, 6):
+        host.advance(second * S)
+    far = {n: bytes.fromhex(f"20010db8000{n}") + bytes(9) + bytes((9,)) for n in (1, 2, 3)}
+    assert [host.source_for(far[n])[:6] for n in (1, 2)] == [far[1][:6], far[2][:6]]  # type: ignore[index]
+    chosen = host.source_for(far[3])
+    assert chosen is not None and chosen[:6] != far[3][:6], "deprecated"
+    assert host.source_for(hop(9))[:2] == b"\xfe\x80"  # type: ignore[index]
+    site = bytes.fromhex("fec0") + bytes(13) + bytes((9,))
+    assert host.source_for(site)[:2] != b"\xfe\x80", "not of the link, though nearer"  # type: ignore[index]
+    own = host.source_for(far[1])
+    assert own is not None and host.source_for(own) == own, "itself"
 
 
 def test_a_routers_mac_is_learnt() -> None:

@@ -112,6 +112,11 @@ class RouterRepr:
     mtu: int = 0
     prefixes: list[PrefixRepr] = field(default_factory=list)
 
+    @property
+    def preference(self) -> int:
+        """1 above others, -1 below them; 0 also stands for what is reserved. [RFC 4191 2.1, 2.2]"""
+        return (0, 1, 0, -1)[self.flags >> 3 & 3]
+
     @classmethod
     def parse(cls, message: Icmpv6Repr) -> RouterRepr:
         """Raises ParseError: ``ndp_short``, ``ndp_code``, ``ndp_options``."""
