@@ -118,7 +118,7 @@ class Terms:
         self.has_usual_syn: bool = self.takes_all and not config.has_freebsd_syn and is_v4
         self.has_usual_packets: bool = is_v4 and settings.path_discovery == PATH_WANT
         self.is_paced: bool = config.has_pacing or settings.max_pacing_rate > 0
-        self.congestion: Callable[[], CongestionControl] | None = congestion.maker(
+        self.congestion: Callable[[], CongestionControl] | None = congestion.beginner(
             settings.congestion
         )
 
@@ -220,7 +220,7 @@ def apply_settings(tcb: Tcb, terms: Terms, rcv_limit: int) -> None:
     tcb.rcv_limit = rcv_limit
     if terms.settings.snd_bytes:
         tcb.snd_limit = terms.settings.snd_bytes
-    # Always its own: an algorithm with state must not be shared by two connections.
+    # Its own, if there is anything to remember: two connections must not share that.
     if terms.congestion is not None:
         tcb.congestion = terms.congestion()
     if terms.is_paced:

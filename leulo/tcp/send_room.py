@@ -28,7 +28,8 @@ def room(tcb: Tcb) -> int:
     piece = _piece(tcb)
     end = 2 * limit
     unsent = tcb.snd_end - tcb.snd_nxt
-    leaving = max(0, min(tcb.cwnd, tcb.snd_wnd) - tcb.snd_nxt + tcb.snd_una)
+    window = tcb.cwnd if tcb.cwnd < tcb.snd_wnd else tcb.snd_wnd
+    leaving = max(0, window - tcb.snd_nxt + tcb.snd_una)
     leaving -= leaving % max(tcb.mss, 1)
     if unsent > leaving:
         # There is a piece at the end: it can be filled up, if it was begun by this rule.
@@ -61,7 +62,8 @@ def is_roomy(tcb: Tcb) -> bool:
         return (limit - held) * 3 >= limit
     if not held:
         return True
-    return _cost(held, _piece(tcb)) * 3 <= limit * 4
+    cost = held + _PIECE_COST_BYTES if held <= tcb.mss else _cost(held, _piece(tcb))
+    return cost * 3 <= limit * 4
 
 
 def is_lowat_reached(tcb: Tcb, times: int = 1) -> bool:

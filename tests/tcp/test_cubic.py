@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from leulo.stack import Stack, StackConfig
 from leulo.tcp.config import Config
-from leulo.tcp.congestion import make
+from leulo.tcp.congestion import beginner, make
 from leulo.tcp.congestion.cubic import Cubic, cube_root
 from leulo.tcp.tcb import Tcb
 from leulo.trace import Trace
@@ -62,6 +62,27 @@ def test_every_connection_has_its_own_state() -> None:
     assert isinstance(first, Cubic) and first is not second
     assert make("reno") is make("reno")
     assert make("nonsense") is None
+
+
+def test_new_connections_share_one_until_one_has_something_to_remember() -> None:
+    begin = beginner("cubic")
+    assert begin is not None
+    fresh = begin()
+    assert begin() is fresh and fresh.save() == Cubic().save()
+    growing, losing, timing_out = (connection(100) for _ in range(3))
+    for tcb in (growing, losing, timing_out):
+        tcb.congestion = fresh
+    growing.ssthresh = 101 * MSS
+    fresh.on_ack(growing, MSS, NS_PER_S)
+    assert growing.cwnd == 101 * MSS and growing.congestion is fresh  # slow start keeps nothing
+    fresh.on_ack(growing, MSS, NS_PER_S)
+    fresh.on_loss(losing, 100 * MSS, NS_PER_S)
+    fresh.on_timeout(timing_out, 100 * MSS, NS_PER_S)
+    own = [tcb.congestion for tcb in (growing, losing, timing_out)]
+    assert all(isinstance(one, Cubic) and one is not fresh for one in own)
+    assert len({id(one) for one in own}) == 3
+    assert losing.ssthresh == 70 * MSS
+    assert fresh.save() == Cubic().save()
 
 
 def test_loss_reduces_to_seven_tenths() -> None:

@@ -11,7 +11,7 @@ from typing import Final
 
 from leulo.tcp.congestion.base import CongestionControl
 from leulo.tcp.congestion.bbr import Bbr
-from leulo.tcp.congestion.cubic import Cubic
+from leulo.tcp.congestion.cubic import Cubic, fresh_cubic
 from leulo.tcp.congestion.reno import Reno
 
 GROUP: Final = "leulo.congestion"  # of entry points
@@ -40,6 +40,12 @@ def make(name: str) -> CongestionControl | None:
 def maker(name: str) -> Callable[[], CongestionControl] | None:
     """What makes such algorithms, None if there is none of this name."""
     return _BUILT_IN.get(name) or installed().get(name)
+
+
+def beginner(name: str) -> Callable[[], CongestionControl] | None:
+    """What gives new connections such an algorithm: as `maker`, but while there is nothing that it
+    would remember, connections may share one."""
+    return fresh_cubic if name == Cubic.name else maker(name)
 
 
 def names() -> list[str]:

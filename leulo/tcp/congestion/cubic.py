@@ -152,6 +152,38 @@ class Cubic(CongestionControl):
         load_fields(self, 2, _FIELDS, state)
 
 
+class FreshCubic(Cubic):
+    """CUBIC of a connection that has not left its first slow start: there is nothing to remember,
+    so all of them share one. Whatever is worth remembering gives a connection its own."""
+
+    __slots__ = ()
+
+    def on_ack(self, tcb: Tcb, acked: int, now_ns: int) -> None:
+        acked = slow_start(tcb, acked)
+        if acked:
+            _own(tcb).on_ack(tcb, acked, now_ns)
+
+    def on_loss(self, tcb: Tcb, in_flight: int, now_ns: int) -> None:
+        _own(tcb).on_loss(tcb, in_flight, now_ns)
+
+    def on_timeout(self, tcb: Tcb, in_flight: int, now_ns: int) -> None:
+        _own(tcb).on_timeout(tcb, in_flight, now_ns)
+
+
+_FRESH: Final = FreshCubic()
+
+
+def fresh_cubic() -> Cubic:
+    """What a new connection begins with."""
+    return _FRESH
+
+
+def _own(tcb: Tcb) -> Cubic:
+    cubic = Cubic()
+    tcb.congestion = cubic
+    return cubic
+
+
 def cube_root(value: int) -> int:
     """The largest integer whose cube is at most ``value`` (0 or more), by Newton's method."""
     if value <= 0:
