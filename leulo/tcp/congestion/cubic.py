@@ -159,9 +159,9 @@ class FreshCubic(Cubic):
     __slots__ = ()
 
     def on_ack(self, tcb: Tcb, acked: int, now_ns: int) -> None:
-        acked = slow_start(tcb, acked)
-        if acked:
-            _own(tcb).on_ack(tcb, acked, now_ns)
+        left = slow_start(tcb, acked)
+        if left:
+            _own(tcb).on_ack(tcb, left, now_ns)
 
     def on_loss(self, tcb: Tcb, in_flight: int, now_ns: int) -> None:
         _own(tcb).on_loss(tcb, in_flight, now_ns)
