@@ -36,6 +36,7 @@ _HEX = re.compile(r"(md5|FO|FOEXP|exp-FO)(?:\s+(?:cookie\s*=?\s*)?(?:0x)?([0-9a-
 _ACCECN = re.compile(r"(exp-)?(?:AccECN|ECN)([01])?((?:\s+e?e?[01c]e?b\s+\d+){0,3})$")
 _COUNTER = re.compile(r"(\w+)\s+(\d+)")
 _TARR = re.compile(r"exp-tarr(?:\s+(\d+))?$", re.IGNORECASE)
+_SIGNED = re.compile(r"md5\s+(?:in)?valid$")
 _SYMBOL = re.compile(r"(?:md5|FO|FOEXP|exp-FO)\s+([A-Za-z_]\w*)$")
 _MPTCP = re.compile(r"(mp_|dss|add_addr|remove_addr|mptcp|mpcapable|mpc)", re.IGNORECASE)
 _PLAIN: Final = {
@@ -91,6 +92,8 @@ def _option(text: str, line: int) -> TcpOption:
         rate = int(match[1][:6]) if match[1] else None
         data = b"" if rate is None else (rate << 5 & 0xFFFF).to_bytes(2, "big")
         return TcpOption(OPTION_EXPERIMENT, _EXID_TARR + data, "exp-tarr")
+    if _SIGNED.match(text):
+        raise Refused(line, "TCP-MD5 signatures")
     match = _SYMBOL.match(text)
     if match is not None:
         raise Refused(line, f"the symbol {match[1]} (give it with -D {match[1]}=...)")

@@ -13,7 +13,7 @@ from leulo.tcp.config import PRESETS
 
 _IGNORED: Final = {
     "verbose", "debug", "dry_run", "is_anyip", "persistent_tun_dev", "speed", "v", "send_omit_free",
-    "netmask_ip", "mss", "code_command", "code_format", "code_sockopt",
+    "netmask_ip", "code_command", "code_format", "code_sockopt",
     "strict_segments", "tcp_ts_ecr_scaled",
     "wire_client_dev", "wire_server_dev", "local_linklocal_ip", "gateway_linklocal_ip",
 }  # fmt: skip
@@ -37,6 +37,7 @@ class Options:
     bind_port: int = 8080
     connect_port: int = 8080
     mtu: int = 1500
+    segment: int = 0  # payload of the segments that larger ones which arrive are of; 0: the MSS
     tolerance_ns: int = 4_000 * _US
     # Of the time since the event before, if that is more; None: the suite's own, see `Run`
     tolerance_per_mille: int | None = None
@@ -87,6 +88,10 @@ def _read(options: Options, name: str, value: str) -> None:
         if not 0 < port < 65_536:
             raise ValueError("a port is between 1 and 65535")
         setattr(options, name, port)
+    elif name == "mss":
+        options.segment = int(value)
+        if not 0 <= options.segment <= 65_535:
+            raise ValueError("not 0 to 65535")
     elif name == "mtu":
         options.mtu = int(value)
         if not 68 <= options.mtu <= 65_535:

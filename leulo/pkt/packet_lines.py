@@ -42,6 +42,7 @@ _ICMP = re.compile(
     r"(?P<quote2>\[[^\]]*\])?"
 )
 _QUOTE_OTHER = re.compile(r"\[\s*(udp|raw)\s*\(\s*(\d+)\s*\)\s*\]")
+_QUOTE_REFUSED = re.compile(r"\[\s*(udplite|sctp)\b|\[[^\]]*/\s*(udp)\b")
 _QUOTE_TCP = re.compile(r"\[\s*(\d+)(?:\s*:\s*(\d+)\s*\(\s*(\d+)\s*\))?\s*\]")
 _FLAGS = re.compile(r"-(?=\s)|[A-Z]*\.?[0-9]?(?:[A-Z]*)\.?(?=\s)")
 _SEQ = re.compile(r"(?:(?P<any>\.\.\.)|(?P<seq>\d+)\s*:\s*(?P<end>\d+))"
@@ -192,6 +193,8 @@ def _icmp(
         elif tcp is not None:
             seq = _bounded(scanner, tcp[1], _MASK, "the sequence number")
             length = _bounded(scanner, tcp[3] or "0", 0xFFFF, "the length")
+        elif refused := _QUOTE_REFUSED.match(quote):
+            raise Refused(line, f"the protocol {refused[1]}" if refused[1] else "TCP in UDP")
         else:
             raise ScriptError(line, f"cannot read what the ICMP message quotes: {quote}")
     mtu = _bounded(scanner, match["mtu"], 0xFFFFFFFF, "the MTU") if match["mtu"] else None

@@ -146,8 +146,9 @@ class Run:
     def world(self) -> World:
         """Made when it is first needed, when the set-up commands have been read."""
         if self._world is None:
-            config = replace(self.base, **self.setup.changes)  # type: ignore[arg-type]
             options = self.options
+            changes = {"super_segment": options.segment, **self.setup.changes}
+            config = replace(self.base, **changes)  # type: ignore[arg-type]
             mtu = self.setup.mtu or options.mtu
             local6 = options.local6 if self.family == _AF_INET6 else None
             self._world = World(

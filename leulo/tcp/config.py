@@ -121,6 +121,7 @@ class Config:
     drops_missing_timestamps: bool = False  # segments without those agreed on [RFC 7323 3.2]
     delays_ack_of_fin: bool = True  # on an open connection, as for data
     may_shrink_window: bool = False  # to the room that is left [RFC 7323 2.4]
+    super_segment: int = 0  # payload of the segments that one larger than the MSS is of; 0: the MSS
     rounds_first_window: bool = True  # down to whole segments
     first_window_segments: int = 0  # how many it has at most; 0: no such bound
     first_window_most: int = 0  # that nobody asked for, which is not rounded then; 0: no such bound

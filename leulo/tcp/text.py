@@ -32,7 +32,7 @@ def deliver(tcb: Tcb, piece: bytes | memoryview, length: int) -> None:
         tcb.engine.notify(socket)
     buffer.append(piece)
     if length > tcb.rcv_mss:
-        tcb.rcv_mss = min(length, tcb.mss)
+        tcb.rcv_mss = min(length, tcb.engine.config.super_segment or tcb.mss)
         tcb.data_in += (length - 1) // tcb.rcv_mss  # of a super-segment, the others
     quick_acks = tcb.quick_acks
     if quick_acks:
@@ -177,7 +177,7 @@ def _queue(tcb: Tcb, seq: int, piece: bytes | memoryview) -> None:
             tcb.dsack = twice  # [RFC 2883 4.1]
     tcb.overtaking_in += 1
     if len(piece) > tcb.rcv_mss:
-        tcb.rcv_mss = min(len(piece), tcb.mss)
+        tcb.rcv_mss = min(len(piece), engine.config.super_segment or tcb.mss)
     # Twice the buffer, because small segments cost more than their payload.
     if not queue.insert(seq, piece, 2 * tcb.rcv_limit):
         engine.count_drop("tcp_reassembly_full")

@@ -220,6 +220,9 @@ def test_calls_and_snippets_are_judged(line: str, actual: str) -> None:
         ("`iptables -F`\n" + SERVER, "iptables"),
         ("`nstat | grep TcpFoo`\n" + SERVER, "nstat"),
         ("--udp_encaps=1\n" + SERVER, "--udp_encaps"),
+        (SERVER + "+0 < [udplite(9, 8)] icmp unreachable host_unreachable\n", "udplite"),
+        (SERVER + "+0 < [1:1(0)/udp(1 > 2)] icmp unreachable host_unreachable\n", "TCP in UDP"),
+        (SERVER + "+0 < . 1:1(0) ack 1 win 9 <nop,nop,md5 valid>\n", "TCP-MD5"),
         (SERVER + "+0 splice(4, 0, 5, 0, 1, 0) = 1\n", "splice with an offset"),
         (
             SERVER + "+0 pipe([5, 6]) = 0\n+0 splice(5, NULL, 6, NULL, 1, 0) = 1\n",
@@ -456,3 +459,11 @@ def test_files_and_counters_that_are_not_there_are_refused(text: str, what: str)
     outcome = run_text(text)
     assert outcome.status is Status.REFUSED, outcome
     assert what in outcome.actual
+
+
+def test_segments_of_a_larger_one_have_the_size_that_the_script_says() -> None:
+    text = SERVER + "+0 < P. 1:5001(5000) ack 1 win 1000\n*  > . 1:1(0) ack 5001\n"
+    text += "+0 %{ assert tcpi_rcv_mss == 900, tcpi_rcv_mss }%\n"
+    assert run_text("--mss=900\n" + text).status is Status.PASSED
+    assert run_text(text).status is Status.FAILED
+    assert run_text("--mss=-1\n" + text).status is Status.ERROR
