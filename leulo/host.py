@@ -89,6 +89,7 @@ class Host:
         self._has_arrivals = False  # frames have come into a machine since the last serve
         self._slice_end_ns = 0
         self._ticks_per_us = _FIRST_TICKS_PER_US
+        self._quantum_ticks = max(1, quantum_ns * _FIRST_TICKS_PER_US // NS_PER_US)
 
     # ------------------------------------------------------------ building
 
@@ -217,8 +218,9 @@ class Host:
         self.quanta += 1
         if self._interrupted:  # it came while no machine was there to be stopped
             return
-        before = self._stopwatch() if self._stopwatch else 0
-        served_before = machine.hypercall_ns
+        before = served_before = 0
+        if self._stopwatch:
+            before, served_before = self._stopwatch(), machine.hypercall_ns
         if self._virtual is not None:
             exit_ = machine.cpu.run(self._virtual_budget(self._virtual))
         else:
@@ -236,7 +238,7 @@ class Host:
             machine.begin_again()
 
     def _run_real(self, machine: Machine) -> Exit:
-        budget = max(1, self._quantum_ns * self._ticks_per_us // NS_PER_US)
+        budget = self._quantum_ticks
         if self._max_ticks is not None:
             budget = min(budget, max(1, self._max_ticks - self.ticks()))
         started_ns = self.clock.now_ns()
@@ -246,6 +248,7 @@ class Host:
             took_us = max(1, (self.clock.now_ns() - started_ns) // NS_PER_US)
             speed = (machine.cpu.ticks - started_ticks) // took_us
             self._ticks_per_us = max(1, (3 * self._ticks_per_us + speed) // 4)
+            self._quantum_ticks = max(1, self._quantum_ns * self._ticks_per_us // NS_PER_US)
         return exit_
 
     def _virtual_budget(self, clock: VirtualClock) -> int:

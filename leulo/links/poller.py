@@ -56,13 +56,18 @@ class Poller:
 
         Returns how many descriptors were served. A wake-up ends the wait.
         """
-        timeout = -1.0 if timeout_ns is None else max(0, timeout_ns) / NS_PER_S
-        if self._itself and timeout_ns is not None and 0 < timeout_ns < _COARSE_NS:
-            if not select.select(self._itself, (), (), timeout)[0]:
-                return 0
-            timeout = 0.0
+        timeout = 0.0
+        if timeout_ns is None:
+            timeout = -1.0
+        elif timeout_ns > 0:
+            timeout = timeout_ns / NS_PER_S
+            if self._itself and timeout_ns < _COARSE_NS:
+                if not select.select(self._itself, (), (), timeout)[0]:
+                    return 0
+                timeout = 0.0
         served = 0
-        self._removed.clear()
+        if self._removed:
+            self._removed.clear()
         for fd, mask in self._epoll.poll(timeout, 64):
             if fd == self._wake_fd:
                 os.eventfd_read(fd)
