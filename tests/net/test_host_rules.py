@@ -95,7 +95,7 @@ def test_unknown_options_are_passed_over() -> None:
     """[RFC 1122 3.2.1.8]"""
     stack = make_host()
     socket = open_socket(stack, 53)
-    for option in (IPOption_Timestamp(), b"\x5e\x04\x00\x00"):
+    for option in (IPOption_Timestamp(), b"\x5e\x04\x00\x00", b"\x88\x04\x00\x01"):
         packet = IP(src=PEER, dst=HERE, options=[option]) if isinstance(option, Packet) else None
         if packet is None:
             packet = IP(src=PEER, dst=HERE, ihl=6)
@@ -243,6 +243,36 @@ def test_a_datagram_says_where_it_was_sent() -> None:
     got = socket.receive()
     assert not isinstance(got, int)
     assert got.destination == (bytes((10, 0, 0, 1)), 53)
+
+
+def test_only_a_packet_to_all_goes_in_a_frame_to_all() -> None:
+    """[RFC 1122 3.3.6]"""
+    stack = make_host()
+    socket = open_socket(stack, 53)
+    assert socket.setsockopt(1, 6, (1).to_bytes(4, "little")) == 0
+    for address in (bytes((10, 0, 0, 2)), bytes((10, 0, 0, 255))):
+        assert socket.sendto(b"x", address, 9) == 1
+    sent = [bytes(b"".join(parts))[10:] for parts in stack.drain(S)]
+    packets = {frame[30:34]: frame[:6] for frame in sent if frame[12:14] == b"\x08\x00"}
+    assert packets[bytes((10, 0, 0, 255))] == b"\xff" * 6
+    assert packets.get(bytes((10, 0, 0, 2)), b"") != b"\xff" * 6
+
+
+def test_a_user_is_told_the_source_that_was_chosen() -> None:
+    """[RFC 1122 4.1.3.5]"""
+    socket = open_socket(make_host(), 53)
+    assert socket.local == (bytes(4), 53)
+    assert socket.connect(bytes((10, 0, 0, 2)), 9) == 0
+    assert socket.local == (bytes((10, 0, 0, 1)), 53)
+
+
+def test_a_datagram_from_port_zero_is_taken() -> None:
+    """It has no port to be answered at. [RFC 768]"""
+    stack = make_host()
+    socket = open_socket(stack, 53)
+    give(stack, IP(src="10.0.0.2", dst=HERE) / UDP(sport=0, dport=53) / b"x")
+    assert socket.recvfrom(10) == (b"x", (bytes((10, 0, 0, 2)), 0), 1)
+    assert socket.sendto(b"y", bytes((10, 0, 0, 2)), 0) == -22
 
 
 @pytest.mark.parametrize("source", ["255.255.255.255", "10.0.0.255", "224.0.0.1"])

@@ -39,7 +39,9 @@ def test_next_hop(destination: str, hop: str | None) -> None:
 
 
 def test_next_hop_without_gateway_is_unreachable_beyond_the_link() -> None:
-    assert Route(ME, 24).next_hop(bytes((8, 8, 8, 8))) is None
+    route = Route(ME, 24)
+    assert route.next_hop(bytes((8, 8, 8, 8))) is None
+    assert route.next_hop(ME[:3] + b"\x07") == ME[:3] + b"\x07"
 
 
 def test_last_address_of_a_pair_is_a_host() -> None:
