@@ -22,7 +22,7 @@ from leulo.tcp.fast_open import (
 )
 from leulo.tcp.handshake import own_mss
 from leulo.tcp.options import END, Options
-from leulo.tcp.tcb import NO_FIN, Tcb
+from leulo.tcp.tcb import MORE_NONE, MORE_RECORDS, NO_FIN, Tcb
 
 if TYPE_CHECKING:
     from leulo.tcp.engine import Engine
@@ -214,6 +214,11 @@ def answered(tcb: Tcb, fast: FastOpen, ack: int, options: Options) -> None:
         return
     fast.failure = FAILED_TIMEOUT if is_again else FAILED_NOT_ACKED
     engine.counts["fast_opens_failed"] += 1
+    if ack < fast.data_end and not engine.config.has_freebsd_fast_open:
+        # As Linux has it, what the SYN carried goes again in segments without what is behind it.
+        tcb.record_ends = [fast.data_end, *(tcb.record_ends or ())]
+        if tcb.more == MORE_NONE:
+            tcb.more = MORE_RECORDS
 
 
 def timed_out(tcb: Tcb, is_over: bool, now_ns: int) -> None:
