@@ -20,6 +20,9 @@ from leulo.net.wire.ipv4 import (
 
 _NOWHERE: Final = bytes(4)
 
+# By an address's first byte: 0 is this network, 127 this host, from 224 on they are groups.
+_IS_OF_HOSTS: Final = tuple(0 < first < 0xE0 and first != 127 for first in range(256))
+
 
 class Route:
     """One interface with one prefix and at most one gateway."""
@@ -57,8 +60,7 @@ class Route:
 
     def is_valid_source(self, address: bytes) -> bool:
         """Could a packet with this source have come from another host? [RFC 1122 3.2.1.3]"""
-        first = address[0]
-        return 0 < first < 0xE0 and first != 127 and address != self.broadcast
+        return _IS_OF_HOSTS[address[0]] and address != self.broadcast
 
 
 def receive(packet: Buffer, route: Route, accept_any: bool = False) -> Ipv4Repr:

@@ -30,7 +30,7 @@ from leulo.tcp.events import (
 from leulo.tcp.fast_open import FastOpen
 from leulo.tcp.fast_open_client import CookieJar
 from leulo.tcp.handshake import Terms, scale_for
-from leulo.tcp.header import ACK, RST, Frame
+from leulo.tcp.header import ACK, ENDS_4_BYTES, RST, Frame
 from leulo.tcp.isn import IsnGenerator
 from leulo.tcp.listen import HalfOpen, Listener
 from leulo.tcp.marks import mark_from
@@ -321,9 +321,11 @@ class Engine:
         port."""
         listeners = self.listeners
         where = ends[-4:-2]
-        any_address = ANY_4 if len(ends) == 12 else ANY_6
+        address, any_address = ends[:4], ANY_4
+        if len(ends) != ENDS_4_BYTES:
+            address, any_address = ends[:16], ANY_6
         return (
-            listeners.get(ends[: len(any_address)] + where)
+            listeners.get(address + where)
             or listeners.get(any_address + where)
             or listeners.get(ANY + where)
             or listeners.get(ANY_4 + b"\x00\x00")
