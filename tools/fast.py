@@ -27,7 +27,8 @@ OUT: Final = ROOT / "build" / "fast"
 COMPILED: Final = ("net", "tcp", "udp", "hypercalls")
 # The run loop and what an exit or a frame passes through.
 COMPILED_TOO: Final = (
-    "bus", "clock", "host", "irq", "machine", "memory", "devices/gate",
+    "bus", "clock", "host", "irq", "machine", "memory", "cpu/core", "devices/gate",
+    "devices/byte_ports", "devices/pic", "devices/pic_chip",
     "links/offload", "links/poller", "links/switch", "links/tap",
 )  # fmt: skip
 # Dataclasses with slots, which mypyc refuses, in modules that no segment passes through; the ABI's

@@ -123,8 +123,8 @@ class Cpu:
         self._virtual = clock if isinstance(clock, VirtualClock) else None
         if self._virtual is not None:
             self._set_ratio(self._virtual.num, self._virtual.den)
-        self._real = clock if clock is not None and self._virtual is None else None
-        hook_tsc(engine, self._control, host=self._real is not None)
+        self._real_clock = clock if clock is not None and self._virtual is None else None
+        hook_tsc(engine, self._control, host=self._real_clock is not None)
         self._sync_tsc()
         self._initial = _power_on(engine)
         self.reset(0, 0, 0)
@@ -296,10 +296,10 @@ class Cpu:
         if self._virtual is not None:
             own = words[TICKS] * words[TSC_NUM] // words[TSC_DEN]
             words[TSC_OFFSET] = self._virtual.now_ns() - own
-        elif self._real is not None:
+        elif self._real_clock is not None:
             pair = (ctypes.c_int64 * 2)()
             ctypes.CDLL(None).clock_gettime(_CLOCK_MONOTONIC, pair)
-            words[TSC_OFFSET] = self._real.now_ns() - (pair[0] * TSC_HZ + pair[1])
+            words[TSC_OFFSET] = self._real_clock.now_ns() - (pair[0] * TSC_HZ + pair[1])
 
     # ------------------------------------------------------------ state
 

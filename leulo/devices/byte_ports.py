@@ -7,15 +7,18 @@ ones and swallows writes.
 
 from __future__ import annotations
 
-from typing import Final
+from typing import ClassVar, Final
+
+from mypy_extensions import mypyc_attr
 
 FLOATING: Final = 0xFF  # what a data bus that nobody drives reads
 
 
+@mypyc_attr(allow_interpreted_subclasses=True)
 class BytePorts:
     """``LENGTH`` byte-wide registers, seen by a bus that may ask for 1, 2 or 4 bytes."""
 
-    LENGTH: int = 1
+    LENGTH: ClassVar[int] = 1
 
     def read_byte(self, offset: int) -> int:
         """The register at ``offset`` (0 to LENGTH - 1), with the chip's side effects."""

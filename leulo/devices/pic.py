@@ -119,14 +119,12 @@ class Pic:
             return
         self.offered = None
         self.interrupts += 1
-        requested = self._primary.pending()
         level = self._primary.acknowledge()
-        if requested is None:
+        if level is None:
             self.spurious += 1
         elif level == CASCADE_IRQ and self._secondary_answers():
-            is_spurious = self._secondary.pending() is None
             behind = self._secondary.acknowledge()
-            if is_spurious:
+            if behind is None:
                 self.spurious += 1
             else:
                 self.by_line[8 + behind] += 1

@@ -135,7 +135,7 @@ class PicChip(BytePorts):
     @property
     def irr(self) -> int:
         """The Interrupt Request Register: latched edges, and level inputs as they are."""
-        level_triggered = self.level_triggered
+        level_triggered = 0xFF if self.icw1 & ICW1_LTIM else self.elcr
         if level_triggered:
             return self.latched & ~level_triggered | self.lines & level_triggered
         return self.latched
@@ -166,8 +166,8 @@ class PicChip(BytePorts):
 
     def pending(self) -> int | None:
         """The level for which INT is high, or None. [8259A Fully Nested Mode]"""
-        if not self.is_ready:
-            return None
+        if not (self.latched or self.lines) or not self.is_ready:
+            return None  # so it is most of the time
         level = self._first(self.irr & ~self.imr)
         if level is None or not self.isr:
             return level
@@ -180,13 +180,14 @@ class PicChip(BytePorts):
             return level  # a slave in service may ask again [8259A Special Fully Nested Mode]
         return None
 
-    def acknowledge(self) -> int:
-        """The INTA cycle: the level taken, or 7 with no bit set in ISR if nobody asks."""
+    def acknowledge(self) -> int | None:
+        """The INTA cycle: the level taken. None if nobody asks: the chip then answers as for
+        level 7, with no bit set in ISR."""
         level = self.pending()
         if level is None:
-            return SPURIOUS_LEVEL
+            return None
         self.latched &= ~(1 << level)
-        if not self.is_automatic:
+        if not self.icw4 & ICW4_AEOI:
             self.isr |= 1 << level
         elif self.rotates_on_aeoi:
             self.lowest = level

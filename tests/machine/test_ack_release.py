@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from random import Random
-from types import SimpleNamespace
 
 import pytest
 
@@ -48,6 +47,9 @@ def test_acks_wait_while_the_guest_runs(is_halted: bool) -> None:
     carry(client, machine.stack)
     assert socket.send(b"request") == 7
     assert carry(client, machine.stack) == 1  # the request, and no ACK
-    machine.cpu = SimpleNamespace(halted=is_halted, will_wake=lambda: False)  # type: ignore[assignment]
+    machine.memory.write(0x1000, b"\xf4" if is_halted else b"\xeb\xfe")  # hlt, or a loop
+    machine.cpu.reset(0x1000, 0, 0)
+    machine.cpu.run(100)
+    assert machine.cpu.halted is is_halted
     machine.serve(0)
     assert carry(client, machine.stack) == (1 if is_halted else 0)
