@@ -28,8 +28,10 @@ def deliver(tcb: Tcb, piece: bytes | memoryview, length: int) -> None:
         socket is not None
         and not socket.is_ready
         and (not buffer.length or socket.wants_every_byte or socket.settings.rcv_lowat > 1)
-    ):
-        tcb.engine.notify(socket)
+        and socket.owner is not None
+    ):  # `Engine.notify`, as it is called most
+        socket.is_ready = True
+        tcb.engine.ready.append(socket)
     buffer.append(piece)
     if length > tcb.rcv_mss:
         tcb.rcv_mss = min(length, tcb.engine.config.super_segment or tcb.mss)
