@@ -55,6 +55,8 @@ _LAST_EVENTS: Final = 10
 _MAX_STEPS: Final = 1_000_000
 _RELAXED_TOLERANCE_NS: Final = 20_000_000
 _INFO_OPTION: Final = (6, 11)
+# What of SO_MEMINFO is not of the kernel's own memory
+_BUFFERS: Final = (("SK_MEMINFO_RCVBUF", (1, 8)), ("SK_MEMINFO_SNDBUF", (1, 7)))
 
 
 _IS_SIX: Final = re.compile(r"^--ip_version=ipv6", re.MULTILINE)
@@ -519,6 +521,9 @@ class Run:
             data = descriptor.socket.getsockopt(*_INFO_OPTION)
             if isinstance(data, bytes):
                 info = decode_info(data)
+                for name, option in _BUFFERS:
+                    value = descriptor.socket.getsockopt(*option)
+                    info[name] = int.from_bytes(value, "little") if isinstance(value, bytes) else 0
         try:
             self.snippets.run(code.text, info, line)
         except SnippetFailed as failure:

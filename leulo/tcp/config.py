@@ -121,6 +121,7 @@ class Config:
     drops_missing_timestamps: bool = False  # segments without those agreed on [RFC 7323 3.2]
     delays_ack_of_fin: bool = True  # on an open connection, as for data
     may_shrink_window: bool = False  # to the room that is left [RFC 7323 2.4]
+    grows_over_gaps: bool = True  # the receive buffer, by what has come ahead of one
     super_segment: int = 0  # payload of the segments that one larger than the MSS is of; 0: the MSS
     rounds_first_window: bool = True  # down to whole segments
     first_window_segments: int = 0  # how many it has at most; 0: no such bound
@@ -237,6 +238,7 @@ PRESETS = {
         drops_missing_timestamps=True,
         delays_ack_of_fin=False,
         rounds_first_window=False,
+        grows_over_gaps=False,
         acks_unsent=True,
         icmp_ends_half_open=False,
         has_freebsd_icmp=True,

@@ -13,6 +13,7 @@ from leulo.tcp.state import CLOSED
 from leulo.tcp.tcb import ACK_NOW, NO_FIN, Tcb
 
 _ROUND_NS: Final = 1_000_000  # shortest time over which reading is measured
+_FIRST_SEGMENTS: Final = 20  # twice an initial window, while nothing has been measured
 
 
 def after_reading(tcb: Tcb, buffer: RecvBuffer) -> None:
@@ -52,3 +53,15 @@ def _tune(tcb: Tcb, taken: int, now_ns: int) -> None:
         # Slow start doubles, and a new window is a round trip late.
         most = tcb.settings.window_clamp or tcb.engine.config.rcv_max
         tcb.rcv_limit = min(wanted, 4 * tcb.rcv_limit, most)
+
+
+def make_room_behind(tcb: Tcb, end: int) -> None:
+    """Data up to ``end`` has come ahead of a gap. The user cannot read it before the gap is
+    filled: the buffer has room for it besides what is read in two round trips. [RFC 9293 3.8.6]"""
+    account = tcb.engine.account
+    if tcb.socket is None or tcb.settings.rcv_bytes or account.used > account.pressure:
+        return
+    wanted = max(2 * tcb.rcv_round_bytes, _FIRST_SEGMENTS * tcb.mss) + end - tcb.rcv_nxt
+    if wanted > tcb.rcv_limit:
+        most = tcb.settings.window_clamp or tcb.engine.config.rcv_max
+        tcb.rcv_limit = max(min(wanted, most), tcb.rcv_limit)
