@@ -7,6 +7,9 @@ that the message names.
 
 from __future__ import annotations
 
+from leulo.cli import starting  # first: from here on Ctrl-C ends in an exit code
+
+# isort: split
 import importlib
 import os
 import signal
@@ -30,6 +33,9 @@ VERBS: Final = {
     "netsim": ("leulo.cli.netsim", "Flows in simulated time: the behaviour table, and plots."),
     "pkt": ("leulo.cli.pkt", "Run packetdrill scripts against the TCP engine."),
 }
+
+
+starting.over()
 
 
 class _Verbs(click.Group):
@@ -71,6 +77,7 @@ def group() -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """The entry point: run, then exit with the code of errors.py."""
+    starting.begin()
     _open_standard_streams()
     _warn_of_old_build()
     status = run(list(sys.argv[1:] if arguments is None else arguments))
@@ -116,6 +123,7 @@ def _warn_of_old_build() -> None:
 def run(arguments: list[str]) -> int:
     """Do what ``arguments`` say, every error as a sentence on stderr; returns the exit code."""
     try:
+        starting.over()
         status = group.main(arguments, prog_name="leulo", standalone_mode=False)
     except LeuloBug as error:
         return _report_bug(error)

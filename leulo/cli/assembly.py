@@ -60,9 +60,9 @@ def boot(machine_config: MachineConfig, run_config: RunConfig) -> int:
         return status
     if run_config.accounting:
         _tell(session.terminal, messages.counters_table(counters, ended_ns).rstrip("\n"))
-    client = messages.client_report(counters)
+    client = session.client_report()
     if client:
-        _tell(session.terminal, client)
+        _tell(session.terminal, f"leulo: {client}")
     _tell(session.terminal, messages.farewell(counters, took_ns))
     why = "ended from the console" if session.terminal.quit_asked else outcome.ending.value
     _tell(session.terminal, messages.reason(why, outcome.explanation))
@@ -188,6 +188,11 @@ class _Session:
         if outcome.ending is Ending.FINISHED and self._link.counters().get("requests_failed"):
             return EXIT_FAILED
         return outcome.exit_code
+
+    def client_report(self) -> str:
+        """How the simulated wire's client fared; empty where there is none."""
+        report = getattr(self._link, "report", None)
+        return str(report()) if report is not None else ""
 
     def counters(self) -> dict[str, int]:
         """Those of machine, link and switch, and where the time went if that was asked for."""

@@ -131,13 +131,6 @@ _FAREWELL: Final = {
 }
 
 
-def client_report(counters: Mapping[str, int]) -> str:
-    """How the simulated wire's client fared; empty where there is none."""
-    good = counters.get("link.requests_ok", 0)
-    total = good + counters.get("link.requests_failed", 0)
-    return f"leulo: {good} of {total} requests were answered in full" if total else ""
-
-
 def json_report(
     ending: str, status: int, explanation: str, took_ns: int, counters: Mapping[str, int]
 ) -> str:

@@ -188,3 +188,23 @@ def test_an_interrupt_inside_exec_keeps_the_exit_code(tmp_path: Path) -> None:
         env={**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])},
     )  # fmt: skip
     assert done.returncode == 130
+
+
+def test_an_interrupt_while_the_program_is_loaded_is_no_traceback(tmp_path: Path) -> None:
+    """Protects: Ctrl-C in the first tenth of a second; a caller's own handler stays."""
+    (tmp_path / "click.py").write_text("import os\nos.kill(os.getpid(), 2)\n")
+    found = os.pathsep.join([str(tmp_path), *sys.path])
+    code = "import signal; signal.signal(2, signal.default_int_handler); import leulo.cli"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, timeout=30,
+        env={**os.environ, "PYTHONPATH": found},
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (130, b"leulo: interrupted\n")
+    code = (
+        "import signal; own = lambda *_: None; signal.signal(2, own); import leulo.cli as cli;"
+        "print(signal.getsignal(2) is own); signal.signal(2, signal.default_int_handler);"
+        "cli.starting.begin(); cli.run(['image', '--help']);"
+        "print(signal.getsignal(2) is signal.default_int_handler)"
+    )
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert told.stdout.split("\n")[0] == "True" and told.stdout.endswith("True\n")

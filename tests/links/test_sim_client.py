@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from leulo.links.sim.client import RETRY_NS, SimClient
+from leulo.links.sim.client import PATIENCE_NS, RETRY_NS, SimClient
 from leulo.links.sim.response import expected_bytes
 from leulo.links.sim.spec import SimSpec
 from leulo.tcp.errno import EAGAIN, ECONNREFUSED, ECONNRESET, EINPROGRESS, POLL_ERR, POLL_OUT
@@ -155,6 +155,23 @@ def test_it_tries_again_until_the_guest_listens() -> None:
     bench.connected(10**8)
     bench.answer(10**8, b"0")
     assert (bench.client.ok, bench.client.failed, bench.client.refused) == (1, 0, 5)
+
+
+def test_a_guest_that_never_listens_is_given_up_after_a_minute() -> None:
+    """Protects: a wrong port ends in a sentence, not in connections for ever."""
+    bench = Bench("requests=2,port=81")
+    bench.run_timers(0)
+    now = 0
+    for _ in range(1000):
+        if not bench.socket.is_closed:
+            bench.socket.error, bench.socket.events = ECONNREFUSED, POLL_ERR
+            bench.wake(now)
+        now = bench.client.next_deadline() or now
+        bench.client.step(now)
+    assert bench.finished == 1
+    assert PATIENCE_NS < now < PATIENCE_NS + 10**9
+    assert bench.client.failed == 2 and bench.client.refused < 600
+    assert bench.events[-1]["first_error"] == "request 0: nobody listens on port 81 of the guest"
 
 
 def test_refusal_of_a_guest_that_has_listened_is_a_failure() -> None:

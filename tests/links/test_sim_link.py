@@ -289,10 +289,14 @@ def test_bottleneck_gives_its_rate_and_no_more() -> None:
 def test_client_waits_for_a_guest_that_listens_late() -> None:
     world = World("delay=1ms,requests=1,path=/bytes/10000")
     world.run(limit_ns=NS_PER_S)
-    assert world.link.counters()["connects_refused"] > 10
+    refused = world.link.counters()["connects_refused"]
+    assert refused > 10
+    told = "0 of 1 requests were answered in full; the guest has taken none of"
+    assert world.link.report() == f"{told} {refused} connections"
     world.listen()
     world.run()
     assert world.link.counters()["requests_ok"] == 1
+    assert world.link.report() == "1 of 1 requests were answered in full"
     world.poller.close()
 
 
@@ -300,6 +304,8 @@ def test_wrong_bytes_are_a_failed_request() -> None:
     world = run("requests=3,path=/bytes/9999", length=10_000)
     assert world.link.counters()["requests_failed"] == 3
     assert "Content-Length 10000, not 9999" in world.events[-1]["first_error"]
+    words = "0 of 3 requests were answered in full; request 0: Content-Length 10000, not 9999"
+    assert world.link.report() == words
 
 
 @pytest.mark.parametrize("options", [LOSSY, EVERYTHING.replace("at=1s", "at=500ms")])

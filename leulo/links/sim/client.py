@@ -1,8 +1,9 @@
 """The scripted client at the far end of a simulated wire: HTTP requests, checked byte by byte.
 
 It drives sockets of the far end's stack and knows no wire and no clock but the times it is
-given. It begins at once and tries again every 10 ms until the guest listens; from then on a
-connection that fails is a failed request. [RFC 9112]
+given. It begins at once and tries again every 10 ms (after a second less and less often) until
+the guest listens, a minute at most; from then on a connection that fails is a failed request.
+[RFC 9112]
 """
 
 from __future__ import annotations
@@ -29,9 +30,10 @@ from leulo.tcp.errno import (
 )
 from leulo.tcp.socket import TcpSocket
 from leulo.trace import Event, Trace
-from leulo.units import NS_PER_MS
+from leulo.units import NS_PER_MS, NS_PER_S
 
 RETRY_NS: Final = 10 * NS_PER_MS
+PATIENCE_NS: Final = 60 * NS_PER_S  # so long may the guest take to listen
 FAREWELL_NS: Final = 50 * NS_PER_MS  # and four delays: time for the connections to close
 READ_BYTES: Final = 65_536
 SOL_SOCKET: Final = 1
@@ -92,7 +94,7 @@ class SimClient:
         self.finished: Callable[[], None] = _nobody
         self.ok = 0
         self.failed = 0
-        self.refused = 0  # attempts before the guest listened
+        self.refused = 0  # attempts to connect before the guest listened
         self.body_bytes = 0
         self.first_error = ""
         self.total_ns: list[int] = []  # of the requests that were right
@@ -352,9 +354,16 @@ class _Worker:
 
     def _connection_failed(self, number: int, now_ns: int) -> None:
         self._close()
-        if number in NOT_YET and not self._client.has_met_guest:
-            self._client.refused += 1
-            self.start_at_ns = now_ns + RETRY_NS
+        client = self._client
+        waited_ns = now_ns - (client.began_ns or 0)
+        if number not in NOT_YET or client.has_met_guest:
+            self._end(now_ns, f"connect: errno {number}")
+            return
+        client.refused += 1
+        if waited_ns < PATIENCE_NS:
+            self.start_at_ns = now_ns + max(RETRY_NS, waited_ns // 100)
+        elif number == ECONNREFUSED:
+            self._end(now_ns, f"nobody listens on port {client.spec.port} of the guest")
         else:
             self._end(now_ns, f"connect: errno {number}")
 

@@ -122,6 +122,16 @@ class SimLink:
         counters["far_checksum_drops"] = self._stack.counters().get("drop_checksum", 0)
         return counters
 
+    def report(self) -> str:
+        """How the client fared, and what went wrong first; empty if there is no client."""
+        client, asked = self.client, self.client.spec.requests
+        words = f"{client.ok} of {asked} requests were answered in full" if asked else ""
+        if client.ok == asked:
+            return words
+        if not client.has_met_guest and client.refused and not client.first_error:
+            return f"{words}; the guest has taken none of {client.refused} connections"
+        return f"{words}; {client.first_error}" if client.first_error else words
+
     def close(self) -> None:
         """Nothing of the host was taken."""
 
