@@ -325,6 +325,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.record and judges.is_there(options.judge) and options.judge in RECORDS:
         record(options.judge, {row.name: row.judge for row in rows})
     shown = [row for row in rows if options.only in row.name]
+    if not shown:
+        print(f"conformance: no case has {options.only!r} in its name", file=sys.stderr)
+        return 2
     if options.json:
         print(json.dumps([{**_plain(row), "verdict": row.verdict} for row in shown], indent=1))
     else:

@@ -116,7 +116,10 @@ def named(settings: Settings) -> Iterator[None]:
     except LeuloError as error:
         text = str(error)
         found = re.match(r"--([a-z-]+)", text)
-        setting = settings.get(found[1]) if found else None
+        setting = settings.get(found[1]) if found else settings.get("image")
+        if found is None and setting is not None and setting.origin != "--image":
+            named_it = text.startswith(f"{setting.value}:")  # as errors of an image do
+            raise type(error)(_with(setting.origin, text) if named_it else text) from None
         if found is None or setting is None or setting.origin == found[0]:
             raise
         rest = text[found.end() :]

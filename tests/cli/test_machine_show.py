@@ -88,3 +88,17 @@ def test_a_wire_that_cannot_be_is_refused_as_boot_refuses_it(
     file.write_text('mem = "32M"\nnet = "sim:loss=2"\n')
     assert cli.run(["machine", "show", str(file)]) == 2
     assert "loss: '2' is not a probability" in capsys.readouterr().err
+
+
+def test_an_image_that_cannot_be_read_is_told_with_its_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file, image = tmp_path / "lab.toml", tmp_path / "none.img"
+    file.write_text('mem = "32M"\nimage = "none.img"\n')
+    ways = {f"{file}:2: image ": [str(file)], "--set image=": ["--set", f"image={image}"],
+            "": [str(image)]}  # fmt: skip
+    for said, words in ways.items():
+        for verb in (["machine", "show"], ["boot", "--publish", "none"]):
+            assert cli.run([*verb, *words]) == 2
+            told = f"leulo: {said}{image}: cannot be read: No such file or directory\n"
+            assert capsys.readouterr().err == told
