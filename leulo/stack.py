@@ -423,9 +423,10 @@ class Stack(StackNetwork):
             engine.drain(now_ns, out, budget)
 
     def _send(
-        self, source: bytes, destination: bytes, protocol: int, payload: bytes, now_ns: int
-    ) -> None:
-        """An IPv4 packet of the stack's own."""
+        self, source: bytes, destination: bytes, protocol: int, payload: bytes, now_ns: int,
+        ttl: int = _TTL, tos: int = 0,
+    ) -> None:  # fmt: skip
+        """An IPv4 packet of the stack's own, or of a ping socket's user."""
         hop = self.route.next_hop(destination)
         if hop is None:
             self._drop("no_route")
@@ -433,7 +434,7 @@ class Stack(StackNetwork):
         if not is_unicast(source) or self.route.is_broadcast(source):
             source = self.address
         self._identification = (self._identification + 1) & 0xFFFF
-        ip = Ipv4Repr(source, destination, protocol, len(payload), _TTL, 0, self._identification)
+        ip = Ipv4Repr(source, destination, protocol, len(payload), ttl, tos, self._identification)
         for packet in cut(ip, payload, self.config.mtu):
             frame = b"".join((VNET_PLAIN, bytes(6), self.mac, _TYPE_IPV4, packet))
             if not self.arp.send(hop, (frame,), now_ns):
@@ -452,7 +453,10 @@ class Stack(StackNetwork):
             return
         if outgoing.socket.space:
             message = echo_message(source, destination[0], data, is_reply=False)
-            self._send(source[0], destination[0], PROTOCOL_ICMP, message, now_ns)
+            self._send(
+                source[0], destination[0], PROTOCOL_ICMP, message, now_ns, outgoing.ttl,
+                outgoing.tos,
+            )  # fmt: skip
             return
         is_broadcast = self.route.is_broadcast(destination[0])
         hop = None if is_broadcast else self.route.next_hop(destination[0])
@@ -465,6 +469,7 @@ class Stack(StackNetwork):
         for frame in emit_datagram(
             link, source, destination, data, discovery.mtu_for(user, destination[0]),
             self.config.checksum, self._identification, discovery.forbids_cutting(user),
+            outgoing.ttl, outgoing.tos,
         ):  # fmt: skip
             if hop is None:
                 out.append(frame)

@@ -154,12 +154,16 @@ class StackIpv6:
             return None
         if outgoing.socket.space:
             message = echo_message(source, destination[0], data, is_reply=False)
-            return host.send_packet(source[0], destination[0], PROTOCOL_ICMPV6, message, now_ns)
+            return host.send_packet(
+                source[0], destination[0], PROTOCOL_ICMPV6, message, now_ns, outgoing.ttl,
+                outgoing.tos,
+            )  # fmt: skip
         link = bytes(6) + host.mac + _TYPE_IPV6
         mtu = discovery.mtu_for(outgoing.socket, destination[0])
         frames: list[Frame] = emit_datagram_v6(
-            link, source, destination, data, mtu, self._has_offload, host.new_identification()
-        )
+            link, source, destination, data, mtu, self._has_offload, host.new_identification(),
+            outgoing.ttl, outgoing.tos,
+        )  # fmt: skip
         for frame in frames:
             reason = host.send(destination[0], frame, now_ns)
             if reason is not None:

@@ -191,7 +191,7 @@ class TcpOption(IntEnum):
 
 
 class IpOption(IntEnum):
-    """Option names at IPPROTO_IP, Linux's values; of streams."""
+    """Option names at IPPROTO_IP, Linux's values."""
 
     IP_TOS = 1
     IP_TTL = 2
@@ -200,7 +200,7 @@ class IpOption(IntEnum):
 
 
 class Ipv6Option(IntEnum):
-    """Option names at IPPROTO_IPV6, Linux's values; but for IPV6_V6ONLY of streams."""
+    """Option names at IPPROTO_IPV6, Linux's values."""
 
     IPV6_UNICAST_HOPS = 16
     IPV6_MTU_DISCOVER = 23

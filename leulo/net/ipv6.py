@@ -66,6 +66,7 @@ PATH_NS: Final = 600 * NS_PER_S  # for how long that counts [RFC 8201 5.3]
 MAX_OUTPUT: Final = 1024
 SOLICITATIONS: Final = 3  # of routers, at boot [RFC 4861 10]
 SOLICITATION_NS: Final = 4 * NS_PER_S
+_HOPS: Final = 64  # of who sets none
 _IP_AT: Final = vnet.HEADER_BYTES + 14
 _CHECKED: Final = vnet.F_NEEDS_CSUM | vnet.F_DATA_VALID
 _QUOTE_BYTES: Final = 64  # of the fragmentable part, kept of a first fragment
@@ -171,10 +172,11 @@ class Ipv6Host:
         return None if self.ndp.send(hop, frame, now_ns) else "neighbour_failed"
 
     def send_packet(
-        self, source: bytes, destination: bytes, protocol: int, payload: Buffer, now_ns: int
-    ) -> str | None:
+        self, source: bytes, destination: bytes, protocol: int, payload: Buffer, now_ns: int,
+        hops: int = _HOPS, traffic_class: int = 0,
+    ) -> str | None:  # fmt: skip
         """As `send`, of an upper layer's whole message; fragmented if it has to be."""
-        ip = Ipv6Repr(source, destination, protocol, len(payload))
+        ip = Ipv6Repr(source, destination, protocol, len(payload), hops, traffic_class)
         ethernet = EthernetRepr(bytes(6), self.mac, TYPE_IPV6).emit()
         mtu = self.path_mtu(destination, now_ns)
         for packet in cut(ip, payload, mtu, self.new_identification()):
@@ -519,7 +521,8 @@ def cut(ip: Ipv6Repr, payload: Buffer, mtu: int, identification: int) -> list[by
         has_more = start + room < len(payload)
         fragment = FragmentRepr(ip.next_header, start, has_more, identification)
         head = Ipv6Repr(
-            ip.source, ip.destination, FRAGMENT, FRAGMENT_BYTES + len(part), ip.hop_limit
-        )
+            ip.source, ip.destination, FRAGMENT, FRAGMENT_BYTES + len(part), ip.hop_limit,
+            ip.traffic_class, ip.flow_label,
+        )  # fmt: skip
         packets.append(head.emit() + fragment.emit() + part)
     return packets

@@ -20,10 +20,10 @@ from leulo.net.wire.ipv4 import PROTOCOL_UDP, Ipv4Repr
 from leulo.net.wire.ipv6 import HEADER_BYTES as IPV6_BYTES
 from leulo.net.wire.ipv6 import Ipv6Repr
 from leulo.net.wire.udp import CHECKSUM_OFFSET, HEADER_BYTES, UdpRepr
+from leulo.udp.marks import TTL
 from leulo.udp.socket import Endpoint
 from leulo.udp.table import UdpTable
 
-TTL: Final = 64
 _HEADER: Final = Struct("!HHHH")
 _VNET_CHECKSUM: Final = vnet.VnetRepr(
     flags=vnet.F_NEEDS_CSUM, csum_start=LINK_BYTES + IPV4_BYTES, csum_offset=CHECKSUM_OFFSET
@@ -68,12 +68,14 @@ def emit_datagram(
     has_checksum_offload: bool,
     identification: int,
     dont_fragment: bool = False,
+    ttl: int = TTL,
+    tos: int = 0,
 ) -> list[Frame]:
     """The frames that carry ``data`` over IPv4; the payload of one that fits is not copied.
     ``dont_fragment``: one that fits is not to be cut on its way."""
     length = HEADER_BYTES + len(data)
     ip = Ipv4Repr(
-        source[0], destination[0], PROTOCOL_UDP, length, TTL, 0, identification,
+        source[0], destination[0], PROTOCOL_UDP, length, ttl, tos, identification,
         dont_fragment=dont_fragment and IPV4_BYTES + length <= mtu,
     )  # fmt: skip
     if has_checksum_offload and IPV4_BYTES + length <= mtu:
@@ -93,10 +95,12 @@ def emit_datagram_v6(
     mtu: int,
     has_checksum_offload: bool,
     identification: int,
+    hops: int = TTL,
+    traffic_class: int = 0,
 ) -> list[Frame]:
     """The same over IPv6."""
     length = HEADER_BYTES + len(data)
-    ip = Ipv6Repr(source[0], destination[0], PROTOCOL_UDP, length, TTL)
+    ip = Ipv6Repr(source[0], destination[0], PROTOCOL_UDP, length, hops, traffic_class)
     if has_checksum_offload and IPV6_BYTES + length <= mtu:
         partial = pseudo_header(source[0], destination[0], PROTOCOL_UDP, length)
         udp = _HEADER.pack(source[1], destination[1], length, partial)

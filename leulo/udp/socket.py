@@ -41,7 +41,7 @@ from leulo.tcp.errno import (
     SHUT_WR,
 )
 from leulo.tcp.settings import PATH_WANT
-from leulo.udp import discovery
+from leulo.udp import discovery, marks
 
 if TYPE_CHECKING:
     from leulo.udp.table import UdpTable
@@ -81,7 +81,7 @@ _FIELDS: Final = (
     "serial", "family", "address", "port", "remote", "error", "is_ready", "is_address_reused",
     "is_v6only", "may_broadcast", "is_read_shut", "is_write_shut", "rcv_bytes", "snd_bytes",
     "drops", "is_address_chosen", "space", "path_discovery", "path_discovery6",
-    "forbids_fragments",
+    "forbids_fragments", "ttl", "tos", "hops", "traffic_class",
 )  # fmt: skip
 
 
@@ -105,11 +105,11 @@ class UdpSocket:
     """One UDP socket. ``owner`` is whoever wants to hear of it by ``Stack.take_ready``."""
 
     __slots__ = (
-        "address", "drops", "error", "family", "forbids_fragments", "is_address_chosen",
+        "address", "drops", "error", "family", "forbids_fragments", "hops", "is_address_chosen",
         "is_address_reused", "is_closed", "is_read_shut", "is_ready", "is_v6only", "is_write_shut",
         "may_broadcast", "owner", "path_discovery", "path_discovery6", "port", "queue",
-        "queued_bytes", "rcv_bytes", "remote", "serial", "snd_bytes", "space", "table", "waiting",
-        "waiting_bytes", "wants_every_byte",
+        "queued_bytes", "rcv_bytes", "remote", "serial", "snd_bytes", "space", "table", "tos",
+        "traffic_class", "ttl", "waiting", "waiting_bytes", "wants_every_byte",
     )  # fmt: skip
 
     is_datagram: Final = True
@@ -134,6 +134,10 @@ class UdpSocket:
         self.path_discovery: int = PATH_WANT  # IP_MTU_DISCOVER
         self.path_discovery6: int = PATH_WANT  # IPV6_MTU_DISCOVER
         self.forbids_fragments: bool = False  # IPV6_DONTFRAG
+        self.ttl: int = marks.TTL  # IP_TTL
+        self.tos: int = 0  # IP_TOS
+        self.hops: int = marks.TTL  # IPV6_UNICAST_HOPS
+        self.traffic_class: int = 0  # IPV6_TCLASS
         self.is_read_shut: bool = False
         self.is_write_shut: bool = False
         self.rcv_bytes: int = DEFAULT_BYTES
@@ -413,7 +417,9 @@ class UdpSocket:
         if level == IPPROTO_IPV6 and name == IPV6_V6ONLY and self.family == AF_INET6:
             return _INT.pack(self.is_v6only)
         if level != SOL_SOCKET:
-            number = discovery.get_option(self, level, name)
+            is_mark = (level, name) in marks.OPTIONS
+            get = marks.get_option if is_mark else discovery.get_option
+            number = get(self, level, name)
             return number if number < 0 else _INT.pack(number)
         if name == SO_ERROR:
             return _INT.pack(self.take_error())
@@ -434,6 +440,8 @@ class UdpSocket:
         known = (SO_REUSEADDR, SO_BROADCAST, SO_RCVBUF, SO_SNDBUF)
         is_v6only = level == IPPROTO_IPV6 and name == IPV6_V6ONLY and self.family == AF_INET6
         if not is_v6only and level != SOL_SOCKET:
+            if (level, name) in marks.OPTIONS:
+                return marks.set_option(self, level, name, value)
             return discovery.set_option(self, level, name, value)
         if not is_v6only and name not in known:
             return -ENOPROTOOPT
@@ -461,7 +469,7 @@ class UdpSocket:
 
     def save(self) -> State:
         return {
-            **save_fields(self, 2, _FIELDS),
+            **save_fields(self, 3, _FIELDS),
             "queue": [(d.data, d.source, d.destination) for d in self.queue],
             "waiting": self.waiting,
             "waiting_bytes": self.waiting_bytes,
@@ -469,7 +477,7 @@ class UdpSocket:
 
     def load(self, state: State) -> None:
         """Raises ValueError on another version."""
-        load_fields(self, 2, _FIELDS, state)
+        load_fields(self, 3, _FIELDS, state)
         if self.remote is not None:
             self.remote = (self.remote[0], self.remote[1])
         self.waiting = state["waiting"]

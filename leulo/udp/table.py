@@ -25,6 +25,7 @@ from leulo.state import State
 from leulo.tcp.errno import AF_INET, ECONNREFUSED, EPROTONOSUPPORT
 from leulo.tcp.icmp_errors import error_of_icmp
 from leulo.udp import discovery
+from leulo.udp.marks import marks_for
 from leulo.udp.ping import PingSocket, echo_message
 from leulo.udp.socket import PING_SPACE, Datagram, Endpoint, UdpSocket
 
@@ -59,15 +60,18 @@ class Network(Protocol):
 class Outgoing:
     """A datagram on its way to the link; ``socket`` gets its room back when it has left."""
 
-    __slots__ = ("data", "destination", "socket", "source")
+    __slots__ = ("data", "destination", "socket", "source", "tos", "ttl")
 
     def __init__(
-        self, socket: UdpSocket, source: Endpoint, destination: Endpoint, data: bytes
-    ) -> None:
+        self, socket: UdpSocket, source: Endpoint, destination: Endpoint, data: bytes,
+        marks: tuple[int, int],
+    ) -> None:  # fmt: skip
         self.socket: UdpSocket = socket
         self.source: Endpoint = source
         self.destination: Endpoint = destination
         self.data: bytes = data
+        self.ttl: int = marks[0]
+        self.tos: int = marks[1]
 
 
 class UdpTable:
@@ -205,7 +209,8 @@ class UdpTable:
 
     def send(self, socket: UdpSocket, source: Endpoint, destination: Endpoint, data: bytes) -> None:
         """Queue one; the stack sends it in its next drain."""
-        self.output.append(Outgoing(socket, source, destination, data))
+        marks = marks_for(socket, destination[0])
+        self.output.append(Outgoing(socket, source, destination, data, marks))
 
     def take_output(self) -> Outgoing:
         """The next to be sent; its socket has the room back."""
@@ -285,21 +290,27 @@ class UdpTable:
     def save(self) -> State:
         """Sockets with their queues, and datagrams that wait for the link."""
         return {
-            "version": 1,
+            "version": 2,
             "counts": dict(self.counts),
             "sockets": [socket.save() for socket in self.sockets.values()],
             "bound": [[s.serial for s in users] for users in self._bound.values()],
             "ready": [socket.serial for socket in self.ready],
             "output": [
-                {"serial": o.socket.serial, "from": o.source, "to": o.destination, "data": o.data}
+                {
+                    "serial": o.socket.serial,
+                    "from": o.source,
+                    "to": o.destination,
+                    "data": o.data,
+                    "marks": (o.ttl, o.tos),
+                }
                 for o in self.output
             ],
         }
 
     def load(self, state: State) -> None:
         """Raises ValueError on another version. Datagrams of closed sockets are gone."""
-        if state.get("version") != 1:
-            raise ValueError(f"UdpTable: saved state has version {state.get('version')}, not 1")
+        if state.get("version") != 2:
+            raise ValueError(f"UdpTable: saved state has version {state.get('version')}, not 2")
         self.counts = dict(state["counts"])
         self.sockets = {}
         self._bound = {}
@@ -315,7 +326,13 @@ class UdpTable:
                 self._bound[users[0].space | users[0].port] = users
         self.ready = [self.sockets[s] for s in state["ready"] if s in self.sockets]
         self.output = deque(
-            Outgoing(self.sockets[o["serial"]], tuple(o["from"]), tuple(o["to"]), o["data"])
+            Outgoing(
+                self.sockets[o["serial"]],
+                tuple(o["from"]),
+                tuple(o["to"]),
+                o["data"],
+                tuple(o["marks"]),
+            )
             for o in state["output"]
             if o["serial"] in self.sockets
         )
