@@ -92,16 +92,17 @@ def first_limit(engine: Engine, settings: Settings, mss: int, has_timestamps: bo
 
 class Terms:
     """What all connections with the same settings and over one family offer and begin with, worked
-    out once. It holds while settings and MTU are what they were."""
+    out once. It holds while settings, configuration and MTU are what they were."""
 
     __slots__ = (
-        "congestion", "has_usual_packets", "has_usual_syn", "is_paced", "limit", "link_mss", "mtu6",
-        "own_mss", "settings", "stamped_limit", "takes_all", "wscale",
+        "config", "congestion", "has_usual_packets", "has_usual_syn", "is_paced", "limit",
+        "link_mss", "mtu6", "own_mss", "settings", "stamped_limit", "takes_all", "wscale",
     )  # fmt: skip
 
     def __init__(self, engine: Engine, settings: Settings, ends: bytes) -> None:
         config = engine.config
         self.settings: Settings = settings
+        self.config: Config = config
         self.mtu6: int = engine.mtu6
         self.link_mss: int = link_mss(engine, settings, ends)
         self.own_mss: int = own_mss(engine, settings, ends)
@@ -140,6 +141,7 @@ def terms_of(kept: dict[int, Terms], engine: Engine, settings: Settings, ends: b
     if (
         terms is None
         or terms.settings is not settings
+        or terms.config is not engine.config
         or terms.mtu6 != engine.mtu6
         or (engine.path_mtus.by_peer and engine.config.has_freebsd_icmp)  # each peer has its own
     ):
