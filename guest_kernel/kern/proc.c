@@ -42,6 +42,8 @@ static void address_text(char *text, int result, const struct sockaddr_storage *
     } else if (address->ss_family == AF_INET) {
         snprintf(text, ADDRESS_ROOM, "%u.%u.%u.%u:%u", byte[0], byte[1], byte[2], byte[3],
                  __builtin_bswap16(in->sin_port));
+    } else if (!memcmp(&in6->sin6_addr, &(struct in6_addr){0}, sizeof in6->sin6_addr)) {
+        snprintf(text, ADDRESS_ROOM, "[::]:%u", __builtin_bswap16(in6->sin6_port));
     } else {
         for (int i = 0; i < 16; i += 2)
             length += snprintf(text + length, ADDRESS_ROOM - (size_t)length, "%c%x", i ? ':' : '[',

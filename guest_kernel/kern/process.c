@@ -117,8 +117,9 @@ _Noreturn void process_exit(int status) {
     struct process *process = process_current();
 
     if (process == init) {
-        kprintf("%s has ended with status %d: power off\n", process->name, status);
-        power_off(status & 0x7F ? 128u + (status & 0x7F) : (uint32_t)status >> 8);
+        uint32_t code = status & 0x7F ? 128u + (status & 0x7F) : (uint32_t)status >> 8;
+        kprintf("%s has ended with status %u: power off\n", process->name, code);
+        power_off(code);
     }
     release(process);
     for (struct process *child = processes; child < processes + MAX_PROCESSES; child++)

@@ -85,7 +85,7 @@ def test_clients_reach_the_host() -> None:
         assert "Connection refused" in command(process, "fetch 10.0.2.2:1/")
         for wrong in ("nonsense", "1.2.3", "1.2.3.4.5", "1.2.3.999", "1.2.3.4:99999", "-1.2.3.4"):
             assert "is not an address" in command(process, f"fetch {wrong}"), wrong
-        assert "LISTEN" in command(process, "netstat")
+        assert re.search(r"tcp +\[::\]:80 +- +LISTEN +\d+/httpd", command(process, "netstat"))
         assert command(process, "ps").count("httpd") == 1
 
 
@@ -117,6 +117,16 @@ def test_burn_takes_the_share_that_it_is_told(percent: int) -> None:
     assert 2_000 <= int(told[2]) < 2_100
     idle_s = json.loads(result.stderr.splitlines()[-1])["counters"]["host.idle_ns"] / 1e9
     assert abs(idle_s - 2 * (100 - percent) / 100) < 0.1
+
+
+def test_the_status_of_init_is_the_machines() -> None:
+    result = subprocess.run(
+        [sys.executable, "-m", "leulo", "boot", "--clock", "virtual", "--net", "none",
+         "--append", "init=/bin/sh", "--timeout", "60"],
+        input=b"exit 4\n", capture_output=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert b"sh has ended with status 4: power off" in result.stdout
+    assert b"its exit status was 4" in result.stderr and result.returncode == 1
 
 
 def test_www_is_served_by_sendfile_too(tmp_path: Path) -> None:
