@@ -399,6 +399,8 @@ class Setup:
         if program == "sudo" and len(words) > 1:
             words = words[1:]
             program = words[0].rsplit("/", 1)[-1]
+        if program == "ip" and words[1:2] in (["-4"], ["-6"]):
+            del words[1]
         if program in _DONE_NOTHING or _RESTORE.search(words[0]):
             return
         if program == "defaults.sh":
