@@ -170,7 +170,7 @@ class Simulation:
                 due = min(due, next_sample)
             if not is_marked:
                 due = min(due, measure_from_ns)
-            now = min(due, duration_ns)
+            now = due if due < duration_ns else duration_ns
         Simulation.total_hops += self._hops
         counts = self._a.counters()
         for flow in self.flows:
@@ -230,7 +230,7 @@ class Simulation:
             self._read(now)
         if self._due_b <= now:
             b.advance(now)
-        for parts in b.drain(now, _DRAIN_FRAMES):
+        for parts in b.drain(now, _DRAIN_FRAMES) if b.has_output else ():
             self._hops += 1
             self._back.send(parts[0] if len(parts) == 1 else b"".join(parts), now)  # type: ignore[arg-type]
         due = b.next_deadline()
