@@ -64,8 +64,8 @@ from leulo.units import NS_PER_S
 MAX_PATHS: Final = 256  # destinations whose path has a smaller MTU
 PATH_NS: Final = 600 * NS_PER_S  # for how long that counts [RFC 8201 5.3]
 MAX_OUTPUT: Final = 1024
-SOLICITATIONS: Final = 3  # of routers, at boot [RFC 4861 10]
-SOLICITATION_NS: Final = 4 * NS_PER_S
+SOLICITATION_NS: Final = 4 * NS_PER_S  # until routers are asked for again, at first
+MAX_SOLICITATION_NS: Final = 3600 * NS_PER_S  # and at last [RFC 7559 2]
 _HOPS: Final = 64  # of who sets none
 _IP_AT: Final = vnet.HEADER_BYTES + 14
 _CHECKED: Final = vnet.F_NEEDS_CSUM | vnet.F_DATA_VALID
@@ -113,8 +113,9 @@ class Ipv6Host:
         self._random_bits: Callable[[int], int] = random_bits
         self._paths: dict[bytes, tuple[int, int]] = {}  # a smaller MTU than the link's, until when
         self._output: list[TxFrame] = []
-        self._solicitations: int = SOLICITATIONS
+        self._wants_router: bool = True
         self._solicit_ns: int = 0  # when to ask routers again; 0: not yet
+        self._solicit_wait_ns: int = 0  # the last wait for an answer
         self._duplicates: int = 0
 
     # ------------------------------------------------------------ where to
@@ -412,12 +413,25 @@ class Ipv6Host:
         """[RFC 4861 6.1.2, 6.3.4]"""
         if not is_link_local(ip.source):
             raise ParseError("ndp_router")
-        self._solicitations = 0
+        if message.lifetime_s:
+            self._wants_router = False
         self.own.advertised(ip.source, message, now_ns)
         if MIN_MTU <= message.mtu <= self._link_mtu:
             self.mtu = message.mtu
         if message.mac:
             self.ndp.solicited(ip.source, message.mac, now_ns)
+
+    def _next_wait(self) -> int:
+        """How long to wait for a router's answer before the next question: about twice as long
+        as the last time, up to an hour, for ever. [RFC 7559 2] [RFC 3315 14]"""
+        last = self._solicit_wait_ns
+        by_chance = self._random_bits(16) % 201 - 100  # thousandths, of either sign
+        wait = 2 * last + last * by_chance // 1000
+        if not last:
+            wait = SOLICITATION_NS + SOLICITATION_NS * by_chance // 1000
+        if wait > MAX_SOLICITATION_NS:
+            wait = MAX_SOLICITATION_NS + MAX_SOLICITATION_NS * by_chance // 1000
+        return wait
 
     # ------------------------------------------------------------ time and output
 
@@ -430,7 +444,7 @@ class Ipv6Host:
         due = self.reassembler.next_deadline()
         if due is not None and (earliest is None or due < earliest):
             earliest = due
-        if self._solicitations and self._solicit_ns:
+        if self._wants_router and self._solicit_ns:
             due = self._solicit_ns
             if earliest is None or due < earliest:
                 earliest = due
@@ -444,9 +458,9 @@ class Ipv6Host:
         if self.own.link_local in ours:
             self.ndp.source = self.own.link_local
             self._solicit_ns = now_ns
-        if self._solicitations and self._solicit_ns and self._solicit_ns <= now_ns:
-            self._solicitations -= 1
-            self._solicit_ns = now_ns + SOLICITATION_NS
+        if self._wants_router and self._solicit_ns and self._solicit_ns <= now_ns:
+            self._solicit_wait_ns = self._next_wait()
+            self._solicit_ns = now_ns + self._solicit_wait_ns
             message = router_solicitation(self.mac)
             self.ndp.emit(self.own.link_local, ALL_ROUTERS, message, bytes(6))
         self.ndp.advance(now_ns)
@@ -479,7 +493,7 @@ class Ipv6Host:
 
     def save(self) -> State:
         return {
-            "version": 2,
+            "version": 3,
             "mtu": self.mtu,
             "own": self.own.save(),
             "ndp": {**self.ndp.save(), "source": self.ndp.source},
@@ -487,15 +501,16 @@ class Ipv6Host:
             "reassembler": self.reassembler.save(),
             "paths": dict(self._paths),
             "output": [b"".join(frame) for frame in self._output],
-            "solicitations": self._solicitations,
+            "wants_router": self._wants_router,
             "solicit_ns": self._solicit_ns,
+            "solicit_wait_ns": self._solicit_wait_ns,
             "duplicates": self._duplicates,
         }
 
     def load(self, state: State) -> None:
         """Raises ValueError on another version."""
-        if state.get("version") != 2:
-            raise ValueError(f"Ipv6Host: saved state has version {state.get('version')}, not 2")
+        if state.get("version") != 3:
+            raise ValueError(f"Ipv6Host: saved state has version {state.get('version')}, not 3")
         self.mtu = state["mtu"]
         self.own.load(state["own"])
         self.ndp.load(state["ndp"])
@@ -504,8 +519,9 @@ class Ipv6Host:
         self.reassembler.load(state["reassembler"])
         self._paths = {where: (mtu, until) for where, (mtu, until) in state["paths"].items()}
         self._output = [(frame,) for frame in state["output"]]
-        self._solicitations = state["solicitations"]
+        self._wants_router = state["wants_router"]
         self._solicit_ns = state["solicit_ns"]
+        self._solicit_wait_ns = state["solicit_wait_ns"]
         self._duplicates = state["duplicates"]
 
 

@@ -5,6 +5,7 @@ docs/requirements names each of these tests beside the line that it holds.
 
 from __future__ import annotations
 
+from itertools import pairwise
 from random import Random
 
 import pytest
@@ -241,19 +242,45 @@ def test_a_prefix_without_the_flag_or_of_no_time_is_not_the_links() -> None:
         assert not host.own.is_on_link(FAR)
 
 
-def test_routers_are_asked_for_three_times_and_not_after_one_has_spoken() -> None:
-    def questions(answered: bool) -> int:
-        host = Ipv6Host(MAC, 1500, Ipv6Config(B), Random(1).getrandbits)
-        count = 0
-        for second in range(30):
-            host.advance(second * S)
-            count += sum(bytes(p)[40] == 133 for p in sent(host))
-            if answered and count == 1:
-                router(host, second * S + 1)
-        return count
+def asks(host: Ipv6Host, now_ns: int) -> bool:
+    """Does the host ask for routers now?"""
+    host.advance(now_ns)
+    return any(bytes(packet)[40] == 133 for packet in sent(host))
 
-    assert questions(False) == 3
-    assert questions(True) == 1
+
+def test_routers_are_asked_for_until_one_speaks() -> None:
+    """After four seconds, then twice as long each time, up to an hour, and a tenth of chance.
+    [RFC 7559 2] [RFC 3315 14]"""
+    host = Ipv6Host(MAC, 1500, Ipv6Config(), Random(1).getrandbits)
+    host.advance(0)
+    asked: list[int] = []
+    while len(asked) < 60:
+        now_ns = host.next_deadline()
+        assert now_ns is not None
+        if asks(host, now_ns):
+            asked.append(now_ns)
+        if len(asked) == 5:
+            state = host.save()
+            host = Ipv6Host(MAC, 1500, Ipv6Config(), Random(1).getrandbits)
+            host.load(state)
+            assert host.save() == state
+    waits = [(after - before) / S for before, after in pairwise(asked)]
+    assert 3.6 <= waits[0] <= 4.4
+    for before, after in pairwise(waits[:9]):
+        assert 1.9 * before <= after <= 2.1 * before
+    assert all(3240 <= wait <= 3960 for wait in waits[12:])
+    assert len(set(waits[12:])) > 30, "by chance"
+    assert asked[-1] > 40 * 3600 * S, "it has no end"
+
+
+def test_only_a_router_that_routes_ends_the_search() -> None:
+    """One that is to be sent nothing may tell a prefix. [RFC 7559 2.1] [RFC 4861 6.3.7]"""
+    for lifetime, ends in ((0, False), (1800, True)):
+        host = Ipv6Host(MAC, 1500, Ipv6Config(B), Random(1).getrandbits)
+        while not asks(host, host.next_deadline() or 0):
+            pass
+        router(host, 3 * S, routerlifetime=lifetime)
+        assert any(asks(host, second * S) for second in range(3, 60)) is not ends
 
 
 def test_a_stale_neighbour_is_asked_himself_after_five_seconds() -> None:
