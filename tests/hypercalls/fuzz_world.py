@@ -60,7 +60,7 @@ class FuzzWorld:
         self.fuzzer.step()
         if self.chance.random() < 0.0005:
             self._save_and_load()
-        elif self.chance.random() < 0.0002:
+        elif self.chance.random() < 0.0005:
             self.world.guest.hypercalls.reset()
             self.fuzzer.said_hello = False
             self.fuzzer.forget()
