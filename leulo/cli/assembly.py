@@ -15,13 +15,13 @@ from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Final
 
 from leulo.cli import messages
-from leulo.cli.events import JsonLines, LogLines, all_kinds, check_counters, write_counters
+from leulo.cli.events import JsonLines, LogLines, check_counters, check_glob, write_counters
 from leulo.cli.images import read_image
 from leulo.cli.terminal import Terminal
 from leulo.clock import Clock, RealClock, VirtualClock
 from leulo.config import MachineConfig, RunConfig
 from leulo.costs import Costs
-from leulo.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, ConfigError
+from leulo.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK
 from leulo.host import Host
 from leulo.links import LinkContext, open_link
 from leulo.links.base import Offload
@@ -239,12 +239,7 @@ def _check_globs(globs: Sequence[str], trace: Trace, net: str) -> None:
     for glob in globs:
         if any(fnmatchcase(name, glob) for name in here):
             continue
-        names = [kind.NAME for kind in all_kinds()]
-        if not any(fnmatchcase(name, glob) for name in names):
-            raise ConfigError(
-                f"--log {glob}: there is no such event: write a name or a glob of "
-                f"{', '.join(names)}"
-            )
+        check_glob(glob)
         messages.say(sys.stderr, f"leulo: --log {glob}: there are none of these with --net {net}")
 
 

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import Enum
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, TextIO
 
-from leulo.errors import EnvironmentProblem
+from leulo.errors import ConfigError, EnvironmentProblem
 from leulo.trace import Event
 from leulo.units import NS_PER_S
 
@@ -56,6 +57,15 @@ class LogLines:
         seconds, rest = divmod(time_ns, NS_PER_S)
         values = " ".join(f"{key}={_shown(value)}" for key, value in plain.items())
         print(f"[{seconds:5d}.{rest // 1000:06d}] {name} {values}".rstrip(), file=self._file)
+
+
+def check_glob(glob: str) -> None:
+    """A glob that names none of the program's events is a mistake. Raises ConfigError."""
+    names = [kind.NAME for kind in all_kinds()]
+    if not any(fnmatchcase(name, glob) for name in names):
+        raise ConfigError(
+            f"--log {glob}: there is no such event: write a name or a glob of {', '.join(names)}"
+        )
 
 
 def all_kinds() -> list[type[Event]]:

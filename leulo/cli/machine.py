@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from leulo.cli.events import check_glob
 from leulo.cli.machine_options import gather, machine_options
 from leulo.config.model import MachineConfig, RunConfig
 from leulo.config.settings import configure, named
@@ -40,6 +41,8 @@ def show(image: Path | None, as_json: bool, **flags: Any) -> None:
     settings = gather(image, flags)
     machine, run = configure(settings)
     with named(settings):
+        for glob in run.log:
+            check_glob(glob)
         memory, ports = maps(machine)
     if as_json:
         click.echo(_json(machine, run, memory, ports))

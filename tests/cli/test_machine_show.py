@@ -90,6 +90,18 @@ def test_a_wire_that_cannot_be_is_refused_as_boot_refuses_it(
     assert "loss: '2' is not a probability" in capsys.readouterr().err
 
 
+def test_an_event_that_is_none_is_refused_as_boot_refuses_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "lab.toml"
+    file.write_text('mem = "32M"\nlog = ["tcp.*", "nope.*"]\n')
+    for verb in (["machine", "show"], ["boot", "--publish", "none"]):
+        assert cli.run([*verb, str(file)]) == 2
+        assert capsys.readouterr().err.startswith(
+            f"leulo: {file}:2: log nope.*: there is no such event: write a name or a glob of "
+        )
+
+
 def test_an_image_that_cannot_be_read_is_told_with_its_line(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
