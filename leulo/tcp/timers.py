@@ -48,14 +48,14 @@ class Timers:
     def forget(self, thing: Timed) -> None:
         """``thing`` has ended: none of its entries counts. They leave memory when they come up, or
         when such are more than half: one may be for a time hours ahead."""
-        at_ns = thing.timer_at
-        if not at_ns:
+        if not thing.timer_at:
             return
         thing.timer_at = 0
         things = self._things
         del things[thing.serial]
         heap = self.heap
-        if heap[0][0] == at_ns:
+        if heap[0][1] == thing.serial:
+            heappop(heap)
             self._drop_first()
         if len(heap) > _SPARE_ENTRIES and len(heap) > 2 * len(things) + _SPARE_ENTRIES:
             self.heap = [(t.timer_at, t.serial) for t in things.values()]
