@@ -8,7 +8,13 @@ import shutil
 import hypothesis
 import pytest
 
-hypothesis.settings.register_profile("leulo", deadline=None, print_blob=True)
+# A machine that has much else to do is slow to make examples, too: that is no fault.
+hypothesis.settings.register_profile(
+    "leulo",
+    deadline=None,
+    print_blob=True,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+)
 hypothesis.settings.load_profile("leulo")
 
 
