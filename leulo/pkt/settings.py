@@ -353,6 +353,8 @@ _BSD: Final[dict[str, Setting]] = {
 }
 
 # [Linux ip-route(8)]
+_LEAST_MTU: Final = 68  # [RFC 791 3.2]
+_MOST_MTU: Final = 65_535
 _ROUTE: Final[dict[str, Setting]] = {
     "advmss": _count("route_mss"),
     "congctl": _congestion,
@@ -445,7 +447,10 @@ class Setup:
         at = words.index("mtu") + 1
         if at >= len(words) or not words[at].isdigit():
             raise Refused(line, f"command `{' '.join(words)}`")
-        return int(words[at])
+        mtu = int(words[at])
+        if not _LEAST_MTU <= mtu <= _MOST_MTU:
+            raise Refused(line, f"an MTU of {mtu}")
+        return mtu
 
     def _assignment(self, text: str, line: int) -> None:
         name, equals, value = text.partition("=")
@@ -470,7 +475,7 @@ class Setup:
     def _set(self, setting: Setting, name: str, value: str, line: int) -> None:
         try:
             changes = setting(value)
-        except ValueError as error:
+        except (ValueError, OverflowError) as error:
             raise Refused(line, f"sysctl {name}={value}") from error
         if changes is None or not set(changes) <= _FIELDS:
             raise Refused(line, f"sysctl {name}={value}")

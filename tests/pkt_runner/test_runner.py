@@ -220,6 +220,12 @@ def test_calls_and_snippets_are_judged(line: str, actual: str) -> None:
         ("`iptables -F`\n" + SERVER, "iptables"),
         ("`nstat | grep TcpFoo`\n" + SERVER, "nstat"),
         ("--udp_encaps=1\n" + SERVER, "--udp_encaps"),
+        ("`ip route add 192.0.2.1 dev tun0 mtu lock 6`\n" + SERVER, "an MTU of 6"),
+        ("`ip link set dev tun0 mtu 99999`\n" + SERVER, "an MTU of 99999"),
+        (
+            "`sysctl net.ipv4.tcp_fastopen_key=aaaaaaaaaa-1-2-3`\n" + SERVER,
+            "tcp_fastopen_key=aaaaaaaaaa",
+        ),
         (SERVER + "+0 < [udplite(9, 8)] icmp unreachable host_unreachable\n", "udplite"),
         (SERVER + "+0 < [1:1(0)/udp(1 > 2)] icmp unreachable host_unreachable\n", "TCP in UDP"),
         (SERVER + "+0 < . 1:1(0) ack 1 win 9 <nop,nop,md5 valid>\n", "TCP-MD5"),
