@@ -15,13 +15,14 @@ from __future__ import annotations
 from typing import Final
 
 from leulo.devices.byte_ports import BytePorts
-from leulo.devices.pic_chip import REGISTERS, SPURIOUS_LEVEL, PicChip
+from leulo.devices.pic_chip import ICW4_AEOI, REGISTERS, SPURIOUS_LEVEL, PicChip
 from leulo.devices.register import BOTH, Register
 from leulo.irq import IntrPin, Line
 from leulo.state import State, load_fields, save_fields
 
 IRQ_COUNT: Final = 16
 CASCADE_IRQ: Final = 2
+_CASCADE: Final = 1 << CASCADE_IRQ
 FLOATING_VECTOR: Final = 0xFF  # nobody drives the data bus in the second INTA cycle
 ELCR_FIXED: Final = (0x07, 0x21)  # IRQ 0, 1, 2, 8 and 13 are edge triggered on every PC
 
@@ -49,10 +50,12 @@ class Pic:
         self.secondary = ChipPorts(self, self._secondary)
         self.elcr = EdgeLevelPorts(self, (self._primary, self._secondary))
         self.offered: int | None = None  # the vector at the pin
+        self._asking: tuple[int | None, int | None] = None, None  # levels of both that led to it
         self.interrupts = 0  # acknowledge cycles so far
         self.spurious = 0  # of these, without a request behind them
         self.by_line = [0] * IRQ_COUNT  # and those with one, by IRQ
         self.waits_behind = False
+        self._has_slave = False
 
     def line(self, irq: int) -> Line:
         """The wire of IRQ 0 to 15. Raises ValueError for 2, which joins the chips."""
@@ -78,6 +81,7 @@ class Pic:
         self.interrupts = 0
         self.spurious = 0
         self.by_line = [0] * IRQ_COUNT
+        self.programmed()
         self.offer_next()
 
     def save(self) -> State:
@@ -98,6 +102,8 @@ class Pic:
         self._secondary.load(state["secondary"])
         for line, level in zip(self._lines, state["lines"], strict=True):
             line.level = level
+        self.programmed()
+        self._asking = self._primary.pending(), self._secondary.pending()
         self._pin.post(self.offered)
 
     def _listener(self, irq: int) -> _LineListener:
@@ -107,7 +113,7 @@ class Pic:
     def change(self, chip: PicChip, level: int, high: bool) -> None:
         """A line's level has changed."""
         if not high and not chip.level_triggered >> level & 1:
-            chip.set_line(level, False)  # the end of an edge asks for nothing
+            chip.lines &= ~(1 << level)  # the end of an edge asks for nothing
             return
         self.catch_up()
         chip.set_line(level, high)
@@ -119,50 +125,59 @@ class Pic:
             return
         self.offered = None
         self.interrupts += 1
-        level = self._primary.acknowledge()
+        level, behind = self._asking
         if level is None:
             self.spurious += 1
-        elif level == CASCADE_IRQ and self._secondary_answers():
-            behind = self._secondary.acknowledge()
-            if behind is None:
-                self.spurious += 1
-            else:
-                self.by_line[8 + behind] += 1
-            self._primary.set_line(CASCADE_IRQ, False)  # INTA takes its INT low
-        else:
+            return
+        self._primary.acknowledge(level)
+        if level != CASCADE_IRQ or not self._has_slave:
             self.by_line[level] += 1
+            return
+        if behind is None:
+            self.spurious += 1
+        else:
+            self._secondary.acknowledge(behind)
+            self.by_line[8 + behind] += 1
+        self._primary.lines &= ~_CASCADE  # INTA takes its INT low
 
     def offer_next(self) -> None:
         """Put at the pin what the pair asks for now."""
         primary = self._primary
         behind = self._secondary.pending()
-        primary.set_line(CASCADE_IRQ, behind is not None)
+        if behind is None:
+            primary.lines &= ~_CASCADE
+        elif not primary.lines & _CASCADE:
+            primary.set_line(CASCADE_IRQ, True)
         level = primary.pending()
+        self._asking = level, behind
         vector: int | None = None
         has_next = False
         if level is not None:
-            has_next = primary.is_automatic and bool(primary.left_after(level))
-            if level != CASCADE_IRQ or not primary.icw3 >> CASCADE_IRQ & 1:
+            is_automatic = primary.icw4 & ICW4_AEOI != 0
+            has_next = is_automatic and primary.leaves_any(level)
+            if level != CASCADE_IRQ or not primary.icw3 & _CASCADE:
                 vector = primary.vector_base | level
-            elif not self._secondary_answers():
+            elif not self._has_slave:
                 vector = FLOATING_VECTOR
             elif behind is None:
                 vector = self._secondary.vector_base | SPURIOUS_LEVEL
             else:
                 vector = self._secondary.vector_base | behind
-                if primary.is_automatic and self._secondary.is_automatic:
-                    has_next = has_next or bool(self._secondary.left_after(behind))
+                if is_automatic and self._secondary.icw4 & ICW4_AEOI:
+                    has_next = has_next or self._secondary.leaves_any(behind)
         if vector != self.offered:
             self.offered = vector
             self._pin.post(vector)
         self.waits_behind = has_next
 
-    def _secondary_answers(self) -> bool:
-        """Does the secondary take part in an acknowledge of input 2? [8259A ICW3]"""
-        return bool(
-            self._primary.icw3 >> CASCADE_IRQ & 1
-            and self._secondary.is_ready
-            and self._secondary.icw3 & 7 == CASCADE_IRQ
+    def programmed(self) -> None:
+        """A register was written: does the secondary take part in an acknowledge of input 2 now?
+        [8259A ICW3]"""
+        secondary = self._secondary
+        self._has_slave = bool(
+            self._primary.icw3 & _CASCADE
+            and secondary.is_ready
+            and secondary.icw3 & 7 == CASCADE_IRQ
         )
 
 
@@ -185,6 +200,7 @@ class ChipPorts(BytePorts):
     def write_byte(self, offset: int, value: int) -> None:
         self._pic.catch_up()
         self._chip.write_byte(offset, value)
+        self._pic.programmed()
         self._pic.offer_next()
 
     def peek_byte(self, offset: int) -> int:

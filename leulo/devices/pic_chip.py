@@ -135,24 +135,19 @@ class PicChip(BytePorts):
     @property
     def irr(self) -> int:
         """The Interrupt Request Register: latched edges, and level inputs as they are."""
-        level_triggered = 0xFF if self.icw1 & ICW1_LTIM else self.elcr
-        if level_triggered:
-            return self.latched & ~level_triggered | self.lines & level_triggered
-        return self.latched
+        level_triggered = self.level_triggered
+        return self.latched & ~level_triggered | self.lines & level_triggered
 
     @property
     def level_triggered(self) -> int:
         """Which inputs are, as bits."""
         return 0xFF if self.icw1 & ICW1_LTIM else self.elcr
 
-    @property
-    def is_automatic(self) -> bool:
-        """Does an acknowledge end the interrupt at once? [8259A Automatic End of Interrupt]"""
-        return bool(self.icw4 & ICW4_AEOI)
-
-    def left_after(self, level: int) -> int:
-        """The unmasked requests, as bits, that remain when ``level`` has been acknowledged."""
-        return self.irr & ~self.imr & ~(1 << level & ~self.level_triggered)
+    def leaves_any(self, level: int) -> bool:
+        """Do unmasked requests remain when ``level`` has been acknowledged?"""
+        if self.latched == 1 << level and not (self.elcr or self.icw1 & ICW1_LTIM):
+            return False
+        return self.irr & ~self.imr & ~(1 << level & ~self.level_triggered) != 0
 
     def set_line(self, level: int, high: bool) -> None:
         """Input ``level`` (0 to 7) is now high or low."""
@@ -166,39 +161,41 @@ class PicChip(BytePorts):
 
     def pending(self) -> int | None:
         """The level for which INT is high, or None. [8259A Fully Nested Mode]"""
-        if not (self.latched or self.lines) or not self.is_ready:
-            return None  # so it is most of the time
-        level = self._first(self.irr & ~self.imr)
-        if level is None or not self.isr:
-            return level
+        if self.elcr or self.icw1 & ICW1_LTIM:
+            requests = self.irr & ~self.imr
+        else:
+            requests = self.latched & ~self.imr
+        if not requests or not self.is_ready:
+            return None
+        if not self.isr:
+            if not requests & requests - 1:  # one bit: no question of priority
+                return requests.bit_length() - 1
+            return self._first(requests)
+        level = self._first(requests)
         # In the special mask mode a masked level in service holds nobody back.
         in_service = self.isr & ~self.imr if self.special_mask else self.isr
         current = self._first(in_service)
-        if current is None or self._rank(level) < self._rank(current):
+        if level is None or current is None or self._rank(level) < self._rank(current):
             return level
         if level == current and self.icw4 & ICW4_SFNM and self.icw3 >> level & 1:
             return level  # a slave in service may ask again [8259A Special Fully Nested Mode]
         return None
 
-    def acknowledge(self) -> int | None:
-        """The INTA cycle: the level taken. None if nobody asks: the chip then answers as for
-        level 7, with no bit set in ISR."""
-        level = self.pending()
-        if level is None:
-            return None
+    def acknowledge(self, level: int) -> None:
+        """The INTA cycle for ``level``, which is `pending`. While nobody asks the chip answers as
+        for level 7, and no bit is set in ISR."""
         self.latched &= ~(1 << level)
         if not self.icw4 & ICW4_AEOI:
             self.isr |= 1 << level
         elif self.rotates_on_aeoi:
             self.lowest = level
-        return level
 
     def read_byte(self, offset: int) -> int:
         value = self.peek_byte(offset)
         if self.poll:
             self.poll = False
             if value & POLL_REQUEST:
-                self.acknowledge()
+                self.acknowledge(value & 7)
         return value
 
     def peek_byte(self, offset: int) -> int:

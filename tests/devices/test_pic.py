@@ -184,11 +184,11 @@ def test_level_request_stays_until_the_line_falls() -> None:
     assert pic.spurious == 1
 
 
-def test_chip_without_a_request_answers_level_7_and_sets_nothing() -> None:
+def test_chip_without_a_request_says_so_when_polled_and_sets_nothing() -> None:
     pic = start(FakePin())
-    chip = pic.primary._chip
-    assert chip.acknowledge() is None
-    assert chip.isr == 0
+    pic.primary.write(0, 1, 0x0C)  # OCW3 with the poll bit
+    assert pic.primary.read(0, 1) == 0
+    assert in_service(pic) == (0, 0)
 
 
 def test_ltim_makes_every_input_level_triggered() -> None:
