@@ -38,7 +38,7 @@ class Port:
     what frames given to it may."""
 
     __slots__ = ("_deliver", "_switch", "accepts", "frames_in", "frames_out", "is_link", "name",
-                 "sends")  # fmt: skip
+                 "sends", "way")  # fmt: skip
 
     def __init__(
         self,
@@ -55,14 +55,21 @@ class Port:
         self.accepts = accepts
         self.is_link = is_link
         self._deliver = deliver
+        self.way: Port | None = None  # the only other port, if it takes every frame as it is
         self.frames_in = 0  # from the port into the switch
         self.frames_out = 0
 
     def send(self, frames: Sequence[Frame], now_ns: int) -> None:
         """Put frames into the switch; they are delivered before this returns."""
         if frames:
-            self.frames_in += len(frames)
-            self._switch._forward(self, frames, now_ns)
+            count = len(frames)
+            self.frames_in += count
+            way = self.way
+            if way is None:
+                self._switch._forward(self, frames, now_ns)
+            else:
+                way.frames_out += count
+                way._deliver(frames, now_ns)
 
 
 class Switch:
@@ -108,11 +115,13 @@ class Switch:
     def remove(self, port: Port) -> None:
         """Pull a plug: the port's stations are forgotten with it."""
         self.ports.remove(port)
+        self._find_ways()
         self._stations = {m: s for m, s in self._stations.items() if s[0] is not port}
 
     def watch(self, observer: Observer) -> None:
         """Call ``observer`` with every batch that enters the switch, as it was sent."""
         self._observers.append(observer)
+        self._find_ways()
 
     def counters(self) -> dict[str, int]:
         """Frames of every port each way, drops by reason, and the table's size."""
@@ -149,7 +158,17 @@ class Switch:
 
     def _add(self, port: Port) -> Port:
         self.ports.append(port)
+        self._find_ways()
         return port
+
+    def _find_ways(self) -> None:
+        """Where two ports are all there are, and nobody watches, frames need no switch."""
+        for port in self.ports:
+            port.way = None
+        if len(self.ports) == 2 and not self._observers:
+            one, other = self.ports
+            one.way = None if _differ(one, other) else other
+            other.way = None if _differ(other, one) else one
 
     def _forward(self, source: Port, frames: Sequence[Frame], now_ns: int) -> None:
         for observer in self._observers:
@@ -196,10 +215,8 @@ class Switch:
         self._stations[mac] = (port, now_ns)
 
     def _hand_over(self, source: Port, target: Port, frames: Sequence[Frame], now_ns: int) -> None:
-        accepts = target.accepts
-        sends = source.sends
-        if sends.tso_bytes > accepts.tso_bytes or (sends.checksum and not accepts.checksum):
-            frames = self._made_plain(frames, accepts)
+        if _differ(source, target):
+            frames = self._made_plain(frames, target.accepts)
             if not frames:
                 return
         target.frames_out += len(frames)
@@ -220,3 +237,9 @@ class Switch:
 
     def _drop(self, reason: str) -> None:
         self._counters[reason] = self._counters.get(reason, 0) + 1
+
+
+def _differ(source: Port, target: Port) -> bool:
+    """Does one send what the other does not take as it is?"""
+    sends, accepts = source.sends, target.accepts
+    return sends.tso_bytes > accepts.tso_bytes or (sends.checksum and not accepts.checksum)

@@ -20,7 +20,7 @@ from leulo.tcp.options import TIMESTAMPS_ONLY
 from leulo.tcp.seq import HALF, MASK
 from leulo.tcp.state import ESTABLISHED, RECEIVES
 from leulo.tcp.tcb import Tcb
-from leulo.tcp.text import VIEWED_BYTES, deliver, payload, take_last_text
+from leulo.tcp.text import VIEWED_BYTES, deliver, take_last_text
 
 _PREDICTED: Final = 0xF0F6  # of offset and flags, all but FIN, PSH and reserved bits
 _ORDINARY: Final = 0x8010  # eight words, ACK
@@ -94,10 +94,10 @@ def segment_arrives(
                 tcb.data_in += 1
                 if tcb.ecn is not None:
                     data_arrives(tcb, tcb.ecn, frame)
-                if length < VIEWED_BYTES:
+                if length < VIEWED_BYTES or length << 1 < len(frame):
                     deliver(tcb, frame[TIMESTAMPED_AT:end], length)
-                else:
-                    deliver(tcb, payload(frame, TIMESTAMPED_AT, length), length)
+                else:  # as `payload` has it
+                    deliver(tcb, memoryview(frame)[TIMESTAMPED_AT:end], length)
             else:
                 tcb.bare_in += 1
             return
