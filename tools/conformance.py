@@ -27,6 +27,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import random
 import subprocess
 import sys
 import tempfile
@@ -62,6 +63,7 @@ ENDINGS: Final = (
 )
 _MEMORY: Final = 32 << 20
 _SECONDS: Final = 60
+_LONGEST_PAUSE_S: Final = 0.0005  # between two stops from outside
 
 Rows = dict[str, str]
 
@@ -174,12 +176,14 @@ def run_leulo(
 
 
 def run_stopped(image: Path, deliverer: Deliverer) -> tuple[str, int, int]:
-    """The same while another thread stops the CPU as often as it can, and how often it did."""
+    """The same while another thread stops the CPU some thousand times a second, and how often it
+    did. (Without pauses it would hold the interpreter's lock, and the CPU get nowhere.)"""
     board = Board(image.read_bytes(), deliverer)
     over = threading.Event()
 
     def stop() -> None:
-        while not over.is_set():
+        pause = random.Random(1).random
+        while not over.wait(pause() * _LONGEST_PAUSE_S):
             board.cpu.stop()
 
     stopper = threading.Thread(target=stop)
