@@ -6,6 +6,7 @@ side effects; ``peek`` never does (the debugger uses it). Widths are in bytes: 1
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final, Protocol
 
 _PAGE_BITS: Final = 12
@@ -43,7 +44,11 @@ class _Counted:
 
 
 class Bus:
-    """Addresses to devices, for ports or for MMIO. An address nobody owns reads all ones."""
+    """Addresses to devices, for ports or for MMIO. An address nobody owns reads all ones.
+
+    ``doors``: where a device takes 32-bit writes to an address at once, without its ``write``.
+    Whoever stands where the exits come in may use them; they are shut when accesses are counted.
+    """
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -52,6 +57,7 @@ class Bus:
         self._targets: dict[int, tuple[Target, int]] = {}
         self._pages: dict[int, tuple[Target, int]] = {}  # of ranges that are whole pages
         self._counted: dict[str, _Counted] | None = None
+        self.doors: dict[int, Callable[[int], None]] = {}
 
     def attach(self, base: int, length: int, name: str, target: Target) -> None:
         """Give ``length`` addresses from ``base`` to ``target``. Raises ValueError on overlap."""
@@ -120,6 +126,7 @@ class Bus:
     def count_accesses(self) -> None:
         """Count the accesses to each device from now on; until then it costs nothing."""
         if self._counted is None:
+            self.doors.clear()
             self._counted = {}
             for base in self._ranges:
                 self._enter(base)

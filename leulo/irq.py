@@ -22,9 +22,11 @@ class Line:
 
     def pulse(self) -> None:
         """A rising edge whatever the level was; the line is low afterwards."""
-        self.set(False)
-        self.set(True)
-        self.set(False)
+        if self.level:
+            self.level = False
+            self._listener(False)
+        self._listener(True)
+        self._listener(False)
 
 
 class IntrPin(Protocol):

@@ -141,6 +141,7 @@ class Machine:
             self.mmio,
             clock=clock,
             deliverer=config.cpu,
+            doors=None if watched else self.ports.doors,
         )
         self.stack = Stack(_stack_config(config, offload), random_bits, trace)
 
@@ -175,6 +176,7 @@ class Machine:
         self.ports.attach(0xF4, 1, "debug exit", DebugExit(self._power_off))
         self.ports.attach(0x3F8, 8, "UART COM1", self.uart)
         self.ports.attach(GATE_PORT, 1, "hypercall gate", self.gate)
+        self.ports.doors[GATE_PORT] = self.hypercalls.call
         self.ports.attach(0x604, 2, "QEMU power off", SleepControl(lambda: self._power_off(0)))
         self.ports.attach(0xB004, 2, "Bochs power off", SleepControl(lambda: self._power_off(0)))
         self.ports.attach(0xCF8, 8, "PCI configuration", self.pci_config)

@@ -14,6 +14,7 @@ It knows RAM, two buses and a clock: no devices, no machine. Read ``engine`` for
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Callable
 from enum import Enum
 from typing import Final
 
@@ -78,7 +79,7 @@ class Cpu:
     ``clock`` decides what RDTSC reads: a virtual clock's own time (by this CPU's ticks), or the
     host's monotonic clock shifted to agree with a real one; without a clock a tick is 1 ns.
     ``deliverer``: "portable" delivers exceptions and interrupts in Python, 50 times slower and with
-    the same results.
+    the same results. ``doors``: ports whose 32-bit OUTs go there and not to ``ports``.
     Raises `EnvironmentProblem` where the emulator cannot be used or fails its self-test.
     """
 
@@ -90,6 +91,7 @@ class Cpu:
         *,
         clock: Clock | None = None,
         deliverer: Deliverer = "native",
+        doors: dict[int, Callable[[int], None]] | None = None,
     ) -> None:
         from leulo.cpu import selftest  # it makes CPUs itself
 
@@ -98,7 +100,7 @@ class Cpu:
         self._memory = memory
         self._control = control.Control()
         self._words = words = self._control.words
-        self._exits = Exits(ports, mmio, memory.size, words)
+        self._exits = Exits(ports, mmio, memory.size, words, {} if doors is None else doors)
         self._engine = engine = Engine(memory)
         engine.map_hole(memory.size, self._exits.load_address, self._exits.store_address)
         words[control.OUT] = self._exits.out_address

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import sys
 import weakref
+from collections.abc import Callable, Mapping
 from typing import Any, Final, Protocol
 
 from leulo.cpu.control import AT_ONCE, FLAG_ERROR, FLAGS, LIMIT
@@ -35,14 +36,20 @@ class ExitTarget(Protocol):
 
 
 class Exits:
-    """The four callbacks of one CPU. The targets' methods are taken now, once.
+    """The four callbacks of one CPU. The targets' methods are taken now, once; ``doors`` is looked
+    into at each 32-bit OUT.
 
     ``error`` is the first exception that a target raised and ``Cpu.run`` has not yet;
     ``is_running`` is set by it while the guest executes.
     """
 
     def __init__(
-        self, ports: ExitTarget, mmio: ExitTarget, mmio_base: int, words: memoryview
+        self,
+        ports: ExitTarget,
+        mmio: ExitTarget,
+        mmio_base: int,
+        words: memoryview,
+        doors: Mapping[int, Callable[[int], None]],
     ) -> None:
         self.error: BaseException | None = None
         self.is_running = False
@@ -53,7 +60,10 @@ class Exits:
 
         def on_out(port: int, width: int, value: int) -> None:
             try:
-                write_port(port, width, value)
+                if width == 4 and port in doors:
+                    doors[port](value)
+                else:
+                    write_port(port, width, value)
             except BaseException as error:
                 fail(error)
 

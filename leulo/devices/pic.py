@@ -15,7 +15,7 @@ from __future__ import annotations
 from typing import Final
 
 from leulo.devices.byte_ports import BytePorts
-from leulo.devices.pic_chip import ICW4_AEOI, REGISTERS, SPURIOUS_LEVEL, PicChip
+from leulo.devices.pic_chip import ICW1_LTIM, ICW4_AEOI, REGISTERS, SPURIOUS_LEVEL, PicChip
 from leulo.devices.register import BOTH, Register
 from leulo.irq import IntrPin, Line
 from leulo.state import State, load_fields, save_fields
@@ -111,10 +111,7 @@ class Pic:
         return _LineListener(self, chip, irq & 7)
 
     def change(self, chip: PicChip, level: int, high: bool) -> None:
-        """A line's level has changed."""
-        if not high and not chip.level_triggered >> level & 1:
-            chip.lines &= ~(1 << level)  # the end of an edge asks for nothing
-            return
+        """A line's level has changed, and that may matter."""
         self.catch_up()
         chip.set_line(level, high)
         self.offer_next()
@@ -241,4 +238,8 @@ class _LineListener:
         self._level = level
 
     def __call__(self, high: bool) -> None:
-        self._pic.change(self._chip, self._level, high)
+        chip = self._chip
+        if high or chip.elcr or chip.icw1 & ICW1_LTIM:
+            self._pic.change(chip, self._level, high)
+        else:
+            chip.lines &= ~(1 << self._level)  # the end of an edge asks for nothing

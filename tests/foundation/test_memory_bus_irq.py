@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from leulo.bus import Bus
+from leulo.cpu import Cpu
 from leulo.irq import Line
 from leulo.memory import BadAddress, Memory
 
@@ -103,6 +104,25 @@ def test_accesses_are_counted_by_device_once_that_is_asked_for() -> None:
     bus.write(0x80, 1, 1)
     assert bus.counters() == {"pic_1": 2, "late": 1, "unclaimed": 2}
     assert chip.seen[-2:] == [(1, 1, 5), (0xFFF, 1, 5)]
+
+
+def test_a_door_takes_32_bit_writes_until_accesses_are_counted() -> None:
+    """Protects: the short way to the gate changes nothing of other widths, nor what is counted."""
+    memory, ports, seen = Memory(1 << 20), Bus("port"), Register()
+    taken: list[int] = []
+    ports.attach(0x5E0, 4, "gate", seen)
+    ports.doors[0x5E0] = taken.append
+    code = b"\xef\xee\x66\xef\xf4"  # out dx, eax; out dx, al; out dx, ax; hlt
+    memory.write(0x1000, b"\x66\xba\xe0\x05" + code)  # mov dx, 0x5e0
+    cpu = Cpu(memory, ports, Bus("mmio"), doors=ports.doors)
+    cpu.reset(0x1000, 0x1234, 0)
+    cpu.run(100)
+    assert (taken, [access[:2] for access in seen.seen]) == ([0x1234], [(0, 1), (0, 2)])
+    ports.count_accesses()
+    cpu.reset(0x1000, 0x1234, 0)
+    cpu.run(100)
+    assert (len(taken), len(seen.seen), ports.counters()["gate"]) == (1, 5, 3)
+    cpu.close()
 
 
 def test_a_line_tells_only_changes() -> None:
