@@ -25,6 +25,7 @@ from leulo.units import NS_PER_MS, NS_PER_US
 
 SLICE_NS: Final = 6 * NS_PER_MS
 _TURNS_PER_LOOK: Final = 64  # virtual time asks the terminal this rarely
+_BULK_BYTES: Final = 8_192  # a longer frame is part of a long stream
 _FIRST_TICKS_PER_US: Final = 1_000  # until a quantum has been measured
 
 
@@ -87,6 +88,7 @@ class Host:
         self._turn = 0
         self._turns = 0
         self._has_arrivals = False  # frames have come into a machine since the last serve
+        self._has_bulk = False  # and long ones among them
         self._slice_end_ns = 0
         self._ticks_per_us = _FIRST_TICKS_PER_US
         self._quantum_ticks = max(1, quantum_ns * _FIRST_TICKS_PER_US // NS_PER_US)
@@ -99,6 +101,8 @@ class Host:
 
         def receive(frames: Sequence[bytes]) -> None:
             self._has_arrivals = True
+            if len(frames[-1]) > _BULK_BYTES:
+                self._has_bulk = True
             if self._stopwatch:
                 before = self._stopwatch()
                 stack.input(frames, self.clock.now_ns())
@@ -317,8 +321,10 @@ class Host:
         """Between quanta: what the guests sent leaves, what has arrived goes in, timers fire.
 
         In real time the answers to what arrived leave at the next quantum's end, at most 0.2 ms
-        on, so that the ACK, the guest's data and its FIN can share a segment. In virtual time
-        they leave at this very moment, which is an event of its own.
+        on, so that the ACK, the guest's data and its FIN can share a segment; but what acknowledges
+        bulk leaves before the guest runs, because a sender may keep no more on its way than two of
+        the shortest round trips hold [BBR 4.2.3]. In virtual time they leave at this very moment,
+        which is an event of its own.
         """
         self._drain()
         if self._virtual is None:
@@ -344,7 +350,8 @@ class Host:
             machine.serve(now)
         if self._stopwatch:
             self.account.engine_ns += self._stopwatch() - began
-        if self._virtual is not None:
+        if self._virtual is not None or self._has_bulk:
+            self._has_bulk = False
             self._drain()
 
     def _sleep(self, wait_ns: int | None) -> None:
