@@ -103,7 +103,7 @@ class Stack(StackNetwork):
         super().__init__(config)
         self.icmp: IcmpHost = IcmpHost()
         self.reassembler: Reassembler = Reassembler()
-        self.engine: Engine = Engine(
+        self.engine = Engine(
             config.name,
             config.tcp,
             config.mtu,
