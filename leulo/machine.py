@@ -264,7 +264,7 @@ class Machine:
         if due is not None and due <= now_ns:
             stack.advance(now_ns)
         self.hypercalls.deliver()
-        if stack.engine.held and not self.is_runnable():
+        if stack.holds_acks and not self.is_runnable():
             stack.release_acks(now_ns)
 
     # ------------------------------------------------------------ console

@@ -8,6 +8,8 @@ import shutil
 import hypothesis
 import pytest
 
+from leulo import compiled
+
 # A machine that has much else to do is slow to make examples, too: that is no fault.
 hypothesis.settings.register_profile(
     "leulo",
@@ -33,3 +35,5 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         pytest.skip(why)
     if item.get_closest_marker("qemu") and shutil.which("qemu-system-i386") is None:
         pytest.skip("needs qemu-system-i386 (Debian: qemu-system-x86)")
+    if item.get_closest_marker("sources") and compiled.running() is not None:
+        pytest.skip("a compiled build runs, and this is about the sources")

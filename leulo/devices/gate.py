@@ -18,7 +18,8 @@ LENGTH: Final = 4
 
 
 class Gate:
-    """Forwards 32-bit writes at offset 0 to ``sink``, which may be replaced; reads ``magic``."""
+    """Forwards 32-bit writes at offset 0 to ``sink``, which may be replaced (but a door to it,
+    `leulo.bus.Bus.doors`, has to be shut then); reads ``magic``."""
 
     REGISTERS: Final = (
         Register("descriptor", 0, BOTH, "written: a call's address; read: the magic number",

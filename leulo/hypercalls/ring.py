@@ -39,8 +39,6 @@ _TAIL: Final = abi.RING.offset("tail")
 _OVERFLOW: Final = abi.RING.offset("overflow")
 _RAISED: Final = abi.RING.offset("raised_ns")
 _MASK: Final = abi.EVENT.offset("mask")
-
-
 _u32: Final = _U32.unpack_from
 _put_event: Final = abi.EVENT_STRUCT.pack_into
 
@@ -110,33 +108,29 @@ class EventRing:
         view, base, head = self._view, self.base, self.head
         unread = (head - _u32(view, base + _TAIL)[0]) & _M32
         slot = entry.slot
+        is_update = False
         if slot >= 0 or unread >= entries:
             if unread > entries:  # the guest wrote nonsense there
                 self.bad_tails += 1
                 unread = entries
-            if slot >= 0 and 0 < ((head - slot) & _M32) <= unread:
-                self.updates += 1
-                self._write(entry, mask, slot, unread, is_update=True)
-                return True
-            if unread == entries:
+            is_update = slot >= 0 and 0 < ((head - slot) & _M32) <= unread
+            if not is_update and unread == entries:
                 self._wait_outside(entry)
                 return False
-        entry.slot = head
-        self.head = (head + 1) & _M32
-        self.puts += 1
-        if self._put_channel.active:
-            self._write(entry, mask, head, unread + 1, is_update=False)
+        if is_update:
+            self.updates += 1
         else:
-            at = base + _HEAD_BYTES + (head & (entries - 1)) * _ENTRY_BYTES
-            _put_event(view, at, entry.cookie, entry.handle, mask)
-        return True
-
-    def _write(self, entry: Entry, mask: int, slot: int, unread: int, *, is_update: bool) -> None:
-        _put_event(self._view, self._place(slot), entry.cookie, entry.handle, mask)
+            slot = entry.slot = head
+            self.head = (head + 1) & _M32
+            unread += 1
+            self.puts += 1
+        at = base + _HEAD_BYTES + (slot & (entries - 1)) * _ENTRY_BYTES
+        _put_event(view, at, entry.cookie, entry.handle, mask)
         if self._put_channel.active:
             self._put_channel.emit(
                 EventPut(self._clock.now_ns(), entry.handle, entry.cookie, mask, unread, is_update)
             )
+        return True
 
     def _wait_outside(self, entry: Entry) -> None:
         if not entry.waiting:

@@ -89,9 +89,7 @@ class SocketCalls:
         mode = self._readiness.mode(flags) if events else 0  # before a connection is taken
         socket = listener.socket.accept()
         queue_mask = listener.socket.events
-        listener.reported = queue_mask
-        if listener.slot >= 0:
-            self._readiness.told(listener, queue_mask)
+        self._readiness.told(listener, queue_mask)
         if isinstance(socket, int):
             return handle, socket, queue_mask
         entry = handles.add(socket)

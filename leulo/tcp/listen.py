@@ -84,8 +84,8 @@ class HalfOpen(Timed):
         ts_offset: int,
         is_loopback: bool,
     ) -> None:
-        self.serial: int = serial
-        self.timer_at: int = 0
+        self.serial = serial
+        self.timer_at = 0
         self.key: bytes = key
         self.ends: bytes = ends  # as in the key, ours first
         self.words: int = words_of(ends) % 0xFFFF
@@ -220,10 +220,10 @@ class Listener:
             options.mss = max(options.mss or handshake.default_mss(ends, config), config.min_mss)
         if not terms.takes_all:
             handshake.restrict(options, config, self.settings)
-        serial = engine.serial = engine.serial + 1
         half = HalfOpen(
-            serial, key, ends, self, front, terms, options, seq, iss, ts_offset, is_loopback
-        )
+            engine.new_serial(), key, ends, self, front, terms, options, seq, iss, ts_offset,
+            is_loopback,
+        )  # fmt: skip
         if control & _ECN_BITS:
             if config.ecn >= accecn.FIRST and accecn.is_asked(control):
                 half.accurate = ecn.mark_of(frame, ends)

@@ -268,9 +268,8 @@ class TcpSocket:
         tcb = listener.accept_queue.pop(0)
         tcb.is_accepting = False
         engine = self.engine
-        serial = engine.serial = engine.serial + 1
-        socket = TcpSocket(engine, serial, tcb.settings, self.family)
-        engine.sockets[serial] = socket
+        socket = TcpSocket(engine, engine.new_serial(), tcb.settings, self.family)
+        engine.sockets[socket.serial] = socket
         socket.tcb = tcb
         tcb.socket = socket
         return socket

@@ -111,8 +111,8 @@ class Tcb(Timed):
         """``words``: the sum of the addresses modulo 0xFFFF, see `addresses.words_of`. ``una``: the
         first sequence number that the peer has not acknowledged."""
         config = engine.config
-        self.serial: int = serial
-        self.timer_at: int = 0
+        self.serial = serial
+        self.timer_at = 0
         # -- who
         self.engine: Engine = engine
         self.socket: TcpSocket | None = None

@@ -25,6 +25,7 @@ def test_hostile_frames_are_survived_while_connections_are_served(
     assert report.grown_kib <= frames_run.MOST_GROWTH_KIB
 
 
+@pytest.mark.sources
 def test_coverage_is_told_when_asked_for() -> None:
     """`make fuzz FUZZ_ARGS=--coverage` hands the same words to both programs."""
     done = subprocess.run(

@@ -40,6 +40,7 @@ def test_memory_does_not_grow_and_no_call_takes_long() -> None:
     assert report.slowest_s < fuzz_run.MOST_STEP_S
 
 
+@pytest.mark.sources
 @pytest.mark.slow
 @pytest.mark.timeout(400)
 def test_hostile_guest_takes_nearly_every_branch() -> None:

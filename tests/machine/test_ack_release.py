@@ -2,18 +2,11 @@
 
 from __future__ import annotations
 
-from random import Random
-
 import pytest
+from tcp_client import connecting_client, listening_machine
 
 from leulo.clock import VirtualClock
-from leulo.config import MachineConfig
-from leulo.links.base import Offload
-from leulo.machine import Machine
-from leulo.stack import Stack, StackConfig
-from leulo.trace import Trace
-
-HERE, THERE = bytes((10, 0, 2, 15)), bytes((10, 0, 2, 99))
+from leulo.stack import Stack
 
 
 def carry(one: Stack, other: Stack) -> int:
@@ -29,21 +22,8 @@ def carry(one: Stack, other: Stack) -> int:
 
 @pytest.mark.parametrize("is_halted", [True, False])
 def test_acks_wait_while_the_guest_runs(is_halted: bool) -> None:
-    machine = Machine(
-        MachineConfig(), VirtualClock(), Trace(), offload=Offload(True, 65535),
-        console=lambda _: None, random_bits=Random(1).getrandbits, epoch_s=0,
-    )  # fmt: skip
-    mac = bytes((2, 0, 0, 0, 0, 9))
-    client = Stack(
-        StackConfig("client", mac, THERE, 24, checksum=True), Random(2).getrandbits, Trace()
-    )
-    listener = machine.stack.socket(2, 1)
-    assert not isinstance(listener, int)
-    assert listener.bind(bytes(4), 80) == 0
-    assert listener.listen(1) == 0
-    socket = client.socket(2, 1)
-    assert not isinstance(socket, int)
-    socket.connect(HERE, 80)
+    machine = listening_machine(VirtualClock())
+    client, socket = connecting_client()
     carry(client, machine.stack)
     assert socket.send(b"request") == 7
     assert carry(client, machine.stack) == 1  # the request, and no ACK

@@ -4,21 +4,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from random import Random
 
 import pytest
+from tcp_client import connecting_client, listening_machine
 
 from leulo.clock import RealClock
-from leulo.config import MachineConfig
 from leulo.host import Host
 from leulo.links.base import Offload, TxFrame
 from leulo.links.poller import Poller
-from leulo.machine import Machine
-from leulo.stack import Stack, StackConfig
-from leulo.trace import Trace
 
 ALL = Offload(True, 65535)
-HERE, THERE = bytes((10, 0, 2, 15)), bytes((10, 0, 2, 99))
 
 
 class Wire:
@@ -56,30 +51,17 @@ class Wire:
 def test_ack_of_bulk_does_not_wait_for_the_guest(size: int, answers: int) -> None:
     clock = RealClock(time.monotonic_ns)
     host = Host(clock, Poller())
-    machine = Machine(
-        MachineConfig(), clock, Trace(), offload=ALL, console=lambda _: None,
-        random_bits=Random(1).getrandbits, epoch_s=0,
-    )  # fmt: skip
+    machine = listening_machine(clock)
     wire = Wire()
     host.add(machine)
     host.connect(wire)
-    config = StackConfig(
-        "client", bytes((2, 0, 0, 0, 0, 9)), THERE, 24, checksum=True, tso_bytes=65_535
-    )
-    client = Stack(config, Random(2).getrandbits, Trace())
+    client, socket = connecting_client()
 
     def carry() -> None:
         """One look of the host's loop; the machine's CPU does not run."""
         wire.arriving += [b"".join(frame) for frame in client.drain(clock.now_ns())]
         host._serve(0)
 
-    listener = machine.stack.socket(2, 1)
-    assert not isinstance(listener, int)
-    assert listener.bind(bytes(4), 80) == 0
-    assert listener.listen(1) == 0
-    socket = client.socket(2, 1)
-    assert not isinstance(socket, int)
-    socket.connect(HERE, 80)
     for _ in range(6):
         carry()
         client.input(wire.sent, clock.now_ns())

@@ -14,6 +14,7 @@ ROOT = Path(__file__).resolve().parents[2]
 SAMPLE = 30
 
 
+@pytest.mark.sources
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_without_its_line_a_rules_test_fails() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib.util
 import subprocess
 import sys
@@ -25,8 +26,10 @@ def load_tool(name: str) -> ModuleType:
 
 
 rules = load_tool("check_project")
+fast = load_tool("fast")
 
 
+@pytest.mark.sources
 @pytest.mark.parametrize("check", rules.CHECKS, ids=lambda check: check.__name__)
 def test_the_project_keeps(check: Callable[[], Iterator[str]]) -> None:
     assert list(check()) == []
@@ -96,3 +99,28 @@ def test_every_event_stands_once_in_its_reference() -> None:
     page = (ROOT / "docs" / "reference" / "events.md").read_text(encoding="utf-8")
     names = [line for line in page.splitlines() if line.startswith("## ")]
     assert len(names) == len(set(names)) > 10
+
+
+def declared(node: ast.ClassDef) -> set[str]:
+    """The attributes that a class declares with their types, in its body or in its methods."""
+    found = set()
+    for inner in ast.walk(node):
+        if isinstance(inner, ast.AnnAssign) and "ClassVar" not in ast.unparse(inner.annotation):
+            target = inner.target
+            if isinstance(target, ast.Attribute):
+                found.add(target.attr)
+            elif inner in node.body and isinstance(target, ast.Name):
+                found.add(target.id)
+    return found
+
+
+def test_no_compiled_class_declares_what_its_base_does() -> None:
+    """Protects: mypyc makes two attributes of it, and the collector never frees such an object."""
+    classes: dict[str, ast.ClassDef] = {}
+    for name in fast.modules():
+        tree = ast.parse((ROOT / name).read_text(encoding="utf-8"))
+        classes |= {node.name: node for node in ast.walk(tree) if isinstance(node, ast.ClassDef)}
+    for node in classes.values():
+        for base in node.bases:
+            if isinstance(base, ast.Name) and base.id in classes:
+                assert not declared(node) & declared(classes[base.id]), node.name

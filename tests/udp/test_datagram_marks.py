@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import socket as host_socket
 from struct import pack
 
 import pytest
+from datagram_judge import check_as_linux
 from test_ping_sockets import ICMP4, ICMP6, request
 from test_udp_sockets import DGRAM, INET, B, Pair, make_stack, open_socket
 
@@ -22,31 +22,8 @@ S = 1_000_000_000
 
 @pytest.mark.parametrize("family", [INET, INET6])
 def test_options_are_as_linux_has_them(family: int) -> None:
-    with host_socket.socket(family, DGRAM) as theirs:
-        ours = make_stack(1, has_ipv6=True).socket(family, DGRAM)
-        assert isinstance(ours, UdpSocket)
-
-        def asked(level: int, name: int) -> bytes | int:
-            try:
-                return theirs.getsockopt(level, name, 4)
-            except OSError as error:
-                return -(error.errno or 0)
-
-        def done(level: int, name: int, value: bytes) -> int:
-            try:
-                theirs.setsockopt(level, name, value)
-            except OSError as error:
-                return -(error.errno or 0)
-            return 0
-
-        numbers = (5, -1, 0, 1, 255, 256, -2, 1 << 20)
-        values = [pack("<i", number) for number in numbers]
-        for level, name in ((IP, TOS), (IP, TTL), (IPV6, HOPS), (IPV6, TCLASS)):
-            assert ours.getsockopt(level, name) == asked(level, name), (level, name)
-            for value in [*values, b"", b"\7", b"\3\0", pack("<ii", 3, 9)]:
-                case = level, name, value
-                assert ours.setsockopt(level, name, value) == done(level, name, value), case
-                assert ours.getsockopt(level, name) == asked(level, name), case
+    options = ((IP, TOS), (IP, TTL), (IPV6, HOPS), (IPV6, TCLASS))
+    check_as_linux(family, options, (5, -1, 0, 1, 255, 256, -2, 1 << 20))
 
 
 def marks(pair: Pair, protocols: tuple[int, ...]) -> list[tuple[int, int]]:
