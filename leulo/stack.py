@@ -72,7 +72,6 @@ from leulo.udp.dhcp_port import DhcpPort
 from leulo.udp.ping import echo_message
 from leulo.udp.socket import UdpSocket
 from leulo.udp.table import Outgoing, UdpTable
-from leulo.units import NS_PER_MS
 
 _TYPE_ARP: Final = b"\x08\x06"
 _TYPE_IPV4: Final = b"\x08\x00"
@@ -147,8 +146,7 @@ class Stack(StackNetwork):
         if not is_inside:
             engine.segments_in += len(frames)
         if now_ns != engine.now_ns:
-            engine.now_ns = now_ns
-            engine.now_ms = now_ns // NS_PER_MS
+            engine.set_time(now_ns)
         connections = engine.connections
         for frame in frames:
             size = len(frame)
