@@ -28,7 +28,7 @@ from requirements import ROOT, Requirement, RequirementError, documents, mutated
 _TIMEOUT_S = 120
 _BATCH_TIMEOUT_S = 900  # of all tests at once
 # Times to the millisecond, however long after the event before.
-_PKT_OPTIONS = ("--json", "-", "--option", "tolerance_percent=0")
+_PKT_OPTIONS = ("--json", "--option", "tolerance_percent=0")
 _PYTEST_OPTIONS = ("-x", "-q", "--no-header", "-p", "no:cacheprovider")
 
 

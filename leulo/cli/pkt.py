@@ -19,11 +19,37 @@ SUFFIX: Final = ".pkt"
 _MAX_BYTES: Final = 1 << 21
 
 
+def _names_a_report(left: list[str]) -> bool:
+    """Whether the first of these words is a file of ``--json``, and no script."""
+    return bool(left) and (left[0].endswith(".json") or (left[0] == "-" and len(left) > 1))
+
+
+class _Pkt(click.Command):
+    """Takes a file for ``--json`` too: ``--json=FILE`` is ``--json-file FILE``, and so is what
+    was written before ``--json`` was a flag: ``--json`` with a word behind it that ends in .json,
+    or ``-`` before the scripts' names.
+    """
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        words: list[str] = []
+        left = list(args)
+        while left and left[0] != "--":
+            word = left.pop(0)
+            if word.startswith("--json="):
+                words += ["--json-file", word.removeprefix("--json=")]
+            elif word == "--json" and _names_a_report(left):
+                words += ["--json-file", left.pop(0)]
+            else:
+                words.append(word)
+        return super().parse_args(ctx, words + left)
+
+
 @click.command(
     "pkt",
+    cls=_Pkt,
     short_help="Run packetdrill scripts against the TCP engine.",
     epilog="Examples: `leulo pkt tests/pkt`, "
-    "`leulo pkt --relaxed --junit report.xml suite/ one.pkt`, `leulo pkt --json - test.pkt`.",
+    "`leulo pkt --relaxed --junit report.xml suite/ one.pkt`, `leulo pkt --json test.pkt`.",
 )
 @click.argument("paths", nargs=-1, required=True, metavar="FILE|DIR...")
 @click.option(
@@ -64,7 +90,10 @@ _MAX_BYTES: Final = 1 << 21
     help="One of packetdrill's own before each script's: --option ip_version=ipv6.",
 )
 @click.option("--junit", metavar="FILE", help="Write a JUnit report ('-': standard output).")
-@click.option("--json", "json_file", metavar="FILE", help="Write results as JSON ('-' likewise).")
+@click.option(
+    "--json", "prints_json", is_flag=True, help="Print results as JSON, the rest on stderr."
+)
+@click.option("--json-file", metavar="FILE", help="Write results as JSON to a file: --json=FILE.")
 @click.option("--quiet", "-q", is_flag=True, help="Show the last line only.")
 def command(
     paths: tuple[str, ...],
@@ -74,6 +103,7 @@ def command(
     init_scripts: tuple[str, ...],
     options: tuple[str, ...],
     junit: str | None,
+    prints_json: bool,
     json_file: str | None,
     quiet: bool,
 ) -> int:
@@ -93,8 +123,10 @@ def command(
     pairs = tuple((name, value) for name, _, value in (d.partition("=") for d in definitions))
     given = tuple((name, value) for name, _, value in (o.partition("=") for o in options))
     mode = Mode(not is_strict, preset, pairs, init_scripts, given)
+    if (prints_json, json_file == "-", junit == "-").count(True) > 1:
+        raise ConfigError("--json: one report can be on standard output: give the other a file")
     # A report on standard output keeps it for itself.
-    stream = sys.stderr if "-" in (junit, json_file) else sys.stdout
+    stream = sys.stderr if prints_json or "-" in (junit, json_file) else sys.stdout
     results: list[Result] = []
     for path in _scripts(paths):
         begin = time.perf_counter()
@@ -109,8 +141,9 @@ def command(
     print(summary(results), file=stream)
     if junit is not None:
         _write(junit, as_junit(results))
-    if json_file is not None:
-        _write(json_file, as_json(results) + "\n")
+    for name in (json_file, "-" if prints_json else None):
+        if name is not None:
+            _write(name, as_json(results) + "\n")
     if not results:
         raise ConfigError(f"no {SUFFIX} file in {', '.join(paths)}")
     is_good = all(result.outcome.status is Status.PASSED for result in results)

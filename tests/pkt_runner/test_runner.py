@@ -351,8 +351,39 @@ def test_command_json_on_standard_output_is_alone(
 ) -> None:
     path = tmp_path / "good.pkt"
     path.write_text(SERVER)
-    assert leulo(["pkt", "--json", "-", str(path)]) == 0
-    assert json.loads(capsys.readouterr().out)["results"][0]["status"] == "passed"
+    for words in (["--json", str(path)], [str(path), "--json"], ["--json", "-", str(path)]):
+        assert leulo(["pkt", *words]) == 0
+        said = capsys.readouterr()
+        assert json.loads(said.out)["results"][0]["status"] == "passed"
+        assert "1 passed" in said.err
+
+
+def test_command_writes_json_to_a_file_in_each_of_its_forms(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "good.pkt"
+    path.write_text(SERVER)
+    file = tmp_path / "out.json"
+    for words in ([f"--json={file}"], ["--json", str(file)], ["--json-file", str(file)]):
+        assert leulo(["pkt", *words, str(path)]) == 0
+        assert json.loads(file.read_text())["results"][0]["status"] == "passed"
+        assert "1 passed" in capsys.readouterr().out
+        file.unlink()
+
+
+def test_a_script_on_standard_input_reports_in_json_too(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(SERVER.encode())))
+    assert leulo(["pkt", "--json", "-"]) == 0
+    assert json.loads(capsys.readouterr().out)["results"][0]["file"] == "-"
+
+
+def test_one_report_can_be_on_standard_output(tmp_path: Path) -> None:
+    path = tmp_path / "good.pkt"
+    path.write_text(SERVER)
+    assert leulo(["pkt", "--json", "--junit", "-", str(path)]) == 2
+    assert leulo(["pkt", "--json", "--json=-", str(path)]) == 2
 
 
 def test_command_passes_options_and_definitions_on(
