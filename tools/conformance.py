@@ -13,7 +13,8 @@ when it was recorded (--record).
 
 Judges: qemu (the default); bochs, an x86 that knows more of the manual than QEMU, at a hundredth of
 the speed (Debian: bochs-term); kvm, QEMU on this computer's own processor, where its KVM can run a
-guest of 32 bits with PAE.
+guest of 32 bits with PAE. That one is unproven: no processor has been asked so far, only a stand-in
+in the tests, and what is known to differ was learnt from Bochs.
 
 Examples:
   python tools/conformance.py                    the table's summary, and the rows that differ

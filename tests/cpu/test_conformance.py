@@ -8,6 +8,7 @@ small quanta change nothing, so that no instruction is executed twice or left ou
 from __future__ import annotations
 
 import importlib.util
+import os
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -97,6 +98,53 @@ def test_judge_that_is_not_here_and_has_no_record_is_a_sentence(
     assert capsys.readouterr().err == (
         "conformance: QEMU with KVM is not here, and there is no record of it\n"
     )
+
+
+STAND_IN = """#!{python}
+import sys
+from pathlib import Path
+given = sys.argv[1:]
+if given == ["--version"]:
+    sys.exit(print("QEMU emulator version 9.9"))
+flags = dict(zip(given, given[1:]))
+assert (flags["-accel"], flags["-cpu"]) == ("kvm", "host"), given
+assert Path(flags["-kernel"]).read_bytes()[:4] == b"\\x7fELF"
+rows = Path({record!r}).read_text().splitlines()[1:]
+wanted = flags["-append"].removeprefix("only=")
+said = [row for row in rows if row.startswith(wanted + "@") or not wanted and "shutdown" not in row]
+serial = Path(flags["-serial"].removeprefix("file:"))
+if said[0].endswith(" shutdown"):
+    serial.write_text(said[0].removesuffix(" shutdown"))
+    sys.exit(0)
+serial.write_text("\\n".join([*said, "end", ""]))
+sys.exit(1)
+"""
+
+
+def test_a_processor_is_asked_by_way_of_kvm(
+    conformance: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    """In QEMU's place a program that says what Bochs said: here no KVM can run such a guest."""
+    judges = conformance.judges
+    program = tmp_path / judges.QEMU
+    record = str(conformance.RECORDS["bochs"])
+    program.write_text(STAND_IN.format(python=sys.executable, record=record))
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    may = os.access
+    monkeypatch.setattr(os, "access", lambda path, mode: path == "/dev/kvm" or may(path, mode))
+    judges._help.cache_clear()
+    judges.version.cache_clear()
+    try:
+        assert conformance.main(["--judge", "kvm"]) == 0
+    finally:
+        judges._help.cache_clear()
+        judges.version.cache_clear()
+    said = capsys.readouterr().out
+    limits = len(conformance.known_limits("both"))
+    assert f"portable and QEMU with KVM 9.9: {limits} as QEMU, " in said
+    assert f"{limits} in which QEMU and we do the same, and QEMU with KVM 9.9 does not" in said
 
 
 def test_bochs_that_goes_on_for_ever_is_ended(
