@@ -12,6 +12,7 @@ It must not know machines: it is handed a sink for what is typed and a way to as
 from __future__ import annotations
 
 import atexit
+import errno
 import os
 import select
 import signal
@@ -21,7 +22,7 @@ from collections.abc import Callable
 from types import FrameType, TracebackType
 from typing import Any, Final, Protocol
 
-from leulo.links.poller import IN, OUT
+from leulo.links.poller import EDGE, IN, OUT
 
 ESCAPE: Final = 0x01  # Ctrl-A
 _READ_BYTES: Final = 4096
@@ -142,9 +143,8 @@ class Terminal:
                 handler = self._on_continue
             self._handlers[number] = signal.signal(number, handler)
         try:
-            self._input_open = self._reads and self._may_read()
+            self._input_open = self._reads and self._is_there()
             if self._input_open:
-                self._go_raw()
                 self._resume_reading()
         except BaseException:
             self.close()
@@ -207,6 +207,10 @@ class Terminal:
             self._resume_reading()
 
     def _readable(self, mask: int) -> None:
+        if not self.is_raw and not self._is_ours():  # we were stopped, and go on behind the shell
+            self._pause_reading()
+            self._resume_reading()
+            return
         try:
             data = os.read(self._stdin, _READ_BYTES)
         except BlockingIOError:
@@ -232,9 +236,21 @@ class Terminal:
         elif self._input_open and not self._reading and self._opened:
             self._resume_reading()
 
+    def _come_to_front(self, mask: int) -> None:
+        """Something is typed at the terminal, for whoever is in its foreground: perhaps for us."""
+        if self._is_ours():
+            self._pause_reading()
+            self._resume_reading()
+
     def _resume_reading(self) -> None:
+        is_ours = self._is_ours()
+        if is_ours:
+            self._go_raw()
         try:
-            self._poller.add(self._stdin, IN, self._readable)
+            if is_ours:
+                self._poller.add(self._stdin, IN, self._readable)
+            else:  # told once of what is typed, and takes none of it
+                self._poller.add(self._stdin, IN | EDGE, self._come_to_front)
             self._reading = True
         except PermissionError:  # a plain file: epoll has no use for it, it is always readable
             while self._input_open and not self._waiting_in:
@@ -323,15 +339,22 @@ class Terminal:
 
     # ------------------------------------------------------------ the terminal itself
 
-    def _may_read(self) -> bool:
-        """Whether reading is ours: not from a closed stdin, nor in the background of a shell."""
+    def _is_there(self) -> bool:
         try:
             os.fstat(self._stdin)
-            if os.isatty(self._stdin):
-                return os.tcgetpgrp(self._stdin) == os.getpgrp()
         except OSError:
             return False
         return True
+
+    def _is_ours(self) -> bool:
+        """Whether reading takes nothing from others: not in the background of a shell."""
+        if not os.isatty(self._stdin):
+            return True
+        try:
+            return os.tcgetpgrp(self._stdin) == os.getpgrp()
+        except OSError as error:
+            # Another terminal than the controlling one knows no background. [POSIX 11.1.4]
+            return error.errno == errno.ENOTTY
 
     def _go_raw(self) -> None:
         if self._saved is not None or not os.isatty(self._stdin):
@@ -369,5 +392,5 @@ class Terminal:
 
     def _on_continue(self, number: int, frame: FrameType | None) -> None:
         signal.signal(signal.SIGTSTP, self._on_stop)
-        if self._opened and self._input_open and self._may_read():
+        if self._opened and self._input_open and self._is_ours():
             self._go_raw()

@@ -98,8 +98,6 @@ def test_a_terminal_is_raw_within_and_as_before_after(poller: Poller) -> None:
         before = termios.tcgetattr(inner)
         port, ends = Port(), list[str]()
         terminal = terminal_of(poller, port, inner, inner, ends)
-        # A pty that is not our controlling terminal has no foreground group to ask for.
-        terminal._may_read = lambda: True  # type: ignore[method-assign]
         with terminal:
             assert terminal.is_raw
             os.write(outer, b"\x03hi" + A + b"x")
@@ -119,7 +117,6 @@ def test_a_guest_that_reads_nothing_cannot_stop_the_escape_key(poller: Poller) -
     try:
         ends = list[str]()
         terminal = terminal_of(poller, Port(room=0), inner, inner, ends)
-        terminal._may_read = lambda: True  # type: ignore[method-assign]
         with terminal:
             for _ in range(20):
                 os.write(outer, b"z" * 1000)
@@ -211,6 +208,71 @@ def test_the_terminal_is_given_back_however_the_program_ends(how: str, tmp_path:
         for flag in (termios.ICANON, termios.ECHO, termios.ISIG, termios.IEXTEN):
             assert flags & flag
         assert status == {"crash": 1, "exit": 7}.get(how, 0)
+    finally:
+        if leader:
+            os.kill(leader, signal.SIGKILL)
+            os.waitpid(leader, 0)
+        os.close(outer)
+
+
+def test_a_terminal_that_is_not_the_controlling_one_is_read(tmp_path: Path) -> None:
+    """Protects: after setsid, or with another terminal's name behind <, keys are not ignored."""
+    program = tmp_path / "child.py"
+    program.write_text(CHILD)
+    outer, inner = pty.openpty()
+    child = subprocess.Popen(
+        [sys.executable, str(program)], stdin=inner, stdout=inner, start_new_session=True
+    )
+    try:
+        assert read_until(outer, b"\n").startswith(b"RAW ")
+        os.write(outer, A + b"x")
+        read_until(outer, b"DONE")
+        assert child.wait(10) == 0
+        assert termios.tcgetattr(outer)[3] & termios.ICANON
+    finally:
+        child.kill()
+        child.wait()
+        os.close(outer)
+        os.close(inner)
+
+
+@pytest.mark.parametrize("is_told", [False, True])
+def test_a_job_in_the_background_reads_when_it_comes_to_the_front(
+    is_told: bool, tmp_path: Path
+) -> None:
+    """As `leulo boot &`, `fg`, which tells a job that runs nothing; and it takes no key before."""
+    program = tmp_path / "child.py"
+    program.write_text(CHILD)
+    leader, outer = pty.fork()
+    if not leader:
+        signal.signal(signal.SIGTTOU, signal.SIG_IGN)
+        job = os.fork()
+        if job == 0:
+            os.setpgid(0, 0)
+            signal.signal(signal.SIGTTOU, signal.SIG_DFL)
+            os.execv(sys.executable, [sys.executable, str(program)])
+        os.write(1, b"SHELL got %s" % os.read(0, 100))
+        os.tcsetpgrp(0, job)
+        if is_told:
+            os.kill(job, signal.SIGCONT)
+        os.write(1, b"FRONT\n")
+        status = os.waitpid(job, os.WUNTRACED)[1]
+        os._exit(9 if os.WIFSTOPPED(status) else os.waitstatus_to_exitcode(status) & 0xFF)
+    try:
+        read_until(outer, b"PIPE ")
+        os.write(outer, b"fg\n")
+        assert b"SHELL got fg" in read_until(outer, b"FRONT")
+        if not is_told:
+            os.write(outer, b"\n")
+        end = time.monotonic() + 5
+        while termios.tcgetattr(outer)[3] & termios.ICANON:
+            assert time.monotonic() < end, "not raw in the foreground"
+            os.sched_yield()
+        os.write(outer, A + b"x")
+        read_until(outer, b"DONE")
+        assert os.waitstatus_to_exitcode(os.waitpid(leader, 0)[1]) == 0
+        leader = 0
+        assert termios.tcgetattr(outer)[3] & termios.ICANON
     finally:
         if leader:
             os.kill(leader, signal.SIGKILL)
