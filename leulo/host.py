@@ -16,7 +16,6 @@ from typing import Final, Protocol
 from leulo.clock import Clock, VirtualClock
 from leulo.config import DEFAULT_QUANTUM_NS
 from leulo.cpu import Exit
-from leulo.errors import EXIT_GUEST_FAULT
 from leulo.links.base import Link
 from leulo.links.switch import Switch
 from leulo.machine import Machine
@@ -237,7 +236,7 @@ class Host:
         if exit_ is Exit.SHUTDOWN:
             self.finish(Outcome(Ending.FAULT, machine.explain_shutdown()))
         elif machine.exit_status is not None:
-            self._powered_off(machine.exit_status)
+            self.finish(Outcome.of_status(machine.exit_status))
         elif machine.wants_reset:
             machine.begin_again()
 
@@ -263,14 +262,6 @@ class Host:
         if self._max_ticks is not None:
             budget = min(budget, self._max_ticks - self.ticks())
         return max(1, budget)
-
-    def _powered_off(self, status: int) -> None:
-        if status == 0:
-            self.finish(Outcome(Ending.POWER_OFF))
-        elif status == EXIT_GUEST_FAULT:
-            self.finish(Outcome(Ending.FAULT, "its own report is on the console above"))
-        else:
-            self.finish(Outcome(Ending.FAILED, f"its exit status was {status}"))
 
     def _rest(self) -> None:
         """Nobody can run: sleep, or in virtual time jump, to what comes next."""

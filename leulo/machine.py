@@ -163,6 +163,9 @@ class Machine:
         )  # fmt: skip
         self.stack.on_address = self._take_lease
         self.addressed: Callable[[Lease | None], None] = lambda lease: None  # for the host
+        self.unanswered: Callable[[], None] = lambda: None  # nobody leases an address, yet
+        if self.stack.dhcp is not None:
+            self.stack.dhcp.client.on_silence = lambda: self.unanswered()
         self.gate = Gate(GATE_MAGIC, self.hypercalls.call)
         self.ports.attach(0x20, 2, "PIC 1", self.pic.primary)
         self.ports.attach(0xA0, 2, "PIC 2", self.pic.secondary)

@@ -40,12 +40,30 @@ _EXIT_CODES: Final = {
 }
 
 
+# What a kernel that panics writes to the debug exit: no process can end with more than 255. The low
+# byte is EXIT_GUEST_FAULT.
+PANIC_STATUS: Final = 0x100 | EXIT_GUEST_FAULT
+
+
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a run ended; ``explanation`` is for a person and may be several lines."""
+    """How a run ended; ``explanation`` is for a person and may be several lines.
+
+    ``guest_status`` is what the guest itself said at its end, if it ended itself.
+    """
 
     ending: Ending
     explanation: str = ""
+    guest_status: int | None = None
+
+    @classmethod
+    def of_status(cls, status: int) -> Outcome:
+        """The end of a guest that switched its machine off with ``status``."""
+        if status == 0:
+            return cls(Ending.POWER_OFF, "", status)
+        if status == PANIC_STATUS:
+            return cls(Ending.FAULT, "its own report is on the console above", status)
+        return cls(Ending.FAILED, f"its exit status was {status}", status)
 
     @property
     def exit_code(self) -> int:

@@ -10,7 +10,7 @@
 #include "kern/trap.h"
 
 #define MAX_FRAMES 16
-#define STATUS_FAULT 3 /* the machine's exit status after a panic */
+#define STATUS_FAULT 0x103 /* no process can end with it */
 
 /* symbols.bin: the numbers of functions and of lines, then for each function its address and the
  * offset of its name from the table's start, then for each line its address and the offset of its

@@ -27,6 +27,7 @@ from leulo.links import LinkContext, open_link
 from leulo.links.base import Offload
 from leulo.links.poller import Poller
 from leulo.machine import Machine
+from leulo.net.dhcp import Lease
 from leulo.outcome import Ending, Outcome
 from leulo.trace import Trace
 
@@ -55,7 +56,7 @@ def boot(machine_config: MachineConfig, run_config: RunConfig) -> int:
     took_ns = time.monotonic_ns() - began_ns
     if run_config.json:
         ending = "ENDED" if session.terminal.quit_asked else outcome.ending.name
-        report = messages.json_report(ending, status, outcome.explanation, took_ns, counters)
+        report = messages.json_report(ending, status, outcome, took_ns, counters)
         _tell(session.terminal, report)
         return status
     if run_config.accounting:
@@ -174,8 +175,15 @@ class _Session:
             if line is not None:
                 _tell(self.terminal, line)
 
+        def addressed(lease: Lease | None) -> None:
+            _tell(self.terminal, messages.leased(lease))
+            line = ready.on_addressed(lease)
+            if line is not None:
+                _tell(self.terminal, line)
+
         self.machine.hypercalls.listening = listening
-        self.machine.addressed = lambda lease: _tell(self.terminal, messages.leased(lease))
+        self.machine.addressed = addressed
+        self.machine.unanswered = lambda: _tell(self.terminal, messages.NO_LEASE_YET)
 
     def run(self) -> Outcome:
         with self.terminal:

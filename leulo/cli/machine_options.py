@@ -105,7 +105,9 @@ _OPTIONS: Final = (
     ),
     click.option("--gateway6", metavar="ADDR", help="The guest's way out over IPv6."),
     click.option(
-        "--dns", metavar="ADDR", help="The guest's name server.  [default: 10.0.2.3]"
+        "--dns",
+        metavar="ADDR",
+        help="The guest's name server.  [default: 10.0.2.3 with --net user, else the gateway]",
     ),
     click.option(
         "--host-loopback/--no-host-loopback",

@@ -14,6 +14,7 @@ from typing import Final, TextIO
 from leulo.config import MachineConfig, Publish, RunConfig, format_address
 from leulo.errors import ConfigError
 from leulo.net.dhcp import Lease
+from leulo.outcome import Outcome
 from leulo.units import MIB, NS_PER_S
 
 HTTP_PORT: Final = 80
@@ -40,6 +41,9 @@ def banner(machine: MachineConfig, run: RunConfig) -> list[str]:
     return lines
 
 
+NO_LEASE_YET: Final = "leulo: dhcp: no server has answered yet; the guest goes on asking"
+
+
 def leased(lease: Lease | None) -> str:
     """What DHCP has given, or that it is over."""
     if lease is None:
@@ -57,7 +61,8 @@ class Ready:
 
     With published TCP ports that is when it listens on the first of them; otherwise when it listens
     on port 80, which the packaged guest does, or on any port if ``--append`` made it another
-    guest. ``fd``, if given, gets the same line and is then closed (unless it is a standard one).
+    guest. A guest that asks for its address cannot be reached before it has one. ``fd``, if given,
+    gets the same line and is then closed (unless it is a standard one).
     """
 
     def __init__(self, machine: MachineConfig, fd: int | None) -> None:
@@ -71,7 +76,14 @@ class Ready:
                 ) from None
         self._machine = machine
         self._fd = fd
+        self._address = None if machine.is_dhcp else machine.address
+        self._port: int | None = None  # the guest listens on it, and has no address
         self.said = False
+
+    def on_addressed(self, lease: Lease | None) -> str | None:
+        """The guest has got an address, or lost it: the ready line if it was waited for."""
+        self._address = None if lease is None else lease.address
+        return None if self._port is None else self.on_listening(bytes(4), self._port)
 
     def on_listening(self, address: bytes, port: int) -> str | None:
         """The ready line if this is the moment for it."""
@@ -83,8 +95,11 @@ class Ready:
                 return None
         elif port != HTTP_PORT and not self._machine.append and self._machine.image is None:
             return None
+        if self._address is None:
+            self._port = port if self._port is None else self._port
+            return None
         self.said = True
-        line = f"ready: {self._where(port, published[0] if published else None)}"
+        line = f"ready: {self._where(self._address, port, published[0] if published else None)}"
         if self._fd is not None:
             try:
                 os.write(self._fd, line.encode() + b"\n")
@@ -94,12 +109,12 @@ class Ready:
                 self._fd = None  # whoever waited has gone; that is no reason to end the run
         return line
 
-    def _where(self, port: int, publish: Publish | None) -> str:
+    def _where(self, address: bytes, port: int, publish: Publish | None) -> str:
         if publish is not None:
             host = format_address(publish.host_address)
             host_port = publish.host_port
         else:
-            host, host_port = format_address(self._machine.address), port
+            host, host_port = format_address(address), port
         if host == "0.0.0.0":
             host = "127.0.0.1"
         if port not in _HTTP_PORTS:
@@ -132,7 +147,7 @@ _FAREWELL: Final = {
 
 
 def json_report(
-    ending: str, status: int, explanation: str, took_ns: int, counters: Mapping[str, int]
+    ending: str, status: int, outcome: Outcome, took_ns: int, counters: Mapping[str, int]
 ) -> str:
     """The end of a run as one line of JSON; ``ending`` is a word for programs."""
     import json  # here and in events.py: not on the way to a guest's first byte
@@ -141,7 +156,8 @@ def json_report(
         {
             "ending": ending.lower(),
             "exit_code": status,
-            "explanation": explanation,
+            "guest_status": outcome.guest_status,
+            "explanation": outcome.explanation,
             "took_ns": took_ns,
             "counters": dict(counters),
         }

@@ -2,7 +2,9 @@
 
 It stands where QEMU has its ``isa-debug-exit`` device, so one guest image ends itself on both.
 The value is given to the sink as the guest's exit status (QEMU itself exits with
-``value << 1 | 1``); what the sink does with it is the machine's business. Reads are zero.
+``value << 1 | 1``); what the sink does with it is the machine's business: 0 is a guest that has
+switched itself off, 0x103 one whose kernel has panicked, anything else is the status of its first
+process. Reads are zero.
 """
 
 from __future__ import annotations

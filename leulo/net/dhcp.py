@@ -73,6 +73,8 @@ class DhcpClient:
         self.rebind_ns: int = 0
         self.expires_ns: int = 0
         self.seconds: int = 0  # since the first question, as the last one told it
+        self.on_silence: Callable[[], None] = lambda: None  # called once, before any lease
+        self._is_silence_told: bool = False
         self._offer: Lease | None = None
         self._output: list[tuple[bytes, bytes]] = []
         self._counters: dict[str, int] = dict.fromkeys(
@@ -174,6 +176,9 @@ class DhcpClient:
             wait_ns = min(FIRST_RETRY_NS << self.tries, LAST_RETRY_NS)
             # A second more or less, by chance. [RFC 2131 4.1]
             wait_ns += (self._random_bits(32) % 2001 - 1000) * NS_PER_MS
+            if self.tries and not self._counters["dhcp_leases"] and not self._is_silence_told:
+                self._is_silence_told = True
+                self.on_silence()
         self.tries += 1
         self.retry_ns = now_ns + wait_ns
         self._send(now_ns)

@@ -20,6 +20,7 @@ from typing import Any
 import pytest
 
 from leulo.hypercalls import abi
+from leulo.outcome import PANIC_STATUS
 
 BOOT = [sys.executable, "-m", "leulo", "boot", "--net", "none"]
 PROMPT = b"leulo$ "
@@ -50,6 +51,25 @@ def test_the_guest_s_poweroff_is_0_and_typed_commands_come_through_a_pipe() -> N
     assert result.returncode == 0, result.stderr
     assert b"poweroff      ends the machine" in result.stdout
     assert b"the guest switched itself off" in result.stderr
+
+
+@pytest.mark.parametrize("status", [3, 5, 255])
+def test_the_status_that_the_first_process_ends_with_is_told(status: int) -> None:
+    """Protects: 3 is a status as any other, and not taken for a panic of the kernel."""
+    words = ("--append", "init=/bin/sh", "--timeout", "20", "--json")
+    result = boot(*words, stdin=b"exit %d\n" % status)
+    found = last_json(result)
+    assert (found["ending"], found["guest_status"]) == ("failed", status)
+    assert found["explanation"] == f"its exit status was {status}"
+    assert found["exit_code"] == result.returncode == 1
+
+
+def test_a_panic_is_a_fault_whose_report_is_on_the_console() -> None:
+    result = boot("--append", "provoke=division", "--timeout", "20", "--json")
+    found = last_json(result)
+    assert (found["ending"], result.returncode) == ("fault", 3)
+    assert found["guest_status"] == PANIC_STATUS > 255
+    assert b"*** kernel panic: divide error" in result.stdout
 
 
 def test_the_end_of_stdin_does_not_end_the_run_but_the_timeout_does() -> None:
@@ -112,6 +132,14 @@ def last_json(result: subprocess.CompletedProcess[bytes]) -> dict[str, Any]:
     found = json.loads(result.stderr.splitlines()[-1])
     assert isinstance(found, dict)
     return found
+
+
+def test_without_a_dhcp_server_it_says_so_and_is_not_ready() -> None:
+    result = boot("--ip", "dhcp", "--timeout", "6")
+    said = result.stderr.decode()
+    assert said.count("dhcp: no server has answered yet; the guest goes on asking") == 1
+    assert "ready:" not in said
+    assert result.returncode == 4
 
 
 def test_json_tells_how_it_ended_and_every_tick_is_accounted_for() -> None:

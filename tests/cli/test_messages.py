@@ -15,6 +15,7 @@ import pytest
 from leulo.cli import events, messages
 from leulo.config import MachineConfig, NetSpec, Publish, RunConfig, parse_publish
 from leulo.errors import ConfigError, EnvironmentProblem
+from leulo.net.dhcp import Lease
 from leulo.trace import Event
 
 ANY = bytes(4)
@@ -70,6 +71,20 @@ def test_ready_waits_for_http_of_the_packaged_guest_but_for_any_port_of_another(
     assert messages.Ready(TAP, None).on_listening(ANY, 7) is None
     other = MachineConfig(net=TAP.net, publish=(), append="init=/bin/echo")
     assert messages.Ready(other, None).on_listening(ANY, 7) == "ready: 10.0.2.15:7"
+
+
+def test_ready_waits_for_the_address_that_is_asked_for() -> None:
+    """Protects: without a lease nobody is told the address that was planned."""
+    asks = MachineConfig(net=NetSpec("tap", "t0"), is_dhcp=True, publish=())
+    ready = messages.Ready(asks, None)
+    assert ready.on_listening(ANY, 80) is None
+    assert ready.on_addressed(None) is None
+    leased = Lease(bytes((10, 9, 0, 7)), 24, None, None, bytes((10, 9, 0, 1)))
+    assert ready.on_addressed(leased) == "ready: http://10.9.0.7/"
+    assert ready.on_addressed(leased) is None
+    first = messages.Ready(asks, None)
+    assert first.on_addressed(leased) is None
+    assert first.on_listening(ANY, 80) == "ready: http://10.9.0.7/"
 
 
 def test_the_ready_descriptor_gets_the_line_and_then_the_end() -> None:

@@ -13,6 +13,7 @@ import pytest
 from bare_machine import RESTARTED, Outcome, run, run_qemu
 
 from leulo import image
+from leulo.outcome import PANIC_STATUS
 
 GOOD_STATUS = 17  # what kernel_checks.c returns when nothing failed
 CHECKS = Path(__file__).with_name("kernel_checks.c")
@@ -102,7 +103,7 @@ def test_a_panic_is_a_readable_page(built: Path, name: str, title: str, detail: 
     assert name == "stack-overrun" or "_start+" in page
     assert "addr2line" in page
     assert name == "execute-data" or re.search(r"kern/\w+\.c:\d+", page)
-    assert outcome.status == 3
+    assert outcome.status == PANIC_STATUS
 
 
 def test_undefined_behaviour_is_named_with_its_line(sanitized: Path) -> None:
@@ -128,13 +129,13 @@ def test_a_panic_on_qemu_reads_the_same(built: Path, name: str) -> None:
 def test_undefined_behaviour_is_told_by_its_kind(sanitized: Path) -> None:
     outcome = run(sanitized, append="provoke=overflow")
     assert "undefined behaviour: integer addition overflow" in outcome.console
-    assert outcome.status == 3
+    assert outcome.status == PANIC_STATUS
 
 
 def test_a_missing_init_is_a_panic_that_names_it(built: Path) -> None:
     outcome = run(built / "guest.img", append="init=/bin/nothing")
     assert "cannot start /bin/nothing" in outcome.console
-    assert outcome.status == 3
+    assert outcome.status == PANIC_STATUS
 
 
 def test_a_damaged_initrd_is_a_panic(built: Path, checks: Path, tmp_path: Path) -> None:
@@ -142,13 +143,13 @@ def test_a_damaged_initrd_is_a_panic(built: Path, checks: Path, tmp_path: Path) 
     broken.write_bytes(checks.read_bytes()[:3000])
     outcome = run(built / "guest.img", initrd=broken)
     assert "the initrd is damaged" in outcome.console
-    assert outcome.status == 3
+    assert outcome.status == PANIC_STATUS
 
 
 def test_too_little_memory_is_a_panic_that_says_how_much(built: Path) -> None:
     outcome = run(built / "guest.img", memory_bytes=2 << 20)
     assert "RAM are too few" in outcome.console
-    assert outcome.status == 3
+    assert outcome.status == PANIC_STATUS
 
 
 def test_more_memory_is_used(built: Path) -> None:

@@ -76,6 +76,35 @@ def test_discover_offer_request_ack() -> None:
     assert client.next_deadline() == S + 500 * S  # counted from the request
 
 
+def test_silence_is_told_once_when_it_asks_again_and_never_after_a_lease() -> None:
+    told: list[int] = []
+    client = make_client()
+    client.on_silence = lambda: told.append(now)
+    now = 0
+    ask(client, now)
+    assert not told
+    for _ in range(5):
+        now = client.next_deadline() or 0
+        ask(client, now)
+    assert len(told) == 1 and 3 * S <= told[0] <= 5 * S
+    leased = bound_client()
+    leased.on_silence = lambda: told.append(-1)
+    for _ in range(20):
+        leased.advance(leased.next_deadline() or 0)
+    assert leased.lease is None and len(told) == 1
+
+
+def test_an_offer_that_nobody_acknowledges_is_silence_too() -> None:
+    told: list[int] = []
+    client = make_client()
+    client.on_silence = lambda: told.append(1)
+    discover, _ = ask(client, 0)
+    client.input(reply(discover, dhcp.OFFER).emit(), 0)
+    ask(client, 0)
+    ask(client, client.next_deadline() or 0)
+    assert told
+
+
 def test_silence_is_asked_again_ever_more_slowly_for_ever() -> None:
     client = make_client()
     waits = []
