@@ -32,6 +32,7 @@ _IPPROTO_TCP: Final = 6
 _TCP_CONGESTION: Final = 13
 _BUFFER_BYTES: Final = 16 << 20
 _READ_BYTES: Final = 1 << 20
+_AHEAD_BYTES: Final = 1 << 14  # beyond a window: what recovery may let out besides
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +75,6 @@ class Flow:
     finished_ns: int = 0
     samples: list[Sample] = field(default_factory=list)
     sender: TcpSocket | None = None
-    receiver: TcpSocket | None = None
     given: int = 0
     tcb: Tcb | None = None
 
@@ -129,9 +129,9 @@ class Simulation:
         self._there = there
         self._back = Wire(0, path.rtt_ns - path.rtt_ns // 2, 1 << 20, 0, Chance(seed, 2))
         self._chance = Chance(seed, 3)
+        self._may_lose = path.loss > 0 or path.loss_plan is not None
         self._lost = 0
         self._data_segments = 0
-        self._hops = 0
         self._chunk_bytes = min(len(_CHUNK), tcp.snd_default)
         self._view = memoryview(bytearray(_READ_BYTES))
         listener = _open(self._b)
@@ -139,6 +139,8 @@ class Simulation:
             raise LeuloBug("the receiver cannot listen")
         self._listener = listener
         self._by_port: dict[int, Flow] = {}
+        self._writers: list[Flow] = []  # that have something to send
+        self._readers: list[tuple[Flow, TcpSocket]] = []  # that lack something
         self._unfinished = len(flows)
         self._unaccepted = len(flows)
         self._due_a = self._due_b = NEVER  # of the stacks
@@ -150,28 +152,26 @@ class Simulation:
         next_sample = 0
         is_marked = not measure_from_ns
         waiting = sorted(self.flows, key=lambda flow: flow.start_ns)
-        while now < duration_ns:
+        while now < duration_ns and self._unfinished:
+            until = duration_ns
             while waiting and waiting[0].start_ns <= now:
                 self._begin(waiting.pop(0))
+            if waiting:
+                until = min(until, waiting[0].start_ns)
             if not is_marked and now >= measure_from_ns:
                 is_marked = True
                 for flow in self.flows:
                     flow.mark = flow.delivered
-            if self._sample_ns and now >= next_sample:
-                self._take_samples(now)
-                next_sample = now + self._sample_ns
-            self._turn(now)
-            if not self._unfinished:
-                break
-            due = self._next(now)
-            if waiting:
-                due = min(due, waiting[0].start_ns)
-            if self._sample_ns:
-                due = min(due, next_sample)
             if not is_marked:
-                due = min(due, measure_from_ns)
-            now = due if due < duration_ns else duration_ns
-        Simulation.total_hops += self._hops
+                until = min(until, measure_from_ns)
+            if self._sample_ns:
+                if now >= next_sample:
+                    self._take_samples(now)
+                    next_sample = now + self._sample_ns
+                until = min(until, next_sample)
+            now = self._carry(now, until)
+        hops = self._there.frames + self._back.frames + self._lost
+        Simulation.total_hops += hops
         counts = self._a.counters()
         for flow in self.flows:
             if flow.tcb is not None:
@@ -181,7 +181,7 @@ class Simulation:
             self.flows,
             now,
             now - measure_from_ns,
-            self._hops,
+            hops,
             self._there.overflowed,
             self._lost,
             self._there.marked,
@@ -198,59 +198,71 @@ class Simulation:
         socket.connect(self._b.address, _PORT)
         socket.owner = flow
         flow.sender = socket
+        self._writers.append(flow)
         self._is_begun = True
         local = socket.local
         if local is not None:
             self._by_port[local[1]] = flow
 
-    def _next(self, now: int) -> int:
-        due = self._due_a if self._due_a < self._due_b else self._due_b
-        when = self._there.arrives_ns
-        if when < due:
-            due = when
-        when = self._back.arrives_ns
-        if when < due:
-            due = when
-        return due if due > now else now + 1
+    def _carry(self, now: int, until: int) -> int:
+        """What happens from ``now`` on, before ``until`` or before the last limited flow is done;
+        returns that time. A side at which nothing happens is left alone."""
+        there, back = self._there, self._back
+        due_a, due_b = self._due_a, self._due_b
+        while now < until:
+            if there.arrives_ns <= now or due_b <= now:
+                due_b = self._receive(now, due_b)
+            if back.arrives_ns <= now or due_a <= now or self._is_begun:
+                due_a = self._send(now, due_a)
+            if not self._unfinished:
+                break
+            due = due_a if due_a < due_b else due_b
+            when = there.arrives_ns
+            if when < due:
+                due = when
+            when = back.arrives_ns
+            if when < due:
+                due = when
+            now = due if due > now else now + 1
+        self._due_a, self._due_b = due_a, due_b
+        return now if now < until else until
 
-    def _turn(self, now: int) -> None:
-        """What is to happen at ``now``; a side at which nothing does is left alone."""
-        if self._there.arrives_ns <= now or self._due_b <= now:
-            self._receive(self._there.arrived(now), now)
-        if self._back.arrives_ns <= now or self._due_a <= now or self._is_begun:
-            self._is_begun = False
-            self._send(self._back.arrived(now), now)
-
-    def _receive(self, frames: list[bytes], now: int) -> None:
+    def _receive(self, now: int, due_ns: int) -> int:
+        """The receiver's turn; ``due_ns`` is when its stack has something to do, and what is
+        returned is when next."""
         b = self._b
-        if frames:
-            b.input(frames, now)
+        if self._there.arrives_ns <= now:
+            b.input(self._there.arrived(now), now)
             if self._unaccepted:
                 self._accept()
             self._read(now)
-        if self._due_b <= now:
+        if due_ns <= now:
             b.advance(now)
-        for parts in b.drain(now, _DRAIN_FRAMES) if b.has_output else ():
-            self._hops += 1
-            self._back.send(parts[0] if len(parts) == 1 else b"".join(parts), now)  # type: ignore[arg-type]
+        if b.has_output:
+            back = self._back
+            for parts in b.drain(now, _DRAIN_FRAMES):
+                back.send(b"".join(parts), now)
         due = b.next_deadline()
-        self._due_b = NEVER if due is None else due
+        return NEVER if due is None else due
 
-    def _send(self, frames: list[bytes], now: int) -> None:
+    def _send(self, now: int, due_ns: int) -> int:
+        """The same of the sender."""
+        self._is_begun = False
         a = self._a
-        if frames:
-            a.input(frames, now)
-        if self._due_a <= now:
+        if self._back.arrives_ns <= now:
+            a.input(self._back.arrived(now), now)
+        if due_ns <= now:
             a.advance(now)
         self._write()
+        there = self._there
+        may_lose = self._may_lose
         for parts in a.drain(now, _DRAIN_FRAMES):
-            self._hops += 1
-            if len(parts) > 1 and self._is_lost():
+            if may_lose and len(parts) > 1 and self._is_lost():
                 self._lost += 1
             else:
-                self._there.send(b"".join(parts), now)
+                there.send(b"".join(parts), now)
         due = a.next_deadline()
-        self._due_a = NEVER if due is None else due
+        return NEVER if due is None else due
 
     def _is_lost(self) -> bool:
         number = self._data_segments
@@ -267,24 +279,29 @@ class Simulation:
                 return
             peer = accepted.peer
             if peer is not None:
-                self._by_port[peer[1]].receiver = accepted
+                self._readers.append((self._by_port[peer[1]], accepted))
                 self._unaccepted -= 1
 
     def _read(self, now: int) -> None:
-        for flow in self.flows:
-            receiver = flow.receiver
-            if receiver is None or flow.finished_ns:
-                continue
-            while (got := receiver.recv_into(self._view)) > 0:
+        view = self._view
+        is_one_done = False
+        for flow, receiver in self._readers:
+            got = receiver.recv_into(view)
+            while got > 0:
                 flow.delivered += got
-                if got < _READ_BYTES:
-                    break
+                got = receiver.recv_into(view) if got == _READ_BYTES else 0
             if flow.bytes_limit and flow.delivered >= flow.bytes_limit:
+                is_one_done = True
                 flow.finished_ns = now
                 self._unfinished -= 1
+        if is_one_done:
+            self._readers = [(flow, it) for flow, it in self._readers if not flow.finished_ns]
 
     def _write(self) -> None:
-        for flow in self.flows:
+        for flow in self._writers:
+            tcb = flow.tcb
+            if tcb is not None and tcb.snd_end - tcb.snd_nxt >= 3 * tcb.cwnd + _AHEAD_BYTES:
+                continue  # more than can leave now
             sender = flow.sender
             if sender is None or (flow.bytes_limit and flow.given >= flow.bytes_limit):
                 continue
@@ -297,7 +314,7 @@ class Simulation:
                 if count <= 0:
                     break
                 flow.given += sender.send(_CHUNK[:count])
-            if flow.tcb is None:
+            if tcb is None:
                 flow.tcb = sender.tcb
 
     def _take_samples(self, now: int) -> None:

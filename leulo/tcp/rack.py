@@ -73,24 +73,31 @@ def reducible(tcb: Tcb, in_flight: int) -> int:
 def schedule_probe(tcb: Tcb, now_ns: int) -> None:
     """New data went out, or some was acknowledged: if then nothing is heard for two round trips,
     ask. [RFC 8985 7.2]"""
-    if (
-        (tcb.recovery and tcb.recovery != RECOVERY_CWR)
-        or tcb.scoreboard is not None
-        or tcb.probe is not None
-        or tcb.has_probed
-        or not tcb.engine.config.has_tail_probe
+    if tcb.has_probed or (
+        not (tcb.probe_at and tcb.is_ordinary)  # it may still be asked, at another time
+        and (
+            (tcb.recovery and tcb.recovery != RECOVERY_CWR)
+            or tcb.scoreboard is not None
+            or tcb.probe is not None
+            or not tcb.engine.config.has_tail_probe
+        )
     ):
         tcb.probe_at = 0
         return
     srtt = tcb.srtt_ns
-    at = now_ns + (max(srtt << 1, _LEAST_PROBE_NS) if srtt else _FIRST_PROBE_NS)
-    if srtt and tcb.snd_max - tcb.snd_una <= tcb.mss:
+    if srtt << 1 > _LEAST_PROBE_NS:
+        at = now_ns + (srtt << 1)
+    else:
+        at = now_ns + (_LEAST_PROBE_NS if srtt else _FIRST_PROBE_NS)
+    if tcb.snd_max - tcb.snd_una <= tcb.mss and srtt:
         at += _PEERS_DELAY_NS  # of one segment the acknowledgement may be delayed
-    if tcb.rto_at and at >= tcb.rto_at:
+    rto_at = tcb.rto_at
+    if rto_at and at >= rto_at:
         tcb.probe_at = 0  # the timer's expiry is the probe's, see `may_probe`
         return
     tcb.probe_at = at
-    if not tcb.timer_at or at < tcb.timer_at:
+    timer_at = tcb.timer_at
+    if at < timer_at or not timer_at:
         tcb.engine.timers.arm(tcb, at)
 
 
