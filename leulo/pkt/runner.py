@@ -25,7 +25,7 @@ from leulo.pkt.options import Options, read_options
 from leulo.pkt.outcome import DEFINITIONS, DEFINITIONS_6, SYMBOLS, Mode, Outcome, Status
 from leulo.pkt.packets import Seen, describe, icmp_frame, tcp_frame, udp_frame
 from leulo.pkt.parser import parse
-from leulo.pkt.settings import Setup
+from leulo.pkt.settings import Changes, Setup
 from leulo.pkt.snippets import SnippetFailed, Snippets, decode_info
 from leulo.pkt.syntax import (
     Call,
@@ -149,7 +149,9 @@ class Run:
         """Made when it is first needed, when the set-up commands have been read."""
         if self._world is None:
             options = self.options
-            changes = {"super_segment": options.segment, **self.setup.changes}
+            changes: Changes = {"super_segment": options.segment, **self.setup.changes}
+            # A script of Linux's counts on its device's buffers.
+            changes["counts_memory"] = self.base is PRESETS["linux"]
             config = replace(self.base, **changes)  # type: ignore[arg-type]
             mtu = self.setup.mtu or options.mtu
             local6 = options.local6 if self.family == _AF_INET6 else None

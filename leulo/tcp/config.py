@@ -38,6 +38,8 @@ class Config:
     notsent_lowat: int = 0  # TCP_NOTSENT_LOWAT of who has set none; 0: no bound
     is_buffer_doubled: bool = True  # SO_RCVBUF and SO_SNDBUF are read back as twice the payload
     has_whole_segment_buffers: bool = False  # rounded up to segments when a connection opens
+    # What arrives counts by the memory that it takes on a TUN device of Linux, not by its payload
+    counts_memory: bool = False
     # Every segment offers all the room there is, and all of it is accepted, even what 16 bits
     # cannot say: a scaled window is rounded down. Otherwise the window moves by steps, is rounded
     # up, and binds this side, too.

@@ -10,6 +10,7 @@ from typing import Final
 from leulo.tcp import (
     accecn,
     accecn_feedback,
+    counted_buffer,
     ecn,
     fast_open_client,
     fast_open_server,
@@ -106,8 +107,13 @@ def examine(
 
     rcv_nxt = tcb.rcv_nxt
     right = max(tcb.rcv_adv, rcv_nxt)
+    counted = None
     if tcb.is_room_offered:
-        right = max(right, rcv_nxt + tcb.rcv_limit - tcb.received())
+        counted = counted_buffer.of(tcb)
+        if counted is None:
+            right = max(right, rcv_nxt + tcb.rcv_limit - tcb.received())
+        else:
+            right = max(right, counted.top)
     # A SYN never ends an open connection, wherever it stands. [RFC 5961 4.2]
     accurate = None if tcb.ecn is None else tcb.ecn.accurate
     if control & (SYN | RST) == SYN and state is not SYN_RCVD:
@@ -212,6 +218,13 @@ def examine(
             length = room
             is_fin = False
 
+    if counted is not None and length and not control & RST and (why := counted.refusal(seq)):
+        engine.drop(why, tcb)
+        tcb.ack_due = ACK_NOW
+        engine.want_output(tcb)
+        length = 0
+        is_fin = False
+
     # Second: RST, only exactly where it must be. [RFC 5961 3.2]
     if control & RST:
         queue = tcb.reassembly
@@ -300,8 +313,9 @@ def examine(
             engine.send_reset(tcb, ack_wire)
             engine.fail(tcb, 0 if tcb.is_orphan else ECONNRESET)
             return
+        is_flood = counted is not None and counted.is_past(length)
         take_text(tcb, frame, start, seq, length, is_fin)
-        if is_overrun and tcb.reassembly is None and not is_fin:
+        if is_overrun and tcb.reassembly is None and not is_fin and not is_flood:
             tcb.ack_due = ACK_DELAYED  # the window cannot open, so there is no hurry
     elif length or is_fin:
         tcb.ack_due = ACK_NOW

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
-from leulo.tcp import congestion, mtu_search, path_mtu, rtt
+from leulo.tcp import congestion, counted_buffer, mtu_search, path_mtu, rtt
 from leulo.tcp.config import Config
 from leulo.tcp.congestion.base import CongestionControl
 from leulo.tcp.options import Options, emit_freebsd_syn, emit_syn
@@ -95,8 +95,8 @@ class Terms:
     out once. It holds while settings, configuration and MTU are what they were."""
 
     __slots__ = (
-        "config", "congestion", "has_usual_packets", "has_usual_syn", "is_paced", "limit",
-        "link_mss", "mtu6", "own_mss", "settings", "stamped_limit", "takes_all", "wscale",
+        "config", "congestion", "has_usual_packets", "has_usual_syn", "is_paced", "is_plain",
+        "limit", "link_mss", "mtu6", "own_mss", "settings", "stamped_limit", "takes_all", "wscale",
     )  # fmt: skip
 
     def __init__(self, engine: Engine, settings: Settings, ends: bytes) -> None:
@@ -119,6 +119,7 @@ class Terms:
         self.has_usual_syn: bool = self.takes_all and not config.has_freebsd_syn and is_v4
         self.has_usual_packets: bool = is_v4 and settings.path_discovery == PATH_WANT
         self.is_paced: bool = config.has_pacing or settings.max_pacing_rate > 0
+        self.is_plain: bool = not self.is_paced and not config.counts_memory
         self.congestion: Callable[[], CongestionControl] | None = congestion.beginner(
             settings.congestion
         )
@@ -225,8 +226,11 @@ def apply_settings(tcb: Tcb, terms: Terms, rcv_limit: int) -> None:
     # Its own, if there is anything to remember: two connections must not share that.
     if terms.congestion is not None:
         tcb.congestion = terms.congestion()
-    if terms.is_paced:
-        tcb.pacer = Pacer()
+    if not terms.is_plain:
+        if terms.is_paced:
+            tcb.pacer = Pacer()
+        if terms.config.counts_memory:
+            counted_buffer.begin(tcb, terms.own_mss)
 
 
 def syn_acknowledged(tcb: Tcb) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from leulo.tcp.counted_buffer import CountedBuffer
 from leulo.tcp.recv_buffer import RecvBuffer
 from leulo.tcp.state import CLOSED
 from leulo.tcp.tcb import ACK_NOW, NO_FIN, Tcb
@@ -24,7 +25,11 @@ def after_reading(tcb: Tcb, buffer: RecvBuffer) -> None:
     limit = tcb.rcv_limit
     offered = tcb.rcv_adv - tcb.rcv_nxt
     gain = limit - buffer.length - offered
-    if gain >= tcb.rcv_mss << 1 and (gain >= limit >> 2 or offered <= limit >> 3):
+    if (
+        gain >= tcb.rcv_mss << 1
+        and (gain >= limit >> 2 or offered <= limit >> 3)
+        and not (isinstance(buffer, CountedBuffer) and not buffer.is_news())
+    ):
         tcb.ack_due = ACK_NOW
         tcb.engine.want_output(tcb)
     now_ns = tcb.engine.now_ns
@@ -45,6 +50,9 @@ def _tune(tcb: Tcb, taken: int, now_ns: int) -> None:
     tcb.rcv_round_bytes = got
     tcb.rcv_round_at = now_ns
     tcb.rcv_round_taken = taken
+    if isinstance(tcb.receive_buffer, CountedBuffer):
+        tcb.receive_buffer.widen(wanted)
+        return
     account = tcb.engine.account
     asked = tcb.settings.rcv_bytes
     if asked > tcb.rcv_limit:
@@ -61,7 +69,12 @@ def make_room_behind(tcb: Tcb, end: int) -> None:
     account = tcb.engine.account
     if tcb.socket is None or tcb.settings.rcv_bytes or account.used > account.pressure:
         return
-    wanted = max(2 * tcb.rcv_round_bytes, _FIRST_SEGMENTS * tcb.mss) + end - tcb.rcv_nxt
-    if wanted > tcb.rcv_limit:
+    buffer = tcb.receive_buffer
+    counted = buffer if isinstance(buffer, CountedBuffer) else None
+    mss = tcb.mss if counted is None else counted.segment_most
+    wanted = max(2 * tcb.rcv_round_bytes, _FIRST_SEGMENTS * mss) + end - tcb.rcv_nxt
+    if counted is not None:
+        counted.widen(wanted)
+    elif wanted > tcb.rcv_limit:
         most = tcb.settings.window_clamp or tcb.engine.config.rcv_max
         tcb.rcv_limit = max(min(wanted, most), tcb.rcv_limit)

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from struct import Struct
 from typing import TYPE_CHECKING, Final
 
-from leulo.tcp import congestion, info, path_mtu
+from leulo.tcp import congestion, counted_buffer, info, path_mtu
 from leulo.tcp.errno import AF_INET6, EINVAL, ENOENT, ENOPROTOOPT, ENOTCONN, EOPNOTSUPP
 from leulo.tcp.fast_open import CLIENT
 from leulo.tcp.fast_open_server import keys_of
@@ -165,7 +165,9 @@ def _get_quickack(socket: TcpSocket) -> int:
 def _get_rcvbuf(socket: TcpSocket) -> int:
     config = socket.engine.config
     limit = socket.settings.rcv_bytes
-    if socket.tcb is not None and (not limit or config.has_whole_segment_buffers):
+    if socket.tcb is not None and config.counts_memory:
+        limit = counted_buffer.limit(socket.tcb)
+    elif socket.tcb is not None and (not limit or config.has_whole_segment_buffers):
         limit = max(limit or config.rcv_default, socket.tcb.rcv_limit)
     return (limit or config.rcv_default) << config.is_buffer_doubled
 
@@ -246,7 +248,7 @@ def _set_rcvbuf(socket: TcpSocket, value: int) -> int:
     size = max(config.rcv_min, min(value if value >= 0 else config.rcv_max, config.rcv_max))
     socket.change_settings(rcv_bytes=size)
     if socket.tcb is not None:
-        socket.tcb.rcv_limit = min(size, socket.settings.window_clamp or size)
+        counted_buffer.resize(socket.tcb, size)
     return 0
 
 
@@ -437,7 +439,7 @@ def _set_window_clamp(socket: TcpSocket, value: int) -> int:
         return 0
     socket.change_settings(window_clamp=max(value, _LEAST_CLAMP))
     if tcb is not None:
-        tcb.rcv_limit = min(tcb.rcv_limit, socket.settings.window_clamp)
+        counted_buffer.clamp(tcb)
     return 0
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 from leulo.errors import LeuloBug
 from leulo.state import State as Saved
 from leulo.state import load_fields, save_fields
+from leulo.tcp import counted_buffer
 from leulo.tcp.congestion.base import CongestionControl
 from leulo.tcp.ecn import Ecn
 from leulo.tcp.episode import Episode, Reordering, TailProbe
@@ -386,7 +387,12 @@ class Tcb(Timed):
                 state["send_buffer"], self.engine.account, self.engine.lent
             )
         if state["receive_buffer"] is not None:
-            self.receive_buffer = RecvBuffer.loaded(state["receive_buffer"], self.engine.account)
+            saved = state["receive_buffer"]
+            buffer = RecvBuffer.loaded(saved, self.engine.account)
+            self.receive_buffer = buffer
+            if "counted" in saved:
+                self.receive_buffer = counted_buffer.load(buffer, saved, self)
+                self.is_room_offered = True
         if state["reassembly"] is not None:
             self.reassembly = Reassembly.loaded(state["reassembly"], self.engine.account)
         if state["scoreboard"] is not None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Final
 
 from leulo.tcp import accecn
+from leulo.tcp.counted_buffer import CountedBuffer
 from leulo.tcp.reading import make_room_behind
 from leulo.tcp.reassembly import Reassembly
 from leulo.tcp.recv_buffer import RecvBuffer
@@ -184,8 +185,11 @@ def _queue(tcb: Tcb, seq: int, piece: bytes | memoryview) -> None:
     # Twice the buffer, because small segments cost more than their payload.
     if not queue.insert(seq, piece, 2 * tcb.rcv_limit):
         engine.count_drop("tcp_reassembly_full")
-    elif engine.config.grows_over_gaps:
-        make_room_behind(tcb, queue.end)
+    else:
+        if isinstance(tcb.receive_buffer, CountedBuffer):
+            tcb.receive_buffer.queue(len(piece))
+        if engine.config.grows_over_gaps:
+            make_room_behind(tcb, queue.end)
     if queue.is_empty:
         tcb.reassembly = None
         tcb.refresh_ordinary()

@@ -51,6 +51,9 @@ PROFILES: dict[str, dict[str, object]] = {
     "rfc": {f.name: getattr(PRESETS["rfc"], f.name) for f in fields(PRESETS["rfc"])},
     "small": {"rcv_default": 6_000, "rcv_max": 6_000, "snd_default": 8_000},
     "quota": {"buffers_max": 60_000},
+    "counted": {"counts_memory": True},
+    "counted_small": {"counts_memory": True, "rcv_default": 6_000, "rcv_max": 24_000},
+    "counted_shrinking": {"counts_memory": True, "rcv_max": 40_000, "may_shrink_window": True},
     "patient": {"ack_patience_ns": 10 * MS},
 }
 OPTIONS = (

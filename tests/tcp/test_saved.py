@@ -57,9 +57,10 @@ def _texts(state: object) -> str:
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_transfer_goes_on(seed: int) -> None:
+@pytest.mark.parametrize("counts_memory", [False, True])
+def test_transfer_goes_on(seed: int, counts_memory: bool) -> None:
     random = Random(seed)
-    a, b = make_stack(1, seed=seed), make_stack(2, seed=seed)
+    a, b = (make_stack(n, seed=seed, counts_memory=counts_memory) for n in (1, 2))
     wire = Wire(a, b, seed=seed, loss=0.03, jitter_ns=3 * MS)
     client, server, listener = connect(wire)
     up, down = random.randbytes(300_000), random.randbytes(300_000)
