@@ -302,10 +302,14 @@ def of(tcb: Tcb) -> CountedBuffer | None:
     return buffer if isinstance(buffer, CountedBuffer) else None
 
 
-def limit(tcb: Tcb) -> int:
-    """What SO_RCVBUF says, as payload: half of the memory."""
+def limit(tcb: Tcb, asked: int) -> int:
+    """What SO_RCVBUF says, as payload: half of the memory, or how the buffer has grown beyond what
+    was ``asked`` for."""
     buffer = of(tcb)
-    return tcb.rcv_limit if buffer is None else buffer.most >> 1
+    if buffer is not None:
+        return buffer.most >> 1
+    is_grown = not tcb.settings.rcv_bytes or tcb.engine.config.has_whole_segment_buffers
+    return max(asked, tcb.rcv_limit) if is_grown else asked
 
 
 def resize(tcb: Tcb, size: int) -> None:

@@ -164,12 +164,10 @@ def _get_quickack(socket: TcpSocket) -> int:
 
 def _get_rcvbuf(socket: TcpSocket) -> int:
     config = socket.engine.config
-    limit = socket.settings.rcv_bytes
-    if socket.tcb is not None and config.counts_memory:
-        limit = counted_buffer.limit(socket.tcb)
-    elif socket.tcb is not None and (not limit or config.has_whole_segment_buffers):
-        limit = max(limit or config.rcv_default, socket.tcb.rcv_limit)
-    return (limit or config.rcv_default) << config.is_buffer_doubled
+    limit = socket.settings.rcv_bytes or config.rcv_default
+    if socket.tcb is not None:
+        limit = counted_buffer.limit(socket.tcb, limit)
+    return limit << config.is_buffer_doubled
 
 
 def _get_sndbuf(socket: TcpSocket) -> int:
