@@ -86,13 +86,14 @@ _NOT_PLAIN: Final = 0x3FFF00FF  # fragment bits and protocol
 _CHECKED: Final = 3  # NEEDS_CSUM or DATA_VALID [virtio 1.2 5.1.6.4]
 _TTL: Final = 64
 _LOOPBACK_FRAMES: Final = 65_536  # in one drain
+_BACKS: Final = 256  # MACs whose header is kept
 
 
 class Stack(StackNetwork):
     """The whole of it. Times are nanoseconds of one clock that never goes back."""
 
     __slots__ = (
-        "_drops", "_identification", "_own_link", "_vnet", "dhcp", "icmp", "on_address",
+        "_backs", "_drops", "_identification", "dhcp", "icmp", "on_address",
         "reassembler", "udp",
     )  # fmt: skip
 
@@ -131,9 +132,7 @@ class Stack(StackNetwork):
             self._use_address(None)
             client = DhcpClient(config.mac, config.name, random_bits)
             self.dhcp = DhcpPort(client, self.udp)
-        # Before and behind the MAC of a stranger who is answered.
-        self._vnet: bytes = front(b"", False, config.checksum)
-        self._own_link: bytes = config.mac + _TYPE_IPV4
+        self._backs: dict[bytes, bytes] = {}  # by MAC: what begins an answer to a stranger
         self._drops: dict[str, int] = {}
         self._identification: int = 0  # of packets that may be fragmented [RFC 6864 4.1]
 
@@ -178,7 +177,7 @@ class Stack(StackNetwork):
                     half, frame, end, seq, ack, control, window, option, tsval, tsecr, now_ns
                 )
             elif is_inside or self._is_for_us(frame):
-                back = self._vnet + frame[16:22] + self._own_link
+                back = self._backs.get(frame[16:22]) or self._back_to(frame[16:22])
                 if control & SYN:
                     syn_arrives(
                         engine, key, back, frame, end, seq, ack, control, window, is_inside, now_ns
@@ -188,6 +187,14 @@ class Stack(StackNetwork):
                         engine, key, back, frame, end, seq, ack, control, window, option, tsval,
                         tsecr, is_inside, now_ns,
                     )  # fmt: skip
+
+    def _back_to(self, mac: bytes) -> bytes:
+        """What begins a frame to ``mac``: one object for all connections from there."""
+        if len(self._backs) >= _BACKS:
+            self._backs.clear()
+        link = mac + self.config.mac + _TYPE_IPV4
+        back = self._backs[mac] = front(link, False, self.config.checksum)
+        return back
 
     def _is_for_us(self, frame: bytes) -> bool:
         """May a segment that opens or refuses something be answered? [RFC 1122 4.2.3.10]"""

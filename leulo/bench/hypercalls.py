@@ -118,9 +118,8 @@ class _Guest:
         self.call(abi.Op.EVENTS_SETUP, 0, 0, _RING, 256)
 
     def write(self, op: int, handle: int, events: int = 0, a0: int = 0, a1: int = 0) -> None:
-        _HEAD.pack_into(
-            self.memory.view, _CALL, op, abi.CALL_BYTES, handle, 0, events, 0, a0, a1, 0, 0, 0, 0
-        )
+        head = op | abi.CALL_BYTES << 16
+        _HEAD.pack_into(self.memory.view, _CALL, head, handle, 0, events, 0, a0, a1, 0, 0, 0, 0)
 
     def call(self, op: int, handle: int, events: int = 0, a0: int = 0, a1: int = 0) -> int:
         """Make the call; the handle it answers with."""

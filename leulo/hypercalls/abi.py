@@ -583,9 +583,9 @@ OPERATIONS: Final = (
 )
 MAX_MARK_BYTES: Final = 256
 
-# One fetch of everything but the endpoints: op, size, handle, flags, events, cookie, args 0-3,
-# reserved 0-1. ``result`` and ``status`` are only ever written.
-CALL_FETCH: Final = Struct("<HHI8xIIQ4Q48x2Q")
+# One fetch of everything but the endpoints: head (``op | size << 16``), handle, flags, events,
+# cookie, args 0-3, reserved 0-1. ``result`` and ``status`` are only ever written.
+CALL_FETCH: Final = Struct("<II8xIIQ4Q48x2Q")
 # The answer to a call that changes no argument: handle, result, status, flags (unchanged), events.
 CALL_ANSWER: Final = Struct("<IiIII")
 ANSWER_OFFSET: Final = CALL.offset("handle")

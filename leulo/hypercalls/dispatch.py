@@ -45,7 +45,6 @@ SocketOp = Callable[[Entry, int, int, int, int, int, int, int, int], int]
 # call, handle, flags, events, cookie, args -> handle, result, events
 OtherOp = Callable[[int, int, int, int, int, int, int, int, int], tuple[int, int, int]]
 
-_OPS: Final = 128  # operations are below it
 _OK: Final = int(abi.Status.OK)
 _BAD_ADDRESS: Final = int(abi.Status.BAD_ADDRESS)
 _BAD_SIZE: Final = int(abi.Status.BAD_SIZE)
@@ -105,8 +104,9 @@ class Hypercalls:
         self.features = 0  # of the session
         data = DataCalls(memory, limits)
         self.buffers = BufferCalls(stack, memory, data, limits)
-        self._socket_ops: list[SocketOp | None] = [None] * _OPS
-        self._other_ops: list[OtherOp | None] = [None] * _OPS
+        # What may be called now, by the head of its descriptor.
+        self._socket_ops: dict[int, SocketOp] = {}
+        self._other_ops: dict[int, OtherOp] = {}
         self._all_socket_ops: dict[int, SocketOp] = {}
         self._all_other_ops: dict[int, OtherOp] = {}
         self._route(data, OptionCalls(memory, limits), memory)
@@ -152,14 +152,23 @@ class Hypercalls:
         self._all_other_ops = dict(others)
 
     def _agree(self, features: int) -> None:
-        """Have the operations of ``features``, and those that need none, and no others."""
+        """Have the operations of ``features``, and those that need none, and no others; before
+        HELLO, that alone."""
         self.features = features
+        self._socket_ops = {}
+        self._other_ops = {}
         for operation in abi.OPERATIONS:
             number = int(operation.op)
             needed = operation.feature
-            is_there = needed is None or features & needed != 0
-            self._socket_ops[number] = self._all_socket_ops.get(number) if is_there else None
-            self._other_ops[number] = self._all_other_ops.get(number) if is_there else None
+            if number != _HELLO and not self.said_hello:
+                continue
+            if needed is not None and not features & needed:
+                continue
+            head = number | _CALL_BYTES << 16
+            if number in self._all_socket_ops:
+                self._socket_ops[head] = self._all_socket_ops[number]
+            elif number in self._all_other_ops:
+                self._other_ops[head] = self._all_other_ops[number]
         self.readiness.is_offered = features & abi.Feature.EVENTS != 0
         self.sockets.has_datagrams = features & abi.Feature.UDP != 0
         self.sockets.has_ipv6 = features & abi.Feature.IPV6 != 0
@@ -171,51 +180,50 @@ class Hypercalls:
             self._refuse_descriptor(address)
             return
         view = self._view
-        op, size, handle, flags, events, cookie, a0, a1, a2, a3, r0, r1 = _fetch(view, address)
+        head, handle, flags, events, cookie, a0, a1, a2, a3, r0, r1 = _fetch(view, address)
         if self.ring.awaits_look:
             self.ring.note_look()
         if self._enter.active:
-            self._emit_enter(op, handle, flags, events, (a0, a1, a2, a3))
+            self._emit_enter(head & 0xFFFF, handle, flags, events, (a0, a1, a2, a3))
         status = _OK
         result = 0
         mask = 0
-        if size != _CALL_BYTES or r0 or r1 or address & 7 or op >= _OPS or not self.said_hello:
-            status = self._why_not(address, op, size, r0 | r1)
-        if not status:
-            try:
-                method = self._socket_ops[op]
-                if method is not None:
-                    entry = self._live.get(handle)
-                    if entry is None:
-                        result = -_EBADF
-                        mask = _NVAL
-                    else:
-                        result = method(entry, address, flags, events, cookie, a0, a1, a2, a3)
-                        mask = entry.socket.events
-                        if result == _NOT_NOW and flags & _WAITALL:
-                            mask &= _NOT_IN  # what is there is not enough: wait for more
-                        entry.reported = mask
-                        if entry.slot >= 0:
-                            self.ring.refresh(entry, mask)
+        try:
+            method = self._socket_ops.get(head)
+            if r0 or r1 or address & 7:
+                status = self._why_not(address, head, True)
+            elif method is not None:
+                entry = self._live.get(handle)
+                if entry is None:
+                    result = -_EBADF
+                    mask = _NVAL
                 else:
-                    other = self._other_ops[op]
-                    if other is not None:
-                        handle, result, mask = other(
-                            address, handle, flags, events, cookie, a0, a1, a2, a3
-                        )
-                    else:
-                        status = _UNKNOWN_OP
-            except BadAddress:
-                status = _BAD_ADDRESS
-            except Refused as refused:
-                status = refused.status
+                    result = method(entry, address, flags, events, cookie, a0, a1, a2, a3)
+                    mask = entry.socket.events
+                    if result == _NOT_NOW and flags & _WAITALL:
+                        mask &= _NOT_IN  # what is there is not enough: wait for more
+                    entry.reported = mask
+                    if entry.slot >= 0:
+                        self.ring.refresh(entry, mask)
+            else:
+                other = self._other_ops.get(head)
+                if other is not None:
+                    handle, result, mask = other(
+                        address, handle, flags, events, cookie, a0, a1, a2, a3
+                    )
+                else:
+                    status = self._why_not(address, head, False)
+        except BadAddress:
+            status = _BAD_ADDRESS
+        except Refused as refused:
+            status = refused.status
         if status:
             self.refusals += 1
             result = 0
             mask = 0
         _answer(view, address + _ANSWER, handle, result, status, flags, mask)
         if self._return.active:
-            self._emit_return(op, handle, status, result, mask)
+            self._emit_return(head & 0xFFFF, handle, status, result, mask)
 
     def deliver(self) -> None:
         """Bring what has become ready into the ring. The run loop calls it after the engine."""
@@ -261,6 +269,7 @@ class Hypercalls:
         self.buffers.forget_all()
         self.ring.set_up(0, 0)
         self.said_hello = False
+        self._agree(self.features)
 
     def save(self) -> State:
         """Handles, subscriptions and the ring, as plain data. The stack saves its own sockets."""
@@ -284,9 +293,9 @@ class Hypercalls:
         self.handles.load(state["handles"], self._stack.socket_of)
         self.ring.load(state["ring"], self._live)
         self.buffers.load(state["buffers"])
+        self.said_hello = state["said_hello"]
         self._agree(state["features"])
         self.readiness.loaded()
-        self.said_hello = state["said_hello"]
 
     def _op_hello(
         self, call: int, handle: int, flags: int, events: int, cookie: int,
@@ -294,21 +303,20 @@ class Hypercalls:
     ) -> tuple[int, int, int]:  # fmt: skip
         self.session.check_hello(a0)
         self.reset()
-        self._agree(self.session.answer_hello(a0))
+        features = self.session.answer_hello(a0)
         self.said_hello = True
+        self._agree(features)
         return handle, 0, 0
 
-    def _why_not(self, address: int, op: int, size: int, reserved: int) -> int:
+    def _why_not(self, address: int, head: int, is_reserved_set: bool) -> int:
         """What is wrong with a descriptor that did not pass at once."""
         if address & 7:
             return _BAD_ADDRESS
-        if size != _CALL_BYTES:
+        if head >> 16 != _CALL_BYTES:
             return _BAD_SIZE
-        if reserved:
+        if is_reserved_set:
             return _RESERVED
-        if not self.said_hello and op != _HELLO:
-            return _NO_HELLO
-        return _OK if op < _OPS else _UNKNOWN_OP
+        return _UNKNOWN_OP if self.said_hello else _NO_HELLO
 
     def _refuse_descriptor(self, address: int) -> None:
         self.bad_descriptors += 1

@@ -360,7 +360,7 @@ def _for_time_wait(
         return
     is_old = record.has_timestamps and option != 0 and lt(tsval, record.ts_recent)
     if control & FIN and not is_old:
-        engine.time_wait.restart(record, now_ns)
+        record = engine.time_wait.restart(record, now_ns)
     elif not control & (SYN | FIN) and not length and seq == record.rcv_nxt:
         return  # an ordinary ACK needs no answer
     if now_ns < record.answered_ns:

@@ -265,7 +265,7 @@ class Fuzzer:
         allowed = [self.ring]
         op = args = None
         if 0 <= address <= RAM - 128:
-            op, *_ = abi.CALL_FETCH.unpack_from(before, address)
+            op = abi.CALL_FETCH.unpack_from(before, address)[0] & 0xFFFF
             args = abi.ARGS_STRUCT.unpack_from(before, address + abi.ARGS_OFFSET)
             allowed.append((address, 128))
             allowed += self._named(before, address, op, args)

@@ -244,7 +244,7 @@ class Guest:
     ) -> None:  # fmt: skip
         padded = [*args, 0, 0, 0, 0][:4]
         abi.CALL_FETCH.pack_into(
-            self.memory.view, at, op, size, handle, flags, events, cookie, *padded, *reserved
+            self.memory.view, at, op | size << 16, handle, flags, events, cookie, *padded, *reserved
         )
         self.memory.write(at + abi.LOCAL_OFFSET, local.ljust(24, b"\0"))
         self.memory.write(at + abi.PEER_OFFSET, peer.ljust(24, b"\0"))

@@ -105,7 +105,8 @@ def write(
 ) -> None:  # fmt: skip
     padded = [*args, 0, 0, 0, 0][:4]
     memory = machine.memory
-    abi.CALL_FETCH.pack_into(memory.view, at, op, 128, handle, flags, events, cookie, *padded, 0, 0)
+    head = op | abi.CALL_BYTES << 16
+    abi.CALL_FETCH.pack_into(memory.view, at, head, handle, flags, events, cookie, *padded, 0, 0)
     memory.write(at + abi.LOCAL_OFFSET, local.ljust(24, b"\0"))
     memory.write(at + abi.PEER_OFFSET, peer.ljust(24, b"\0"))
 
