@@ -20,6 +20,7 @@ from leulo.links.base import Link
 from leulo.links.switch import Switch
 from leulo.machine import Machine
 from leulo.outcome import Ending, Outcome
+from leulo.stack import DRAIN_FRAMES
 from leulo.units import NS_PER_MS, NS_PER_US
 
 SLICE_NS: Final = 6 * NS_PER_MS
@@ -89,6 +90,7 @@ class Host:
         self._has_arrivals = False  # frames have come into a machine since the last serve
         self._has_bulk = False  # and long ones among them
         self._slice_end_ns = 0
+        self._is_measuring = True  # how many ticks a quantum is
         self._ticks_per_us = _FIRST_TICKS_PER_US
         self._quantum_ticks = max(1, quantum_ns * _FIRST_TICKS_PER_US // NS_PER_US)
 
@@ -244,6 +246,10 @@ class Host:
         budget = self._quantum_ticks
         if self._max_ticks is not None:
             budget = min(budget, max(1, self._max_ticks - self.ticks()))
+        if not self._is_measuring:
+            exit_ = machine.cpu.run(budget)
+            self._is_measuring = exit_ is Exit.BUDGET  # who uses up one quantum may do so again
+            return exit_
         started_ns = self.clock.now_ns()
         started_ticks = machine.cpu.ticks
         exit_ = machine.cpu.run(budget)
@@ -252,6 +258,8 @@ class Host:
             speed = (machine.cpu.ticks - started_ticks) // took_us
             self._ticks_per_us = max(1, (3 * self._ticks_per_us + speed) // 4)
             self._quantum_ticks = max(1, self._quantum_ns * self._ticks_per_us // NS_PER_US)
+        else:
+            self._is_measuring = False
         return exit_
 
     def _virtual_budget(self, clock: VirtualClock) -> int:
@@ -353,15 +361,17 @@ class Host:
 
     def _drain(self) -> None:
         """Move what the engines want to send to the switch, until they want no more."""
-        now = self.clock.now_ns()
         for machine in self.machines:
             stack = machine.stack
-            while stack.has_output:
+            if not stack.has_output:
+                continue
+            now = self.clock.now_ns()
+            count = DRAIN_FRAMES
+            while count >= DRAIN_FRAMES or stack.has_loopback:  # else there was no more
                 began = self._stopwatch() if self._stopwatch else 0
                 frames = stack.drain(now)
                 drained = self._stopwatch() if self._stopwatch else 0
-                if not frames:
-                    break
+                count = len(frames)
                 machine.port.send(frames, now)
                 if self._stopwatch:
                     self.account.engine_ns += drained - began

@@ -85,6 +85,7 @@ _KIND: Final = 0x080045  # IPv4, twenty bytes
 _NOT_PLAIN: Final = 0x3FFF00FF  # fragment bits and protocol
 _CHECKED: Final = 3  # NEEDS_CSUM or DATA_VALID [virtio 1.2 5.1.6.4]
 _TTL: Final = 64
+DRAIN_FRAMES: Final = 256  # in one drain, unless another number is asked for
 _LOOPBACK_FRAMES: Final = 65_536  # in one drain
 _BACKS: Final = 256  # MACs whose header is kept
 
@@ -390,6 +391,11 @@ class Stack(StackNetwork):
         )
 
     @property
+    def has_loopback(self) -> bool:
+        """`drain` has left frames for the stack itself, of which there were very many."""
+        return bool(self.engine.loopback)
+
+    @property
     def holds_acks(self) -> bool:
         """`release_acks` may have something to do."""
         return bool(self.engine.held)
@@ -400,7 +406,7 @@ class Stack(StackNetwork):
         engine.set_time(now_ns)
         engine.release_acks(now_ns + engine.config.ack_patience_ns)
 
-    def drain(self, now_ns: int, budget: int = 256) -> list[Frame]:
+    def drain(self, now_ns: int, budget: int = DRAIN_FRAMES) -> list[Frame]:
         """Up to ``budget`` frames to be sent now, each a tuple of buffers for ``writev``; the
         first is virtio_net_hdr and headers. Views are good until the buffers are released."""
         engine = self.engine

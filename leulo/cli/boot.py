@@ -70,6 +70,8 @@ def command(image: Path | None, **flags: Any) -> int:
 
     with loading():
         from leulo.cli.assembly import boot
+        from leulo.cli.heap import keep_freed_memory
 
+    keep_freed_memory()
     with named(settings):
         return boot(machine, run)

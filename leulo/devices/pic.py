@@ -56,6 +56,7 @@ class Pic:
         self.by_line = [0] * IRQ_COUNT  # and those with one, by IRQ
         self.waits_behind = False
         self._has_slave = False
+        self._is_simple = False  # nothing is ever in service, and every input counts edges
 
     def line(self, irq: int) -> Line:
         """The wire of IRQ 0 to 15. Raises ValueError for 2, which joins the chips."""
@@ -113,8 +114,34 @@ class Pic:
     def change(self, chip: PicChip, level: int, high: bool) -> None:
         """A line's level has changed, and that may matter."""
         self.catch_up()
+        bit = 1 << level
+        if (
+            high
+            and self._is_simple
+            and self.offered is None
+            and not (chip.lines | chip.imr) & bit
+            and not (self._primary.latched or self._secondary.latched)
+        ):
+            self._offer_alone(chip, level)
+            return
         chip.set_line(level, high)
         self.offer_next()
+
+    def _offer_alone(self, chip: PicChip, level: int) -> None:
+        """What `set_line` and `offer_next` come to in a simple pair at rest."""
+        bit = 1 << level
+        chip.lines |= bit
+        chip.latched = bit
+        primary = self._primary
+        if chip is primary:
+            self._asking = level, None
+        else:
+            primary.lines |= _CASCADE
+            primary.latched = _CASCADE
+            self._asking = CASCADE_IRQ, level
+        self.offered = vector = chip.vector_base | level
+        self._pin.post(vector)
+        self.waits_behind = False
 
     def catch_up(self) -> None:
         """Carry out the acknowledge cycle if the CPU has taken the offered vector."""
@@ -170,11 +197,17 @@ class Pic:
     def programmed(self) -> None:
         """A register was written: does the secondary take part in an acknowledge of input 2 now?
         [8259A ICW3]"""
-        secondary = self._secondary
+        primary, secondary = self._primary, self._secondary
         self._has_slave = bool(
-            self._primary.icw3 & _CASCADE
-            and secondary.is_ready
-            and secondary.icw3 & 7 == CASCADE_IRQ
+            primary.icw3 & _CASCADE and secondary.is_ready and secondary.icw3 & 7 == CASCADE_IRQ
+        )
+        self._is_simple = (
+            self._has_slave
+            and primary.is_ready
+            and not primary.imr & _CASCADE
+            and primary.icw4 & secondary.icw4 & ICW4_AEOI != 0
+            and not (primary.isr or secondary.isr)
+            and not (primary.level_triggered or secondary.level_triggered)
         )
 
 
@@ -221,6 +254,7 @@ class EdgeLevelPorts(BytePorts):
     def write_byte(self, offset: int, value: int) -> None:
         self._pic.catch_up()
         self._chips[offset].elcr = value & ~ELCR_FIXED[offset]
+        self._pic.programmed()
         self._pic.offer_next()
 
     def peek_byte(self, offset: int) -> int:

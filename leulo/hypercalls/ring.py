@@ -173,9 +173,10 @@ class EventRing:
         something is in it."""
         if not self.entries:
             return
-        _U32.pack_into(self._view, self.base + _HEAD_COUNT, self.head)
-        armed, _, tail, _ = _HEAD.unpack_from(self._view, self.base)
-        if armed != 1 or tail == self.head:
+        view, base, head = self._view, self.base, self.head
+        armed, _, tail, _ = _HEAD.unpack_from(view, base)
+        _U32.pack_into(view, base + _HEAD_COUNT, head)
+        if armed != 1 or tail == head:
             self.deferred_ns = -1
             return
         now_ns = self._clock.now_ns()
@@ -190,13 +191,13 @@ class EventRing:
         self.deferred_ns = -1
         self._window_raises += 1
         self.raises += 1
-        _U32.pack_into(self._view, self.base + _ARMED, 0)
-        _U64.pack_into(self._view, self.base + _RAISED, now_ns)
+        _U32.pack_into(view, base + _ARMED, 0)
+        _U64.pack_into(view, base + _RAISED, now_ns)
         self._raised_ns = now_ns
         self._raised_tail = tail
         self.awaits_look = True
         if self._raised_channel.active:
-            self._raised_channel.emit(InterruptRaised(now_ns, (self.head - tail) & _M32))
+            self._raised_channel.emit(InterruptRaised(now_ns, (head - tail) & _M32))
         self._line.pulse()
 
     def raise_if_due(self) -> None:

@@ -551,10 +551,11 @@ def offer_window(tcb: Tcb) -> None:
     gain = space - offered
     scale = tcb.rcv_wscale
     if gain > 0:
+        mss = tcb.rcv_mss
         if (
-            gain >= tcb.rcv_mss
-            or gain << 1 >= limit
-            or (tcb.is_room_offered and (space >= tcb.rcv_mss or space << 2 >= limit))
+            (space >= mss or space << 2 >= limit)
+            if tcb.is_room_offered
+            else (gain >= mss or gain << 1 >= limit)
         ):
             offered = space
     elif tcb.engine.config.may_shrink_window:
