@@ -87,14 +87,14 @@ _CHECKED: Final = 3  # NEEDS_CSUM or DATA_VALID [virtio 1.2 5.1.6.4]
 _TTL: Final = 64
 DRAIN_FRAMES: Final = 256  # in one drain, unless another number is asked for
 _LOOPBACK_FRAMES: Final = 65_536  # in one drain
-_BACKS: Final = 256  # MACs whose header is kept
+_STRANGERS: Final = 256  # remembered
 
 
 class Stack(StackNetwork):
     """The whole of it. Times are nanoseconds of one clock that never goes back."""
 
     __slots__ = (
-        "_backs", "_drops", "_identification", "dhcp", "icmp", "on_address",
+        "_drops", "_identification", "_strangers", "dhcp", "icmp", "on_address",
         "reassembler", "udp",
     )  # fmt: skip
 
@@ -102,6 +102,7 @@ class Stack(StackNetwork):
         self, config: StackConfig, random_bits: Callable[[int], int], trace: Trace
     ) -> None:
         super().__init__(config)
+        self._strangers: dict[bytes, bytes] = {}  # who may be answered, see `_way_back`
         self.icmp: IcmpHost = IcmpHost()
         self.reassembler: Reassembler = Reassembler()
         self.engine = Engine(
@@ -133,7 +134,6 @@ class Stack(StackNetwork):
             self._use_address(None)
             client = DhcpClient(config.mac, config.name, random_bits)
             self.dhcp = DhcpPort(client, self.udp)
-        self._backs: dict[bytes, bytes] = {}  # by MAC: what begins an answer to a stranger
         self._drops: dict[str, int] = {}
         self._identification: int = 0  # of packets that may be fragmented [RFC 6864 4.1]
 
@@ -177,8 +177,11 @@ class Stack(StackNetwork):
                 half_open_arrives(
                     half, frame, end, seq, ack, control, window, option, tsval, tsecr, now_ns
                 )
-            elif is_inside or self._is_for_us(frame):
-                back = self._backs.get(frame[16:22]) or self._back_to(frame[16:22])
+            else:
+                who = frame[10:22] + frame[36:44]
+                back = self._strangers.get(who) or self._way_back(frame, who, is_inside)
+                if not back:
+                    continue
                 if control & SYN:
                     syn_arrives(
                         engine, key, back, frame, end, seq, ack, control, window, is_inside, now_ns
@@ -189,12 +192,16 @@ class Stack(StackNetwork):
                         tsecr, is_inside, now_ns,
                     )  # fmt: skip
 
-    def _back_to(self, mac: bytes) -> bytes:
-        """What begins a frame to ``mac``: one object for all connections from there."""
-        if len(self._backs) >= _BACKS:
-            self._backs.clear()
-        link = mac + self.config.mac + _TYPE_IPV4
-        back = self._backs[mac] = front(link, False, self.config.checksum)
+    def _way_back(self, frame: bytes, who: bytes, is_inside: bool) -> bytes:
+        """What begins an answer to a stranger, ``who`` being both sides' MACs and addresses; empty
+        if none may be given. One object serves all connections from there."""
+        if not is_inside and not self._is_for_us(frame):
+            return b""
+        back = front(frame[16:22] + self.config.mac + _TYPE_IPV4, False, self.config.checksum)
+        if not is_inside:
+            if len(self._strangers) >= _STRANGERS:
+                self._strangers.clear()
+            self._strangers[who] = back
         return back
 
     def _is_for_us(self, frame: bytes) -> bool:
@@ -369,6 +376,7 @@ class Stack(StackNetwork):
             self.route = Route(lease.address, lease.prefix_length, lease.gateway)
         self.arp.address = self.address
         self._hops = {}
+        self._strangers.clear()
         for tcb in list(self.engine.connections.values()):
             if tcb.local == old:
                 self.engine.abort(tcb, ECONNABORTED)
@@ -592,6 +600,7 @@ class Stack(StackNetwork):
             if lease is not None:
                 self.address = lease.address
                 self.route = Route(lease.address, lease.prefix_length, lease.gateway)
+        self._strangers.clear()
         self._drops = dict(state["drops"])
         self._identification = state["identification"]
 

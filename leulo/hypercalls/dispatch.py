@@ -45,6 +45,7 @@ SocketOp = Callable[[Entry, int, int, int, int, int, int, int, int], int]
 # call, handle, flags, events, cookie, args -> handle, result, events
 OtherOp = Callable[[int, int, int, int, int, int, int, int, int], tuple[int, int, int]]
 
+_NO_ROUTE: Final = (None, None)
 _OK: Final = int(abi.Status.OK)
 _BAD_ADDRESS: Final = int(abi.Status.BAD_ADDRESS)
 _BAD_SIZE: Final = int(abi.Status.BAD_SIZE)
@@ -104,9 +105,8 @@ class Hypercalls:
         self.features = 0  # of the session
         data = DataCalls(memory, limits)
         self.buffers = BufferCalls(stack, memory, data, limits)
-        # What may be called now, by the head of its descriptor.
-        self._socket_ops: dict[int, SocketOp] = {}
-        self._other_ops: dict[int, OtherOp] = {}
+        # What may be called now, by the head of its descriptor; one of the two is there.
+        self._routes: dict[int, tuple[SocketOp | None, OtherOp | None]] = {}
         self._all_socket_ops: dict[int, SocketOp] = {}
         self._all_other_ops: dict[int, OtherOp] = {}
         self._route(data, OptionCalls(memory, limits), memory)
@@ -155,8 +155,7 @@ class Hypercalls:
         """Have the operations of ``features``, and those that need none, and no others; before
         HELLO, that alone."""
         self.features = features
-        self._socket_ops = {}
-        self._other_ops = {}
+        self._routes = {}
         for operation in abi.OPERATIONS:
             number = int(operation.op)
             needed = operation.feature
@@ -164,11 +163,9 @@ class Hypercalls:
                 continue
             if needed is not None and not features & needed:
                 continue
-            head = number | _CALL_BYTES << 16
-            if number in self._all_socket_ops:
-                self._socket_ops[head] = self._all_socket_ops[number]
-            elif number in self._all_other_ops:
-                self._other_ops[head] = self._all_other_ops[number]
+            route = self._all_socket_ops.get(number), self._all_other_ops.get(number)
+            if any(route):
+                self._routes[number | _CALL_BYTES << 16] = route
         self.readiness.is_offered = features & abi.Feature.EVENTS != 0
         self.sockets.has_datagrams = features & abi.Feature.UDP != 0
         self.sockets.has_ipv6 = features & abi.Feature.IPV6 != 0
@@ -189,7 +186,7 @@ class Hypercalls:
         result = 0
         mask = 0
         try:
-            method = self._socket_ops.get(head)
+            method, other = self._routes.get(head, _NO_ROUTE)
             if r0 or r1 or address & 7:
                 status = self._why_not(address, head, True)
             elif method is not None:
@@ -205,14 +202,10 @@ class Hypercalls:
                     entry.reported = mask
                     if entry.slot >= 0:
                         self.ring.refresh(entry, mask)
+            elif other is not None:
+                handle, result, mask = other(address, handle, flags, events, cookie, a0, a1, a2, a3)
             else:
-                other = self._other_ops.get(head)
-                if other is not None:
-                    handle, result, mask = other(
-                        address, handle, flags, events, cookie, a0, a1, a2, a3
-                    )
-                else:
-                    status = self._why_not(address, head, False)
+                status = self._why_not(address, head, False)
         except BadAddress:
             status = _BAD_ADDRESS
         except Refused as refused:

@@ -54,7 +54,7 @@ def stranger_arrives(
         options = parse(frame, TCP_AT + 20, start)
         option = TIMESTAMPS_ONLY if options.has_timestamps else 0
         tsval, tsecr = options.tsval, options.tsecr
-    record = engine.time_wait.get(key)
+    record = engine.time_wait.records.get(key)
     if record is not None:
         _for_time_wait(
             engine, record, end - start, seq, control, option, tsval, is_loopback, now_ns
@@ -100,7 +100,7 @@ def syn_arrives(
     options = parse(frame, TCP_AT + 20, start)
     ends = turned(key)
     listener = engine.find_listener(ends)
-    record = engine.time_wait.get(key)
+    record = engine.time_wait.records.get(key)
     iss_after = -1
     if record is not None:
         if (

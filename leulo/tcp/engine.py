@@ -336,7 +336,7 @@ class Engine:
         if its successor's timestamps are surely newer. [RFC 6191 2]"""
         if key in self.connections or key in self.half_open:
             return False
-        record = self.time_wait.get(key)
+        record = self.time_wait.records.get(key)
         return record is None or (
             self.config.has_time_wait_reuse
             and record.has_timestamps
@@ -360,8 +360,9 @@ class Engine:
             tcb.is_counted = False
             self.orphans -= 1
         if tcb.socket is None and not tcb.is_accepting:
-            tcb.drop_received()  # the last ACK may still go out, and then it is gone
-            return
+            if tcb.receive_buffer is not None:
+                tcb.drop_received()
+            return  # the last ACK may still go out, and then it is gone
         tcb.rto_at = tcb.delack_at = tcb.keep_at = tcb.life_at = 0
         tcb.probe_at = tcb.reorder_at = 0
         tcb.scoreboard = tcb.flight = tcb.episode = tcb.probe = tcb.hystart = tcb.pacer = None

@@ -89,21 +89,21 @@ class TimeWait:
 
 
 class TimeWaitTable:
-    """All records of a stack, by key."""
+    """All ``records`` of a stack, by key."""
 
-    __slots__ = ("_records", "duration_ns", "evicted", "limit", "order")
+    __slots__ = ("duration_ns", "evicted", "limit", "order", "records")
 
     def __init__(self, duration_ns: int, limit: int) -> None:
         self.duration_ns: int = duration_ns
         self.limit: int = limit
         self.evicted: int = 0
-        self._records: dict[bytes, TimeWait] = {}
+        self.records: dict[bytes, TimeWait] = {}
         # As they came. Until the time of the first, which may be too early, nothing is due.
         self.order: deque[TimeWait] = deque()
 
     def add(self, tcb: Tcb, now_ns: int) -> None:
         """Keep the record of ``tcb``, which has just closed."""
-        if len(self._records) >= self.limit:
+        if len(self.records) >= self.limit:
             self._evict()
         key = tcb.key
         rcv_nxt = tcb.rcv_nxt
@@ -121,16 +121,13 @@ class TimeWaitTable:
             tcb.has_timestamps,
         )  # fmt: skip
         record = TimeWait(key, tcb.front or b"", numbers, now_ns, tcb.settings.is_address_reused)
-        self._records[key] = record
+        self.records[key] = record
         self.order.append(record)
-
-    def get(self, key: bytes) -> TimeWait | None:
-        return self._records.get(key)
 
     def remove(self, record: TimeWait) -> None:
         """End one before its time; its place in the order is dropped when it comes up, or when
         such places are more than half: a peer that reuses its ports fills no memory."""
-        records = self._records
+        records = self.records
         if records.get(record.key) is record:
             del records[record.key]
             order = self.order
@@ -146,14 +143,14 @@ class TimeWaitTable:
             record.key, record.front, record.numbers, now_ns, record.is_address_reused
         )
         younger.answered_ns = record.answered_ns
-        self._records[record.key] = younger
+        self.records[record.key] = younger
         self.order.append(younger)
         return younger
 
     def advance(self, now_ns: int) -> None:
         """Forget what is over; of very many only some, the rest is then still due."""
         order = self.order
-        records = self._records
+        records = self.records
         latest_ns = now_ns - self.duration_ns
         left = _RECORDS_AT_ONCE
         while order and order[0].since_ns <= latest_ns and left:
@@ -163,10 +160,10 @@ class TimeWaitTable:
                 del records[record.key]
 
     def values(self) -> list[TimeWait]:
-        return list(self._records.values())
+        return list(self.records.values())
 
     def __len__(self) -> int:
-        return len(self._records)
+        return len(self.records)
 
     def save(self) -> Saved:
         return {
@@ -175,7 +172,7 @@ class TimeWaitTable:
             "records": [
                 save_fields(record, _VERSION, _FIELDS)
                 for record in self.order
-                if self._records.get(record.key) is record
+                if self.records.get(record.key) is record
             ],
         }
 
@@ -184,20 +181,20 @@ class TimeWaitTable:
         if state.get("version") != _VERSION:
             raise ValueError(f"TimeWaitTable: version {state.get('version')} is not known")
         self.evicted = state["evicted"]
-        self._records = {}
+        self.records = {}
         self.order = deque()
         for saved in state["records"]:
             record = TimeWait(b"", b"", b"", 0, False)
             load_fields(record, _VERSION, _FIELDS, saved)
             if len(record.numbers) != _NUMBERS.size:
                 raise ValueError("TimeWaitTable: a record's numbers are malformed")
-            self._records[record.key] = record
+            self.records[record.key] = record
             self.order.append(record)
 
     def _evict(self) -> None:
         while self.order:
             record = self.order.popleft()
-            if self._records.get(record.key) is record:
-                del self._records[record.key]
+            if self.records.get(record.key) is record:
+                del self.records[record.key]
                 self.evicted += 1
                 return

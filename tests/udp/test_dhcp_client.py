@@ -12,6 +12,7 @@ from leulo.net.dhcp import BOUND, REBINDING, RENEWING, REQUESTING, SELECTING, Dh
 from leulo.net.wire import dhcp
 from leulo.net.wire.dhcp import DhcpRepr
 from leulo.stack import Stack, StackConfig
+from leulo.tcp.socket import TcpSocket
 from leulo.trace import Trace
 from leulo.udp.socket import UdpSocket
 
@@ -383,7 +384,7 @@ def test_questions_come_from_nowhere_until_there_is_an_address() -> None:
     """[RFC 2131 4.1]"""
     network = Network()
     network.asker.advance(0)
-    [frame] = [b"".join(parts) for parts in network.asker.drain(0)]
+    [frame] = [b"".join(parts) for parts in network.asker.drain(network.now_ns)]
     assert (frame[36:40], frame[40:44]) == (bytes(4), EVERYBODY)
     assert frame[44:48] == bytes((0, 68, 0, 67))
 
@@ -416,3 +417,27 @@ def test_the_link_is_told_of_a_new_address() -> None:
     network.run(1)
     assert network.asker.address == GIVEN
     assert network.asker.arp.counters()["arp_out"] >= 1
+
+
+def test_who_was_answered_before_is_not_at_an_address_that_is_gone() -> None:
+    network = Network()
+    network.run(1)
+    asker = network.asker
+    caller = network.host.socket(2, 1)
+    assert isinstance(caller, TcpSocket)
+    caller.connect(GIVEN, 9)
+    asker.input(
+        [b"".join(frame) for frame in network.host.drain(network.now_ns)], network.now_ns
+    )  # who has it?
+    network.host.input([b"".join(frame) for frame in asker.drain(network.now_ns)], network.now_ns)
+    [syn] = [b"".join(frame) for frame in network.host.drain(network.now_ns)]
+    for _ in range(2):
+        asker.input([syn], network.now_ns)
+        assert len(asker.drain(network.now_ns)) == 1  # refused
+    network.is_silent = True
+    network.run(200)  # twice as long as the address was given for
+    assert not any(asker.address)
+    asker.drain(network.now_ns)
+    asker.input([syn], network.now_ns)
+    assert asker.drain(network.now_ns) == []
+    assert asker.counters()["drop_ipv4_destination"] == 1
