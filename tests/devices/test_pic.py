@@ -323,3 +323,39 @@ def test_any_access_keeps_the_offer_true(automatic: bool, script: list[Step]) ->
     copy = Pic(FakePin())
     copy.load(pic.save())
     assert copy.save() == pic.save()
+
+
+usual = st.one_of(
+    st.tuples(st.just("pulse"), st.sampled_from([0, 1, 4, 8, 10, 15])),
+    st.tuples(st.just("set"), st.sampled_from([0, 4, 10]), st.booleans()),
+    st.tuples(st.just("take")),
+    st.tuples(st.just("advance")),
+    st.tuples(st.just("mask"), st.integers(0, 1), st.sampled_from([0, 0, 0x10, 0x04, 0xFF])),
+    st.tuples(st.just("level"), st.sampled_from([0, 0x10, 0x0400])),
+)
+
+
+@given(st.lists(usual, max_size=60))
+def test_the_short_way_of_a_pair_at_rest_leads_to_the_same(script: list[Step]) -> None:
+    """A lone request of a simple pair is offered without a question of priority."""
+    pins = FakePin(), FakePin()
+    short, long = start(pins[0], icw4=3), start(pins[1], icw4=3)
+    for step in script:
+        for pic, pin in zip((short, long), pins, strict=True):
+            if pic is long:
+                pic._is_simple = False
+            if step[0] == "pulse":
+                pic.line(step[1]).pulse()
+            elif step[0] == "set":
+                pic.line(step[1]).set(step[2])
+            elif step[0] == "take":
+                pin.take()
+            elif step[0] == "advance":
+                pic.advance(0)
+            elif step[0] == "mask":
+                (pic.primary, pic.secondary)[step[1]].write(1, 1, step[2])
+            else:
+                pic.elcr.write(0, 2, step[1])
+        assert pins[0].vector == pins[1].vector
+        assert short.waits_behind == long.waits_behind
+    assert short.save() == long.save()
