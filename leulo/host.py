@@ -27,6 +27,8 @@ SLICE_NS: Final = 6 * NS_PER_MS
 _TURNS_PER_LOOK: Final = 64  # virtual time asks the terminal this rarely
 _BULK_BYTES: Final = 8_192  # a longer frame is part of a long stream
 _FIRST_TICKS_PER_US: Final = 1_000  # until a quantum has been measured
+_BUDGET: Final = Exit.BUDGET  # looking a member up in its class costs as much as a call
+_SHUTDOWN: Final = Exit.SHUTDOWN
 
 
 @dataclass
@@ -235,7 +237,7 @@ class Host:
             in_calls = machine.hypercall_ns - served_before
             self.account.hypercall_ns += in_calls
             self.account.guest_ns += self._stopwatch() - before - in_calls
-        if exit_ is Exit.SHUTDOWN:
+        if exit_ is _SHUTDOWN:
             self.finish(Outcome(Ending.FAULT, machine.explain_shutdown()))
         elif machine.exit_status is not None:
             self.finish(Outcome.of_status(machine.exit_status))
@@ -248,12 +250,12 @@ class Host:
             budget = min(budget, max(1, self._max_ticks - self.ticks()))
         if not self._is_measuring:
             exit_ = machine.cpu.run(budget)
-            self._is_measuring = exit_ is Exit.BUDGET  # who uses up one quantum may do so again
+            self._is_measuring = exit_ is _BUDGET  # who uses up one quantum may do so again
             return exit_
         started_ns = self.clock.now_ns()
         started_ticks = machine.cpu.ticks
         exit_ = machine.cpu.run(budget)
-        if exit_ is Exit.BUDGET:
+        if exit_ is _BUDGET:
             took_us = max(1, (self.clock.now_ns() - started_ns) // NS_PER_US)
             speed = (machine.cpu.ticks - started_ticks) // took_us
             self._ticks_per_us = max(1, (3 * self._ticks_per_us + speed) // 4)

@@ -238,7 +238,7 @@ class Machine:
 
     def is_runnable(self) -> bool:
         """Whether the CPU has something to execute: it is not halted, or an interrupt waits."""
-        return not self.cpu.halted or self.cpu.will_wake()
+        return self.cpu.is_runnable()
 
     def next_deadline(self) -> int | None:
         """When a chip or the engine next has something to do, in the host's nanoseconds."""

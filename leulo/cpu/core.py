@@ -73,6 +73,11 @@ class Exit(Enum):
     SHUTDOWN = "shutdown"  # triple fault, or code fetched from where there is no RAM
 
 
+# Looking a member up in its class costs as much as a call.
+_BUDGET: Final = Exit.BUDGET
+_HALT: Final = Exit.HALT
+
+
 class Cpu:
     """An i386-compatible CPU with PAE and NX, executing from ``memory``.
 
@@ -181,7 +186,7 @@ class Cpu:
         if self.shutdown is not None:
             return Exit.SHUTDOWN
         if state32[_HALTED] and not self.will_wake():
-            return Exit.HALT
+            return _HALT
         settle = self._settle
         while True:
             if settle is not None:
@@ -200,17 +205,16 @@ class Cpu:
             requested = words[FLAGS]
             if requested and requested != FLAG_OFFER:
                 return self._flagged()
-            spent = words[TICKS] >= words[GRANT]
             if not state32[_HALTED]:
-                if spent:
-                    return Exit.BUDGET
+                if words[TICKS] >= words[GRANT]:
+                    return _BUDGET
                 if settle is not None:
                     continue
                 raise LeuloBug("the engine returned without a reason")
             if not (state32[_REQUEST] & self._offer_bit and state64[_EFLAGS] & FLAG_IF):
-                return Exit.HALT
-            if spent:
-                return Exit.BUDGET
+                return _HALT
+            if words[TICKS] >= words[GRANT]:
+                return _BUDGET
             words[LIMIT] = words[GRANT]
 
     def _flagged(self) -> Exit:
@@ -277,6 +281,10 @@ class Cpu:
     def halted(self) -> bool:
         """Whether the CPU is in HLT."""
         return bool(self._state32[_HALTED])
+
+    def is_runnable(self) -> bool:
+        """Whether there is something to execute: it is not in HLT, or an interrupt wakes it."""
+        return not self._state32[_HALTED] or self.will_wake()
 
     def will_wake(self) -> bool:
         """Whether an interrupt is offered and IF=1, so that `run` gets past HLT."""

@@ -15,7 +15,7 @@ from __future__ import annotations
 from typing import Final
 
 from leulo.devices.byte_ports import BytePorts
-from leulo.devices.pic_chip import ICW4_AEOI, REGISTERS, SPURIOUS_LEVEL, PicChip
+from leulo.devices.pic_chip import ICW1_LTIM, ICW4_AEOI, REGISTERS, SPURIOUS_LEVEL, PicChip
 from leulo.devices.register import BOTH, Register
 from leulo.irq import IntrPin, Line
 from leulo.state import State, load_fields, save_fields
@@ -273,7 +273,7 @@ class _LineListener:
 
     def __call__(self, high: bool) -> None:
         chip, level = self._chip, self._level
-        if high or chip.level_triggered >> level & 1:
+        if high or chip.elcr or chip.icw1 & ICW1_LTIM:
             self._pic.change(chip, level, high)
         else:
             chip.lines &= ~(1 << level)  # the end of an edge asks for nothing

@@ -472,12 +472,12 @@ class Ipv6Host:
 
     @property
     def has_output(self) -> bool:
-        return bool(self._output) or self.ndp.has_output
+        return bool(self._output or self.ndp.output)
 
     def take_output(self) -> list[TxFrame]:
         """Frames to be sent now, each once."""
         output, self._output = self._output, []
-        return self.ndp.take_output() + output if self.ndp.has_output else output
+        return self.ndp.take_output() + output if self.ndp.output else output
 
     def counters(self) -> dict[str, int]:
         return {
