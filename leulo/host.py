@@ -102,16 +102,16 @@ class Host:
         """Plug a machine's stack into the switch."""
         stack = machine.stack
 
-        def receive(frames: Sequence[bytes]) -> None:
+        def receive(frames: Sequence[bytes], now_ns: int) -> None:
             self._has_arrivals = True
             if len(frames[-1]) > _BULK_BYTES:
                 self._has_bulk = True
             if self._stopwatch:
                 before = self._stopwatch()
-                stack.input(frames, self.clock.now_ns())
+                stack.input(frames, now_ns)
                 self.account.engine_ns += self._stopwatch() - before
             else:
-                stack.input(frames, self.clock.now_ns())
+                stack.input(frames, now_ns)
 
         machine.port = self.switch.add_stack(machine.config.name, machine.offload, receive)
         self.machines.append(machine)

@@ -12,7 +12,7 @@ stack is given whole bytes, a link is given buffers. See `leulo.links.base`.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Final
+from typing import Any, Final
 
 from leulo.clock import Clock
 from leulo.links.base import VNET_HDR_BYTES, Link, Offload, TxFrame
@@ -37,8 +37,8 @@ class Port:
     """One plug of the switch. ``sends`` is what its frames may leave to be done, ``accepts``
     what frames given to it may."""
 
-    __slots__ = ("_deliver", "_switch", "accepts", "frames_in", "frames_out", "is_link", "name",
-                 "sends", "way")  # fmt: skip
+    __slots__ = ("_deliver", "_give", "_switch", "_take", "accepts", "frames_in", "frames_out",
+                 "is_link", "name", "sends", "way")  # fmt: skip
 
     def __init__(
         self,
@@ -47,15 +47,19 @@ class Port:
         sends: Offload,
         accepts: Offload,
         is_link: bool,
+        take: Callable[[Sequence[Any], int], None],
         deliver: Callable[[Sequence[Frame], int], None],
     ) -> None:
+        """``take`` is given frames in the one form that its owner knows, ``deliver`` in both."""
         self._switch = switch
         self.name = name
         self.sends = sends
         self.accepts = accepts
         self.is_link = is_link
+        self._take = take
         self._deliver = deliver
         self.way: Port | None = None  # the only other port, if it takes every frame as it is
+        self._give = deliver  # then: that port's `take`, or its `deliver`
         self.frames_in = 0  # from the port into the switch
         self.frames_out = 0
 
@@ -69,7 +73,14 @@ class Port:
                 self._switch._forward(self, frames, now_ns)
             else:
                 way.frames_out += count
-                way._deliver(frames, now_ns)
+                self._give(frames, now_ns)
+
+    def lead_to(self, way: Port | None) -> None:
+        """Every frame goes to ``way``, as it is; None: the switch decides."""
+        self.way = way
+        if way is not None:
+            # Whole bytes come from a link, parts from a stack: just what the other kind takes.
+            self._give = way._take if self.is_link is not way.is_link else way._deliver
 
 
 class Switch:
@@ -85,18 +96,19 @@ class Switch:
         self,
         name: str,
         sends: Offload,
-        receive: Callable[[Sequence[bytes]], None],
+        receive: Callable[[Sequence[bytes], int], None],
         accepts: Offload = EVERYTHING,
     ) -> Port:
-        """A port for an engine or a NIC; ``receive`` is given batches of whole frames."""
+        """A port for an engine or a NIC; ``receive`` is given batches of whole frames, and the
+        time."""
 
         def deliver(frames: Sequence[Frame], now_ns: int) -> None:
             if set(map(type, frames)) == _WHOLE:
-                receive(frames)  # type: ignore[arg-type]
+                receive(frames, now_ns)  # type: ignore[arg-type]
             else:
-                receive([f if isinstance(f, bytes) else b"".join(f) for f in frames])
+                receive([f if isinstance(f, bytes) else b"".join(f) for f in frames], now_ns)
 
-        return self._add(Port(self, name, sends, accepts, False, deliver))
+        return self._add(Port(self, name, sends, accepts, False, receive, deliver))
 
     def add_link(self, link: Link, clock: Clock) -> Port:
         """A port for a link, which is attached to it; arriving frames take ``clock``'s time."""
@@ -108,7 +120,9 @@ class Switch:
 
         if not link.offload.checksum:
             checksum.prepare()
-        port = self._add(Port(self, link.name, EVERYTHING, link.offload, True, deliver))
+        port = self._add(
+            Port(self, link.name, EVERYTHING, link.offload, True, link.transmit, deliver)
+        )
         link.attach(lambda frames: port.send(frames, clock.now_ns()))
         return port
 
@@ -164,11 +178,11 @@ class Switch:
     def _find_ways(self) -> None:
         """Where two ports are all there are, and nobody watches, frames need no switch."""
         for port in self.ports:
-            port.way = None
+            port.lead_to(None)
         if len(self.ports) == 2 and not self._observers:
             one, other = self.ports
-            one.way = None if _differ(one, other) else other
-            other.way = None if _differ(other, one) else one
+            one.lead_to(None if _differ(one, other) else other)
+            other.lead_to(None if _differ(other, one) else one)
 
     def _forward(self, source: Port, frames: Sequence[Frame], now_ns: int) -> None:
         for observer in self._observers:

@@ -46,7 +46,7 @@ def sent(world: EngineWorld) -> list[bytes | memoryview]:
     arrived at the other end."""
     switch = Switch()
     link = LinkDouble()
-    port = switch.add_stack("guest", EVERYTHING, lambda frames: None)
+    port = switch.add_stack("guest", EVERYTHING, lambda frames, now_ns: None)
     switch.add_link(link, world.clock)  # type: ignore[arg-type]
     payload: list[bytes | memoryview] = []
     for _ in range(1_000):

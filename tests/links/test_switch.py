@@ -67,8 +67,11 @@ class Rig:
         self.switch = Switch()
         self.got: list[list[bytes]] = [[] for _ in range(stacks)]
         self.ports: list[Port] = [
-            self.switch.add_stack(f"m{n}", sends, self.got[n].extend) for n in range(stacks)
+            self.switch.add_stack(f"m{n}", sends, self.taker(n)) for n in range(stacks)
         ]
+
+    def taker(self, number: int) -> Callable[[Sequence[bytes], int], None]:
+        return lambda frames, now_ns: self.got[number].extend(frames)
 
     def tags(self) -> list[list[bytes]]:
         """What every port got since the last call, by its payload."""

@@ -290,8 +290,8 @@ class Server:
         self.datagrams = Datagrams(self.stack, 7)
         self.is_stopped = False
 
-    def receive(self, frames: Sequence[bytes]) -> None:
-        self.stack.input(frames, self.clock.now_ns())
+    def receive(self, frames: Sequence[bytes], now_ns: int) -> None:
+        self.stack.input(frames, now_ns)
 
     def stop(self) -> None:
         self.is_stopped = True
