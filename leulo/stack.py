@@ -57,7 +57,6 @@ from leulo.tcp.header import (
     VNET_BYTES,
     VNET_PLAIN,
     Frame,
-    front,
     is_intact,
 )  # fmt: skip
 from leulo.tcp.icmp_errors import icmp_error_arrives
@@ -79,7 +78,6 @@ _TYPE_IPV6: Final = b"\x86\xdd"
 # vnet flags; type, version and length of the header, TOS; total length; fragment, TTL, protocol;
 # addresses and ports; seq, ack, offset and flags, window; the first three words of the options
 _HEADERS: Final = Struct("!B21xIH2xI2x12sIIHH4xIII")
-_ADDRESSES: Final = Struct("10x6s20x4s4s")  # whose MAC; source, destination
 _UNPACK: Final = _HEADERS.unpack_from
 _KIND: Final = 0x080045  # IPv4, twenty bytes
 _NOT_PLAIN: Final = 0x3FFF00FF  # fragment bits and protocol
@@ -87,14 +85,13 @@ _CHECKED: Final = 3  # NEEDS_CSUM or DATA_VALID [virtio 1.2 5.1.6.4]
 _TTL: Final = 64
 DRAIN_FRAMES: Final = 256  # in one drain, unless another number is asked for
 _LOOPBACK_FRAMES: Final = 65_536  # in one drain
-_STRANGERS: Final = 256  # remembered
 
 
 class Stack(StackNetwork):
     """The whole of it. Times are nanoseconds of one clock that never goes back."""
 
     __slots__ = (
-        "_drops", "_identification", "_strangers", "dhcp", "icmp", "on_address",
+        "_identification", "dhcp", "icmp", "on_address",
         "reassembler", "udp",
     )  # fmt: skip
 
@@ -102,7 +99,6 @@ class Stack(StackNetwork):
         self, config: StackConfig, random_bits: Callable[[int], int], trace: Trace
     ) -> None:
         super().__init__(config)
-        self._strangers: dict[bytes, bytes] = {}  # who may be answered, see `_way_back`
         self.icmp: IcmpHost = IcmpHost()
         self.reassembler: Reassembler = Reassembler()
         self.engine = Engine(
@@ -134,7 +130,6 @@ class Stack(StackNetwork):
             self._use_address(None)
             client = DhcpClient(config.mac, config.name, random_bits)
             self.dhcp = DhcpPort(client, self.udp)
-        self._drops: dict[str, int] = {}
         self._identification: int = 0  # of packets that may be fragmented [RFC 6864 4.1]
 
     # ------------------------------------------------------------ frames in
@@ -191,32 +186,6 @@ class Stack(StackNetwork):
                         engine, key, back, frame, end, seq, ack, control, window, option, tsval,
                         tsecr, is_inside, now_ns,
                     )  # fmt: skip
-
-    def _way_back(self, frame: bytes, who: bytes, is_inside: bool) -> bytes:
-        """What begins an answer to a stranger, ``who`` being both sides' MACs and addresses; empty
-        if none may be given. One object serves all connections from there."""
-        if not is_inside and not self._is_for_us(frame):
-            return b""
-        back = front(frame[16:22] + self.config.mac + _TYPE_IPV4, False, self.config.checksum)
-        if not is_inside:
-            if len(self._strangers) >= _STRANGERS:
-                self._strangers.clear()
-            self._strangers[who] = back
-        return back
-
-    def _is_for_us(self, frame: bytes) -> bool:
-        """May a segment that opens or refuses something be answered? [RFC 1122 4.2.3.10]"""
-        mac, source, destination = _ADDRESSES.unpack_from(frame)
-        if mac != self.mac:
-            self._drop("ethernet_destination")
-            return False
-        if destination != self.address and not (self.config.accept_any and is_unicast(destination)):
-            self._drop("ipv4_destination")
-            return False
-        if source == self.address or not self.route.is_valid_source(source):
-            self._drop("ipv4_source")
-            return False
-        return True
 
     def _other(self, frame: bytes, is_inside: bool, now_ns: int) -> None:
         """Everything but plain TCP over plain IPv4."""
@@ -554,9 +523,6 @@ class Stack(StackNetwork):
             name = "drop_" + reason
             out[name] = out.get(name, 0) + self._drops[reason]
         return out
-
-    def _drop(self, reason: str) -> None:
-        self._drops[reason] = self._drops.get(reason, 0) + 1
 
     # ------------------------------------------------------------ state
 

@@ -6,6 +6,7 @@ while, so that the usual question is one look into a table. [RFC 1122 3.3.1]
 
 from __future__ import annotations
 
+from struct import Struct
 from typing import TYPE_CHECKING, Final
 
 from leulo.net.arp import ArpCache
@@ -13,6 +14,7 @@ from leulo.net.ipv4 import Route
 from leulo.net.wire.ipv4 import is_loopback, is_unicast
 from leulo.stack_config import StackConfig
 from leulo.stack_ipv6 import StackIpv6
+from leulo.tcp.header import front
 from leulo.tcp.path_mtu import LEAST_MTU
 
 if TYPE_CHECKING:
@@ -20,13 +22,18 @@ if TYPE_CHECKING:
 
 _TYPE_IPV4: Final = b"\x08\x00"
 _MAX_HOPS: Final = 1024
+_STRANGERS: Final = 256  # remembered
+_ADDRESSES: Final = Struct("10x6s20x4s4s")  # whose MAC; source, destination
 _INSIDE_MTU: Final = 65_536  # of what goes round to the stack itself
 
 
 class StackNetwork:
     """See `leulo.tcp.engine.Network` and `leulo.udp.table.Network` for the methods."""
 
-    __slots__ = ("_hops", "address", "arp", "config", "engine", "ipv6", "mac", "route")
+    __slots__ = (
+        "_drops", "_hops", "_strangers", "address", "arp", "config", "engine", "ipv6", "mac",
+        "route",
+    )  # fmt: skip
 
     engine: Engine  # the stack makes it
 
@@ -38,6 +45,8 @@ class StackNetwork:
         self.arp: ArpCache = ArpCache(config.mac, config.address, config.accept_any)
         self.ipv6: StackIpv6 | None = None
         self._hops: dict[bytes, bytes] = {}  # next hops lately asked for
+        self._strangers: dict[bytes, bytes] = {}  # who may be answered, see `_way_back`
+        self._drops: dict[str, int] = {}  # frames and packets, by the reason
 
     def link_header(self, peer: bytes, now_ns: int) -> bytes | None:
         """See `leulo.tcp.engine.Network`."""
@@ -109,3 +118,32 @@ class StackNetwork:
         engine = self.engine
         engine.path_mtus.learn(peer, mtu, engine.now_ns + engine.config.path_mtu_ns)
         return True
+
+    def _way_back(self, frame: bytes, who: bytes, is_inside: bool) -> bytes:
+        """What begins an answer to a stranger, ``who`` being both sides' MACs and addresses; empty
+        if none may be given. One object serves all connections from there."""
+        if not is_inside and not self._is_for_us(frame):
+            return b""
+        back = front(frame[16:22] + self.config.mac + _TYPE_IPV4, False, self.config.checksum)
+        if not is_inside:
+            if len(self._strangers) >= _STRANGERS:
+                self._strangers.clear()
+            self._strangers[who] = back
+        return back
+
+    def _is_for_us(self, frame: bytes) -> bool:
+        """May a segment that opens or refuses something be answered? [RFC 1122 4.2.3.10]"""
+        mac, source, destination = _ADDRESSES.unpack_from(frame)
+        if mac != self.mac:
+            self._drop("ethernet_destination")
+            return False
+        if destination != self.address and not (self.config.accept_any and is_unicast(destination)):
+            self._drop("ipv4_destination")
+            return False
+        if source == self.address or not self.route.is_valid_source(source):
+            self._drop("ipv4_source")
+            return False
+        return True
+
+    def _drop(self, reason: str) -> None:
+        self._drops[reason] = self._drops.get(reason, 0) + 1

@@ -137,9 +137,7 @@ class TcpSocket:
                 return key[4:8], key[10] << 8 | key[11], key[:4], key[8] << 8 | key[9]
             address, port, peer, peer_port = ends_of(key)
             return shown(address, self.family), port, shown(peer, self.family), peer_port
-        address, port = self.local or _NOWHERE
-        peer, peer_port = self.peer or _NOWHERE
-        return address, port, peer, peer_port
+        return *(self.local or _NOWHERE), *(self.peer or _NOWHERE)
 
     @property
     def events(self) -> int:
@@ -247,9 +245,7 @@ class TcpSocket:
 
     def _listen(self, backlog: int) -> int:
         engine = self.engine
-        address = self.bound_address
-        if not address and self.family == AF_INET:
-            address = ANY_4
+        address = self.bound_address or (ANY_4 if self.family == AF_INET else ANY)
         listener = Listener(engine, address, self.bound_port, backlog, self.settings)
         if listener.key in engine.listeners:
             return -EADDRINUSE
