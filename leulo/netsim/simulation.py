@@ -112,15 +112,17 @@ class Simulation:
         sample_ns: int = 0,
         config: Config | None = None,
         preset: str = "linux",
+        trace: Trace | None = None,
     ) -> None:
+        """``trace`` is told what the sender does."""
         self.flows = flows
         self._path = path
         self._sample_ns = sample_ns
         tcp = config or replace(PRESETS[preset], rcv_max=_BUFFER_BYTES, snd_max=_BUFFER_BYTES)
         if path.ecn:
             tcp = replace(tcp, ecn=1)
-        self._a = _stack("sender", 1, tcp, seed)
-        self._b = _stack("receiver", 2, tcp, seed)
+        self._a = _stack("sender", 1, tcp, seed, trace)
+        self._b = _stack("receiver", 2, tcp, seed, None)
         spec = WireSpec(
             path.rate, path.rtt_ns // 2, path.queue,
             reorder=path.reorder, reorder_by=path.reorder_by_ns, ecn=path.ecn,
@@ -330,7 +332,7 @@ class Simulation:
                 )  # fmt: skip
 
 
-def _stack(name: str, number: int, tcp: Config, seed: int) -> Stack:
+def _stack(name: str, number: int, tcp: Config, seed: int, trace: Trace | None) -> Stack:
     config = StackConfig(
         name=name,
         mac=bytes((2, 0, 0, 0, 0, number)),
@@ -339,7 +341,7 @@ def _stack(name: str, number: int, tcp: Config, seed: int) -> Stack:
         checksum=True,
         tcp=tcp,
     )
-    return Stack(config, Random(seed * 2 + number).getrandbits, Trace())
+    return Stack(config, Random(seed * 2 + number).getrandbits, trace or Trace())
 
 
 def _open(stack: Stack) -> TcpSocket:

@@ -26,9 +26,12 @@ def test_mathis_formula_is_that_of_the_paper() -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["tail loss", "reordering", "hystart", "hystart++", "slow start", "reno 1 %", "cubic 1 %",
-     "reno clean link", "cubic clean link", "two reno flows", "two cubic flows", "cubic, marked",
-     "bbr clean link", "bbr queue", "bbr 1 %", "two bbr flows", "bbr beside cubic"],
+    [
+        "tail loss", "tail repair", "reordering", "hystart", "hystart++", "slow start", "reno 1 %",
+        "cubic 1 %", "reno clean link", "cubic clean link", "two reno flows", "two cubic flows",
+        "cubic, marked", "bbr clean link", "bbr queue", "bbr 1 %", "two bbr flows",
+        "bbr beside cubic",
+    ],
 )  # fmt: skip
 def test_the_behaviour_table_is_held(name: str) -> None:
     case = next(case for case in CASES if case.name == name)
@@ -44,6 +47,26 @@ def test_a_quick_look_at_what_needs_many_seeds_is_no_failure(name: str) -> None:
     assert verdict.case.most is not None
     assert case.most is not None
     assert verdict.case.most > case.most
+
+
+def test_a_quick_look_is_wider_only_where_losses_decide() -> None:
+    assert {case.name for case in CASES if case.slack} == {
+        f"{name} {loss} %" for name in ("reno", "cubic") for loss in ("0.1", "0.3", "1")
+    } | {"cubic window 0.01 %", "cubic window 0.001 %"}
+
+
+def test_every_row_has_five_seeds_of_a_minute_or_leaves_nothing_to_chance() -> None:
+    few = {case.name for case in CASES if case.seeds < 5 or case.seconds < 60}
+    assert few == {
+        "reno clean link", "cubic clean link", "cubic, marked", "bbr clean link", "bbr queue",
+        "slow start", "tail loss", "tail repair", "hystart", "hystart++",
+    }  # fmt: skip
+    for congestion in ("reno", "cubic"):
+        for path in (Path(rate=20_000_000, queue=66), Path(rate=20_000_000, queue=66, ecn=33)):
+            flows = [Flow(congestion), Flow(congestion)]
+            for seed, flow in enumerate(flows):
+                Simulation(path, [flow], seed, sample_ns=NS_PER_S // 10).run(5 * NS_PER_S)
+            assert flows[0].samples == flows[1].samples
 
 
 SNAPSHOT = FilePath(__file__).with_name("loss_and_buffer.txt")
