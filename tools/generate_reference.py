@@ -95,6 +95,7 @@ def exit_codes() -> str:
         "EXIT_ENVIRONMENT": "this computer lacks something",
         "EXIT_BUG": "a bug in Leulo",
         "EXIT_INTERRUPTED": "interrupted",
+        "EXIT_PIPE": "nobody reads the output any more",
     }
     for name, value in sorted(found.items(), key=lambda item: item[1]):
         page.append(f"| {value} | {meaning[name]} (`{name}`) |")

@@ -10,18 +10,28 @@ from __future__ import annotations
 from leulo.cli import starting  # first: from here on Ctrl-C ends in an exit code
 
 # isort: split
+import errno
 import importlib
+import io
 import os
-import signal
+import select
 import sys
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
 import click
 
 import leulo
 from leulo.cli.loading import loading
-from leulo.errors import EXIT_BUG, EXIT_INTERRUPTED, EXIT_USAGE, LeuloBug, LeuloError
+from leulo.errors import (
+    EXIT_BUG,
+    EXIT_ENVIRONMENT,
+    EXIT_INTERRUPTED,
+    EXIT_PIPE,
+    EXIT_USAGE,
+    LeuloBug,
+    LeuloError,
+)
 
 # verb -> (module, one line for the list; the module is not imported for the list)
 VERBS: Final = {
@@ -36,6 +46,19 @@ VERBS: Final = {
 
 
 starting.over()
+_UNWRITABLE: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+
+
+class _Deaf(io.FileIO):
+    """Standard error: what cannot be written there is lost, and no reason to end a run."""
+
+    def write(self, data: Any) -> int:
+        try:
+            while (written := super().write(data)) is None:  # it does not block, and is full
+                select.select((), (self,), ())
+        except OSError:
+            return len(memoryview(data))
+        return written
 
 
 class _Verbs(click.Group):
@@ -58,6 +81,12 @@ class _Verbs(click.Group):
         if args and args[0] not in VERBS and not args[0].startswith("-"):
             raise click.UsageError(f"{args[0]} is no verb: write {', '.join(VERBS)}", ctx)
         return super().resolve_command(ctx, args)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError as error:  # of which click would make a 1
+            return _cannot_write(error)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Verbs"):
@@ -87,7 +116,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         exec("")
     try:
         sys.stdout.flush()
-    except OSError:  # the reader of a pipe has gone: nothing is left to tell it
+    except OSError as error:
+        status = status or _cannot_write(error)
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     sys.exit(status)
 
@@ -106,8 +136,12 @@ def _open_standard_streams() -> None:
         sys.stdin = open(0, closefd=False)  # noqa: SIM115
     if sys.stdout is None:
         sys.stdout = open(1, "w", closefd=False)  # noqa: SIM115
-    if sys.stderr is None:
-        sys.stderr = open(2, "w", closefd=False)  # noqa: SIM115
+    sys.stderr = io.TextIOWrapper(
+        io.BufferedWriter(_Deaf(2, "w", closefd=False)),
+        encoding=sys.stderr.encoding if sys.stderr is not None else None,
+        errors="backslashreplace",
+        line_buffering=True,
+    )
 
 
 def _warn_of_old_build() -> None:
@@ -141,11 +175,22 @@ def run(arguments: list[str]) -> int:
     except (KeyboardInterrupt, click.Abort):
         _say("interrupted")
         return EXIT_INTERRUPTED
-    except BrokenPipeError:
-        return 128 + signal.SIGPIPE
+    except OSError as error:
+        # A file that cannot be opened has its own sentence, and a name.
+        return _report_bug(error) if error.filename is not None else _cannot_write(error)
     except Exception as error:
         return _report_bug(error)
     return status if isinstance(status, int) else 0
+
+
+def _cannot_write(error: OSError) -> int:
+    """The exit code where standard output is full, or its reader has gone, who is told nothing."""
+    if isinstance(error, BrokenPipeError):
+        return EXIT_PIPE
+    if error.errno not in _UNWRITABLE:
+        return _report_bug(error)
+    _say(f"standard output cannot be written: {error.strerror}")
+    return EXIT_ENVIRONMENT
 
 
 def _say(sentence: str) -> None:

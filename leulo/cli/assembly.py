@@ -21,7 +21,7 @@ from leulo.cli.terminal import Terminal
 from leulo.clock import Clock, RealClock, VirtualClock
 from leulo.config import MachineConfig, RunConfig
 from leulo.costs import Costs
-from leulo.errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK
+from leulo.errors import EXIT_ENVIRONMENT, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, EXIT_PIPE
 from leulo.host import Host
 from leulo.links import LinkContext, open_link
 from leulo.links.base import Offload
@@ -51,12 +51,15 @@ def boot(machine_config: MachineConfig, run_config: RunConfig) -> int:
         status = session.exit_code(outcome)
         counters = session.counters()
         ended_ns = session.host.clock.now_ns()
+        explanation = outcome.explanation or session.loss()
     if run_config.counters is not None:
         write_counters(run_config.counters, counters)
     took_ns = time.monotonic_ns() - began_ns
     if run_config.json:
         ending = "ENDED" if session.terminal.quit_asked else outcome.ending.name
-        report = messages.json_report(ending, status, outcome, took_ns, counters)
+        report = messages.json_report(
+            ending, status, outcome.guest_status, explanation, took_ns, counters
+        )
         _tell(session.terminal, report)
         return status
     if run_config.accounting:
@@ -66,7 +69,7 @@ def boot(machine_config: MachineConfig, run_config: RunConfig) -> int:
         _tell(session.terminal, f"leulo: {client}")
     _tell(session.terminal, messages.farewell(counters, took_ns))
     why = "ended from the console" if session.terminal.quit_asked else outcome.ending.value
-    _tell(session.terminal, messages.reason(why, outcome.explanation))
+    _tell(session.terminal, messages.reason(why, explanation))
     return status
 
 
@@ -192,10 +195,18 @@ class _Session:
     def exit_code(self, outcome: Outcome) -> int:
         """The outcome's, but the escape key ends a run as switching it off does."""
         if outcome.ending is Ending.INTERRUPTED:
+            if self.terminal.lost is not None and not self.terminal.interrupted:
+                is_gone = isinstance(self.terminal.lost, BrokenPipeError)
+                return EXIT_PIPE if is_gone else EXIT_ENVIRONMENT
             return EXIT_OK if self.terminal.quit_asked else EXIT_INTERRUPTED
         if outcome.ending is Ending.FINISHED and self._link.counters().get("requests_failed"):
             return EXIT_FAILED
         return outcome.exit_code
+
+    def loss(self) -> str:
+        """Why nobody sees the console any more; empty if somebody does."""
+        lost = self.terminal.lost
+        return f"the console cannot be written: {lost.strerror}" if lost is not None else ""
 
     def client_report(self) -> str:
         """How the simulated wire's client fared; empty where there is none."""

@@ -39,7 +39,8 @@ the guest's.
 \b
 Exit codes: 0 the guest switched itself off, or you ended it; 1 the guest ended with an error;
 2 a flag or the image is wrong; 3 the guest stopped on a fault; 4 --timeout or --max-ticks is
-over; 5 this computer lacks something; 70 a bug in Leulo; 130 interrupted.
+over; 5 this computer lacks something; 70 a bug in Leulo; 130 interrupted;
+141 nobody reads the console any more.
 """
 
 

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from leulo.config.settings import Settings, from_flags, from_set
 from leulo.errors import ConfigError
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
 
 _FILE = click.Path(path_type=Path, dir_okay=False)
 
@@ -33,6 +36,14 @@ _OFFERS: Final = {
 
 def _offer(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
     return [word for word in _OFFERS[param.name or ""] if word.startswith(incomplete)]
+
+
+def _offer_folders(
+    ctx: click.Context, param: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
+    from click.shell_completion import CompletionItem  # asked by a shell only
+
+    return [CompletionItem(incomplete, type="dir")]
 
 
 def _offer_set(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:
@@ -124,6 +135,7 @@ _OPTIONS: Final = (
     click.option(
         "--www",
         type=click.Path(path_type=Path),
+        shell_complete=_offer_folders,
         metavar="DIR",
         help="Serve the files of this folder instead of the guest's own page.",
     ),

@@ -14,7 +14,6 @@ from typing import Final, TextIO
 from leulo.config import MachineConfig, Publish, RunConfig, format_address
 from leulo.errors import ConfigError
 from leulo.net.dhcp import Lease
-from leulo.outcome import Outcome
 from leulo.units import MIB, NS_PER_S
 
 HTTP_PORT: Final = 80
@@ -147,7 +146,12 @@ _FAREWELL: Final = {
 
 
 def json_report(
-    ending: str, status: int, outcome: Outcome, took_ns: int, counters: Mapping[str, int]
+    ending: str,
+    status: int,
+    guest_status: int | None,
+    explanation: str,
+    took_ns: int,
+    counters: Mapping[str, int],
 ) -> str:
     """The end of a run as one line of JSON; ``ending`` is a word for programs."""
     import json  # here and in events.py: not on the way to a guest's first byte
@@ -156,8 +160,8 @@ def json_report(
         {
             "ending": ending.lower(),
             "exit_code": status,
-            "guest_status": outcome.guest_status,
-            "explanation": outcome.explanation,
+            "guest_status": guest_status,
+            "explanation": explanation,
             "took_ns": took_ns,
             "counters": dict(counters),
         }

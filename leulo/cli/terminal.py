@@ -126,7 +126,7 @@ class Terminal:
         self._waiting_out: deque[bytes] = deque()
         self._waiting_out_bytes = 0
         self._writing = False  # stdout is in the poller
-        self._reader_gone = False
+        self.lost: OSError | None = None  # why nothing can be shown any more
         self._handlers: dict[int, Any] = {}
         self._opened = False
 
@@ -265,7 +265,7 @@ class Terminal:
 
     def write(self, data: bytes) -> None:
         """Show what the guest printed; a slow reader is waited for, a gone one ends the run."""
-        if data and not self._reader_gone:
+        if data and self.lost is None:
             self.at_line_start = data.endswith(b"\n")
             if self._waiting_out:
                 self._waiting_out.append(data)
@@ -290,8 +290,8 @@ class Terminal:
                 written = os.write(self._stdout, view[:_WRITE_BYTES])
             except BlockingIOError:
                 break
-            except OSError:
-                self._lose_reader()
+            except OSError as error:
+                self._lose_reader(error)
                 return True
             view = view[written:]
         if not view:
@@ -322,7 +322,7 @@ class Terminal:
 
     def _flush(self) -> None:
         """Write everything that waits, for as long as the reader takes and nobody interrupts."""
-        while self._waiting_out and not self._reader_gone:
+        while self._waiting_out and self.lost is None:
             if self._is_writable(_LOOK_MS):
                 first = self._waiting_out.popleft()
                 self._waiting_out_bytes -= len(first)
@@ -331,8 +331,8 @@ class Terminal:
                 self._waiting_out.clear()
                 self._waiting_out_bytes = 0
 
-    def _lose_reader(self) -> None:
-        self._reader_gone = True
+    def _lose_reader(self, error: OSError) -> None:
+        self.lost = error
         self._waiting_out.clear()
         self._waiting_out_bytes = 0
         self._quit_run()

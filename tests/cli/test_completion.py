@@ -15,6 +15,11 @@ from leulo import cli
 
 def complete(*words: str) -> list[str]:
     """What the program offers bash after ``words``, the last of them begun."""
+    return [line.partition(",")[2] for line in answer(*words)]
+
+
+def answer(*words: str) -> list[str]:
+    """The lines for the shell: ``kind,word``."""
     result = subprocess.run(
         [sys.executable, "-c", "from leulo.cli import main; main()"],
         env={"_LEULO_COMPLETE": "bash_complete", "COMP_WORDS": " ".join(("leulo", *words)),
@@ -22,7 +27,12 @@ def complete(*words: str) -> list[str]:
         capture_output=True, text=True, timeout=30,
     )  # fmt: skip
     assert result.returncode == 0, result.stderr
-    return [line.partition(",")[2] for line in result.stdout.splitlines()]
+    return result.stdout.splitlines()
+
+
+def test_folders_are_offered_where_only_they_will_do() -> None:
+    assert answer("boot", "--www", "s") == ["dir,s"]
+    assert answer("boot", "--pcap", "s") == ["file,s"]
 
 
 def test_verbs_flags_and_values_are_completed() -> None:

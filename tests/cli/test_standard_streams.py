@@ -23,6 +23,43 @@ def test_a_closed_standard_stream_is_dev_null(closed: str) -> None:
 
 
 @pytest.mark.compiler
+@pytest.mark.parametrize("words", ["", "--log 'tcp.*' --accounting", "--json"])
+def test_what_nobody_reads_of_stderr_is_lost_and_ends_no_run(words: str) -> None:
+    for stderr in ("2>/dev/full", "2>&1 >/dev/null | :"):
+        done = subprocess.run(
+            ["/bin/bash", "-c", f"{BOOT} {words} </dev/null {stderr}; exit ${{PIPESTATUS[0]}}"],
+            capture_output=True, timeout=60, check=False,
+        )  # fmt: skip
+        assert done.returncode == 4, (stderr, done)
+
+
+@pytest.mark.parametrize(
+    ("words", "status"),
+    [
+        ("boot --net none --timeout 9 </dev/null >/dev/full", 5),
+        ("boot --net none --timeout 9 </dev/null | head -1", 141),
+        ("boot --net none --timeout 9 </dev/null 2>&1 | head -1", 141),
+        ("machine show --json >/dev/full", 5),
+        ("image ls >/dev/full", 5),
+        ("pkt --json - >/dev/full </dev/null", 5),
+        ("--help >/dev/full", 5),
+        ("boot --log list | :", 141),
+    ],
+)
+@pytest.mark.compiler
+def test_output_that_cannot_be_written_is_a_sentence_and_an_exit_code(
+    words: str, status: int
+) -> None:
+    """Protects: a full disk is no bug in Leulo, and a reader that has gone no error."""
+    command = f"{sys.executable} -m leulo {words}; exit ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["/bin/bash", "-c", command], capture_output=True, timeout=60)
+    assert done.returncode == status, done
+    assert b"bug" not in done.stderr and b"Traceback" not in done.stderr
+    if ">/dev/full" in words:
+        assert b"cannot be written: No space left on device" in done.stderr
+
+
+@pytest.mark.compiler
 def test_a_log_glob_that_nothing_has_is_refused_with_the_names() -> None:
     done = subprocess.run(
         [*BOOT.split(), "--log", "nosuch.*"], capture_output=True, timeout=60, check=False,
