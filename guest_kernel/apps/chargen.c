@@ -58,7 +58,7 @@ static void ready(struct connection *c, short events) {
 
 int main(int argc, char **argv) {
     static const struct service chargen = {
-        "chargen", 19, sizeof(struct client), POLLIN | POLLOUT, ready, NULL, 0};
+        "chargen", 19, sizeof(struct client), POLLIN | POLLOUT, ready, NULL, 0, NULL};
 
     fill_pattern();
     return serve(&chargen, argc, argv);

@@ -20,11 +20,12 @@
 static const struct service *service;
 
 static int epoll, listener, is_full; /* is_full: no connection is accepted until one closes */
+static int datagrams;                /* the socket of UDP */
 static struct connection *connections;
 static unsigned closed; /* connections, so far */
 
-static int watch(int operation, int fd, int events, struct connection *c) {
-    struct epoll_event event = {.events = (uint32_t)events, .data.ptr = c};
+static int watch(int operation, int fd, int events, void *what) {
+    struct epoll_event event = {.events = (uint32_t)events, .data.ptr = what};
 
     return epoll_ctl(epoll, operation, fd, &event);
 }
@@ -137,24 +138,38 @@ static void close_idle(void) {
     }
 }
 
-static int open_listener(unsigned short port) {
-    struct sockaddr_in6 address = {.sin6_family = AF_INET6, .sin6_port = htons(port)};
+/* A socket of that type at that port, which is filled in if it was 0; -1 with errno. */
+static int open_socket(int type, unsigned short *port) {
+    struct sockaddr_in6 address = {.sin6_family = AF_INET6, .sin6_port = htons(*port)};
     socklen_t length = sizeof address;
-    int one = 1, fd = socket(AF_INET6, SOCK_STREAM, 0); /* takes IPv4 too */
+    int one = 1, fd = socket(AF_INET6, type, 0); /* takes IPv4 too */
 
     if (fd < 0) { /* there is no IPv6: all zero is every address of IPv4 as well */
         address.sin6_family = AF_INET;
-        fd = socket(AF_INET, SOCK_STREAM, 0);
+        fd = socket(AF_INET, type, 0);
     }
     if (fd < 0)
         return -1;
-    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
-    if (bind(fd, (struct sockaddr *)&address, sizeof address) < 0 || listen(fd, SOMAXCONN) < 0 ||
+    if (type == SOCK_STREAM)
+        setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
+    if (bind(fd, (struct sockaddr *)&address, sizeof address) < 0 ||
+        (type == SOCK_STREAM && listen(fd, SOMAXCONN) < 0) ||
         fcntl(fd, F_SETFL, O_NONBLOCK) < 0 ||
         getsockname(fd, (struct sockaddr *)&address, &length) < 0)
         return -1;
-    dprintf(STDOUT_FILENO, "%s: port %d\n", service->name, ntohs(address.sin6_port));
+    *port = ntohs(address.sin6_port);
     return fd;
+}
+
+static int open_all(unsigned short *port) {
+    epoll = epoll_create1(0);
+    listener = open_socket(SOCK_STREAM, port);
+    if (epoll < 0 || listener < 0 || watch(EPOLL_CTL_ADD, listener, POLLIN, NULL) < 0)
+        return -1;
+    if (!service->datagrams)
+        return 0;
+    datagrams = open_socket(SOCK_DGRAM, port);
+    return datagrams < 0 ? -1 : watch(EPOLL_CTL_ADD, datagrams, POLLIN, &datagrams);
 }
 
 int serve(const struct service *what, int argc, char **argv) {
@@ -164,18 +179,19 @@ int serve(const struct service *what, int argc, char **argv) {
     time_t looked = time(NULL);
 
     signal(SIGPIPE, SIG_IGN); /* a client that is gone is an error number, here */
-    listener = open_listener(port);
-    epoll = epoll_create1(0);
-    if (listener < 0 || epoll < 0 || watch(EPOLL_CTL_ADD, listener, POLLIN, NULL) < 0) {
+    if (open_all(&port) < 0) {
         dprintf(STDERR_FILENO, "%s: port %d: %s\n", service->name, port, strerror(errno));
         return 1;
     }
+    dprintf(STDOUT_FILENO, "%s: port %d\n", service->name, port);
     for (;;) {
         struct epoll_event ready[EVENTS_AT_ONCE];
         int count = epoll_wait(epoll, ready, EVENTS_AT_ONCE, connections ? idle_ms : -1);
         for (int i = 0; i < count; i++) { /* each is there once, and closes nobody but itself */
             struct connection *c = ready[i].data.ptr;
-            if (c) {
+            if ((void *)c == &datagrams) {
+                service->datagrams(datagrams);
+            } else if (c) {
                 c->is_active = 1;
                 service->ready(c, (short)ready[i].events);
             } else {

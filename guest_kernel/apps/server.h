@@ -1,4 +1,5 @@
-/* What the servers have in common: one process, one listening socket, many connections, and epoll
+/* What the servers have in common: one process, one listening socket, many connections, perhaps a
+ * socket of UDP, and epoll
  * to learn which of them can go on, so that those with nothing to do cost nothing. Nothing here
  * ever blocks but epoll_wait() itself. */
 #pragma once
@@ -26,6 +27,8 @@ struct service {
     void (*closed)(struct connection *c); /* frees what hangs on it; may be NULL */
     int idle_s; /* a connection on which nothing happens for so long, or twice so long, is closed;
                    0: never */
+    /* Called when datagrams are there for the same port of UDP; NULL: it has none. */
+    void (*datagrams)(int fd);
 };
 
 /* Serves for ever; returns only when it could not begin. A port number in argv[1] replaces the

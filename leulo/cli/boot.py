@@ -21,7 +21,7 @@ Examples:
   leulo boot                                the packaged guest, on http://127.0.0.1:8080/
   leulo boot guest.img --publish 9000:80    another image, another port of this computer
   leulo boot --www ~/site                   your own files on http://127.0.0.1:8080/
-  leulo boot --publish 8080:80,2007:7
+  leulo boot --publish 8080:80,2007:7,2007:7/udp   several, the echo service over UDP too
   leulo boot --publish 0.0.0.0:8080:80      for other computers too
   sudo leulo boot --net tap:leulo0          the guest is 10.77.0.2, this computer 10.77.0.1
   leulo boot --append init=/bin/sh          a shell instead of the services

@@ -333,6 +333,35 @@ def test_discard_takes_everything_and_says_nothing(server: Server) -> None:
     assert ask(server("discard"), b"x" * 3_000_000) == b""
 
 
+def test_echo_and_discard_take_datagrams_on_the_same_port(server: Server) -> None:
+    with socket.socket(type=socket.SOCK_DGRAM) as s:
+        s.settimeout(TIMEOUT_S)
+        s.connect(("127.0.0.1", server("echo")))
+        for data in (b"one", b"", bytes(range(256)) * 230):
+            s.send(data)
+            assert s.recv(1 << 16) == data
+        s.connect(("127.0.0.1", server("discard")))
+        for _ in range(200):
+            s.send(b"x" * 1000)
+        s.settimeout(0.1)
+        with pytest.raises(TimeoutError):
+            s.recv(1)
+    assert ask(server("discard"), b"and it is still there") == b""
+
+
+def test_echo_sends_nothing_back_to_a_server(server: Server) -> None:
+    """Protects: two servers that echo would answer each other for ever."""
+    with socket.socket(type=socket.SOCK_DGRAM) as s:
+        try:
+            s.bind(("127.0.0.1", 1023))
+        except OSError:
+            pytest.skip("needs leave to bind a port below 1024")
+        s.sendto(b"from a server", ("127.0.0.1", server("echo")))
+        s.settimeout(0.2)
+        with pytest.raises(TimeoutError):
+            s.recv(100)
+
+
 def test_chargen_has_the_lines_of_the_rfc(server: Server) -> None:
     with connect(server("chargen")) as s:
         s.sendall(b"ignored")

@@ -170,8 +170,8 @@ def test_ctrl_c_ends_a_command_of_the_shell_that_reads_the_console(reader: str) 
 
 @pytest.mark.parametrize("events", ["2", "4096"])
 def test_past_its_quota_of_sockets_a_guest_gets_an_errno_and_goes_on(events: str) -> None:
-    """Four servers listen, so six sockets are all taken when two clients are served."""
-    quotas = ("--max-sockets", "6", "--max-events", events, "--max-buffers", "256K")
+    """Four servers have six sockets, so eight are all taken when two clients are served."""
+    quotas = ("--max-sockets", "8", "--max-events", events, "--max-buffers", "256K")
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -221,7 +221,7 @@ def test_a_client_that_sends_more_than_all_buffers_hold_waits() -> None:
 def test_a_server_that_cannot_accept_does_not_spin(tmp_path: Path) -> None:
     """All sockets are taken by others, so no close of its own will ever make room."""
     port, counters = free_port(), tmp_path / "counters.json"
-    words = ("--max-sockets", "4", "--publish", f"{port}:80", "--counters", str(counters))
+    words = ("--max-sockets", "6", "--publish", f"{port}:80", "--counters", str(counters))
     with LeuloProcess(*words) as process:
         process.expect_services()
         before = time.monotonic()

@@ -6,6 +6,7 @@ import http.server
 import socket
 import threading
 from collections.abc import Iterator
+from contextlib import ExitStack
 
 import pytest
 from http_checks import check_body, get
@@ -53,6 +54,31 @@ def test_guest_fetches_from_the_host_and_is_refused_where_nobody_listens(pages: 
         with socket.create_connection(("127.0.0.1", echo), timeout=10) as connection:
             connection.sendall(b"both ports are open")
             assert connection.recv(100) == b"both ports are open"
+        process.type("poweroff\n")
+        assert process.wait() == 0, process.transcript()
+
+
+def test_several_ports_of_tcp_and_udp_lead_to_the_guest_at_once() -> None:
+    web, echo, sink = free_port(), free_port(), free_port()
+    ports = f"{web}:80,{echo}:7,{echo}:7/udp"
+    with LeuloProcess("--publish", ports, "--publish", f"{sink}:9/udp") as process:
+        process.expect_services()
+        check_body(get(("127.0.0.1", web), "/bytes/5000"), 5000)
+        with socket.create_connection(("127.0.0.1", echo), timeout=10) as stream:
+            stream.sendall(b"by TCP")
+            assert stream.recv(100) == b"by TCP"
+        with ExitStack() as stack:
+            clients = [stack.enter_context(socket.socket(type=socket.SOCK_DGRAM)) for _ in "abc"]
+            for number, client in enumerate(clients):
+                client.settimeout(10)
+                client.connect(("127.0.0.1", echo))
+                client.send(b"%d" % number * 3000)
+            for number, client in enumerate(clients):
+                assert client.recv(1 << 16) == b"%d" % number * 3000
+            clients[0].connect(("127.0.0.1", sink))
+            clients[0].send(b"away")
+        process.type("netstat\n")
+        process.expect("udp   [::]:7 ")
         process.type("poweroff\n")
         assert process.wait() == 0, process.transcript()
 

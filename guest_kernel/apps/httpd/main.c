@@ -125,7 +125,7 @@ static void ready(struct connection *c, short events) {
 
 int main(int argc, char **argv) {
     static const struct service httpd = {"httpd", 80,     sizeof(struct client), POLLIN, ready,
-                                         closed,  IDLE_S};
+                                         closed,  IDLE_S, NULL};
 
     if (argc > 2)
         document_root = argv[2];
