@@ -252,7 +252,7 @@ def _reordering(congestion: str) -> Callable[[int, int], int]:
 
 
 # Mbit/s and milliseconds: how far the last doubling overshoots depends on where it begins.
-_OVERSHOOTS: Final = (
+OVERSHOOTS: Final = (
     (12, 40), (16, 40), (20, 40), (24, 40), (28, 40), (32, 40), (20, 80), (20, 100),
 )  # fmt: skip
 
@@ -270,8 +270,8 @@ def _hystart(congestion: str, hystart: str) -> Callable[[int, int], int]:
     """What the queue drops of slow start, of what it drops of plain slow start."""
 
     def measure(seeds: int, seconds: int) -> int:
-        plain = sum(slow_start_loss(congestion, "", *path) for path in _OVERSHOOTS)
-        lost = sum(slow_start_loss(congestion, hystart, *path) for path in _OVERSHOOTS)
+        plain = sum(slow_start_loss(congestion, "", *path) for path in OVERSHOOTS)
+        lost = sum(slow_start_loss(congestion, hystart, *path) for path in OVERSHOOTS)
         return lost * _THOUSANDTHS // plain
 
     return measure

@@ -13,7 +13,16 @@ from click.testing import CliRunner
 from leulo.cli.netsim import command
 from leulo.errors import ConfigError
 from leulo.netsim import behaviour
-from leulo.netsim.behaviour import ALGORITHMS, CASES, MSS, Verdict, check, loss_and_buffer, mathis
+from leulo.netsim.behaviour import (
+    ALGORITHMS,
+    CASES,
+    MSS,
+    Verdict,
+    check,
+    loss_and_buffer,
+    mathis,
+    slow_start_loss,
+)
 from leulo.netsim.simulation import Flow, Path, Simulation
 from leulo.tcp.config import PRESETS
 from leulo.units import NS_PER_MS, NS_PER_S
@@ -67,6 +76,20 @@ def test_every_row_has_five_seeds_of_a_minute_or_leaves_nothing_to_chance() -> N
             for seed, flow in enumerate(flows):
                 Simulation(path, [flow], seed, sample_ns=NS_PER_S // 10).run(5 * NS_PER_S)
             assert flows[0].samples == flows[1].samples
+
+
+@pytest.mark.parametrize(("megabits", "rtt_ms"), behaviour.OVERSHOOTS)
+def test_hystart_plus_plus_loses_what_its_rounds_let_out(megabits: int, rtt_ms: int) -> None:
+    """Decision 9 has the reckoning: the alarm of a flight of f segments comes when 2f are out."""
+    holds = megabits * 1000 * rtt_ms // 8 // 1514
+    flight = 10
+    while 8 * flight < 9 * holds:
+        flight *= 2
+    expected = min(2 * holds, 1.5 * flight - holds)
+    plain = slow_start_loss("reno", "", megabits, rtt_ms)
+    assert abs(plain / holds - 2) < 0.1
+    lost = slow_start_loss("reno", "++", megabits, rtt_ms)
+    assert expected * 0.7 < lost < expected * 1.05
 
 
 SNAPSHOT = FilePath(__file__).with_name("loss_and_buffer.txt")
