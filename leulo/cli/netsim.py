@@ -14,7 +14,7 @@ from leulo.units import NS_PER_MS, NS_PER_S, parse_duration, parse_rate
 
 _EXAMPLES = """\b
 Examples:
-  leulo netsim                                   the table, some two minutes
+  leulo netsim                                   the table, some three minutes
   leulo netsim --quick                           fewer seeds, shorter runs
   leulo netsim 'reno*' 'two*'                    the rows so named
   leulo netsim --flow cubic --loss 0.001 --plot cubic.png
@@ -167,8 +167,10 @@ def _one(
     plot: FilePath | None,
     as_json: bool,
 ) -> int:
+    from leulo.netsim.plots import Record, draw
     from leulo.netsim.simulation import Flow, Path, Simulation
     from leulo.tcp import congestion
+    from leulo.trace import Trace
 
     for name in names:
         if congestion.make(name) is None:
@@ -188,7 +190,10 @@ def _one(
         raise ConfigError(f"netsim: {error}") from None
     flows = [Flow(name) for name in names]
     step = max(NS_PER_MS, seconds * NS_PER_S // 2000)
-    result = Simulation(path, flows, seed, sample_ns=step, preset=preset).run(seconds * NS_PER_S)
+    trace = Trace()
+    record = None if plot is None else Record(trace, path)
+    simulation = Simulation(path, flows, seed, sample_ns=step, preset=preset, trace=trace)
+    result = simulation.run(seconds * NS_PER_S)
     rates = [result.rate(number) for number in range(len(flows))]
     if as_json:
         click.echo(
@@ -210,10 +215,10 @@ def _one(
         click.echo(f"the wire lost {result.lost} and its queue dropped {result.dropped} segments")
         if ecn:
             click.echo(f"{result.marked} segments were marked")
-    if plot is not None:
-        from leulo.netsim.plots import draw
-
-        draw(flows, f"{rate}, {rtt}, queue {queue}, loss {loss:g}", plot)
+    if plot is not None and record is not None:
+        title = f"{rate}, {rtt}, a queue of {queue} packets"
+        title += f", marks from {ecn} on" if ecn else ""
+        draw(result, path, record, title + (f", loses {loss:g}" if loss else ""), plot)
         if not as_json:
             click.echo(f"wrote {plot}")
     return EXIT_OK

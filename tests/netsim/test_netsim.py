@@ -23,8 +23,10 @@ from leulo.netsim.behaviour import (
     mathis,
     slow_start_loss,
 )
+from leulo.netsim.plots import Record
 from leulo.netsim.simulation import Flow, Path, Simulation
 from leulo.tcp.config import PRESETS
+from leulo.trace import Trace
 from leulo.units import NS_PER_MS, NS_PER_S
 
 
@@ -185,6 +187,24 @@ def test_the_command_prints_json_and_draws(tmp_path: FilePath) -> None:
     assert done.exception is None, done.output
     assert json.loads(done.output)["flows"][0]["bit_s"] > 0
     assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+def test_what_a_picture_shows_close_by_is_the_beginning() -> None:
+    path = Path(
+        rtt_ns=10 * NS_PER_MS, loss_plan=lambda number: number in (40, 2000)
+    )  # of all that are sent, repeats too
+    trace = Trace()
+    record = Record(trace, path)
+    flow = Flow("reno")
+    Simulation(path, [flow], 1, trace=trace).run(NS_PER_S)
+    assert flow.tcb is not None
+    port, first = flow.tcb.local_port, flow.tcb.iss + 1
+    sent = [(seq - first) % 2**32 // MSS for _, seq in record.sent[port]]
+    assert sent[:12] == list(range(12))
+    assert [(seq - first) % 2**32 // MSS for _, seq in record.again[port]] == [40, 1999]
+    assert sent.count(40) == 2
+    assert 0 < record.sent[port][-1][0] <= 250 * NS_PER_MS < record.again[port][-1][0]
+    assert {at for at, _ in record.acknowledged[port]} - {at for at, _ in record.sent[port]}
 
 
 @pytest.mark.parametrize(
