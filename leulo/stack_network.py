@@ -6,6 +6,7 @@ while, so that the usual question is one look into a table. [RFC 1122 3.3.1]
 
 from __future__ import annotations
 
+from dataclasses import replace
 from struct import Struct
 from typing import TYPE_CHECKING, Final
 
@@ -100,6 +101,14 @@ class StackNetwork:
         if self.is_local(peer):
             return _INSIDE_MTU
         return self.config.mtu if len(peer) == 4 else self.engine.mtu6
+
+    def change_mtu(self, mtu: int) -> None:
+        """The link is as wide as this from now on. What connections have agreed on, while it was
+        narrower, stays. [RFC 1191 3]"""
+        self.config = replace(self.config, mtu=mtu)
+        if self.ipv6 is not None:
+            self.ipv6.host.change_mtu(mtu)
+        self.engine.change_mtu(mtu)
 
     def path_mtu(self, peer: bytes) -> int:
         """See `leulo.udp.table.Network`. What is known is TCP's, too."""

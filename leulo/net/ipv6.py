@@ -134,6 +134,10 @@ class Ipv6Host:
             return None
         return self.own.source_for(peer)
 
+    def change_mtu(self, mtu: int) -> None:
+        """The link is as wide as this from now on."""
+        self.mtu = self._link_mtu = mtu
+
     def path_mtu(self, destination: bytes, now_ns: int) -> int:
         """The largest packet that may go to ``destination`` in one piece."""
         known = self._paths.get(destination)

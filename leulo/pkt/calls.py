@@ -435,7 +435,15 @@ class Calls:
         text = data.value if isinstance(data, Text) else None
         return self.transmit(running, self.number(running, 2), flags, text)
 
-    def transmit(self, running: Running, length: int, flags: int, text: bytes | None) -> int | None:
+    def transmit(
+        self,
+        running: Running,
+        length: int,
+        flags: int,
+        text: bytes | None,
+        cuts: tuple[int, ...] = (),
+    ) -> int | None:
+        """``cuts``: lengths at which segments end whatever follows."""
         descriptor = self.descriptor_for(running)
         if descriptor is None:
             return _EBADF
@@ -456,8 +464,9 @@ class Calls:
             return None  # a sleeping writer is woken when a third of the room is free
         while True:
             rest = length - running.progress
+            cut = next((at for at in cuts if at > running.progress), length) - running.progress
             if text is None:
-                data = payload_at(descriptor.written, min(rest, _PIECE_BYTES))
+                data = payload_at(descriptor.written, min(cut, _PIECE_BYTES))
             else:
                 data = text[running.progress : length].ljust(rest, b"\0")
             if not running.has_begun and self._opens(running, socket, flags):
@@ -467,7 +476,7 @@ class Calls:
                     running.is_opening = True
                     return None
             else:
-                is_end = bool(flags & MSG_EOR) and len(data) == rest
+                is_end = (cut < rest or bool(flags & MSG_EOR)) and len(data) == cut
                 count = (
                     socket.send_urgent(data)
                     if flags & MSG_OOB

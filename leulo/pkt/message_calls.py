@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 _MSG_TRUNC: Final = CONSTANTS["MSG_TRUNC"]
 _MSG_ERRQUEUE: Final = CONSTANTS["MSG_ERRQUEUE"]
+_MSG_ZEROCOPY: Final = CONSTANTS["MSG_ZEROCOPY"]
+_MOST_PIECES: Final = 17  # of memory in one segment
 _INQ: Final = (CONSTANTS["SOL_TCP"], CONSTANTS["TCP_INQ"])
 _TIMESTAMPING: Final = (CONSTANTS["SOL_SOCKET"], CONSTANTS["SCM_TIMESTAMPING"])
 _RECVERR: Final = {2: (0, CONSTANTS["IP_RECVERR"]), 10: (41, CONSTANTS["IPV6_RECVERR"])}
@@ -56,7 +58,24 @@ def sendmsg(calls: Calls, running: Running) -> int | None:
     total, flags = _message(calls, running, is_sent=True)
     if len(running.call.arguments) > 2:
         flags = calls.number(running, 2)
-    return calls.transmit(running, total, flags, None)
+    cuts: tuple[int, ...] = ()
+    if flags & _MSG_ZEROCOPY:
+        cuts = _cuts(calls, running)
+    return calls.transmit(running, total, flags, None, cuts)
+
+
+def _cuts(calls: Calls, running: Running) -> tuple[int, ...]:
+    """Where segments end because they hold no more pieces of the user's memory, which Linux sends
+    from where it lies: each buffer is one."""
+    header = running.call.arguments[1]
+    buffers = header.fields.get("msg_iov") if isinstance(header, Struct) else None
+    if not isinstance(buffers, Array):
+        return ()
+    ends = [
+        _vector(calls, Array(buffers.items[:count]), running.line)[0]
+        for count in range(_MOST_PIECES, len(buffers.items), _MOST_PIECES)
+    ]
+    return tuple(ends)
 
 
 def writev(calls: Calls, running: Running) -> int | None:

@@ -547,7 +547,10 @@ class Run:
         changes = Setup()
         changes.command(command.text, line)
         if changes.mtu:
-            raise Refused(line, "another MTU while the stack runs")
+            self.stack.change_mtu(changes.mtu)
+        if changes.is_stalled is not None and changes.is_stalled != self.stack.engine.is_stalled:
+            self.stack.engine.stall(changes.is_stalled)
+            self.world.settle()
         self.setup.files.update(changes.files)
         if "tcp_metrics flush" in command.text:
             self.stack.engine.cookies.clear()

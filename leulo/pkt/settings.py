@@ -33,7 +33,8 @@ _BSD_WORDS = re.compile(
     r"|SO_RCVBUF, \[65536\]"
 )
 _DONE_NOTHING: Final = {"true", ":", "sleep", "echo", "kldload", "kldunload", "modprobe", "sync",
-                        "rm", "exit", "fi", "done", "set", "#"}  # fmt: skip
+                        "rm", "exit", "fi", "done", "set", "#", "tcpdump", "pkill", "killall",
+                        "dmesg"}  # fmt: skip
 _ROUTE_WORDS: Final = {"via", "dev", "src", "table", "proto", "scope", "metric"}
 _ARITHMETIC = re.compile(r"\$\(\(\s*(\d{1,9}(?:\s*\*\s*\d{1,9}){0,4})\s*\)\)")
 _RESTORE = re.compile(r"(?:^|/)sysctl_restore[\w${}.]*|restore\w*\.sh$")
@@ -380,6 +381,7 @@ class Setup:
     def __init__(self) -> None:
         self.changes: Changes = {}
         self.mtu: int = 0  # 0: not set
+        self.is_stalled: bool | None = None  # takes the device packets? None: as before
         self.files: dict[str, int] = {}  # length by path
 
     def command(self, text: str, line: int) -> None:
@@ -417,9 +419,8 @@ class Setup:
                 if not word.startswith("-"):
                     self._assignment(word, line)
         elif words[:2] == ["ip", "tcp_metrics"] or program in ("tc", "ethtool"):
-            if words[-2:] == ["limit", "0"]:
-                raise Refused(line, "a device that takes no packets (tc qdisc ... limit 0)")
             if words[:2] == ["tc", "qdisc"] and "root" in words:
+                self.is_stalled = words[-2:] == ["limit", "0"]
                 self.changes["has_pacing"] = "fq" in words  # [Linux tc-fq(8)]
             return
         elif words[:2] == ["ip", "route"] and words[2:3] in (["add"], ["change"], ["replace"]):

@@ -141,6 +141,8 @@ class Config:
     keep_count: int = 9
     has_window_in_reset: bool = True  # a user's reset says what window there was, else 0
     resets_unread: bool = True  # closing with data unread is a reset [RFC 2525 2.17]
+    # Behind shutdown(SHUT_RD) what comes is acknowledged and thrown away; else it can be read
+    discards_after_shutdown: bool = False
     has_epipe_on_reset: bool = True  # a reset in CLOSE_WAIT is EPIPE, not ECONNRESET
     repeats_fin: bool = False  # every ACK has the FIN until that is acknowledged
     # A SYN, or any segment without an ACK, in TIME_WAIT is answered, as in every state
@@ -233,6 +235,7 @@ PRESETS = {
         keep_count=8,
         has_window_in_reset=False,
         resets_unread=False,
+        discards_after_shutdown=True,
         has_epipe_on_reset=False,
         repeats_fin=True,
         probes_with_data=True,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from leulo.tcp import fast_open_client, mtu_search, pacing, rack, recovery
+from leulo.tcp import fast_open_client, mtu_search, pacing, rack, recovery, stalled
 from leulo.tcp.errno import ETIMEDOUT
 from leulo.tcp.rtt import backed_off
 from leulo.tcp.state import CLOSED, FIN_WAIT_2, ON_ABORT, SENDS, SYN_RCVD, SYN_SENT, TIME_WAIT
@@ -170,6 +170,9 @@ def _persist(tcb: Tcb, now_ns: int) -> None:
     engine = tcb.engine
     config = engine.config
     tcb.is_persisting = False
+    if engine.is_stalled:
+        stalled.try_again(tcb, now_ns)
+        return
     if tcb.snd_wnd >= tcb.snd_end - tcb.snd_nxt:
         tcb.is_pushing = True  # only a cork or Nagle held it
         tcb.more = MORE_NONE

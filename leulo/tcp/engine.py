@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final, Protocol
 
-from leulo.tcp import congestion, fast_open_client, fast_open_server, header
+from leulo.tcp import congestion, fast_open_client, fast_open_server, header, stalled
 from leulo.tcp.account import Account, Lent
 from leulo.tcp.addresses import ANY, ANY_4, ANY_6
 from leulo.tcp.challenge import ChallengeLimit
@@ -75,11 +75,11 @@ class Engine:
     __slots__ = (
         "accepts_any", "account", "challenge", "config", "congestion", "connections", "cookies",
         "counts", "dropped", "drops", "half_open", "has_checksum_offload", "has_marks", "held",
-        "identification", "isn", "lent", "listeners", "loopback", "mtu", "mtu6", "name", "network",
-        "now_ms", "now_ns", "opening", "orphans", "path_mtus", "pending", "ports", "random_bits",
-        "rcv_wscale", "ready", "replies", "retransmitted", "segment_in", "segment_out",
-        "segments_in", "segments_out", "serial", "settings", "sockets", "state_changed",
-        "terms", "time_wait", "timers", "tso_bytes", "unresolved",
+        "identification", "is_stalled", "isn", "lent", "listeners", "loopback", "mtu", "mtu6",
+        "name", "network", "now_ms", "now_ns", "opening", "orphans", "path_mtus", "pending",
+        "ports", "random_bits", "rcv_wscale", "ready", "replies", "retransmitted", "segment_in",
+        "segment_out", "segments_in", "segments_out", "serial", "settings", "sockets",
+        "state_changed", "terms", "time_wait", "timers", "tso_bytes", "unresolved",
     )  # fmt: skip
 
     def __init__(
@@ -136,6 +136,7 @@ class Engine:
         self.ports: Ports = Ports(self)
         self.path_mtus: PathMtus = PathMtus()
         self.cookies: CookieJar = CookieJar()  # of TCP Fast Open, as a client
+        self.is_stalled: bool = False  # see `stall`
         self.has_marks: bool = False  # some socket has had a TTL or a TOS of its own
         self.serial: int = 0
         self.identification: int = 0
@@ -225,7 +226,11 @@ class Engine:
                     return
 
     def _drain_marked(self, now_ns: int, out: list[Frame], limit: int) -> None:
-        """As `drain`; some sockets want other bits in their IP headers."""
+        """As `drain`; some sockets want other bits in their IP headers, or the device stalls."""
+        if self.is_stalled:
+            out.clear()  # of replies
+            while self.pending:
+                stalled.hold(self.pending.pop(0), now_ns)
         while self.pending and len(out) < limit:
             tcb = self.pending.pop(0)
             first = len(out)
@@ -234,6 +239,18 @@ class Engine:
                 mark_from(out, first, tcb.settings)
             if len(out) >= limit:
                 self.want_output(tcb)
+
+    def stall(self, is_stalled: bool) -> None:
+        """From now on the device takes nothing, or everything again."""
+        self.is_stalled = is_stalled
+        self.has_marks = True  # the careful way
+        for tcb in self.connections.values():
+            self.want_output(tcb)
+
+    def change_mtu(self, mtu: int) -> None:
+        """The link has become wider, or narrower, than it was."""
+        self.mtu = self.mtu6 = mtu
+        self.path_mtus.era += 1  # every connection looks at its own
 
     def hold_ack(self, tcb: Tcb) -> None:
         """``tcb`` owes an ACK at once, but who answers is about to run: it may ride on that."""

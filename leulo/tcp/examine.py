@@ -307,7 +307,7 @@ def examine(
             ecn.data_arrives(tcb, tcb.ecn, frame)
     state = tcb.state
     if (length or is_fin) and RECEIVES >> state & 1:
-        if length and tcb.is_deaf and (state is FIN_WAIT_1 or state is FIN_WAIT_2):
+        if length and _is_deaf(tcb) and (state is FIN_WAIT_1 or state is FIN_WAIT_2):
             # Nobody will ever read it: tell the peer. [RFC 9293 3.6.1] [RFC 2525 2.17]
             engine.drop("tcp_data_after_close", tcb)
             engine.send_reset(tcb, ack_wire)
@@ -320,6 +320,11 @@ def examine(
     elif length or is_fin:
         tcb.ack_due = ACK_NOW
         engine.want_output(tcb)
+
+
+def _is_deaf(tcb: Tcb) -> bool:
+    """Has the user closed, or shut the reading side where that is told to the peer?"""
+    return tcb.is_orphan if tcb.engine.config.discards_after_shutdown else tcb.is_deaf
 
 
 def _take_ack(

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Final
 
 from leulo.tcp.counted_buffer import CountedBuffer
-from leulo.tcp.recv_buffer import RecvBuffer
+from leulo.tcp.recv_buffer import DeafBuffer, RecvBuffer
 from leulo.tcp.state import CLOSED
 from leulo.tcp.tcb import ACK_NOW, NO_FIN, Tcb
 
@@ -36,6 +36,14 @@ def after_reading(tcb: Tcb, buffer: RecvBuffer) -> None:
     elapsed_ns = now_ns - tcb.rcv_round_at
     if elapsed_ns >= _ROUND_NS and elapsed_ns >= tcb.srtt_ns:
         _tune(tcb, buffer.taken, now_ns)
+
+
+def stop_reading(tcb: Tcb) -> None:
+    """The user has shut the reading side: what comes may still be read, or is thrown away."""
+    tcb.is_deaf = True
+    if tcb.engine.config.discards_after_shutdown:
+        tcb.drop_received()
+        tcb.receive_buffer = DeafBuffer(tcb.engine.account)
 
 
 def _tune(tcb: Tcb, taken: int, now_ns: int) -> None:

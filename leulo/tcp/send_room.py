@@ -38,6 +38,9 @@ def room(tcb: Tcb) -> int:
             whole = 0
     elif unsent:
         whole = leaving - unsent
+    elif piece > max(tcb.cwnd >> 1, tcb.mss):
+        # A piece leaves in parts, each at most half a congestion window, and is filled up again.
+        whole = leaving + piece if _begun(held, end, piece) else 0
     else:
         # Pieces that can leave as a whole do; one that cannot is cut, and filled up again.
         leaves, rest = divmod(leaving, piece)

@@ -43,7 +43,7 @@ from leulo.tcp.errno import (
 )
 from leulo.tcp.fast_open import CLIENT
 from leulo.tcp.listen import Listener
-from leulo.tcp.reading import after_reading
+from leulo.tcp.reading import after_reading, stop_reading
 from leulo.tcp.send_buffer import SendBuffer
 from leulo.tcp.settings import Settings
 from leulo.tcp.state import (
@@ -511,7 +511,8 @@ class TcpSocket:
             self.engine.fail(tcb, 0)
             return 0
         if how != SHUT_WR:
-            self.is_read_shut = tcb.is_deaf = True
+            self.is_read_shut = True
+            stop_reading(tcb)
         if how != SHUT_RD and not self.is_write_shut:
             self.is_write_shut = True
             self._finish(tcb)

@@ -27,7 +27,7 @@ from leulo.tcp.limits import Limits
 from leulo.tcp.mtu_search import MtuSearch
 from leulo.tcp.pacer import Pacer
 from leulo.tcp.reassembly import Reassembly
-from leulo.tcp.recv_buffer import RecvBuffer
+from leulo.tcp.recv_buffer import DeafBuffer, RecvBuffer
 from leulo.tcp.scoreboard import Scoreboard
 from leulo.tcp.send_buffer import SendBuffer
 from leulo.tcp.settings import PATH_WANT, Settings
@@ -390,6 +390,8 @@ class Tcb(Timed):
             saved = state["receive_buffer"]
             buffer = RecvBuffer.loaded(saved, self.engine.account)
             self.receive_buffer = buffer
+            if self.is_deaf and self.engine.config.discards_after_shutdown:
+                self.receive_buffer = DeafBuffer(self.engine.account)
             if "counted" in saved:
                 self.receive_buffer = counted_buffer.load(buffer, saved, self)
                 self.is_room_offered = True

@@ -9,12 +9,22 @@ from __future__ import annotations
 import itertools
 
 from leulo.stack import Stack
+from leulo.tcp import counted_buffer
 from leulo.tcp.flight import END, LOST, SACKED, START, STATE
 from leulo.tcp.state import SENDS, State
 from leulo.tcp.tcb import ACK_DELAYED, NO_FIN, Tcb
 
 _KIND = 3
+_NOWHERE = 1 << 60
 _OPENING = (State.SYN_SENT, State.SYN_RCVD)
+
+
+def _edge(tcb: Tcb) -> int:
+    """The right edge of all windows so far; memory that is taken away shuts the last."""
+    buffer = counted_buffer.of(tcb)
+    if buffer is not None:
+        return max(tcb.rcv_adv, buffer.top)
+    return _NOWHERE if tcb.engine.config.counts_memory else tcb.rcv_adv  # nobody reads on
 
 
 class Invariants:
@@ -42,7 +52,7 @@ class Invariants:
             self._buffers(tcb)
             self._sender(tcb)
             self._timers(tcb, is_drained)
-            now = tcb.rcv_adv, tcb.rcv_nxt, tcb.snd_una
+            now = _edge(tcb), tcb.rcv_nxt, tcb.snd_una
             before = self.edges.get(tcb.serial)
             if before is not None and tcb.state not in _OPENING and before[1]:
                 assert now[0] >= before[0], (
