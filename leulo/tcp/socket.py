@@ -511,8 +511,7 @@ class TcpSocket:
             self.engine.fail(tcb, 0)
             return 0
         if how != SHUT_WR:
-            self.is_read_shut = True
-            stop_reading(tcb)
+            self.is_read_shut = stop_reading(tcb)
         if how != SHUT_RD and not self.is_write_shut:
             self.is_write_shut = True
             self._finish(tcb)
