@@ -304,6 +304,12 @@ def options_text(data: bytes) -> str:
     return ",".join(words)
 
 
+def is_echo_reply(seen: Seen) -> bool:
+    """Does it answer a ping?"""
+    kinds = {PROTOCOL_ICMP: 0, PROTOCOL_ICMPV6: 129}
+    return seen.transport[:1] == bytes([kinds[seen.protocol]]) if seen.protocol in kinds else False
+
+
 def describe(seen: Seen, connection: Connection | None) -> str:
     """The packet as a script would write it, with the connection's relative numbers."""
     ecn = ("noecn", "ect1", "ect0", "ce")[seen.traffic_class & 3]

@@ -23,7 +23,7 @@ from leulo.pkt.lexer import Refused, ScriptError
 from leulo.pkt.matching import differs
 from leulo.pkt.options import Options, read_options
 from leulo.pkt.outcome import DEFINITIONS, DEFINITIONS_6, SYMBOLS, Mode, Outcome, Status
-from leulo.pkt.packets import Seen, describe, icmp_frame, tcp_frame, udp_frame
+from leulo.pkt.packets import Seen, describe, icmp_frame, is_echo_reply, tcp_frame, udp_frame
 from leulo.pkt.parser import parse
 from leulo.pkt.settings import Changes, Setup
 from leulo.pkt.snippets import SnippetFailed, Snippets, decode_info
@@ -394,6 +394,8 @@ class Run:
     def _belongs(
         self, seen: Seen, connection: Connection, line: TcpLine | UdpLine | IcmpLine
     ) -> bool:
+        if is_echo_reply(seen) and not isinstance(line, IcmpLine):
+            return False  # a ping's answer, of no connection
         if not seen.source_port or not isinstance(line, TcpLine):
             return True
         if connection.knows(seen.source_port, seen.destination_port):

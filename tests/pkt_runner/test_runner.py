@@ -207,9 +207,7 @@ def test_calls_and_snippets_are_judged(line: str, actual: str) -> None:
     ("text", "what"),
     [
         ("`sysctl net.ipv4.tcp_fish=3`\n" + SERVER, "tcp_fish=3"),
-        ("`tc qdisc add dev tun0 root pfifo limit 0`\n" + SERVER, "takes no packets"),
         ("`ip route add 192.0.2.1 via 192.168.0.2 dev tun0 quickack 1`\n" + SERVER, "quickack"),
-        (SERVER + "+0 `ip link set dev tun0 mtu 1400`\n", "another MTU"),
         (SERVER + "+0 `grep 0A /proc/net/udp`\n", "command"),
         (SERVER + "+0 `grep 0[AB] /proc/net/tcp`\n", "0[AB]"),
         (
