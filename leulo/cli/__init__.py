@@ -43,9 +43,6 @@ VERBS: Final = {
     "netsim": ("leulo.cli.netsim", "Flows in simulated time: the behaviour table, and plots."),
     "pkt": ("leulo.cli.pkt", "Run packetdrill scripts against the TCP engine."),
 }
-
-
-starting.over()
 _UNWRITABLE: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 
@@ -219,3 +216,6 @@ def _report_bug(error: BaseException) -> int:
         where = "run it again with LEULO_TRACEBACK=1 and send the traceback with your report"
     _say(f"this is a bug in Leulo ({about}); {where}")
     return EXIT_BUG
+
+
+starting.over()  # whoever imports this file as a library has its own Ctrl-C again

@@ -201,6 +201,12 @@ def test_an_interrupt_while_the_program_is_loaded_is_no_traceback(tmp_path: Path
     )  # fmt: skip
     assert (done.returncode, done.stderr) == (130, b"leulo: interrupted\n")
     code = (
+        "import os, signal; signal.signal(2, signal.default_int_handler); import click;"
+        "click.version_option = lambda *_, **__: os.kill(os.getpid(), 2); import leulo.cli"
+    )
+    late = subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=30)
+    assert (late.returncode, late.stderr) == (130, b"leulo: interrupted\n"), "its own commands"
+    code = (
         "import signal; own = lambda *_: None; signal.signal(2, own); import leulo.cli as cli;"
         "print(signal.getsignal(2) is own); signal.signal(2, signal.default_int_handler);"
         "cli.starting.begin(); cli.run(['image', '--help']);"
