@@ -58,7 +58,12 @@ def boot(machine_config: MachineConfig, run_config: RunConfig) -> int:
     if run_config.json:
         ending = "ENDED" if session.terminal.quit_asked else outcome.ending.name
         report = messages.json_report(
-            ending, status, outcome.guest_status, explanation, took_ns, counters
+            ending,
+            status,
+            outcome.guest_status,
+            explanation or session.client_report(),
+            took_ns,
+            counters,
         )
         _tell(session.terminal, report)
         return status

@@ -134,6 +134,14 @@ def last_json(result: subprocess.CompletedProcess[bytes]) -> dict[str, Any]:
     return found
 
 
+def test_what_the_scripted_client_did_not_get_is_in_json_too() -> None:
+    result = boot("--net", "sim:requests=2,path=/nowhere", "--clock", "virtual", "--json")
+    found = last_json(result)
+    assert (found["ending"], found["exit_code"], result.returncode) == ("finished", 1, 1)
+    assert found["explanation"].startswith("0 of 2 requests were answered in full; ")
+    assert "status 404" in found["explanation"]
+
+
 def test_without_a_dhcp_server_it_says_so_and_is_not_ready() -> None:
     result = boot("--ip", "dhcp", "--timeout", "6")
     said = result.stderr.decode()
