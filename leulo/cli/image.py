@@ -31,21 +31,34 @@ def command() -> None:
     help="Where to put it.  [default: the place of the packaged image]",
 )
 @click.option(
+    "--sanitize",
+    is_flag=True,
+    help="Undefined behaviour in the kernel traps, and its panic names kind and line.",
+)
+@click.option(
     "--set-reference",
     is_flag=True,
     help="Make what comes out the reference: for whoever changed the guest on purpose.",
 )
 @click.option("--json", "as_json", is_flag=True, help="One JSON object instead of a sentence.")
-def build(cc: str | None, output: Path | None, set_reference: bool, as_json: bool) -> None:
+def build(
+    cc: str | None, output: Path | None, sanitize: bool, set_reference: bool, as_json: bool
+) -> None:
     """Compile guest_kernel/ with the pinned compiler into guest.img.
 
     Needs a checkout. The same sources give the same bytes on every computer, unless --cc is used.
+
+    \b
+    leulo image build --sanitize -o lab
+    leulo boot lab/guest.img --append provoke=overflow
     """
     from leulo import image
 
     if set_reference and cc is not None:
         raise ConfigError(f"--cc {cc}: the reference is made by the pinned compiler: leave it out")
-    built = image.build(output, compiler=cc)
+    if set_reference and sanitize:
+        raise ConfigError("--sanitize: the reference is built without: leave it out")
+    built = image.build(output, compiler=cc, sanitize=sanitize)
     if set_reference:
         image.write_reference(built)
     is_reference = image.is_reference(built)

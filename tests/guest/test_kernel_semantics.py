@@ -13,6 +13,7 @@ import pytest
 from bare_machine import RESTARTED, Outcome, run, run_qemu
 
 from leulo import image
+from leulo.cli import run as leulo
 from leulo.outcome import PANIC_STATUS
 
 GOOD_STATUS = 17  # what kernel_checks.c returns when nothing failed
@@ -40,8 +41,10 @@ def assert_good(outcome: Outcome) -> None:
 
 @pytest.fixture(scope="session")
 def sanitized(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A kernel in which undefined behaviour traps."""
-    return image.build(tmp_path_factory.mktemp("sanitized"), sanitize=True)
+    """A kernel in which undefined behaviour traps, built as a person would."""
+    folder = tmp_path_factory.mktemp("sanitized")
+    assert leulo(["image", "build", "--sanitize", "-o", str(folder)]) == 0
+    return folder / "guest.img"
 
 
 @pytest.fixture(scope="session")
