@@ -24,6 +24,8 @@ from user_world import (
 
 from leulo.errors import EnvironmentProblem
 from leulo.tcp.config import Config
+from leulo.trace import Event
+from leulo.units import NS_PER_S
 
 MIB = 1 << 20
 
@@ -56,6 +58,27 @@ def test_ten_megabytes_each_way_arrive_as_they_were(worlds: list[World]) -> None
     counters = world.link.counters()
     assert counters["connections"] == 0
     assert (counters["bytes_to_guest"], counters["bytes_from_guest"]) == (len(data), len(data))
+
+
+def test_what_comes_from_the_host_has_the_time_at_which_it_comes(worlds: list[World]) -> None:
+    """Protects: events, and what the engine measures, after a while in which nothing happened."""
+    world = make(worlds, 7)
+    world.serve(7, echo)
+    seen: list[Event] = []
+    world.trace.subscribe("tcp.state", seen.append)
+
+    def last(cause: str) -> int:
+        return max(e.time_ns for e in seen if (plain := e.plain())["cause"] == cause
+                   and plain["stack"] == "gateway")  # fmt: skip
+
+    world.skipped_ns += 5 * NS_PER_S
+    client = world.client(world.ports[0], b"first", shuts=False)
+    world.until(lambda: client.received == b"first")
+    assert last("ACTIVE_OPEN") >= 5 * NS_PER_S
+    world.skipped_ns += 5 * NS_PER_S
+    client.shuts = True
+    world.until(lambda: client.has_ended)
+    assert last("CLOSE") >= 10 * NS_PER_S
 
 
 def test_echo_both_ways_at_once(worlds: list[World]) -> None:

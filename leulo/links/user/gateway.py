@@ -103,7 +103,8 @@ class UserLink:
         self._listener = self._listen()
         assert self._listener.listener is not None
         resolvers = resolvers or Resolvers()
-        now_ns, wants = context.clock.now_ns, self._needs_output
+        self._now_ns = now_ns = context.clock.now_ns
+        wants = self._needs_output
         plan, poller = self._plan, context.poller
         self._guests = GuestSide(self._stack, context.mtu)
         self._outbound = Outbound(
@@ -250,6 +251,10 @@ class UserLink:
     def _needs_output(self) -> None:
         self._wants_output = True
 
+    def _keep_time(self) -> None:
+        """A socket of the host has something: it may be long after the stack was served last."""
+        self._stack.engine.set_time(self._now_ns())
+
     def _listen(self) -> TcpSocket:
         """The socket that takes whatever connection the guest opens, to any address and port."""
         listener = self._stack.socket(_INET, _STREAM)
@@ -272,6 +277,7 @@ class UserLink:
             self._refuse(connection)
             return
         guest.settings = self._listener.settings  # TCP_NODELAY
+        self._keep_time()
         result = guest.connect(self._plan.guest, guest_port)
         if result not in (0, -_EINPROGRESS):
             guest.close()
@@ -297,8 +303,9 @@ class UserLink:
 
     def _join(self, guest: TcpSocket, host: socket.socket) -> Splice:
         splice = Splice(
-            guest, host, self._poller, done=self._ended, wants_output=self._needs_output
-        )
+            guest, host, self._poller, done=self._ended, wants_output=self._needs_output,
+            keep_time=self._keep_time,
+        )  # fmt: skip
         self._splices[splice] = None
         return splice
 

@@ -36,12 +36,13 @@ class Splice:
     """Both sides and what is on its way between them.
 
     ``done`` is called once, when both sides are let go of. ``wants_output`` is called when the
-    gateway's stack may have something to send because of the host.
+    gateway's stack may have something to send because of the host, ``keep_time`` before the host's
+    side is served.
     """
 
     __slots__ = (
         "_done", "_guest", "_guest_ended", "_host", "_host_ended", "_is_closed", "_is_joined",
-        "_mask", "_pending", "_poller", "_wants_output", "bytes_from_guest",
+        "_keep_time", "_mask", "_pending", "_poller", "_wants_output", "bytes_from_guest",
         "bytes_to_guest", "was_reset",
     )  # fmt: skip
 
@@ -53,6 +54,7 @@ class Splice:
         *,
         done: Callable[[Splice], None],
         wants_output: Callable[[], None],
+        keep_time: Callable[[], None],
     ) -> None:
         """The host's side is connected; the guest's may still be on its way. Until it has
         arrived nothing is asked of the host's: what it sends waits in the host's kernel."""
@@ -61,6 +63,7 @@ class Splice:
         self._poller = poller
         self._done = done
         self._wants_output = wants_output
+        self._keep_time = keep_time
         self._pending: memoryview | None = None  # from the guest, not yet taken by the host
         self._guest_ended = False
         self._host_ended = False
@@ -105,6 +108,7 @@ class Splice:
     def _on_host(self, mask: int) -> None:
         if self._is_closed:
             return
+        self._keep_time()
         if mask & ERR:
             self.reset()
         else:
