@@ -258,11 +258,12 @@ class Machine:
         """Between quanta: timers that are due, then events for the guest."""
         if self.pic.waits_behind:
             self.pic.advance(now_ns)
+        stack = self.stack
         for chip in self._chips:
             due = chip.next_deadline()
             if due is not None and due <= now_ns:
                 chip.advance(now_ns)
-        stack = self.stack
+                stack.engine.set_time(now_ns)  # perhaps its interrupt is all that wakes the guest
         due = stack.next_deadline()
         if due is not None and due <= now_ns:
             stack.advance(now_ns)

@@ -61,3 +61,15 @@ def test_debug_text_is_an_event_and_goes_to_the_sink() -> None:
     world.machine.flush_console()
     assert world.debug == [b"hello\n", b"?"]
     assert [event.plain()["text"] for event in world.events] == ["hello\n", "?"]
+
+
+def test_a_tick_of_the_timer_is_the_time_for_the_engine_too() -> None:
+    """Protects: what a guest calls after it was asleep, with no frame in between, is of now."""
+    world = World()
+    for port, value in ((0x43, 0x34), (0x40, 0x00), (0x40, 0x10)):  # a rate generator
+        world.ports.write(port, 1, value)
+    due = world.machine.pit.next_deadline()
+    assert due is not None
+    world.machine.serve(due - 1)
+    world.machine.serve(due)
+    assert world.machine.stack.engine.now_ns == due
