@@ -47,6 +47,7 @@ from leulo.pkt.world import MACS, START_NS, Stuck, World
 from leulo.stack import Stack
 from leulo.tcp.config import PRESETS, Config
 from leulo.tcp.socket import TcpSocket
+from leulo.udp.socket import UdpSocket
 
 _AF_INET: Final = 2
 _AF_INET6: Final = 10
@@ -525,6 +526,7 @@ class Run:
             data = descriptor.socket.getsockopt(*_INFO_OPTION)
             if isinstance(data, bytes):
                 info = decode_info(data)
+                info.update(_freebsd_info(descriptor.socket))
                 for name, option in _BUFFERS:
                     value = descriptor.socket.getsockopt(*option)
                     info[name] = int.from_bytes(value, "little") if isinstance(value, bytes) else 0
@@ -562,6 +564,19 @@ class Run:
             engine = self.stack.engine
             engine.config = replace(engine.config, **changes.changes)  # type: ignore[arg-type]
             engine.settings = type(engine.settings).of(engine.config)
+
+
+def _freebsd_info(socket: TcpSocket | UdpSocket) -> dict[str, object]:
+    """What FreeBSD's struct tcp_info has beside Linux's. [FreeBSD tcp(4) TCP_INFO]"""
+    tcb = socket.tcb if isinstance(socket, TcpSocket) else None
+    if tcb is None:
+        return {}
+    values = {
+        "snd_una": tcb.snd_una, "snd_nxt": tcb.snd_nxt, "snd_max": tcb.snd_max,
+        "rcv_nxt": tcb.rcv_nxt, "rcv_adv": tcb.rcv_adv, "snd_rexmitpack": tcb.retransmits,
+        "dupacks": tcb.dupacks, "snd_zerowin": int(tcb.is_persisting and not tcb.snd_wnd),
+    }  # fmt: skip
+    return {"tcpi_" + name: value & 0xFFFFFFFF for name, value in values.items()}
 
 
 def _seconds(at_ns: int) -> str:

@@ -28,7 +28,7 @@ _SEPARATORS = re.compile(r"\n|;|&&|\|\|")
 REDIRECTION: Final = re.compile(r"\s*(?:[12&]?>{1,2}\s*&?\s*[\w/.]+|2>&1|<\s*\S+)")
 _BSD_WORDS = re.compile(
     r">\s*S[.EW]*\s+[^<\n]*<mss \d+,\s*nop,\s*wscale \d+,\s*sackOK"
-    r"|net\.inet\.|kern\.ipc\.|\bsockstat\b|\btcpdrop\b|\bTCP_(?:KEEPINIT|NOOPT)\b"
+    r"|//[^\n]*\bFreeBSD\b|net\.inet\.|kern\.ipc\.|\bsockstat\b|\btcpdrop\b|\bTCP_(?:KEEPINIT|NOOPT)\b"
     r"|\bTCPI_(?:CLOS|LISTEN|SYN_SENT|SYN_RECEIVED|ESTAB|FIN_WAIT|LAST_ACK|TIME_WAIT)"
     r"|SO_RCVBUF, \[65536\]"
 )
@@ -492,5 +492,6 @@ def _product_text(match: re.Match[str]) -> str:
 
 
 def looks_like_bsd(text: str) -> bool:
-    """Does the script set a BSD's variables, use its tools, or expect its SYN or its buffers?"""
+    """Does the script set a BSD's variables, use its tools, expect its SYN or its buffers, or say
+    in a comment what FreeBSD does?"""
     return _BSD_WORDS.search(text) is not None

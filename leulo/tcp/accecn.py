@@ -165,10 +165,12 @@ def syn_ack_again(accurate: Accurate, mark: int) -> None:
         accurate.pending += 1
 
 
-def passive(mark: int, sent_mark: int, is_plain: bool) -> Accurate:
+def passive(mark: int, sent_mark: int, is_plain: bool, counts_syn: bool) -> Accurate:
     """The state of a server whose client asked by a SYN with ``mark``; ``is_plain``: a SYN or a
-    SYN-ACK without the flags was among theirs, so nothing may be capable. [RFC 9768 3.1.5]"""
+    SYN-ACK without the flags was among theirs, so nothing may be capable. [RFC 9768 3.1.5]
+    ``counts_syn``: the SYN's mark counts, as on FreeBSD."""
     accurate = Accurate()
+    accurate.received_ce = int(counts_syn and mark == CE)
     accurate.last_mark = mark
     accurate.sent_mark = sent_mark
     accurate.has_ect = not is_plain

@@ -64,8 +64,8 @@ class Config:
     # What else than new data is marked as capable: 0: nothing, 1: SYN-ACKs [RFC 5562],
     # 2: everything [draft-ietf-tcpm-generalized-ecn]
     ecn_of_control: int = 0
-    # Marks of the handshake that no router can have made change nothing, and what arrives marked is
-    # answered no sooner, as on FreeBSD
+    # Marks of the handshake that no router can have made change nothing, what arrives marked is
+    # answered no sooner, an ACK's mark counts, and a new window probe is capable, as on FreeBSD
     has_freebsd_ecn: bool = False
     has_ace_in_time_wait: bool = False  # the last ACKs, too, say what accurate ECN has counted
     has_cwr_again: bool = False  # a fast retransmission says CWR, as on FreeBSD

@@ -19,6 +19,7 @@ from leulo.tcp.accecn import Accurate
 from leulo.tcp.header import CWR, ECE
 
 if TYPE_CHECKING:
+    from leulo.tcp.config import Config
     from leulo.tcp.tcb import Tcb
 
 NOT_ECT: Final = 0
@@ -38,6 +39,8 @@ ON_REQUEST: Final = 2
 
 _QUICK_ACKS: Final = 2
 _FAST_RECOVERY: Final = 1  # `tcb.RECOVERY_FAST`
+_ACK_NOW: Final = 2  # `tcb.ACK_NOW`
+_OF_NEW_PROBES: Final = ECT0  # on FreeBSD: they are new data all the same
 _ENDS_6_BYTES: Final = 36  # two addresses of IPv6 and two ports
 _FIELDS: Final = (
     "codepoint", "delivered_ce", "echo", "is_cwr_due", "is_cwr_set", "is_seen", "recover",
@@ -74,6 +77,11 @@ class Ecn:
         return ecn
 
 
+def is_ordinary(ecn: Ecn, config: Config) -> bool:
+    """Is nothing said of ECN by segments that carry no data?"""
+    return ecn.accurate is None and not config.has_freebsd_ecn
+
+
 def mark_of(frame: bytes, ends: bytes) -> int:
     """The codepoint of a received frame. [RFC 3168 5]"""
     # An IPv6 header has lost its first twenty bytes here. [RFC 8200 7]
@@ -88,6 +96,8 @@ def data_leaves(tcb: Tcb, ecn: Ecn, seq: int, length: int) -> int:
     is_probe = seq + length > tcb.snd_una + tcb.snd_wnd
     if length and not is_probe and seq >= tcb.snd_max:
         codepoint = ECT0
+    elif is_probe and seq >= tcb.snd_max and tcb.engine.config.has_freebsd_ecn:
+        codepoint = _OF_NEW_PROBES
     if ecn.accurate is not None:
         ecn.codepoint = codepoint
         return 0
@@ -111,8 +121,20 @@ def cwr_arrives(tcb: Tcb, ecn: Ecn, length: int) -> None:
     """The peer has reduced its window. Comes before the mark of the same segment.
     [RFC 3168 6.1.3]"""
     ecn.echo = 0
-    if length:
+    if length and not tcb.engine.config.has_freebsd_ecn:
         tcb.quick_acks = max(tcb.quick_acks, 1)  # the peer's window may be very small now
+
+
+def freebsd_cwr_arrives(tcb: Tcb, ecn: Ecn, ack: int, length: int) -> None:
+    """The same on FreeBSD, before anything else is looked at: whatever acknowledges ``ack`` need
+    not be valid. It is answered at once unless it is just an ACK, or just data."""
+    ecn.echo = 0
+    if not length:
+        if ack == tcb.snd_una:
+            tcb.ack_due = _ACK_NOW
+            tcb.engine.want_output(tcb)
+    elif ack != tcb.snd_una:
+        tcb.quick_acks = max(tcb.quick_acks, 1)
 
 
 def data_arrives(tcb: Tcb, ecn: Ecn, frame: bytes) -> None:

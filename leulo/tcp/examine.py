@@ -261,6 +261,8 @@ def examine(
     )
     is_echo = control & ECE != 0 and tcb.ecn is not None and accurate is None
     before = outstanding = 0
+    if control & CWR and accurate is None and tcb.ecn and engine.config.has_freebsd_ecn:
+        ecn.freebsd_cwr_arrives(tcb, tcb.ecn, unwrap(tcb.snd_una, ack_wire), length)
     if accurate is not None:
         before = accecn_feedback.mark_of_delivery(tcb)
         outstanding = tcb.snd_max - tcb.snd_una
@@ -303,7 +305,7 @@ def examine(
     if tcb.ecn is not None and accurate is None:
         if control & CWR:
             ecn.cwr_arrives(tcb, tcb.ecn, length)
-        if length:
+        if length or engine.config.has_freebsd_ecn:
             ecn.data_arrives(tcb, tcb.ecn, frame)
     state = tcb.state
     if (length or is_fin) and RECEIVES >> state & 1:

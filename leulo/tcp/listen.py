@@ -376,7 +376,9 @@ class Listener:
             tcb.ecn = ecn.Ecn(half.iss)
             if half.accurate >= 0:
                 sent_mark = ecn.ECT0 if engine.config.ecn_of_control else ecn.NOT_ECT
-                tcb.ecn.accurate = accecn.passive(half.accurate, sent_mark, half.is_plain)
+                tcb.ecn.accurate = accecn.passive(
+                    half.accurate, sent_mark, half.is_plain, engine.config.has_freebsd_ecn
+                )
         if peer.has_timestamps:
             tcb.has_timestamps = True
             tcb.ts_offset = half.ts_offset

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 from leulo.errors import LeuloBug
 from leulo.state import State as Saved
 from leulo.state import load_fields, save_fields
-from leulo.tcp import counted_buffer
+from leulo.tcp import counted_buffer, ecn
 from leulo.tcp.congestion.base import CongestionControl
 from leulo.tcp.ecn import Ecn
 from leulo.tcp.episode import Episode, Reordering, TailProbe
@@ -294,7 +294,7 @@ class Tcb(Timed):
             and self.recovery == RECOVERY_NONE
             and self.dupacks == 0
             and self.urgent is None
-            and (self.ecn is None or self.ecn.accurate is None)
+            and (self.ecn is None or ecn.is_ordinary(self.ecn, self.engine.config))
             and (self.search is None or not self.search.probe)
             and self.episode is None
             and self.probe is None
