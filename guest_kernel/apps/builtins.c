@@ -85,7 +85,7 @@ static void help(void) {
            "exit [N]      ends this shell (init starts another)\n"
            "poweroff      ends the machine      reboot   starts it again\n"
            "PROGRAM [ARGUMENT]... [&]           & does not wait for it; ^C ends it\n"
-           "PROGRAM ... | PROGRAM < FILE > FILE >> FILE\n"
+           "PROGRAM ... | PROGRAM < FILE > FILE >> FILE     sh -c LINE   that line, in a shell\n"
            "programs: ");
     list("/bin", " ");
     printf("\n");

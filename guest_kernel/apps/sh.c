@@ -4,6 +4,8 @@
  *     name argument ... &                   goes on at once
  *     name ... | name ...                   the first one's output is the second one's input
  *     name ... < FILE > FILE                input from, output to a file; >> writes at its end
+ *
+ * `sh -c LINE` runs that line, and ends with the status of its last program.
  */
 #include "sh.h"
 
@@ -81,7 +83,11 @@ static void execute(int argc, char **argv) {
     _exit(127);
 }
 
+static int is_one_line; /* sh -c: the status is for who started it */
+
 static void say_end(pid_t pid, int status) {
+    if (is_one_line)
+        return;
     if (!WIFEXITED(status))
         printf("[%d] ended by signal %d\n", pid, WTERMSIG(status));
     else if (WEXITSTATUS(status) && WEXITSTATUS(status) != 127)
@@ -134,32 +140,46 @@ static int is_plain(int argc, char **argv) {
     return 1;
 }
 
-static void command(char *line) {
+/* Its status, as `sh -c` ends with it. */
+static int command(char *line) {
     char *argv[WORDS_MOST];
-    int argc = split(line, argv), status;
+    int argc = split(line, argv), status, last = 0;
 
     is_background = argc && !strcmp(argv[argc - 1], "&");
     if (is_background)
         argv[--argc] = NULL;
     if (!argc || (is_plain(argc, argv) && builtin(argc, argv)))
-        return;
-    pid_t group = start(argc, argv, -1, 0), pid;
+        return 0;
+    pid_t group = start(argc, argv, -1, 0), newest = group, pid;
     if (group < 0)
-        return;
+        return 1;
     if (is_background) {
         printf("[%d]\n", group);
-        return;
+        return 0;
     }
-    while ((pid = waitpid(-group, &status, 0)) > 0)
+    while ((pid = waitpid(-group, &status, 0)) > 0) {
         say_end(pid, status);
+        if (pid < newest)
+            continue;
+        newest = pid; /* of a pipeline that is the last one */
+        last = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+    }
     tcsetpgrp(STDIN_FILENO, 0);
+    return last;
 }
 
-int main(void) {
+int main(int argc, char **argv) {
     char line[LINE_BYTES];
     int status;
     pid_t pid;
 
+    if (argc > 1) {
+        is_one_line = argc == 3 && !strcmp(argv[1], "-c");
+        if (is_one_line)
+            return command(argv[2]);
+        dprintf(STDERR_FILENO, "sh: write: sh [-c LINE]\n");
+        return 2;
+    }
     for (;;) {
         while ((pid = waitpid(-1, &status, WNOHANG)) > 0)
             say_end(pid, status);

@@ -1,5 +1,5 @@
-/* The terminal: input is handed over line by line, with echo and backspace; ^C kills the foreground
- * group of processes, ^D at the beginning of a line is the end of the file. */
+/* The terminal: input is handed over line by line, with echo and backspace, ^U takes back the line;
+ * ^C kills the foreground group of processes, ^D at the beginning of a line is the end of the file. */
 #include "kern/console.h"
 #include "drv/uart.h"
 #include "kern/errno.h"
@@ -41,11 +41,10 @@ void console_input(char c) {
         end_count = ready_count;
         if (foreground)
             process_kill(-foreground, SIGINT);
-    } else if (c == '\b' || c == DELETE) {
-        if (end_count != ready_count) {
-            end_count--;
+    } else if (c == '\b' || c == DELETE || c == CONTROL('U')) {
+        uint32_t kept = c == CONTROL('U') ? ready_count : end_count - 1;
+        for (; end_count != ready_count && end_count != kept; end_count--)
             kprintf("\b \b");
-        }
     } else if (end_count - read_count >= RING - (c == '\n' ? 0 : 1)) {
         uart_put('\a'); /* full; the last place is kept for the end of the line */
     } else if (c == '\n' || c == CONTROL('D') || c == '\t' || (unsigned char)c >= ' ') {

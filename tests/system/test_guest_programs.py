@@ -236,6 +236,41 @@ def test_a_server_that_cannot_accept_does_not_spin(tmp_path: Path) -> None:
     assert ticks < 100_000_000 * lasted_s, "it was busy all the time"
 
 
+def test_one_line_for_the_shell_ends_with_the_status_of_its_last_program() -> None:
+    with LeuloProcess("--publish", "none") as process:
+        process.expect_services()
+        assert "ended with status 4" in command(process, "sh -c 'exit 4'")
+        said = command(process, "sh -c 'ls /www | wc'")
+        assert "3 lines" in said and "status" not in said
+        assert "ended with status 1" in command(process, "sh -c ttcp")
+        said = command(process, "sh -c 'ttcp | cat'")
+        assert "ttcp: write" in said and "status" not in said, "the last one's, which is 0"
+        assert "ended with status 2" in command(process, "sh -x")
+        process.type("sh -c 'burn 10 100'\n")
+        for _ in range(20):  # nothing shows that it burns by now
+            with suppress(AssertionError):
+                process.type("\x03")
+                process.expect("ended with status 130", seconds=0.5)
+                break
+        process.expect("ended with status 130")
+
+
+def test_a_line_may_be_the_first_program_and_its_status_the_machine_s() -> None:
+    for line, code in (("ls", 0), ("ttcp", 1)):
+        words = ("--append", f"init=/bin/sh,-c,{line}", "--publish", "none")
+        with LeuloProcess(*words, wait_ready=False) as process:
+            assert process.wait() == code, process.transcript()
+            assert f"sh has ended with status {code}" in process.transcript()
+
+
+def test_control_u_takes_back_what_was_typed_and_no_more() -> None:
+    with LeuloProcess("--publish", "none") as process:
+        process.expect_services()
+        process.type("\x15\x7frubbish\x15echo onl\x7fly \x7f this\n")
+        process.expect("only this")  # the echo has blanks where it took something back
+        assert b"no such program" not in process.console
+
+
 def test_the_shell_refuses_in_words_and_harms_nobody() -> None:
     with LeuloProcess("--publish", "none") as process:
         process.expect_services()
