@@ -268,7 +268,8 @@ def _check_globs(globs: Sequence[str], trace: Trace, net: str) -> None:
 
 
 def _tell(terminal: Terminal, line: str) -> None:
-    messages.say(sys.stderr, line, at_line_start=terminal.at_line_start or not terminal.is_tty)
+    is_apart = not terminal.goes_with(sys.stderr.fileno())
+    messages.say(sys.stderr, line, at_line_start=terminal.at_line_start or is_apart)
     terminal.at_line_start = True
 
 

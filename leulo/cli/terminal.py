@@ -184,11 +184,11 @@ class Terminal:
             except termios.error:
                 return  # the terminal itself has gone
 
-    @property
-    def is_tty(self) -> bool:
-        """Whether the guest's bytes go to a person's screen."""
+    def goes_with(self, other: int) -> bool:
+        """Whether the guest's bytes and what is written to ``other`` come together: on a screen, in
+        one file, or in one pipe."""
         try:
-            return os.isatty(self._stdout)
+            return os.path.sameopenfile(self._stdout, other)
         except OSError:
             return False
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 
@@ -57,6 +58,18 @@ def test_output_that_cannot_be_written_is_a_sentence_and_an_exit_code(
     assert b"bug" not in done.stderr and b"Traceback" not in done.stderr
     if ">/dev/full" in words:
         assert b"cannot be written: No space left on device" in done.stderr
+
+
+@pytest.mark.compiler
+def test_our_lines_are_whole_where_the_guest_s_go_too() -> None:
+    """Protects: `leulo boot --json 2>&1 | tail -1` is JSON, although the guest's prompt is open."""
+    command = f"{sys.executable} -m leulo boot --net none --timeout 2 --json </dev/null"
+    both = subprocess.run(["/bin/sh", "-c", f"{command} 2>&1"], capture_output=True, timeout=60)
+    prompt, last = both.stdout.splitlines()[-2:]
+    assert prompt == b"leulo$ "
+    assert json.loads(last)["ending"] == "timeout"
+    apart = subprocess.run(["/bin/sh", "-c", command], capture_output=True, timeout=60)
+    assert b"\n\n" not in apart.stderr and apart.stdout.endswith(b"leulo$ ")
 
 
 @pytest.mark.compiler
