@@ -12,6 +12,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import select
 import socket
 import sys
 from collections.abc import Callable, Sequence
@@ -28,6 +29,7 @@ from leulo.links.poller import IN, Poller
 DEVICE: Final = "/dev/net/tun"
 NAME_BYTES: Final = 15  # IFNAMSIZ less the final zero
 READS_PER_READINESS: Final = 64
+_FEW_FRAMES: Final = 4
 
 # <linux/if_tun.h>
 TUNSETIFF: Final = 0x400454CA
@@ -95,7 +97,10 @@ class TapLink:
         self._frames_in = self._bytes_in = 0
         self._frames_out = self._bytes_out = 0
         self._drops: dict[str, int] = {}
+        self._are_few = True  # frames, when there were some
         self._fd, self.is_ours = _open(name)
+        self._is_readable = select.poll()
+        self._is_readable.register(self._fd, select.POLLIN)
         try:
             self.offload = _set_offload(self._fd)
             with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
@@ -158,15 +163,20 @@ class TapLink:
         fd = self._fd
         read = os.read
         frames: list[bytes] = []
+        # An exception says that there is no more; to ask costs a fifth of one, every time.
+        ask = self._is_readable.poll if self._are_few else None
         try:
             for _ in range(READS_PER_READINESS):
                 frames.append(read(fd, _MAX_FRAME_BYTES))
+                if ask is not None and not ask(0):
+                    break
         except BlockingIOError:
             pass
         except OSError as error:
             if error.errno not in (errno.EINTR, errno.EIO):
                 raise self._gone() from error
         if frames:
+            self._are_few = len(frames) <= _FEW_FRAMES
             self._frames_in += len(frames)
             self._bytes_in += sum(map(len, frames))
             if self._deliver is not None:
