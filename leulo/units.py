@@ -19,7 +19,7 @@ _RATES: Final = {"bit": 1, "kbit": 10**3, "mbit": 10**6, "gbit": 10**9}
 
 def parse_size(text: str) -> int:
     """Bytes in ``16M``, ``64K``, ``4096``. Raises ValueError with a sentence."""
-    match = re.fullmatch(r"(\d+)\s*([KMG]?)(?:i?B)?", text.strip(), re.IGNORECASE)
+    match = re.fullmatch(r"(\d{1,20})\s*([KMG]?)(?:i?B)?", text.strip(), re.IGNORECASE)
     if not match:
         raise ValueError(f"{text!r} is not a size: write bytes, or a number with K, M or G")
     return int(match[1]) * _SIZES[match[2].upper()]
@@ -36,7 +36,7 @@ def parse_rate(text: str) -> int:
 
 
 def _scaled(text: str, units: dict[str, int], default: str, wanted: str) -> int:
-    match = re.fullmatch(r"(\d+)(?:\.(\d+))?\s*([a-z]*)", text.strip().lower())
+    match = re.fullmatch(r"(\d{1,20})(?:\.(\d{1,20}))?\s*([a-z]*)", text.strip().lower())
     unit = units.get(match[3] or default) if match else None
     if match is None or unit is None:
         raise ValueError(f"{text!r} is not {wanted}")

@@ -168,6 +168,9 @@ def _one(
     as_json: bool,
 ) -> int:
     from leulo.netsim.plots import Record, draw
+
+    if plot is not None and plot.suffix.lower() not in (".png", ".svg"):
+        raise ConfigError(f"--plot {plot}: is no picture: name it .png or .svg")
     from leulo.netsim.simulation import Flow, Path, Simulation
     from leulo.tcp import congestion
     from leulo.trace import Trace

@@ -127,6 +127,8 @@ def _syntax_error(said: str, text: str, path: Path) -> str:
     written = text.split("\n")[line - 1] if line <= text.count("\n") + 1 else ""
     key = re.match(r"\s*([A-Za-z0-9_-]+)\s*=", written)
     where = f"{path}:{line}: {key[1]}" if key else f"{path}:{line}"
+    if said.startswith("Exceeds the limit"):  # what Python takes for a number
+        return f"{where}: is a number out of all range"
     return f"{where}: is not TOML: {said[:1].lower()}{said[1:]}"
 
 

@@ -27,6 +27,7 @@ _READ_BYTES: Final = 4096
 _CLOSING_MS: Final = 250  # how long the last words may take, each time that some have gone
 _CLOSING_TRIES: Final = 8
 _LOCAL: Final = "127.0.0.1"
+_MOST_IN_LINE: Final = 16  # clients that wait for their turn
 _NO_MORE: Final = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 TypeIn = Callable[[bytes], int]
@@ -268,7 +269,7 @@ class TcpEnd(SerialEnd):
         super().__init__(poller, type_in)
         self._client: socket.socket | None = None
         try:
-            self._listener = socket.create_server((_LOCAL, port), backlog=1)
+            self._listener = socket.create_server((_LOCAL, port), backlog=_MOST_IN_LINE)
         except OSError as error:
             raise _problem(f"tcp:{port}", "cannot be listened on", error) from None
         self._listener.setblocking(False)

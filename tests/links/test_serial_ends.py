@@ -121,6 +121,16 @@ def test_one_client_at_a_time_and_the_next_when_it_has_gone(bench: Bench) -> Non
     second.close()
 
 
+def test_those_who_wait_for_their_turn_are_connected_at_once(bench: Bench) -> None:
+    """Protects: with a short queue the third would be let in by its second SYN, a second later."""
+    end = bench.tcp()
+    clients = [connect(end) for _ in range(6)]
+    for number, client in enumerate(clients):
+        client.sendall(b"%d" % number)
+        client.close()
+    bench.serve_until(lambda: bench.typed == b"012345")
+
+
 def test_without_a_descriptor_a_client_waits_and_nothing_spins(bench: Bench) -> None:
     end = bench.tcp()
     client = connect(end)

@@ -162,7 +162,9 @@ def test_script_says_what_the_options_would(tmp_path: Path) -> None:
         ("change = [1]", "two brackets"),
         ("loss = 1", "there is no 'loss'"),
         ("what", "is not TOML"),
-        ("a = " + "[" * 5000, "is not TOML"),
+        ("a = " + "[" * 5000, "is nested too deeply"),
+        ('[[change]]\nat = "5s"\nloss = ' + "9" * 5000, "is not TOML"),
+        ('[[change]]\nat = "5s"\nloss = 0x' + "f" * 5000, "loss: is a number out of all range"),
     ],
 )
 def test_wrong_script_names_file_and_key(tmp_path: Path, text: str, problem: str) -> None:

@@ -214,6 +214,8 @@ def test_what_a_picture_shows_close_by_is_the_beginning() -> None:
         ["no such row"],
         ["--plot", "x.png"],
         ["--flow", "reno", "--rate", "x"],
+        ["--flow", "reno", "--rate", "9" * 5000],
+        ["--flow", "reno", "--seconds", "1", "--plot", "x.txt"],
     ],
 )
 def test_what_makes_no_sense_is_a_sentence(words: list[str]) -> None:

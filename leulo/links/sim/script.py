@@ -32,7 +32,9 @@ def read_script(name: str) -> list[tuple[str, list[tuple[str, str]]]]:
         raise ConfigError(f"{key}: is larger than {MOST_BYTES >> 20} MiB: it is no script")
     try:
         document = tomllib.loads(data.decode())
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
+    except RecursionError:
+        raise ConfigError(f"{key}: is nested too deeply for a script") from None
+    except ValueError as error:  # also what Python says of a number with thousands of digits
         raise ConfigError(f"{key}: is not TOML: {error}") from None
     changes = document.pop("change", [])
     if document:
@@ -65,6 +67,8 @@ def _text(where: str, value: object) -> str:
     if isinstance(value, bool):
         return str(int(value))
     if isinstance(value, int):
+        if value.bit_length() > 64:
+            raise ConfigError(f"{where}: is a number out of all range")
         return str(value)
     if isinstance(value, float):
         text = f"{value:.9f}"
