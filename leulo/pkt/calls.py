@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Final, Protocol
 
-from leulo.pkt import epoll_calls, file_calls, option_calls, pipes
+from leulo.pkt import closing, epoll_calls, file_calls, option_calls, pipes
 from leulo.pkt.address_arguments import address_of, is_unspecified
 from leulo.pkt.connections import Connection, Stage, payload_at
 from leulo.pkt.constants import CONSTANTS, ERRNO, ERRNO_NAMES
@@ -36,6 +36,7 @@ from leulo.tcp.active_open import disconnect
 from leulo.tcp.addresses import inside, shown
 from leulo.tcp.socket import TcpSocket
 from leulo.tcp.state import State
+from leulo.tcp.tcb import Tcb
 from leulo.udp.socket import UdpSocket
 
 MSG_OOB: Final = 0x1
@@ -85,6 +86,8 @@ class Running:
     progress: int = 0
     has_begun: bool = False
     is_opening: bool = False  # a write that waits for the handshake, its first bytes in the SYN
+    is_early: bool = False  # a write that waits for the handshake
+    closing: Tcb | None = None  # the connection whose end close() waits for (SO_LINGER)
     wake_ns: int | None = None  # when it gives up waiting by itself
     socket_at: int = 0  # which argument is the socket
     taken: bytes = b""  # what a read has got last
@@ -146,7 +149,7 @@ class Calls:
             "sendmsg": partial(message_calls.sendmsg, self),
             "writev": partial(message_calls.writev, self),
             "shutdown": self._shutdown,
-            "close": self._close,
+            "close": partial(closing.close, self),
             "getsockopt": partial(option_calls.getsockopt, self),
             "setsockopt": partial(option_calls.setsockopt, self),
             "fcntl": partial(option_calls.fcntl, self),
@@ -486,6 +489,7 @@ class Calls:
                 if count != _EAGAIN or is_nonblocking:
                     self._note_written(descriptor, running.progress, flags)
                     return count if running.is_opening else running.progress or count
+                running.is_early = socket.state is State.SYN_SENT
                 return None
             running.progress += count
             descriptor.written += count
@@ -559,23 +563,6 @@ class Calls:
         if descriptor is None:
             return _EBADF
         return descriptor.socket.shutdown(self.number(running, 1))
-
-    def _close(self, running: Running) -> int:
-        number = self.number(running, 0)
-        if self.epolls.pop(number, None) is not None or self.files.pop(number, None) is not None:
-            return 0
-        end = self.pipe_ends.pop(number, None)
-        if end is not None:
-            end.close()
-            return 0
-        descriptor = self.descriptors.pop(number, None)
-        for epoll in self.epolls.values():
-            epoll.interests.pop(number, None)
-        if descriptor is None:
-            return _EBADF
-        if descriptor.connection.stage is Stage.LISTENING:
-            descriptor.connection.stage = Stage.BEGUN
-        return descriptor.socket.close()
 
 
 def result_text(result: int) -> str:

@@ -285,7 +285,8 @@ class Run:
             except KeyError as error:
                 raise Refused(event.line, f"the ICMP name {error.args[0]}") from error
         self._note(line.text)
-        if self.sleeping is not None and self.sleeping.is_opening:
+        sleeping = self.sleeping
+        if sleeping is not None and (sleeping.is_opening or sleeping.is_early):
             # Who waits to write the rest gets it into the handshake's last ACK.
             self.world.receive(frame)
             self._retry()

@@ -216,7 +216,7 @@ _LINUX: Final[dict[str, Setting]] = {
     "tcp_fastopen_key": _keys,
     "tcp_fastopen_blackhole_timeout_sec": _seconds("fast_open_pause_ns"),
     "tcp_stdurg": _only(0),
-    "tcp_rfc1337": _any,
+    "tcp_rfc1337": lambda text: {"rst_ends_time_wait": _whole(text) == 0},
     "tcp_abort_on_overflow": _only(0),
     "tcp_migrate_req": _any,
     "tcp_plb_enabled": _only(0),

@@ -145,6 +145,8 @@ class Config:
     discards_after_shutdown: bool = False
     has_epipe_on_reset: bool = True  # a reset in CLOSE_WAIT is EPIPE, not ECONNRESET
     repeats_fin: bool = False  # every ACK has the FIN until that is acknowledged
+    # One of the next number; else none does [RFC 1337 3]
+    rst_ends_time_wait: bool = True
     # A SYN, or any segment without an ACK, in TIME_WAIT is answered, as in every state
     # [RFC 5961 4]; if not, dropped.
     answers_time_wait_syn: bool = True
@@ -184,7 +186,9 @@ class Config:
     keeps_text_of_syn: bool = False  # until a connection that both have opened is open
     overlooks_fin_of_syn: bool = False  # in SYN_SENT, too
     believes_icmp: bool = True  # a hard error ends an active open
-    # An unreachable network or host, exceeded time and the like end a passive open
+    # An unreachable network or host, exceeded time and the like end an open, too: an active one,
+    # and a passive one
+    icmp_ends_open: bool = True
     icmp_ends_half_open: bool = True
     has_freebsd_icmp: bool = False  # which errors are hard, and what they are called
     reassembly_blocks: int = 256
@@ -245,7 +249,9 @@ PRESETS = {
         rounds_first_window=False,
         grows_over_gaps=False,
         acks_unsent=True,
+        icmp_ends_open=False,
         icmp_ends_half_open=False,
+        rst_ends_time_wait=False,
         has_freebsd_icmp=True,
         has_freebsd_fast_open=True,
         invalid_acks=5,  # net.inet.tcp.ack_war_cnt
@@ -282,6 +288,7 @@ PRESETS = {
         delays_ack_of_fin=False,  # [RFC 9293 3.10.7.4 eighth]
         rounds_first_window=False,
         acks_unsent=True,  # [RFC 9293 3.10.7.4 fifth]
+        icmp_ends_open=False,  # [RFC 1122 4.2.3.9]
         icmp_ends_half_open=False,  # [RFC 1122 4.2.3.9]
         keeps_text_of_syn=True,  # [RFC 9293 3.10.7.3 fourth]
         time_wait_ns=240 * NS_PER_S,  # two times two minutes [RFC 9293 3.4.2]

@@ -345,11 +345,14 @@ def _for_time_wait(
 ) -> None:
     """Only a repeated FIN is expected; it is acknowledged and the time begins anew.
     [RFC 9293 3.10.7.4, TIME-WAIT]"""
-    if control & RST:
-        # Deviation: a reset does not end TIME_WAIT; an old duplicate could. [RFC 1337 3]
-        engine.count_drop("tcp_rst_time_wait")
-        return
     config = engine.config
+    if control & RST:
+        if seq == record.rcv_nxt and config.rst_ends_time_wait:
+            engine.time_wait.remove(record)
+        else:
+            # Deviation: no other ends it, and on FreeBSD none: an old duplicate could. [RFC 1337 3]
+            engine.count_drop("tcp_rst_time_wait")
+        return
     if not config.answers_time_wait_syn and (
         not control & ACK or (control & (SYN | FIN) == SYN | FIN and config.drops_every_syn_fin)
     ):

@@ -1,8 +1,8 @@
 """What ICMP errors do to connections: little. [RFC 5927] [RFC 1122 4.2.3.9]
 
 An error is believed only if the sequence number it quotes is outstanding [RFC 5927 4.1]. While a
-connection opens, a hard error ends it; once it is open every error is soft: it is remembered and
-told if the connection fails by itself [RFC 5461 2.1] [RFC 5927 5.2].
+connection opens, a hard error ends it (on Linux each does); once it is open every error is soft: it
+is remembered and told if the connection fails by itself [RFC 5461 2.1] [RFC 5927 5.2].
 """
 
 from __future__ import annotations
@@ -74,10 +74,12 @@ def icmp_error_arrives(
     config = engine.config
     if kind == _UNREACHABLE:
         error = error_of_icmp(code)
-        is_hard = code not in (0, 1, 5)
+        # Deviation: with the preset linux these end an open, as on Linux, because its user is told
+        # at once where the standards would have the SYN go again. [RFC 9293 3.9.2.2]
+        is_hard = code not in (0, 1, 5) or config.icmp_ends_open
     elif kind == _TIME_EXCEEDED:
         error = EHOSTUNREACH
-        is_hard = False  # [RFC 1122 4.2.3.9]
+        is_hard = config.icmp_ends_open  # [RFC 1122 4.2.3.9]
     else:
         return "icmp_kind"
     if config.has_freebsd_icmp:
