@@ -230,13 +230,16 @@ def test_time_wait_answers_a_fin_and_waits_anew() -> None:
     s.expect_state("CLOSED")
 
 
-def test_time_wait_ignores_a_reset() -> None:
-    """[RFC 1337 3]"""
-    s = Script()
+@pytest.mark.parametrize("is_ended", [False, True])
+def test_time_wait_ends_by_a_reset_or_not(is_ended: bool) -> None:
+    """[RFC 1337 3] [RFC 9293 3.10.7.4 second]: by none, or by one of the next number."""
+    s = Script(rst_ends_time_wait=is_ended)
     s.enter("TIME_WAIT")
+    s.inject("R", 3)
+    s.expect_state("TIME_WAIT")
     s.inject("R", 2)
     s.expect_none()
-    s.expect_state("TIME_WAIT")
+    s.expect_state("CLOSED" if is_ended else "TIME_WAIT")
 
 
 def test_time_wait_is_reused_by_a_newer_syn() -> None:
