@@ -146,7 +146,6 @@ class Simulation:
         self._unfinished = len(flows)
         self._unaccepted = len(flows)
         self._due_a = self._due_b = NEVER  # of the stacks
-        self._is_begun = False  # a connection has been opened since the last turn
 
     def run(self, duration_ns: int, measure_from_ns: int = 0) -> Result:
         """Until ``duration_ns``, or until every limited flow has delivered its bytes."""
@@ -201,7 +200,7 @@ class Simulation:
         socket.owner = flow
         flow.sender = socket
         self._writers.append(flow)
-        self._is_begun = True
+        self._due_a = 0  # it has a SYN to send
         local = socket.local
         if local is not None:
             self._by_port[local[1]] = flow
@@ -214,7 +213,7 @@ class Simulation:
         while now < until:
             if there.arrives_ns <= now or due_b <= now:
                 due_b = self._receive(now, due_b)
-            if back.arrives_ns <= now or due_a <= now or self._is_begun:
+            if back.arrives_ns <= now or due_a <= now:
                 due_a = self._send(now, due_a)
             if not self._unfinished:
                 break
@@ -249,7 +248,6 @@ class Simulation:
 
     def _send(self, now: int, due_ns: int) -> int:
         """The same of the sender."""
-        self._is_begun = False
         a = self._a
         if self._back.arrives_ns <= now:
             a.input(self._back.arrived(now), now)

@@ -10,14 +10,14 @@ segment is outstanding: of a single one the connection itself knows everything.
 
 from __future__ import annotations
 
-from bisect import bisect_right, insort
+from bisect import bisect_left, insort
 from collections import deque
 from typing import Final
 
 from leulo.state import State as Saved
 from leulo.units import NS_PER_MS
 
-Record = list[int]
+Record = list[int]  # records compare by their first bytes, which are all different
 
 START: Final = 0
 END: Final = 1
@@ -31,10 +31,6 @@ LOST: Final = 2  # to be sent again
 GONE: Final = 3  # acknowledged
 _KIND: Final = 3
 AGAIN: Final = 4  # it has been sent more than once
-
-
-def _start(record: Record) -> int:
-    return record[START]
 
 
 class Flight:
@@ -137,11 +133,11 @@ class Flight:
         the same."""
         records = self.records
         mss = self.mss
-        at = max(0, bisect_right(records, start, key=_start) - 1)
+        at = max(0, bisect_left(records, [start + 1]) - 1)
         record = records[at]
         if record[START] < start < record[END]:
             start = min(record[END], start + (record[START] - start) % mss)
-        at = max(0, bisect_right(records, end - 1, key=_start) - 1)
+        at = max(0, bisect_left(records, [end]) - 1)
         record = records[at]
         if end < record[END]:
             end -= (end - record[START]) % mss
@@ -151,7 +147,7 @@ class Flight:
         """The peer reports news: it holds ``start`` to ``end``."""
         self.sort()
         records = self.records
-        at = max(0, bisect_right(records, start, key=_start) - 1)
+        at = max(0, bisect_left(records, [start + 1]) - 1)
         while at < len(records) and records[at][START] < end:
             record = records[at]
             if record[END] > start and record[STATE] & _KIND != SACKED:
@@ -251,7 +247,7 @@ class Flight:
     def cut(self, record: Record, end: int) -> None:
         """Let ``record`` end at ``end``; what was behind becomes a record of its own."""
         if record[START] < end < record[END]:
-            self._split(bisect_right(self.records, record[START], key=_start) - 1, end)
+            self._split(bisect_left(self.records, [record[START] + 1]) - 1, end)
 
     def send_again(self, record: Record, now_ns: int) -> None:
         """``record`` goes out once more."""
@@ -335,7 +331,7 @@ class Flight:
         if not lost or lost[-1][START] < record[START]:
             lost.append(record)
         else:
-            insort(lost, record, key=_start)
+            insort(lost, record)
 
     def _carve(self, at: int, start: int, end: int) -> int:
         """Make what record number ``at`` has of ``start`` to ``end`` a record that does not wait.
@@ -360,16 +356,26 @@ class Flight:
         pieces are that a peer reports, there are few records. Returns its number."""
         records = self.records
         record = records[at]
+        mss = self.mss
         for place in (at + 1, at - 1):
-            if 0 <= place < len(records) and records[place][STATE] == record[STATE]:
-                other = records[place]
+            if not 0 <= place < len(records):
+                continue
+            other = records[place]
+            if other[STATE] != record[STATE]:
+                continue
+            has_parts = (record[END] - record[START]) % mss and (other[END] - other[START]) % mss
+            if has_parts:
                 self.sacked_segments -= self._segments(record) + self._segments(other)
-                record[START] = min(record[START], other[START])
-                record[END] = max(record[END], other[END])
-                record[SENT_AT] = max(record[SENT_AT], other[SENT_AT])
+            if place < at:
+                record[START] = other[START]
+                at = place
+            else:
+                record[END] = other[END]
+            if other[SENT_AT] > record[SENT_AT]:
+                record[SENT_AT] = other[SENT_AT]
+            if has_parts:
                 self.sacked_segments += self._segments(record)
-                del records[place]
-                at -= place < at
+            del records[place]
         return at
 
     def _split(self, at: int, seq: int) -> None:
@@ -381,7 +387,7 @@ class Flight:
         if kind == WAITING and order is not None:
             order.insert(order.index(record) + 1, rest)
         elif kind == LOST:
-            insort(self.lost, rest, key=_start)
+            insort(self.lost, rest)
         elif kind == SACKED:
             self.sacked_segments -= self._segments(record)
         record[END] = seq

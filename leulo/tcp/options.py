@@ -34,6 +34,10 @@ _TIMESTAMPS: Final = Struct("!III")
 # MSS, SACK permitted, timestamps, NOP, window scale: the order of Linux's SYN, and of ours
 _SYN: Final = Struct("!HHIIII")
 _SYN_BYTES: Final = 20
+# Timestamps, NOP, NOP and the head of SACK: what reports a gap, here and in Linux
+_ACK: Final = Struct("!IIII")
+_ACK_BYTES: Final = 16
+_SACK_HEAD: Final = 0x01010500
 SYN_MSS: Final = 0x0204
 SYN_TIMESTAMPS: Final = 0x0402080A
 SYN_WSCALE: Final = 0x01030300
@@ -71,13 +75,20 @@ class Options:
 
 def parse(frame: bytes, start: int, end: int) -> Options:
     """The options in ``frame[start:end]``. Never raises; ``end`` must be inside the frame."""
-    if end - start == _SYN_BYTES:
+    size = end - start
+    if size == _SYN_BYTES:
         first, mss, second, tsval, tsecr, third = _SYN.unpack_from(frame, start)
         if first == SYN_MSS and second == SYN_TIMESTAMPS and third & 0xFFFFFF00 == SYN_WSCALE:
             wscale = third & 0xFF
             if wscale > MAX_WINDOW_SCALE:
                 wscale = MAX_WINDOW_SCALE
             return Options(mss, wscale, True, True, tsval, tsecr)
+    elif size > _SYN_BYTES and not size & 7:
+        first, tsval, tsecr, second = _ACK.unpack_from(frame, start)
+        if first == TIMESTAMPS_ONLY and second == _SACK_HEAD + size - _ACK_BYTES + 2:
+            options = Options(0, -1, False, True, tsval, tsecr)
+            options.sacks = list(_PAIR.iter_unpack(frame[start + _ACK_BYTES : end]))
+            return options
     options = Options()
     at = start
     while at < end:

@@ -23,10 +23,10 @@ _LATE_SHIFT: Final = 2  # or a quarter of the round trip
 
 def opens(tcb: Tcb, pacer: Pacer, now_ns: int) -> bool:
     """May something leave now? Then the window is narrowed to the quantum, until `closes`."""
-    bytes_s = rate(tcb, pacer)
-    if bytes_s and now_ns < pacer.next_ns:
+    if now_ns < pacer.next_ns and (pacer.model_rate or rate(tcb, pacer)):
         _arm(tcb, pacer)
         return False
+    bytes_s = rate(tcb, pacer)
     if not pacer.at and not pacer.has_expired:
         pacer.next_ns = max(pacer.next_ns, now_ns - _LATE_NS)  # it was not the rate that waited
     pacer.at = 0
@@ -48,7 +48,9 @@ def closes(tcb: Tcb, pacer: Pacer, now_ns: int) -> None:
     """What could leave has left: when may more?"""
     if tcb.cwnd == pacer.lent:
         tcb.cwnd = pacer.cwnd
-    sent = max(0, tcb.snd_nxt - pacer.nxt)
+    sent = tcb.snd_nxt - pacer.nxt
+    if sent < 0:
+        sent = 0
     if sent == 0 or rack.is_used(tcb):
         sent += tcb.retransmitted_bytes - pacer.again
     is_model = tcb.congestion.is_model

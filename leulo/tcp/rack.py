@@ -226,7 +226,9 @@ def after_ack(
         tcb.flight.settle()
     if board is not None:
         tcb.probe_at = 0
-    tcb.refresh_ordinary()
+        tcb.is_ordinary = False
+    else:
+        tcb.refresh_ordinary()
 
 
 def detect(tcb: Tcb, now_ns: int, news: int = 0, acked: int = 0) -> None:

@@ -188,17 +188,19 @@ class Wire:
         """The frames that are there at ``now_ns``, taken off the wire."""
         if self.arrives_ns > now_ns:
             return []
-        if self._held_back:
+        held_back = self._held_back
+        if held_back and held_back[0][0] <= now_ns:
             return self._merged(now_ns)
         travelling = self._in_order
         frames = [travelling.popleft()[2]]
         while travelling:
             due = travelling[0][0]
             if due > now_ns:
-                self.arrives_ns = due
-                return frames
+                break
             frames.append(travelling.popleft()[2])
-        self.arrives_ns = NEVER
+        else:
+            due = NEVER
+        self.arrives_ns = min(due, held_back[0][0]) if held_back else due
         return frames
 
     def _merged(self, now_ns: int) -> list[bytes]:

@@ -8,6 +8,7 @@ instant shares one note. [Delivery rate]
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from typing import TYPE_CHECKING, Final
 
 from leulo.state import State as Saved
@@ -16,7 +17,7 @@ from leulo.state import load_fields, save_fields
 if TYPE_CHECKING:
     from leulo.tcp.tcb import Tcb
 
-Note = list[int]
+Note = list[int]  # notes compare by time, which is different in each
 
 SENT_AT: Final = 0
 BEGIN: Final = 1  # of new data in it
@@ -114,12 +115,11 @@ class Delivery:
         flight = tcb.flight
         if flight is not None and flight.order is not None:
             # RACK knows which transmission has arrived, of data sent again, too.
-            for candidate in reversed(notes):
-                if candidate[SENT_AT] <= flight.rack_at:
-                    if candidate[SENT_AT] == flight.rack_at:
-                        note = candidate
-                    break
-            if note is not None and note[SENT_AT] == flight.rack_at:
+            rack_at = flight.rack_at
+            at = bisect_left(notes, [rack_at])
+            if at < len(notes) and notes[at][SENT_AT] == rack_at:
+                note = notes[at]
+            if note is not None and note[SENT_AT] == rack_at:
                 self.rtt_ns = flight.rack_rtt_ns
         elif note is not None and not tcb.recovery:
             self.rtt_ns = now_ns - note[SENT_AT]
