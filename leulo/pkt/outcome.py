@@ -66,7 +66,12 @@ DEFINITIONS: Final = {
     "TFO_COOKIE": "3021b9d889017eeb", "TFO_COOKIE_ZERO": "b7c12350a90dc8f5",
 }  # fmt: skip
 # The cookies of packetdrill's default addresses, for the suites' key and for one of zeros.
-DEFINITIONS_6: Final = {
-    "CMSG_LEVEL_IP": "SOL_IPV6", "CMSG_TYPE_RECVERR": "IPV6_RECVERR",
-    "TFO_COOKIE": "c1d1e9742a47a9bc", "TFO_COOKIE_ZERO": "82af1a8f9a205c34",
-}  # fmt: skip
+_OF_SOCKETS_6: Final = {"CMSG_LEVEL_IP": "SOL_IPV6", "CMSG_TYPE_RECVERR": "IPV6_RECVERR"}
+DEFINITIONS_OF: Final = {
+    "ipv6": {
+        **_OF_SOCKETS_6,
+        "TFO_COOKIE": "c1d1e9742a47a9bc",
+        "TFO_COOKIE_ZERO": "82af1a8f9a205c34",
+    },
+    "ipv4-mapped-ipv6": {**DEFINITIONS, **_OF_SOCKETS_6},
+}

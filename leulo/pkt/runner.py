@@ -22,7 +22,7 @@ from leulo.pkt.differences import CallDiffers
 from leulo.pkt.lexer import Refused, ScriptError
 from leulo.pkt.matching import differs
 from leulo.pkt.options import Options, read_options
-from leulo.pkt.outcome import DEFINITIONS, DEFINITIONS_6, SYMBOLS, Mode, Outcome, Status
+from leulo.pkt.outcome import DEFINITIONS, DEFINITIONS_OF, SYMBOLS, Mode, Outcome, Status
 from leulo.pkt.packets import Seen, describe, icmp_frame, is_echo_reply, tcp_frame, udp_frame
 from leulo.pkt.parser import parse
 from leulo.pkt.settings import Changes, Setup
@@ -60,7 +60,7 @@ _INFO_OPTION: Final = (6, 11)
 _BUFFERS: Final = (("SK_MEMINFO_RCVBUF", (1, 8)), ("SK_MEMINFO_SNDBUF", (1, 7)))
 
 
-_IS_SIX: Final = re.compile(r"^--ip_version=ipv6", re.MULTILINE)
+_VERSION: Final = re.compile(r"^--ip_version=(\S+)", re.MULTILINE)
 
 
 class Mismatch(Exception):
@@ -79,8 +79,9 @@ def run_text(text: str, mode: Mode | None = None) -> Outcome:
     run: Run | None = None
     try:
         preset = mode.preset_for(text)
-        is_six = ("ip_version", "ipv6") in mode.options or _IS_SIX.search(text) is not None
-        definitions = {**(DEFINITIONS_6 if is_six else DEFINITIONS), **dict(mode.definitions)}
+        said = _VERSION.search(text)
+        version = said[1] if said is not None else dict(mode.options).get("ip_version", "")
+        definitions = {**DEFINITIONS_OF.get(version, DEFINITIONS), **dict(mode.definitions)}
         script = parse(text, SYMBOLS.get(preset, ()), definitions)
         options = read_options([*mode.options, *script.options])
         options.commands[:0] = mode.commands

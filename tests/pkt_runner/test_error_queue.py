@@ -120,3 +120,14 @@ def test_the_level_of_a_notice_is_that_of_the_address(version: str) -> None:
     mode = Mode(options=(("ip_version", version), ("mtu", "1520" if version == "ipv6" else "1500")))
     outcome = run_text(SERVER + SENT_TWICE + named, mode)
     assert outcome.status is Status.PASSED, outcome
+
+
+@pytest.mark.parametrize("version", ["ipv4", "ipv6", "ipv4-mapped-ipv6"])
+def test_notices_are_named_by_the_sockets_family(version: str) -> None:
+    """CMSG_LEVEL_IP and CMSG_TYPE_RECVERR, as suites leave them to who runs their scripts."""
+    notice = zerocopy(0, 0).replace("=SOL_IP,", "=CMSG_LEVEL_IP,")
+    notice = notice.replace("=IP_RECVERR,", "=CMSG_TYPE_RECVERR,")
+    text = (SERVER + SENT_TWICE + notice).replace("<mss 1460>", "<...>")
+    outcome = run_text(text, Mode(options=(("ip_version", version),)))
+    assert outcome.status is Status.PASSED, outcome
+    assert run_text(f"--ip_version={version}\n" + text).status is Status.PASSED
