@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from leulo.tcp import fast_open_client, mtu_search, pacing, rack, recovery, stalled
+from leulo.tcp import fast_open_client, mtu_search, pacing, rack, recovery, stalled, timeouts
 from leulo.tcp.errno import ETIMEDOUT
 from leulo.tcp.rtt import backed_off
 from leulo.tcp.state import CLOSED, FIN_WAIT_2, ON_ABORT, SENDS, SYN_RCVD, SYN_SENT, TIME_WAIT
@@ -152,6 +152,8 @@ def _retransmit(tcb: Tcb, now_ns: int) -> None:
     engine.counts["tcp_timeouts"] += 1
     if tcb.backoff == _RESOLVE_AGAIN_AT:
         engine.lose_link(tcb)
+    if is_opening or tcb.snd_wnd:
+        timeouts.expired(tcb, now_ns)
     if is_opening:
         tcb.is_syn_due = True
         tcb.rto_at = _in_time(tcb, now_ns + backed_off(tcb))
@@ -191,7 +193,7 @@ def _persist(tcb: Tcb, now_ns: int) -> None:
         return
     if not tcb.first_timeout_at:
         tcb.first_timeout_at = now_ns
-    if tcb.last_recv_ns >= tcb.last_send_ns:
+    if tcb.heard_ns >= tcb.last_send_ns:
         tcb.keep_probes = 0
     else:
         tcb.keep_probes += 1
@@ -217,14 +219,15 @@ def _keep_alive(tcb: Tcb, now_ns: int) -> None:
     tcb.keep_at = 0
     if not settings.has_keepalive or tcb.state is SYN_SENT or tcb.state is SYN_RCVD:
         return
-    if now_ns - tcb.last_recv_ns < settings.keep_idle_ns:
+    heard_ns = tcb.heard_ns
+    if now_ns - heard_ns < settings.keep_idle_ns:
         tcb.keep_probes = 0
-        tcb.keep_at = tcb.last_recv_ns + settings.keep_idle_ns
+        tcb.keep_at = heard_ns + settings.keep_idle_ns
         return
     limit_ns = settings.user_timeout_ns
     is_dead = tcb.keep_probes >= settings.keep_count
     if limit_ns:  # counts instead of the number of probes [Linux tcp(7)]
-        is_dead = tcb.keep_probes > 0 and now_ns - tcb.last_recv_ns >= limit_ns
+        is_dead = tcb.keep_probes > 0 and now_ns - heard_ns >= limit_ns
     if is_dead:
         tcb.engine.abort(tcb, ETIMEDOUT)
         return

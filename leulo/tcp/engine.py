@@ -384,6 +384,8 @@ class Engine:
         tcb.probe_at = tcb.reorder_at = 0
         tcb.scoreboard = tcb.flight = tcb.episode = tcb.probe = tcb.hystart = tcb.pacer = None
         tcb.is_rexmit_due = tcb.is_persisting = False
+        if tcb.timeouts is not None:
+            tcb.timeouts.end(self.now_ns)
         if tcb.socket is not None:
             self.notify(tcb.socket)
 

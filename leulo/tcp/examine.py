@@ -96,6 +96,7 @@ def examine(
     seq = unwrap(tcb.rcv_nxt, seq_wire)
     length = end - start
     is_fin = control & FIN != 0
+    wnd = window << tcb.snd_wscale
     if state is SYN_RCVD and control & SYN and seq == tcb.irs:
         if not control & ACK:
             tcb.is_syn_due = True  # the answer was lost
@@ -104,6 +105,7 @@ def examine(
         # A simultaneous open: the SYN we know, now with an ACK. [RFC 9293 3.5 figure 7]
         control &= ~SYN
         seq += 1
+        wnd = window  # never scaled in a SYN [RFC 7323 2.2]
 
     rcv_nxt = tcb.rcv_nxt
     right = max(tcb.rcv_adv, rcv_nxt)
@@ -266,7 +268,7 @@ def examine(
     if accurate is not None:
         before = accecn_feedback.mark_of_delivery(tcb)
         outstanding = tcb.snd_max - tcb.snd_una
-    if not _take_ack(tcb, seq, ack_wire, length, is_fin, window, tsecr, sacks, is_echo, now_ns):
+    if not _take_ack(tcb, seq, ack_wire, length, is_fin, wnd, tsecr, sacks, is_echo, now_ns):
         return
     if tcb.search is not None and tcb.search.probe:
         mtu_search.arrived(tcb, tcb.search)
@@ -315,6 +317,8 @@ def examine(
             engine.send_reset(tcb, ack_wire)
             engine.fail(tcb, 0 if tcb.is_orphan else ECONNRESET)
             return
+        if length:
+            tcb.last_data_ns = now_ns
         is_flood = counted is not None and counted.is_past(length)
         take_text(tcb, frame, start, seq, length, is_fin)
         if is_overrun and tcb.reassembly is None and not is_fin and not is_flood:
@@ -335,17 +339,17 @@ def _take_ack(
     ack_wire: int,
     length: int,
     is_fin: bool,
-    window: int,
+    wnd: int,
     tsecr: int,
     sacks: list[tuple[int, int]] | None,
     is_echo: bool,
     now_ns: int,
 ) -> bool:
-    """The acknowledgement field. False: the segment ends here. [RFC 9293 3.10.7.4 fifth]"""
+    """The acknowledgement field; ``wnd`` is the window beside it. False: the segment ends here.
+    [RFC 9293 3.10.7.4 fifth]"""
     engine = tcb.engine
     una = tcb.snd_una
     ack = unwrap(una, ack_wire)
-    wnd = window << tcb.snd_wscale
     is_window_new = False
     if tcb.state is SYN_RCVD:
         if not una < ack <= tcb.snd_max:

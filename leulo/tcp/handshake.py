@@ -239,6 +239,8 @@ def syn_acknowledged(tcb: Tcb) -> None:
     tcb.rto_at = 0
     tcb.timed_seq = 0
     tcb.first_timeout_at = 0
+    if tcb.timeouts is not None:
+        tcb.timeouts.end(tcb.engine.now_ns)
 
 
 def established(tcb: Tcb, rtt_ns: int, tsecr: int, lost_syns: int, now_ns: int) -> None:
@@ -252,7 +254,7 @@ def established(tcb: Tcb, rtt_ns: int, tsecr: int, lost_syns: int, now_ns: int) 
         rtt.sample_echo(tcb, tsecr)
     if not tcb.srtt_ns:
         tcb.rto_ns = max(tcb.rto_ns, _FALLBACK_RTO_NS)
-    tcb.last_recv_ns = tcb.last_send_ns = now_ns
+    tcb.last_recv_ns = tcb.last_data_ns = tcb.last_send_ns = now_ns
     tcb.rcv_round_at = now_ns
     tcb.congestion.begin(tcb, now_ns)
     if tcb.settings.has_keepalive:

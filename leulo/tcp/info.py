@@ -2,6 +2,7 @@
 
 Every field that Linux fills is filled, and counts what it counts there: SYN-ACKs of a passive open
 do not count as sent, but as delivered; a super-segment is as many as the segments it stands for.
+What is sent again takes no other path, so there never was a change of it (``tcpi_rehash``).
 What is not known has Linux's value for that: zero, and all ones in ``tcpi_min_rtt`` and in the
 rates of what is not paced.
 """
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 from leulo.tcp import handshake, path_mtu
 from leulo.tcp.accecn import CE, ECT0, ECT1, SEEN_ZEROS
 from leulo.tcp.pacer import rate
+from leulo.tcp.rtt import backed_off
 from leulo.tcp.state import State
 from leulo.tcp.tcb import RECOVERY_CWR, RECOVERY_FAST, RECOVERY_TIMEOUT, Tcb
 from leulo.units import NS_PER_S
@@ -95,10 +97,11 @@ def _of(tcb: Tcb) -> tuple[int, ...]:
     elif board is not None and tcb.recovery == RECOVERY_FAST:
         edge = board.lost_edge(tcb.mss, engine.config.duplicate_threshold)
         lost = -(-max(0, edge - tcb.snd_una - board.below(edge)) // mss)
+    is_open = tcb.state not in (State.SYN_SENT, State.SYN_RCVD)
     ca_state = _CA_OPEN
     if tcb.recovery == RECOVERY_FAST:
         ca_state = _CA_RECOVERY
-    elif tcb.recovery == RECOVERY_TIMEOUT:
+    elif tcb.recovery == RECOVERY_TIMEOUT or (tcb.backoff and not is_open):
         ca_state = _CA_LOSS
     elif tcb.recovery == RECOVERY_CWR:
         ca_state = _CA_CWR
@@ -124,7 +127,6 @@ def _of(tcb: Tcb) -> tuple[int, ...]:
     if tcb.limits is not None:
         window_ns, buffer_ns = tcb.limits.totals(now_ns)
     busy_ns = tcb.busy_ns + (now_ns - tcb.busy_at if tcb.busy_at else 0)
-    is_open = tcb.state not in (State.SYN_SENT, State.SYN_RCVD)
     received = max(0, tcb.rcv_nxt - tcb.irs - 1) if is_open else 0
     acked = max(0, tcb.snd_una - tcb.iss) if is_open else 0  # the SYN is one, as on Linux
     unit = 1 if engine.config.has_freebsd_syn else mss  # of windows
@@ -133,15 +135,17 @@ def _of(tcb: Tcb) -> tuple[int, ...]:
     waiting = unacked - -(-sacked // mss)
     delivered = tcb.data_out - tcb.retransmits - waiting + dsacks
     since_send = _bounded((now_ns - tcb.last_send_ns) // _MS)
-    since_recv = _bounded((now_ns - tcb.last_recv_ns) // _MS)
+    since_data = _bounded((now_ns - tcb.last_data_ns) // _MS)
+    since_recv = _bounded((now_ns - tcb.heard_ns) // _MS)
     return (
         int(tcb.state), ca_state, min(tcb.backoff, 255) if tcb.first_timeout_at else 0,
         min(tcb.keep_probes, 255), min(_doublings(tcb), 255), options,
         tcb.snd_wscale | tcb.rcv_wscale << 4,
         (0 if fast is None else fast.failure << 1) | _is_limited(tcb),
-        tcb.rto_ns // _US, engine.config.delayed_ack_ns // _US, tcb.mss, tcb.rcv_mss,
+        (tcb.rto_ns if tcb.is_persisting else backed_off(tcb)) // _US,
+        engine.config.delayed_ack_ns // _US, tcb.mss, tcb.rcv_mss,
         unacked, -(-sacked // mss), lost, again, 0,
-        since_send, 0, since_recv, since_recv,
+        since_send, 0, since_data, since_recv,
         path_mtu.of_tcb(tcb), _bounded(tcb.rcv_limit), tcb.srtt_ns // _US, tcb.rttvar_ns // _US,
         _bounded(tcb.ssthresh // unit) if tcb.ssthresh < 1 << 40 else _INFINITE,
         _bounded(tcb.cwnd // unit), handshake.own_mss(engine, tcb.settings, tcb.ends), degree,
@@ -157,7 +161,7 @@ def _of(tcb: Tcb) -> tuple[int, ...]:
         sent + tcb.retransmitted_bytes, tcb.retransmitted_bytes,
         _bounded(dsacks), 0 if reordering is None else reordering.count,
         _bounded(tcb.overtaking_in), _bounded(tcb.snd_wnd),
-        _bounded(tcb.rcv_adv - tcb.rcv_nxt), 0, 0, 0, 0, *_accurate(tcb),
+        _bounded(tcb.rcv_adv - tcb.rcv_nxt), 0, *_timeouts(tcb), *_accurate(tcb),
     )  # fmt: skip
 
 
@@ -181,6 +185,15 @@ def _delivery_rate(tcb: Tcb, acked: int, busy_ns: int) -> int:
     if tcb.goodput is not None:
         return tcb.goodput.bytes_s
     return max(0, acked - 1) * NS_PER_S // busy_ns if busy_ns else 0
+
+
+def _timeouts(tcb: Tcb) -> tuple[int, int, int]:
+    """How many there were, how many recoveries from them, and milliseconds that these took."""
+    timeouts = tcb.timeouts
+    if timeouts is None:
+        return 0, 0, 0
+    total_ms = timeouts.total_ns(tcb.engine.now_ns) // _MS
+    return min(timeouts.count, 0xFFFF), min(timeouts.recoveries, 0xFFFF), _bounded(total_ms)
 
 
 def _accurate(tcb: Tcb) -> tuple[int, ...]:

@@ -70,7 +70,6 @@ def segment_arrives(
             if age and tcb.last_ack_sent == rcv_nxt:
                 tcb.ts_recent = tsval
                 tcb.ts_recent_at = now_ns
-            tcb.last_recv_ns = now_ns
             wnd = window << tcb.snd_wscale
             if wnd != tcb.snd_wnd:
                 take_window(tcb, wnd)
@@ -87,11 +86,14 @@ def segment_arrives(
             if fin:
                 if length:
                     tcb.data_in += 1
+                    tcb.last_data_ns = now_ns
                 else:
                     tcb.bare_in += 1
+                    tcb.last_recv_ns = now_ns
                 take_last_text(tcb, frame, TIMESTAMPED_AT, length)
             elif length:
                 tcb.data_in += 1
+                tcb.last_data_ns = now_ns
                 if tcb.ecn is not None:
                     data_arrives(tcb, tcb.ecn, frame)
                 if length < VIEWED_BYTES or length << 1 < len(frame):
@@ -100,6 +102,7 @@ def segment_arrives(
                     deliver(tcb, memoryview(frame)[TIMESTAMPED_AT:end], length)
             else:
                 tcb.bare_in += 1
+                tcb.last_recv_ns = now_ns
             return
     examine(tcb, frame, end, seq, ack, control, window, option, tsval, tsecr, now_ns)
     if tcb.is_fin_queued:

@@ -27,6 +27,7 @@ from leulo.tcp.seq import MASK, lt
 from leulo.tcp.settings import Settings
 from leulo.tcp.state import ON_ACK_OF_SYN, SYN_RCVD
 from leulo.tcp.tcb import Tcb
+from leulo.tcp.timeouts import Timeouts
 from leulo.tcp.timers import Timed
 from leulo.units import NS_PER_S
 
@@ -46,7 +47,7 @@ _ECN_BITS: Final = ecn.SETUP | AE
 _HALF_FIELDS: Final = (
     "serial", "key", "ends", "words", "front", "irs", "iss", "ts_offset", "retries", "sent_at",
     "is_loopback", "rcv_limit", "due_at", "is_acked", "is_held", "has_ecn", "accurate", "is_plain",
-    "challenged_at",
+    "challenged_at", "repeats", "timed_out_at",
 )  # fmt: skip
 _PEER_FIELDS: Final = ("mss", "wscale", "is_sack_permitted", "has_timestamps", "tsval", "tsecr")
 
@@ -67,7 +68,7 @@ class HalfOpen(Timed):
     __slots__ = (
         "accurate", "challenged_at", "due_at", "ends", "front", "has_ecn", "irs", "is_acked",
         "is_held", "is_loopback", "is_plain", "iss", "key", "listener", "peer", "rcv_limit",
-        "retries", "sent_at", "terms", "ts_offset", "words",
+        "repeats", "retries", "sent_at", "terms", "timed_out_at", "ts_offset", "words",
     )  # fmt: skip
 
     def __init__(
@@ -103,7 +104,9 @@ class HalfOpen(Timed):
         self.has_ecn: bool = False
         self.accurate: int = -1  # of accurate ECN the mark of the latest SYN, -1: it is not used
         self.is_plain: bool = False  # a SYN or a SYN-ACK was without its flags
-        self.retries: int = 0
+        self.retries: int = 0  # timeouts
+        self.timed_out_at: int = 0  # the first of them
+        self.repeats: int = 0  # SYN-ACKs sent again, for whatever reason
         self.sent_at: int = 0  # 0 once anything was sent again: no measurement then
         self.due_at: int = 0
         self.is_acked: bool = False  # all but the first data is here: TCP_DEFER_ACCEPT
@@ -116,7 +119,7 @@ class HalfOpen(Timed):
 
     def save(self) -> Saved:
         return {
-            **save_fields(self, 5, _HALF_FIELDS),
+            **save_fields(self, 6, _HALF_FIELDS),
             "peer": save_fields(self.peer, 1, _PEER_FIELDS),
             "own_mss": self.terms.own_mss,
             "rcv_wscale": self.terms.wscale,
@@ -131,7 +134,7 @@ class HalfOpen(Timed):
         peer = Options()
         load_fields(peer, 1, _PEER_FIELDS, state["peer"])
         half = cls(0, b"", bytes(12), listener, b"", terms, peer, 0, 0, 0, False)
-        load_fields(half, 5, _HALF_FIELDS, state)
+        load_fields(half, 6, _HALF_FIELDS, state)
         return half
 
 
@@ -280,6 +283,7 @@ class Listener:
         if half.is_held:
             return
         half.sent_at = 0
+        half.repeats += 1
         self._answer(half, (self.engine.now_ms + half.ts_offset) & MASK, b"", True)
 
     def syn_again(self, half: HalfOpen, control: int, mark: int) -> None:
@@ -314,6 +318,7 @@ class Listener:
             engine.counts["syn_timeouts"] += 1
             return
         half.retries += 1
+        half.timed_out_at = half.timed_out_at or now_ns
         if not half.is_acked or half.retries >= defer:
             self.answer_again(half)
         half.due_at = now_ns + min(config.rto_initial_ns << half.retries, config.rto_max_ns)
@@ -364,9 +369,11 @@ class Listener:
         tcb.bare_in = 1  # the SYN
         if not is_early:
             # SYN-ACKs do not count as sent, but one has arrived. [Linux tcp(7)]
-            tcb.retransmits = half.retries
-            tcb.data_out = tcb.control_out = half.retries + 1
+            tcb.retransmits = half.repeats
+            tcb.data_out = tcb.control_out = half.repeats + 1
             tcb.bare_out = -tcb.data_out
+            if half.retries:
+                tcb.timeouts = Timeouts(half.retries, 1, now_ns - half.timed_out_at)
         if peer.wscale >= 0:
             tcb.snd_wscale = peer.wscale
             tcb.rcv_wscale = half.terms.wscale

@@ -323,6 +323,8 @@ def rewind(tcb: Tcb) -> None:
     tcb.probe = None
     tcb.probe_at = tcb.reorder_at = 0
     tcb.recovery = RECOVERY_NONE
+    if tcb.timeouts is not None:
+        tcb.timeouts.end(tcb.engine.now_ns)
     tcb.dupacks = 0
     tcb.refresh_ordinary()
 
@@ -474,6 +476,8 @@ def _undo(tcb: Tcb, now_ns: int) -> None:
     if tcb.flight is not None:
         tcb.flight.find_lost()
     tcb.recovery = RECOVERY_NONE
+    if tcb.timeouts is not None:
+        tcb.timeouts.end(now_ns)
     if tcb.backoff:
         tcb.backoff = 0
         if tcb.rto_at and not tcb.is_persisting:
@@ -541,6 +545,8 @@ def _leave(tcb: Tcb, now_ns: int) -> None:
         if tcb.episode is not None and tcb.episode.is_free:
             tcb.ssthresh = tcb.episode.ssthresh
     tcb.recovery = RECOVERY_NONE
+    if tcb.timeouts is not None:
+        tcb.timeouts.end(now_ns)
     tcb.cwnd_credit = 0
     reordering = tcb.reordering
     if reordering is not None and reordering.persist:

@@ -191,6 +191,8 @@ def _enter(tcb: Tcb, now_ns: int) -> None:
 
 def _leave(tcb: Tcb, now_ns: int) -> None:
     tcb.recovery = RECOVERY_NONE
+    if tcb.timeouts is not None:
+        tcb.timeouts.end(now_ns)
     tcb.dupacks = 0
     tcb.is_rexmit_due = False
     tcb.congestion.on_recovered(tcb, now_ns)

@@ -32,6 +32,7 @@ from leulo.tcp.scoreboard import Scoreboard
 from leulo.tcp.send_buffer import SendBuffer
 from leulo.tcp.settings import PATH_WANT, Settings
 from leulo.tcp.state import CLOSED, NEXT, PREDICTABLE, Event, State
+from leulo.tcp.timeouts import Timeouts
 from leulo.tcp.timers import Timed
 from leulo.tcp.urgent import Urgent
 
@@ -84,8 +85,8 @@ class Tcb(Timed):
         "is_accepting", "is_counted", "is_cwnd_limited", "is_deaf", "is_fin_queued", "is_loopback",
         "is_odd", "is_ordinary", "is_orphan", "is_pending", "is_persisting", "is_pushing",
         "is_rexmit_due", "is_room_offered", "is_syn_due", "is_write_blocked", "iss", "keep_at",
-        "keep_probes", "key", "last_ack_sent", "last_recv_ns", "last_send_ns", "lent_end",
-        "life_at", "limits", "min_rtt_ns", "min_rtt_until", "more", "mss", "mss_most",
+        "keep_probes", "key", "last_ack_sent", "last_data_ns", "last_recv_ns", "last_send_ns",
+        "lent_end", "life_at", "limits", "min_rtt_ns", "min_rtt_until", "more", "mss", "mss_most",
         "overtaking_in", "pacer", "path_era", "piece_end", "probe", "probe_at", "probe_due",
         "quick_acks", "quick_until", "rcv_adv", "rcv_limit", "rcv_mss", "rcv_nxt", "rcv_round_at",
         "rcv_round_bytes", "rcv_round_taken", "rcv_rounding", "rcv_wscale", "reassembly",
@@ -94,8 +95,8 @@ class Tcb(Timed):
         "search", "send_buffer", "settings", "snd_end", "snd_limit", "snd_max", "snd_max_wnd",
         "snd_nxt", "snd_small", "snd_top", "snd_una", "snd_wl1", "snd_wl2", "snd_wnd", "snd_wscale",
         "socket", "soft_error", "spread_max_ns", "spread_ns", "spread_seq", "srtt_ns", "ssthresh",
-        "state", "terms", "timed_at", "timed_seq", "ts_offset", "ts_recent", "ts_recent_at",
-        "urgent", "window", "words",
+        "state", "terms", "timed_at", "timed_seq", "timeouts", "ts_offset", "ts_recent",
+        "ts_recent_at", "urgent", "window", "words",
     )  # fmt: skip
 
     def __init__(
@@ -243,12 +244,14 @@ class Tcb(Timed):
         self.has_probed: bool = False  # since the last measurement of a round trip
         self.reorder_at: int = 0  # when what is overtaken counts as lost
         self.first_timeout_at: int = 0
+        self.timeouts: Timeouts | None = None  # from the first one on
         self.delack_at: int = 0
         self.keep_at: int = 0
         self.keep_probes: int = 0  # probes, of either kind, without any answer
         self.probe_due: int = PROBE_NONE
         self.life_at: int = 0  # an orphan's end, or that of an open that takes too long
-        self.last_recv_ns: int = 0
+        self.last_recv_ns: int = 0  # any segment; of those on the fast path one without payload
+        self.last_data_ns: int = 0  # one with payload
         self.last_send_ns: int = 0
         # -- for speed
         self.is_ordinary: bool = False  # see `refresh_ordinary`
@@ -344,6 +347,11 @@ class Tcb(Timed):
             out -= self.flight.lost_bytes
         return out
 
+    @property
+    def heard_ns(self) -> int:
+        """When the last valid segment came."""
+        return max(self.last_recv_ns, self.last_data_ns)
+
     def received(self) -> int:
         """Bytes that wait for the user."""
         return 0 if self.receive_buffer is None else self.receive_buffer.length
@@ -423,17 +431,19 @@ class Tcb(Timed):
             self.fast_open = FastOpen.loaded(state["fast_open"])
         if state["goodput"] is not None:
             self.goodput = Goodput.loaded(state["goodput"])
+        if state["timeouts"] is not None:
+            self.timeouts = Timeouts.loaded(state["timeouts"])
         dsack = state["dsack"]
         self.dsack = None if dsack is None else (dsack[0], dsack[1])
         self.refresh_odd()
         self.refresh_ordinary()
 
 
-_VERSION: Final = 10
+_VERSION: Final = 11
 _PARTS: Final = (
     "send_buffer", "receive_buffer", "reassembly", "scoreboard", "flight", "episode", "probe",
     "reordering", "hystart", "ecn", "pacer", "limits", "fast_open", "urgent", "search",
-    "goodput",
+    "goodput", "timeouts",
 )  # fmt: skip
 # What is saved as it is. Not here: links to other objects, places in
 # the engine's lists (the engine saves those) and the heap's entry (armed again from deadlines).
@@ -451,6 +461,7 @@ _FIELDS: Final = (
     "rttvar_ns", "rto_ns", "backoff", "timed_seq", "timed_at", "spread_ns", "spread_max_ns",
     "spread_seq", "retransmits", "again_end", "retransmitted_bytes", "rto_at", "is_persisting",
     "first_timeout_at", "delack_at", "keep_at", "keep_probes", "life_at", "last_recv_ns",
-    "last_send_ns", "data_in", "bare_in", "overtaking_in", "data_out", "control_out", "bare_out",
-    "lent_end", "min_rtt_ns", "min_rtt_until", "probe_at", "has_probed", "reorder_at", "dsack",
+    "last_data_ns", "last_send_ns", "data_in", "bare_in", "overtaking_in", "data_out",
+    "control_out", "bare_out", "lent_end", "min_rtt_ns", "min_rtt_until", "probe_at", "has_probed",
+    "reorder_at", "dsack",
 )  # fmt: skip

@@ -17,7 +17,7 @@ from leulo.units import NS_PER_MS
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="compares with Linux")
 
 TCP_INFO = int(abi.TcpOption.TCP_INFO)
-LAYOUT = Struct("<8B24I4Q6I4Q2I2Q4I")  # linux/tcp.h, struct tcp_info, up to tcpi_snd_wnd
+LAYOUT = Struct("<8B24I4Q6I4Q2I2Q6I2HI")  # linux/tcp.h, struct tcp_info, up to tcpi_total_rto_time
 NAMES = (
     "state ca_state retransmits probes backoff options wscale app_limited "
     "rto ato snd_mss rcv_mss unacked sacked lost retrans fackets "
@@ -26,7 +26,7 @@ NAMES = (
     "total_retrans pacing_rate max_pacing_rate bytes_acked bytes_received "
     "segs_out segs_in notsent_bytes min_rtt data_segs_in data_segs_out delivery_rate busy_time "
     "rwnd_limited sndbuf_limited delivered delivered_ce bytes_sent bytes_retrans dsack_dups "
-    "reord_seen rcv_ooopack snd_wnd"
+    "reord_seen rcv_ooopack snd_wnd rcv_wnd rehash total_rto total_rto_recoveries total_rto_time"
 )
 FIELDS = NAMES.split()
 # A path of Ethernet instead of a loopback, other buffers, and another clock.
@@ -34,14 +34,14 @@ OF_THE_PATH = {
     "wscale", "rto", "ato", "snd_mss", "rcv_mss", "pmtu", "rcv_ssthresh", "rtt", "rttvar",
     "snd_cwnd", "advmss", "reordering", "rcv_rtt", "rcv_space", "snd_wnd", "last_data_sent",
     "last_data_recv", "last_ack_recv", "pacing_rate", "busy_time", "rwnd_limited",
-    "sndbuf_limited", "min_rtt", "delivery_rate",
+    "sndbuf_limited", "min_rtt", "delivery_rate", "rcv_wnd",
 }  # fmt: skip
 
 
 def info(judge: LinuxSockets | GuestSockets, state: str) -> dict[str, int]:
     raw = judge.get(state, 6, TCP_INFO, 256)
-    assert isinstance(raw, bytes) and len(raw) >= LAYOUT.size
-    return dict(zip(FIELDS, LAYOUT.unpack_from(raw), strict=True))
+    assert isinstance(raw, bytes) and len(raw) >= 232
+    return dict(zip(FIELDS, LAYOUT.unpack_from(raw.ljust(LAYOUT.size, b"\0")), strict=True))
 
 
 @pytest.fixture
@@ -52,16 +52,28 @@ def judges() -> Iterator[tuple[LinuxSockets, GuestSockets]]:
 
 def test_every_field_is_in_its_place() -> None:
     """The structure's own offsets, as a C compiler lays them out."""
-    assert LAYOUT.size == 232
+    assert LAYOUT.size == 248
     offset = dict(zip(FIELDS, _offsets(), strict=True))
     assert (offset["rto"], offset["pmtu"], offset["total_retrans"]) == (8, 60, 100)
     assert (offset["pacing_rate"], offset["segs_out"], offset["delivery_rate"]) == (104, 136, 160)
     assert (offset["delivered"], offset["bytes_sent"], offset["snd_wnd"]) == (192, 200, 228)
+    assert (offset["total_rto"], offset["total_rto_time"]) == (240, 244)
 
 
 def _offsets() -> Iterator[int]:
     at = 0
-    for count, width in ((8, 1), (24, 4), (4, 8), (6, 4), (4, 8), (2, 4), (2, 8), (4, 4)):
+    for count, width in (
+        (8, 1),
+        (24, 4),
+        (4, 8),
+        (6, 4),
+        (4, 8),
+        (2, 4),
+        (2, 8),
+        (6, 4),
+        (2, 2),
+        (1, 4),
+    ):
         for _ in range(count):
             yield at
             at += width

@@ -138,6 +138,115 @@ def test_timeout_repeats_count_each() -> None:
     expect(socket, delivered=2)
 
 
+def later(s: Script, ns: int) -> None:
+    """Time passes, and the engine is told how much."""
+    s.wait(ns)
+    s.stack.advance(s.now_ns)
+
+
+def test_timeouts_and_the_time_they_took_are_counted() -> None:
+    """As Linux tells it of a connection whose peer is silent for six seconds."""
+    s = Script()
+    socket = s.passive()
+    s.inject("A", 1, 1, b"x")
+    later(s, S)
+    socket.send(b"y" * 100)
+    rto = info(socket)["rto"]
+    expect(socket, ca_state=0, retransmits=0, backoff=0, total_rto=0)
+    later(s, 3 * S)
+    got = info(socket)
+    assert got["retransmits"] == got["backoff"] == got["total_rto"] > 2
+    assert got["rto"] == rto << got["backoff"]
+    assert (got["ca_state"], got["total_rto_recoveries"]) == (4, 1)
+    assert 2_300 < got["total_rto_time"] < 2_900
+    later(s, S)
+    assert info(socket)["total_rto_time"] == got["total_rto_time"] + 1000
+    s.inject("A", 2, 101)
+    over = info(socket)
+    assert (over["ca_state"], over["backoff"]) == (0, 0)
+    later(s, 10 * S)
+    expect(socket, total_rto=over["total_rto"], total_rto_time=over["total_rto_time"])
+    socket.send(b"z")
+    later(s, 20 * S)
+    got = info(socket)
+    assert got["total_rto_recoveries"] == 2 and got["total_rto"] > over["total_rto"]
+    assert got["total_rto_time"] > over["total_rto_time"]
+
+
+@pytest.mark.parametrize("knobs", [{}, {"has_rack": False}, {"sack": False}])
+def test_recovery_from_a_timeout_ends_whoever_cares_for_it(knobs: dict[str, object]) -> None:
+    s = Script(**knobs)  # type: ignore[arg-type]
+    socket = s.passive()
+    socket.send(bytes(5 * MSS))
+    later(s, 2 * S)
+    first = info(socket)
+    assert first["total_rto"] > 0 and first["total_rto_recoveries"] == 1
+    for ack in range(1 + MSS, 2 + 5 * MSS, MSS):
+        later(s, 10 * MS)
+        s.inject("A", 1, ack)
+    got = info(socket)
+    assert got["ca_state"] == 0
+    assert 0 < got["total_rto_time"] - first["total_rto_time"] <= 50
+    later(s, S)
+    expect(socket, total_rto_time=got["total_rto_time"])
+
+
+def test_timeouts_of_a_syn_count() -> None:
+    s = Script()
+    socket = s.dial()
+    later(s, 4500 * MS)
+    expect(socket, total_rto=4, total_rto_recoveries=1, total_rto_time=3500, ca_state=4)
+    expect(socket, backoff=0, rto=1_000_000)  # the first are not doubled
+    later(s, S)
+    expect(socket, total_rto=5, backoff=1, rto=2_000_000)
+    s.inject("SA", 0, 1)
+    later(s, S)
+    expect(socket, total_rto=5, total_rto_recoveries=1, total_rto_time=4500, ca_state=0)
+
+
+def test_timeouts_and_repeats_of_a_syn_ack_count() -> None:
+    """A SYN that comes again is answered again, without any timeout."""
+    s = Script()
+    s.listen()
+    s.inject("S", 0)
+    s.inject("S", 0)
+    later(s, 1500 * MS)
+    assert [s.expect("SA", 0, 1).flags for _ in range(3)]
+    s.inject("A", 1, 1)
+    socket = s.accept()
+    expect(socket, total_retrans=2, total_rto=1, total_rto_recoveries=1, total_rto_time=500)
+
+
+def test_syn_ack_that_waited_for_data_was_not_sent_again() -> None:
+    s = Script()
+    s.listen()
+    assert s.listener is not None
+    assert s.listener.setsockopt(6, 9, (5).to_bytes(4, "little")) == 0  # TCP_DEFER_ACCEPT
+    s.inject("S", 0)
+    s.expect("SA", 0, 1)
+    s.inject("A", 1, 1)
+    later(s, 1500 * MS)
+    s.expect_none()
+    s.inject("A", 1, 1, b"x")
+    expect(s.accept(), total_retrans=0)
+
+
+@pytest.mark.parametrize("timestamps", [True, False])  # by the fast path, and by the careful one
+def test_last_data_and_last_acknowledgement_are_told_apart(timestamps: bool) -> None:
+    s = Script(timestamps=timestamps)
+    socket = s.passive()
+    later(s, 100 * MS)
+    s.inject("A", 1, 1, b"x")
+    later(s, 100 * MS)
+    socket.send(b"y")
+    later(s, 20 * MS)
+    s.inject("A", 2, 2)
+    later(s, 200 * MS)
+    expect(socket, last_data_recv=320, last_ack_recv=200, last_data_sent=220)
+    s.inject("A", 2, 2, b"z")
+    expect(socket, last_data_recv=0, last_ack_recv=0)
+
+
 def test_what_a_report_of_the_path_makes_go_again_is_a_repeat() -> None:
     wire = Wire(make_stack(1), make_stack(2))
     client, _, _ = connect(wire)
@@ -240,4 +349,11 @@ def test_counts_are_saved() -> None:
     again = wire.stacks[0].socket_of(client.serial)
     assert isinstance(again, TcpSocket)
     assert info(again) == info(client)
+    s = Script()
+    s.passive().send(b"x")
+    s.wait(S)
+    assert s.socket is not None
+    after = reborn(s.stack).socket_of(s.socket.serial)
+    assert isinstance(after, TcpSocket)
+    assert info(after) == info(s.socket) and info(after)["total_rto"] > 0
     assert info(again)["delivered"] > 10 and info(again)["delivery_rate"] > 0

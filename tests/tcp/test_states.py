@@ -319,6 +319,19 @@ def test_simultaneous_open() -> None:
     s.expect_state("ESTABLISHED")
 
 
+def test_simultaneous_open_takes_the_window_of_a_syn_as_it_is() -> None:
+    """However the peer scales its windows, those of its SYN and SYN-ACK are not. [RFC 7323 2.2]"""
+    s = Script(wscale=7)
+    s.enter("SYN_SENT")
+    s.inject("S", 0, window=1000)
+    s.expect("SA", 0, 1)
+    s.inject("SA", 0, 1, window=1000)
+    s.expect_state("ESTABLISHED")
+    assert s.tcb.snd_wnd == s.tcb.snd_max_wnd == 1000
+    s.inject("A", 1, 1, window=1000)
+    assert s.tcb.snd_wnd == 128_000
+
+
 def test_simultaneous_open_by_plain_ack() -> None:
     s = Script()
     s.enter("SYN_SENT")
