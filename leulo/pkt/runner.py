@@ -45,6 +45,7 @@ from leulo.pkt.syntax import (
 from leulo.pkt.tools import Tools, is_tool
 from leulo.pkt.world import MACS, START_NS, Stuck, World
 from leulo.stack import Stack
+from leulo.tcp import counted_buffer
 from leulo.tcp.config import PRESETS, Config
 from leulo.tcp.socket import TcpSocket
 from leulo.udp.socket import UdpSocket
@@ -528,7 +529,7 @@ class Run:
             data = descriptor.socket.getsockopt(*_INFO_OPTION)
             if isinstance(data, bytes):
                 info = decode_info(data)
-                info.update(_freebsd_info(descriptor.socket))
+                info.update(_more_info(descriptor.socket))
                 for name, option in _BUFFERS:
                     value = descriptor.socket.getsockopt(*option)
                     info[name] = int.from_bytes(value, "little") if isinstance(value, bytes) else 0
@@ -568,8 +569,9 @@ class Run:
             engine.settings = type(engine.settings).of(engine.config)
 
 
-def _freebsd_info(socket: TcpSocket | UdpSocket) -> dict[str, object]:
-    """What FreeBSD's struct tcp_info has beside Linux's. [FreeBSD tcp(4) TCP_INFO]"""
+def _more_info(socket: TcpSocket | UdpSocket) -> dict[str, object]:
+    """What FreeBSD's struct tcp_info has beside Linux's, and the memory that what has arrived
+    takes, if it is counted. [FreeBSD tcp(4) TCP_INFO]"""
     tcb = socket.tcb if isinstance(socket, TcpSocket) else None
     if tcb is None:
         return {}
@@ -578,7 +580,11 @@ def _freebsd_info(socket: TcpSocket | UdpSocket) -> dict[str, object]:
         "rcv_nxt": tcb.rcv_nxt, "rcv_adv": tcb.rcv_adv, "snd_rexmitpack": tcb.retransmits,
         "dupacks": tcb.dupacks, "snd_zerowin": int(tcb.is_persisting and not tcb.snd_wnd),
     }  # fmt: skip
-    return {"tcpi_" + name: value & 0xFFFFFFFF for name, value in values.items()}
+    info: dict[str, object] = {"tcpi_" + name: value & 0xFFFFFFFF for name, value in values.items()}
+    buffer = counted_buffer.of(tcb)
+    if buffer is not None:
+        info["SK_MEMINFO_RMEM_ALLOC"] = buffer.memory + buffer.queued
+    return info
 
 
 def _seconds(at_ns: int) -> str:
