@@ -236,6 +236,16 @@ def toml() -> list[bytes]:
     ]
 
 
+def wire() -> list[bytes]:
+    return [
+        b'[[change]]\nat = "1s"\nloss = 0.1\ndown.rate = "1mbit"\n\n[[change]]\nat = 3\nloss = 0\n',
+        b'[[change]]\nat = "20ms"\nup.reorder = 0.5\nreorder-by = "2ms"\nqueue = 0x10\necn = 5\n',
+        b"change = [{at = 1, jitter = 0.001, duplicate = 1e-3}, {at = 2, corrupt = true}]\n",
+        b"rate=20mbit,delay=20ms,loss=0.01,requests=50,path=/bytes/10000,keepalive=0,seed=3",
+        b"up.rate=1mbit,down.rate=20mbit,at=1s,loss=1,at=3s,loss=0,queue=9,connections=4,port=81",
+    ]
+
+
 def pkt() -> list[bytes]:
     scripts = sorted((ROOT / "tests/pkt").rglob("*.pkt"), key=lambda p: (p.stat().st_size, p.name))
     step = max(1, len(scripts) // 40)

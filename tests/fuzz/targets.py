@@ -251,6 +251,20 @@ def toml(data: bytes) -> None:
         assert str(error)
 
 
+def wire(data: bytes) -> None:
+    """The script of a simulated wire, and the same bytes as its options: a wire, or an error."""
+    from leulo.errors import ConfigError
+    from leulo.links.sim.script import changes_of
+    from leulo.links.sim.spec import SimSpec
+
+    for text in ("script=wire.toml", data.decode(errors="surrogateescape")):
+        try:
+            spec = SimSpec.parse(text, lambda name: changes_of(data, name))
+            assert spec.delay >= 0
+        except ConfigError as error:
+            assert str(error).startswith(("--net sim: ", "wire.toml: "))
+
+
 _RAISED = re.compile(r"(\w+): ")
 
 
@@ -298,6 +312,8 @@ TARGETS: dict[str, Target] = {
     ),
     "lines": Target(lines, ("leulo/line_table.py",), 4096, ("leulo.line_table",)),
     "toml": Target(toml, ("leulo/config/",), 2048, ("leulo.config.machine_file",)),
+    "wire": Target(wire, ("leulo/links/sim/script.py", "leulo/links/sim/spec.py"), 2048,
+                   ("leulo.links.sim.spec",)),
     "pkt": Target(pkt, ("leulo/pkt/",), 4096, ("leulo.pkt.runner",)),
     "capture": Target(capture, ("leulo/net/pcapng.py",), 2048, ("leulo.net.pcapng",)),
 }  # fmt: skip

@@ -19,8 +19,11 @@ from leulo.errors import ConfigError
 MOST_BYTES: Final = 1 << 20
 
 
-def read_script(name: str) -> list[tuple[str, list[tuple[str, str]]]]:
-    """Each change's time with its keys and values. Raises ConfigError that names the file."""
+Changes = list[tuple[str, list[tuple[str, str]]]]  # each one's time with its keys and values
+
+
+def read_script(name: str) -> Changes:
+    """The changes in a file. Raises ConfigError that names it."""
     key = f"--net sim: script={name}"
     try:
         with Path(name).open("rb") as file:
@@ -30,6 +33,11 @@ def read_script(name: str) -> list[tuple[str, list[tuple[str, str]]]]:
         raise ConfigError(f"{key}: cannot be read: {reason}") from None
     if len(data) > MOST_BYTES:
         raise ConfigError(f"{key}: is larger than {MOST_BYTES >> 20} MiB: it is no script")
+    return changes_of(data, key)
+
+
+def changes_of(data: bytes, key: str) -> Changes:
+    """The changes in a file's content. Raises ConfigError that begins with ``key``."""
     try:
         document = tomllib.loads(data.decode())
     except RecursionError:
@@ -41,7 +49,7 @@ def read_script(name: str) -> list[tuple[str, list[tuple[str, str]]]]:
         raise ConfigError(f"{key}: there is no {next(iter(document))!r}: write [[change]] tables")
     if not isinstance(changes, list) or not all(isinstance(entry, dict) for entry in changes):
         raise ConfigError(f"{key}: change: write [[change]] with two brackets each side")
-    found: list[tuple[str, list[tuple[str, str]]]] = []
+    found: Changes = []
     for number, change in enumerate(changes, 1):
         if "at" not in change:
             raise ConfigError(f'{key}: change {number} has no time: write at = "5s"')

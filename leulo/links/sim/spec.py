@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from leulo.errors import ConfigError
 from leulo.links.sim.chance import PER_BILLION
-from leulo.links.sim.script import read_script
+from leulo.links.sim.script import Changes, read_script
 from leulo.links.sim.wire_spec import Change, WireSpec
 from leulo.units import NS_PER_S, parse_duration, parse_rate
 
@@ -55,9 +55,9 @@ class SimSpec:
         return max(s.delay + s.jitter + (s.reorder_by if s.reorder else 0) for s in states)
 
     @classmethod
-    def parse(cls, text: str) -> SimSpec:
-        """From the options; what is not named keeps its default. Reads the script if there is
-        one. Raises ConfigError that names the key."""
+    def parse(cls, text: str, read: Callable[[str], Changes] = read_script) -> SimSpec:
+        """From the options; what is not named keeps its default. If there is a script, ``read``
+        reads it. Raises ConfigError that names the key."""
         sections = _sections(_pairs(text))
         values, wire = _general(sections[0][1])
         script = values.pop("script", None)
@@ -69,7 +69,7 @@ class SimSpec:
         if script is not None:
             if later:
                 raise ConfigError("--net sim: at: is in the script already: leave one of them out")
-            later, where = read_script(script), f"--net sim: {script}: "
+            later, where = read(script), f"--net sim: {script}: "
         for at, pairs in later:
             at_ns = _read("at", at, where)
             if changes and at_ns <= changes[-1].at_ns:
