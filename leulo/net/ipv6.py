@@ -135,8 +135,9 @@ class Ipv6Host:
         return self.own.source_for(peer)
 
     def change_mtu(self, mtu: int) -> None:
-        """The link is as wide as this from now on."""
-        self.mtu = self._link_mtu = mtu
+        """The link is as wide as this from now on, if not narrower than links may be.
+        [RFC 8200 5]"""
+        self.mtu = self._link_mtu = max(mtu, MIN_MTU)
 
     def path_mtu(self, destination: bytes, now_ns: int) -> int:
         """The largest packet that may go to ``destination`` in one piece."""

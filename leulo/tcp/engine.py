@@ -36,7 +36,7 @@ from leulo.tcp.listen import HalfOpen, Listener
 from leulo.tcp.marks import mark_from
 from leulo.tcp.options import emit_timestamps
 from leulo.tcp.output import offer_window, output
-from leulo.tcp.path_mtu import PathMtus
+from leulo.tcp.path_mtu import LEAST_MTU_6, PathMtus
 from leulo.tcp.ports import Ports
 from leulo.tcp.seq import MASK
 from leulo.tcp.settings import Settings
@@ -248,8 +248,9 @@ class Engine:
             self.want_output(tcb)
 
     def change_mtu(self, mtu: int) -> None:
-        """The link has become wider, or narrower, than it was."""
-        self.mtu = self.mtu6 = mtu
+        """The link has become wider, or narrower, than it was; IPv6 needs its least in any case."""
+        self.mtu = mtu
+        self.mtu6 = max(mtu, LEAST_MTU_6)
         self.path_mtus.era += 1  # every connection looks at its own
 
     def hold_ack(self, tcb: Tcb) -> None:
