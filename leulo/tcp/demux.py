@@ -362,14 +362,16 @@ def _for_time_wait(
         engine.count_drop("tcp_no_timestamp")  # [RFC 7323 3.2]
         return
     is_old = record.has_timestamps and option != 0 and lt(tsval, record.ts_recent)
-    if control & FIN and not is_old:
+    # The peer's own FIN, not one that somebody has made up. [RFC 9293 3.10.7.4]
+    is_fin = control & FIN != 0 and not (seq + length + 1 - record.rcv_nxt) & MASK
+    if is_fin and not is_old:
         record = engine.time_wait.restart(record, now_ns)
     elif not control & (SYN | FIN) and not length and seq == record.rcv_nxt:
         return  # an ordinary ACK needs no answer
     if now_ns < record.answered_ns:
         engine.count_drop("tcp_time_wait")
         return
-    if not length and not control & FIN:
+    if not length and not is_fin:
         record.answered_ns = now_ns + config.invalid_ack_interval_ns // config.invalid_acks
     text = b""
     if record.has_timestamps:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from importlib.metadata import EntryPoint
+from pathlib import Path
 from typing import ClassVar
 
 import pytest
@@ -35,17 +36,35 @@ def test_an_interpreted_algorithm_serves_a_connection() -> None:
     assert tcb.congestion.save() == {"name": "eager"}
 
 
+class Unfinished(CongestionControl):
+    """What cannot be made without knowing more."""
+
+    name: ClassVar[str] = "unfinished"
+
+    def __init__(self, rate: int) -> None:
+        self.rate = rate
+
+
 class NoAlgorithm:
     """What an entry point must not lead to."""
 
 
-def test_an_installed_algorithm_is_chosen_by_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_installed_algorithm_is_chosen_by_its_name(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """And one that is no good is no reason to stop: the name may come from a guest."""
+    (tmp_path / "broken_algorithm.py").write_text("1 / 0")
+    monkeypatch.syspath_prepend(tmp_path)
+
     def entry_points(group: str) -> list[EntryPoint]:
         assert group == "leulo.congestion"
         return [
             EntryPoint("eager", f"{__name__}:Eager", group),
             EntryPoint("none", f"{__name__}:NoAlgorithm", group),
             EntryPoint("gone", "no_such_package:Gone", group),
+            EntryPoint("broken", "broken_algorithm:Broken", group),
+            EntryPoint("unfinished", f"{__name__}:Unfinished", group),
+            EntryPoint("lazy", f"{__name__}:Eager", group),  # saved by its own name, not found
         ]
 
     monkeypatch.setattr("importlib.metadata.entry_points", entry_points)
@@ -56,6 +75,6 @@ def test_an_installed_algorithm_is_chosen_by_its_name(monkeypatch: pytest.Monkey
     assert socket.setsockopt(*_TCP_CONGESTION, b"eager") == 0
     assert socket.getsockopt(*_TCP_CONGESTION) == b"eager".ljust(16, b"\0")
     assert socket.tcb is not None and isinstance(socket.tcb.congestion, Eager)
-    for name in (b"none", b"gone", b"nonsense"):
+    for name in (b"none", b"gone", b"broken", b"unfinished", b"lazy", b"nonsense"):
         assert socket.setsockopt(*_TCP_CONGESTION, name) == -2
     assert "eager" in congestion.names() and "none" not in congestion.names()

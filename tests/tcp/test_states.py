@@ -218,6 +218,20 @@ def test_close_wait_still_sends() -> None:
     s.expect_state("CLOSED")
 
 
+def test_time_wait_takes_no_fin_for_the_peers_but_that() -> None:
+    """One with another number is answered, at a limited rate, and the time goes on; else whoever
+    knows the ports keeps the connection here for ever."""
+    s = Script(time_wait_ns=60 * S)
+    s.enter("TIME_WAIT")
+    s.wait(50 * S)
+    s.inject("FA", 1000, 2)
+    s.expect("A", 2, 2)
+    s.inject("FA", 2, 2)
+    s.expect_none()
+    s.wait(10 * S)
+    s.expect_state("CLOSED")
+
+
 def test_time_wait_answers_a_fin_and_waits_anew() -> None:
     s = Script()
     s.enter("TIME_WAIT")

@@ -55,7 +55,8 @@ def names() -> list[str]:
 
 def installed() -> dict[str, type[CongestionControl]]:
     """The algorithms of installed packages. They are looked for once, when a name that is not
-    built in is asked for; one that cannot be loaded, or is none, is not there."""
+    built in is asked for, perhaps by a guest; one that cannot be loaded or made, or is none, or
+    calls itself otherwise, is not there, whatever is wrong with it."""
     global _installed
     if _installed is None:
         from importlib.metadata import entry_points
@@ -64,8 +65,9 @@ def installed() -> dict[str, type[CongestionControl]]:
         for entry in entry_points(group=GROUP):
             try:
                 found = entry.load()
-            except (ImportError, AttributeError):
+                is_one = isinstance(found, type) and issubclass(found, CongestionControl)
+                if is_one and found().name == entry.name:
+                    _installed[entry.name] = found
+            except Exception:
                 continue
-            if isinstance(found, type) and issubclass(found, CongestionControl):
-                _installed[entry.name] = found
     return _installed
