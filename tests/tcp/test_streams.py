@@ -22,6 +22,7 @@ KNOBS = {
     "no_sack": {"has_sack": False},
     "no_timestamps": {"has_timestamps": False},
     "bare": {"has_sack": False, "has_timestamps": False, "has_window_scaling": False},
+    "counted": {"counts_memory": True},
 }
 
 
@@ -42,6 +43,53 @@ def test_both_ways(bad: str, knobs: str, seed: int) -> None:
         Receiver(client),
         Receiver(server),
     ]
+    assert pump(wire, actors), [s.counters() for s in stacks]
+    assert bytes(actors[2].data) == down
+    assert bytes(actors[3].data) == up
+    close_all(wire, client, server, listener)
+    assert [tables(s) for s in stacks] == [{}, {}]
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_what_changes_under_way(seed: int) -> None:
+    """The devices take nothing for a while, the links' MTU and the windows' bounds change, memory
+    is taken away: the streams arrive all the same."""
+    random = Random(seed)
+    stacks = [
+        make_stack(n, seed=seed, counts_memory=bool(seed & n), may_shrink_window=seed > 5)
+        for n in (1, 2)
+    ]
+    wire = Wire(*stacks, seed=seed, loss=0.02, jitter_ns=2 * MS)
+    client, server, listener = connect(wire)
+    up, down = random.randbytes(200_000), random.randbytes(200_000)
+    actors = [Sender(client, up), Sender(server, down), Receiver(client), Receiver(server)]
+
+    def go_on(for_ns: int) -> None:
+        until_ns = wire.now_ns + for_ns
+
+        def is_time() -> bool:
+            for actor in actors:
+                actor.go()
+            return wire.now_ns >= until_ns
+
+        wire.run(2_000 * MS, is_time)
+
+    for _ in range(20):
+        go_on(random.randrange(100 * MS))
+        stack, socket = random.choice(stacks), random.choice((client, server))
+        change = random.randrange(4)
+        if change == 0:
+            stack.engine.stall(True)
+            go_on(200 * MS)
+            stack.engine.stall(False)
+        elif change == 1:
+            stack.change_mtu(random.choice((68, 300, 576, 1_000, 1_500, 9_000)))
+        elif change == 2:  # SO_RCVBUF
+            size = random.choice((2_304, 5_000, 20_000, 200_000))
+            assert socket.setsockopt(1, 8, size.to_bytes(4, "little")) == 0
+        else:  # TCP_WINDOW_CLAMP
+            clamp = random.choice((2_000, 10_000, 50_000))
+            assert socket.setsockopt(6, 10, clamp.to_bytes(4, "little")) == 0
     assert pump(wire, actors), [s.counters() for s in stacks]
     assert bytes(actors[2].data) == down
     assert bytes(actors[3].data) == up
