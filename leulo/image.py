@@ -102,14 +102,22 @@ def build(
     with tempfile.TemporaryDirectory(prefix="leulo-image-") as name:
         work = _Work(tools, Path(name), sanitize)
         image = work.image()
-        output.mkdir(parents=True, exist_ok=True)
-        for file in (image, *work.results):
-            shutil.copyfile(file, output / file.name)
+        try:
+            _put((image, *work.results), output)
+        except OSError as error:
+            raise EnvironmentProblem(f"{output}: cannot be written: {error.strerror}") from None
+    return output / IMAGE_NAME
+
+
+def _put(files: Iterable[Path], output: Path) -> None:
+    """Copy them into the folder, with the image's hash and the reference's."""
+    output.mkdir(parents=True, exist_ok=True)
+    for file in files:
+        shutil.copyfile(file, output / file.name)
     digest = sha256_of(output / IMAGE_NAME)
     (output / "guest.sha256").write_text(f"{digest}  {IMAGE_NAME}\n")
     if (SOURCES / REFERENCE_NAME).is_file():
         shutil.copyfile(SOURCES / REFERENCE_NAME, output / REFERENCE_NAME)
-    return output / IMAGE_NAME
 
 
 def build_program(sources: Sequence[Path], output: Path, compiler: str | None = None) -> Path:

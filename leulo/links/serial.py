@@ -330,4 +330,7 @@ def _nothing(data: bytes) -> int:
 
 
 def _problem(what: str, why: str, error: OSError) -> EnvironmentProblem:
-    return EnvironmentProblem(f"--serial {what}: {why}: {error.strerror}")
+    reason = os.strerror(error.errno) if error.errno else str(error)  # without Python's additions
+    if error.errno == errno.ENXIO:
+        reason = "Nobody reads this pipe: begin with its reader"
+    return EnvironmentProblem(f"--serial {what}: {why}: {reason}")

@@ -151,3 +151,13 @@ def test_gcc_builds_it_too(tmp_path: Path) -> None:
         pytest.skip("needs a gcc that knows -m32")
     made = image.build(tmp_path, "gcc")
     assert not image.is_reference(made)
+
+
+def test_a_folder_that_cannot_be_written_is_a_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Protects: `leulo image build -o` somewhere odd is no bug in Leulo."""
+    (tmp_path / "file").write_text("")
+    monkeypatch.setattr(image._Work, "image", lambda work: tmp_path / "file")  # nothing to wait for
+    with pytest.raises(EnvironmentProblem, match="file/lab: cannot be written: Not a directory"):
+        image.build(tmp_path / "file" / "lab")

@@ -248,5 +248,7 @@ def test_what_cannot_be_opened_or_written_is_one_sentence(
             "pipe without a reader": SerialSpec("file", path=tmp_path / "pipe"),
             "full disk": SerialSpec("file", path=Path("/dev/full")),
         }[what]
-        with pytest.raises(EnvironmentProblem, match=r"^--serial [^:]+(:\d+)?: .*: [A-Z]"):
+        with pytest.raises(EnvironmentProblem, match=r"^--serial [^:]+(:\d+)?: .*: [A-Z]") as told:
             bench.open(spec).write(b"x")
+        assert "attempting" not in str(told.value)
+        assert ("begin with its reader" in str(told.value)) == (what == "pipe without a reader")
