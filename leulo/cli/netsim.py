@@ -7,6 +7,7 @@ import time
 from pathlib import Path as FilePath
 
 import click
+from click.core import ParameterSource
 
 from leulo.errors import EXIT_FAILED, EXIT_OK, ConfigError
 from leulo.tcp.config import PRESETS
@@ -81,13 +82,33 @@ def command(  # one parameter a flag
 
     ROW selects rows of the table by name or glob.
     """
+    _refuse_what_does_nothing("flow" if flows else "snapshot" if snapshot else "table")
     if flows:
         return _one(flows, rate, rtt, queue, loss, ecn, preset, seconds, seed, plot, as_json)
     if snapshot:
         return _snapshot(as_json)
-    if plot is not None:
-        raise ConfigError("--plot: draws what --flow simulates: add --flow NAME")
     return _table(rows, quick, with_long, as_json)
+
+
+_OF_THE_FLOW = ("rate", "rtt", "queue", "loss", "ecn", "preset", "seconds", "seed", "plot")
+_OF_THE_TABLE = {"rows": "a ROW", "quick": "--quick", "with_long": "--long"}
+
+
+def _refuse_what_does_nothing(what: str) -> None:
+    """What was given and is of another thing than the one that is asked for. Raises ConfigError."""
+    context = click.get_current_context()
+
+    def is_given(name: str) -> bool:
+        return context.get_parameter_source(name) is not ParameterSource.DEFAULT
+
+    for name in _OF_THE_FLOW:
+        if what != "flow" and is_given(name):
+            raise ConfigError(f"--{name}: is for what --flow simulates: add --flow NAME")
+    for name, written in _OF_THE_TABLE.items():
+        if what != "table" and is_given(name):
+            raise ConfigError(f"{written}: is of the table: leave out --{what}")
+    if what == "flow" and is_given("snapshot"):
+        raise ConfigError("--snapshot: is a table of its own: leave out --flow")
 
 
 def _table(rows: tuple[str, ...], quick: bool, with_long: bool, as_json: bool) -> int:
