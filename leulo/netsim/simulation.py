@@ -13,7 +13,7 @@ from random import Random
 from typing import ClassVar, Final
 
 from leulo.errors import LeuloBug
-from leulo.links.sim.chance import Chance
+from leulo.links.sim.chance import PER_BILLION, Chance
 from leulo.links.sim.wire import NEVER, Wire
 from leulo.links.sim.wire_spec import WireSpec
 from leulo.stack import Stack, StackConfig
@@ -131,7 +131,6 @@ class Simulation:
         self._there = there
         self._back = Wire(0, path.rtt_ns - path.rtt_ns // 2, 1 << 20, 0, Chance(seed, 2))
         self._chance = Chance(seed, 3)
-        self._may_lose = path.loss > 0 or path.loss_plan is not None
         self._lost = 0
         self._data_segments = 0
         self._chunk_bytes = min(len(_CHUNK), tcp.snd_default)
@@ -255,22 +254,23 @@ class Simulation:
             a.advance(now)
         self._write()
         there = self._there
-        may_lose = self._may_lose
+        loss, plan, chance = self._path.loss, self._path.loss_plan, self._chance
         for parts in a.drain(now, _DRAIN_FRAMES):
-            if may_lose and len(parts) > 1 and self._is_lost():
+            if len(parts) > 1 and (  # it carries data
+                self._is_planned(plan)
+                if plan is not None
+                else loss and chance.word() * PER_BILLION >> 32 < loss
+            ):
                 self._lost += 1
             else:
                 there.send(b"".join(parts), now)
         due = a.next_deadline()
         return NEVER if due is None else due
 
-    def _is_lost(self) -> bool:
+    def _is_planned(self, plan: Callable[[int], bool]) -> bool:
         number = self._data_segments
         self._data_segments += 1
-        plan = self._path.loss_plan
-        if plan is not None:
-            return plan(number)
-        return self._chance.happens(self._path.loss)
+        return plan(number)
 
     def _accept(self) -> None:
         while True:

@@ -152,7 +152,7 @@ def test_what_a_frame_hop_costs() -> None:
         result = simulation.run(4 * NS_PER_S)
     finally:
         sys.settrace(before)
-    assert steps / result.hops < 1_800
+    assert steps / result.hops < 1_780
 
 
 def test_a_limited_flow_arrives_whole_and_ends() -> None:

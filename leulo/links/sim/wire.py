@@ -87,9 +87,12 @@ class Wire:
         self.bytes += length
         departures = self._departures
         waiting = len(departures)
-        if waiting >= self._crowd:
+        if waiting >= self._crowd:  # which is no more than the queue holds
             waiting = self._let_go(now_ns)
-        if waiting >= self._queue or len(self._in_order) >= MOST_UNDER_WAY:
+            if waiting >= self._queue:
+                self.overflowed += 1
+                return
+        if len(self._in_order) >= MOST_UNDER_WAY:
             self.overflowed += 1
             return
         leaves_at = self.free_at_ns

@@ -57,9 +57,10 @@ class Cubic(CongestionControl):
         self.compared_at_ns: int = 0
 
     def on_ack(self, tcb: Tcb, acked: int, now_ns: int) -> None:
-        acked = slow_start(tcb, acked)
-        if not acked:
-            return
+        if tcb.cwnd < tcb.ssthresh:
+            acked = slow_start(tcb, acked)
+            if not acked:
+                return
         mss = tcb.mss
         if not self.epoch_ns:
             self._begin_epoch(tcb, now_ns)
