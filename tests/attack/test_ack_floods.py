@@ -6,7 +6,7 @@ from dataclasses import fields
 from random import Random
 
 import pytest
-from enemy import ACK, MOST_LINES, MS, lines_of, segment, timestamps
+from enemy import ACK, MOST_LINES, MS, held_by, lines_of, segment, timestamps
 from script_peer import PEER_ISN, Script
 from tcp_world import Wire, connect, make_stack
 
@@ -82,6 +82,26 @@ def test_recovery_still_ends_after_a_flood_of_duplicates() -> None:
     s.inject("A", 1, end)
     assert s.tcb.recovery == 0
     assert s.tcb.cwnd <= s.tcb.ssthresh + s.tcb.mss
+
+
+@pytest.mark.parametrize("has_sack", [True, False])
+def test_a_flood_of_acks_leaves_nothing_behind(has_sack: bool) -> None:
+    """Duplicates, optimistic ones, old ones, windows that come and go: what is kept of them is a
+    few numbers."""
+    s = Script(sack=has_sack)
+    sender(s)
+    random = Random(2)
+
+    def flood() -> None:
+        for _ in range(20):
+            acks = [random.choice([-9, 1, 1, 1, 90_000, 1 << 30]) for _ in range(64)]
+            frames = [pure(s, ack, random.choice([0, 9, 60_000])) for ack in acks]
+            s.stack.input(frames, s.now_ns)
+            s.stack.drain(s.now_ns, 1 << 20)
+
+    flood()
+    assert held_by(flood) < 16 * 1024
+    assert s.stack.engine.account.used == 60_000  # what the user has given, and nothing more
 
 
 @pytest.mark.parametrize("has_sack", [True, False])

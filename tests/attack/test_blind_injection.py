@@ -9,7 +9,21 @@ from __future__ import annotations
 from random import Random
 
 import pytest
-from enemy import ACK, FIN, MOST_LINES, MS, PSH, RST, SYN, S, answers, lines_of, segment, timestamps
+from enemy import (
+    ACK,
+    FIN,
+    MOST_LINES,
+    MS,
+    PSH,
+    RST,
+    SYN,
+    S,
+    answers,
+    held_by,
+    lines_of,
+    segment,
+    timestamps,
+)
 from script_peer import PEER_ISN, Script
 
 from leulo.tcp.config import PRESETS
@@ -263,3 +277,32 @@ def test_work_for_a_forged_segment_does_not_grow() -> None:
     few, many = flood(500), flood(5000)
     assert many <= 11 * few
     assert many <= 5000 * MOST_LINES
+
+
+@pytest.mark.parametrize("state", STATES)
+def test_forged_segments_leave_nothing_behind(state: str) -> None:
+    """Thousands in and outside the window, with every flag and with data: none of it is kept, but
+    what the window has room for if the guess was right, and that was not tried here."""
+    s = Script()
+    s.enter(state)
+    rcv_nxt, snd_nxt = next_numbers(s)
+    random = Random(3)
+    flags = [RST, SYN, SYN | ACK, ACK, PSH | ACK, FIN | ACK, PSH, 0]
+    near = [7, 1000, 40_000, 1 << 20, 1 << 30, -3, -1000, -(1 << 30)]
+
+    def flood() -> None:
+        for _ in range(20):
+            frames = [
+                segment(random.choice(flags), rcv_nxt + random.choice(near),
+                        snd_nxt + random.choice([1 << 29, -(1 << 29)]),
+                        b"x" * random.choice([0, 1, 1000]))
+                for _ in range(64)
+            ]  # fmt: skip
+            s.stack.input(frames, s.now_ns)
+            s.stack.drain(s.now_ns, 1 << 20)
+
+    flood()
+    assert held_by(flood) < 16 * 1024
+    assert s.stack.engine.account.used == 0
+    assert not s.stack.engine.replies
+    s.expect_state(state)

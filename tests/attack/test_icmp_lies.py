@@ -17,6 +17,7 @@ from enemy import (
     THERE_MAC,
     TRUSTED,
     S,
+    held_by,
     lines_of,
     packet,
 )
@@ -185,7 +186,7 @@ def test_errors_about_errors_and_nonsense_are_not_answered() -> None:
     for _ in range(2_000):
         text = IcmpRepr(
             random.choice([3, 4, 5, 11, 12, 0, 13, 14, 40, 255]), random.randrange(256),
-            random.getrandbits(32), random.randbytes(random.randrange(60)),
+            random.getrandbits(32), random.randbytes(random.randrange(20)),
         ).emit()  # fmt: skip
         s.stack.input([packet(1, text)], s.now_ns)
     frames = s.stack.drain(s.now_ns, 10_000)
@@ -222,6 +223,28 @@ def test_work_for_a_lie_does_not_grow() -> None:
     few, many = flood(300), flood(3000)
     assert many <= 11 * few
     assert many <= 3000 * MOST_LINES
+
+
+def test_lies_leave_nothing_behind() -> None:
+    """Of every kind, about segments outstanding and not, from hosts without number: what is kept
+    is what is believed, one number for a peer that there is a connection to."""
+    s = sending()
+    random = Random(4)
+
+    def flood() -> None:
+        for _ in range(20):
+            frames = [
+                error(s, *random.choice(EVERY_ERROR), random.randrange(-9, 30_000),
+                      random.randrange(500, 1500),
+                      source=bytes((10, 0, 0, random.randrange(3, 250))))
+                for _ in range(64)
+            ]  # fmt: skip
+            s.stack.input(frames, s.now_ns)
+            s.stack.drain(s.now_ns, 1 << 20)
+
+    flood()
+    assert held_by(flood) < 16 * 1024
+    assert len(s.stack.engine.path_mtus) <= 1
 
 
 def test_work_for_a_believed_report_does_not_grow_with_connections() -> None:

@@ -1,6 +1,7 @@
 """Two engines and a wire that hypothesis holds in its hands: it loses, repeats, reorders, corrupts
-and delays single frames, lets time pass, makes both users write, read, stop reading, change
-options, half-close, close and abort, in any order.
+and delays single frames, reports narrower paths, lets time pass, makes both users write, urgently
+and in records, read, stop reading, change options and algorithms, half-close, close and abort, and
+puts an engine by way of its saved state into another object, in any order.
 
 After every step the invariants of both engines hold (`tcb_invariants`). What a user reads is at
 every moment a beginning of what the other has written: no byte lost, twice, or another. At the end
@@ -26,10 +27,12 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 from tcb_invariants import Invariants
-from tcp_world import MS, S, address, dial, listen, make_stack
+from tcp_world import INET, MS, STREAM, S, address, dial, listen, make_stack
+from test_saved import reborn
 
 from leulo.stack import Stack
 from leulo.tcp.config import PRESETS
+from leulo.tcp.path_mtu import too_big
 from leulo.tcp.socket import TcpSocket
 from leulo.tcp.state import State
 
@@ -54,6 +57,14 @@ PROFILES: dict[str, dict[str, object]] = {
     "counted": {"counts_memory": True},
     "counted_small": {"counts_memory": True, "rcv_default": 6_000, "rcv_max": 24_000},
     "counted_shrinking": {"counts_memory": True, "rcv_max": 40_000, "may_shrink_window": True},
+    "shrinking": {"may_shrink_window": True, "rcv_max": 40_000},
+    "paced": {"has_pacing": True},
+    "reno": {"congestion": "reno"},
+    "bbr_no_sack": {"congestion": "bbr", "has_pacing": True, "has_sack": False},
+    "mtu_search": {"mtu_probing": 2, "base_mss": 512},
+    "accurate_mtu_search": {"ecn": 3, "ecn_of_control": 2, "mtu_probing": 2, "base_mss": 512},
+    "ecn_everything": {"ecn": 1, "ecn_of_control": 2},
+    "fast_open": {"fast_open": 0x607},
     "patient": {"ack_patience_ns": 10 * MS},
 }
 OPTIONS = (
@@ -65,6 +76,8 @@ OPTIONS = (
     (1, 7, 5_000), (1, 7, 200_000),  # SO_SNDBUF
     (6, 10, 2_000), (6, 10, 100_000),  # TCP_WINDOW_CLAMP
     (6, 25, 3_000),  # TCP_NOTSENT_LOWAT
+    (1, 47, 30_000), (1, 47, 1_000_000),  # SO_MAX_PACING_RATE
+    (1, 18, 3_000),  # SO_RCVLOWAT
 )  # fmt: skip
 
 
@@ -99,16 +112,20 @@ class HostileWire(RuleBasedStateMachine):
         profiles=st.tuples(st.sampled_from(sorted(PROFILES)), st.sampled_from(sorted(PROFILES))),
         seed=st.integers(0, 3),
         is_open=st.sampled_from((True, True, True, False)),
+        tso=st.sampled_from((0, 0, 65_535)),
     )
-    def open(self, profiles: tuple[str, str], seed: int, is_open: bool) -> None:
+    def open(self, profiles: tuple[str, str], seed: int, is_open: bool, tso: int) -> None:
         stacks = [
-            make_stack(n + 1, seed=seed, checksum=False, **PROFILES[name])
+            make_stack(n + 1, seed=seed, checksum=False, tso=tso, **PROFILES[name])
             for n, name in enumerate(profiles)
         ]
         self.sides = [Side(stack) for stack in stacks]
         self.checks = [Invariants(stack) for stack in stacks]
         self.listener: TcpSocket | None = listen(stacks[1])
-        self.sides[0].socket = dial(stacks[0], address(2))
+        if all(stack.config.tcp.fast_open & 0x200 for stack in stacks):
+            self._open_fast(stacks[0])
+        else:
+            self.sides[0].socket = dial(stacks[0], address(2))
         self._collect()
         # Who has which address is not what this is about.
         for _ in range(4):
@@ -117,6 +134,16 @@ class HostileWire(RuleBasedStateMachine):
         if is_open:
             self.carry(3)
             assert self.sides[1].socket is not None
+
+    def _open_fast(self, stack: Stack) -> None:
+        """Without cookies on either side: the first SYN has data."""
+        socket = stack.socket(INET, STREAM)
+        assert isinstance(socket, TcpSocket)
+        data = self.content.randbytes(3_000)
+        taken = socket.connect_with(data, address(2), 80)
+        assert taken > 0
+        self.sides[0].socket = socket
+        self.sides[0].sent += data[:taken]
 
     # ------------------------------------------------------------ the wire
 
@@ -255,12 +282,28 @@ class HostileWire(RuleBasedStateMachine):
             return
         assert side.socket is not None
         data = self.content.randbytes(size)
-        taken = side.socket.send(data, more)
+        self._taken(side, data, side.socket.send(data, more))
+
+    def _taken(self, side: Side, data: bytes, taken: int) -> None:
         if taken > 0:
             side.sent += data[:taken]
         elif taken not in (0, EAGAIN, ENOBUFS):
             side.error = side.error or -taken
         self._collect()
+
+    @rule(number=who, size=st.sampled_from((1, 700, 3_000)), is_urgent=st.booleans())
+    def write_marked(self, number: int, size: int, is_urgent: bool) -> None:
+        """An urgent byte at the end, which the other reads in line, or the end of a record."""
+        side, other = self._user(number), self._user(1 - number)
+        if side is None or side.has_shut or other is None:
+            return
+        assert side.socket is not None and other.socket is not None
+        data = self.content.randbytes(size)
+        if is_urgent:
+            other.socket.setsockopt(1, 10, b"\1\0\0\0")  # SO_OOBINLINE
+            self._taken(side, data, side.socket.send_urgent(data))
+        else:
+            self._taken(side, data, side.socket.send(data, False, True))
 
     @rule(number=who, limit=st.sampled_from((1, 100, 3_000, 1 << 20)))
     def read(self, number: int, limit: int) -> None:
@@ -304,6 +347,39 @@ class HostileWire(RuleBasedStateMachine):
             level, name, value = choice
             side.socket.setsockopt(level, name, value.to_bytes(4, "little"))
             self._collect()
+
+    @rule(number=who, name=st.sampled_from(("reno", "cubic", "bbr")))
+    def choose_algorithm(self, number: int, name: str) -> None:
+        side = self._user(number)
+        if side is not None and side.socket is not None:
+            assert side.socket.setsockopt(6, 13, name.encode()) == 0
+            self._collect()
+
+    @rule(number=who, mtu=st.sampled_from((576, 900, 1280, 1499)))
+    def report_path(self, number: int, mtu: int) -> None:
+        """A router says that what is outstanding was too big."""
+        side = self._user(number)
+        tcb = None if side is None or side.socket is None else side.socket.tcb
+        if side is not None and tcb is not None and tcb.snd_una < tcb.snd_max:
+            side.stack.engine.set_time(self.now_ns)
+            too_big(tcb, mtu)
+            self._collect()
+
+    @rule(number=who)
+    def load_what_was_saved(self, number: int) -> None:
+        side = self.sides[number]
+        side.stack = reborn(side.stack)
+        self.checks[number] = Invariants(side.stack)
+        if side.socket is not None and not side.is_gone:
+            side.socket = self._again(side.stack, side.socket)
+        if number == 1 and self.listener is not None:
+            self.listener = self._again(side.stack, self.listener)
+        self._collect()
+
+    def _again(self, stack: Stack, socket: TcpSocket) -> TcpSocket:
+        other = stack.socket_of(socket.serial)
+        assert isinstance(other, TcpSocket)
+        return other
 
     @precondition(lambda self: self.lossy > 3)
     @rule(number=who, aborts=st.booleans())
