@@ -350,6 +350,15 @@ def test_frames_under_way_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (len(line.arrived(10**9)), line.overflowed) == (100, 50)
 
 
+def test_frames_that_are_held_back_are_bounded_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("leulo.links.sim.wire.MOST_UNDER_WAY", 100)
+    line = made(reorder=PER_BILLION // 2, reorder_by=10**6, jitter=50)
+    for number in range(300):
+        line.send(numbered(number), 0)
+    assert (len(line.arrived(10**9)), line.overflowed) == (100, 200)
+    assert line.frames == 300
+
+
 EVENTFUL = {
     "rate": 10**9, "queue": 20, "loss": 10**8, "jitter": 3000, "reorder": 10**8,
     "reorder_by": 5000, "duplicate": 10**8, "corrupt": 10**8, "ecn": 5,

@@ -118,6 +118,9 @@ class Wire:
 
     def _send_by_chance(self, frame: bytes, waiting: int, leaves_at: int) -> None:
         """The rest of `send` where something may happen to a frame."""
+        if len(self._held_back) + len(self._in_order) >= MOST_UNDER_WAY:
+            self.overflowed += 1
+            return
         spec = self._spec
         chance = self._chance
         if spec.ecn and waiting >= spec.ecn:
