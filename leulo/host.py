@@ -325,7 +325,7 @@ class Host:
         on, so that the ACK, the guest's data and its FIN can share a segment; but what acknowledges
         bulk leaves before the guest runs, because a sender may keep no more on its way than two of
         the shortest round trips hold [BBR 4.2.3]. In virtual time they leave at this very moment,
-        which is an event of its own.
+        which is an event of its own, and so do another machine's answers to them.
         """
         self._drain()
         if self._virtual is None:
@@ -345,15 +345,18 @@ class Host:
             due = link.next_deadline()
             if due is not None and due <= now:
                 link.advance(now)
-        self._has_arrivals = False
-        began = self._stopwatch() if self._stopwatch else 0
-        for machine in self.machines:
-            machine.serve(now)
-        if self._stopwatch:
-            self.account.engine_ns += self._stopwatch() - began
-        if self._virtual is not None or self._has_bulk:
-            self._has_bulk = False
-            self._drain()
+        while True:
+            self._has_arrivals = False
+            began = self._stopwatch() if self._stopwatch else 0
+            for machine in self.machines:
+                machine.serve(now)
+            if self._stopwatch:
+                self.account.engine_ns += self._stopwatch() - began
+            if self._virtual is not None or self._has_bulk:
+                self._has_bulk = False
+                self._drain()
+            if self._virtual is None or not self._has_arrivals:
+                break
 
     def _sleep(self, wait_ns: int | None) -> None:
         """Wait for a descriptor, at most so long (None: for ever), and account for it."""
@@ -367,9 +370,9 @@ class Host:
             stack = machine.stack
             if not stack.has_output:
                 continue
-            now = self.clock.now_ns()
             count = DRAIN_FRAMES
             while count >= DRAIN_FRAMES or stack.has_loopback:  # else there was no more
+                now = self.clock.now_ns()
                 began = self._stopwatch() if self._stopwatch else 0
                 frames = stack.drain(now)
                 drained = self._stopwatch() if self._stopwatch else 0

@@ -337,6 +337,14 @@ class Stack(StackNetwork):
     def _use_address(self, lease: Lease | None) -> None:
         """Have the leased address, or none; connections of another one are over."""
         old = self.address
+        self._be_at(lease)
+        for tcb in list(self.engine.connections.values()):
+            if tcb.local == old:
+                self.engine.abort(tcb, ECONNABORTED)
+        if lease is not None:
+            self.arp.announce()
+
+    def _be_at(self, lease: Lease | None) -> None:
         if lease is None:
             self.address = bytes(4)
             self.route = Route(self.address, 32)
@@ -346,11 +354,6 @@ class Stack(StackNetwork):
         self.arp.address = self.address
         self._hops = {}
         self._strangers.clear()
-        for tcb in list(self.engine.connections.values()):
-            if tcb.local == old:
-                self.engine.abort(tcb, ECONNABORTED)
-        if lease is not None:
-            self.arp.announce()
 
     # ------------------------------------------------------------ frames out
 
@@ -562,11 +565,7 @@ class Stack(StackNetwork):
         self.reassembler.load(state["reassembler"])
         if self.dhcp is not None and state["dhcp"] is not None:
             self.dhcp.load(state["dhcp"])
-            lease = self.dhcp.client.lease
-            if lease is not None:
-                self.address = lease.address
-                self.route = Route(lease.address, lease.prefix_length, lease.gateway)
-        self._strangers.clear()
+            self._be_at(self.dhcp.client.lease)
         self._drops = dict(state["drops"])
         self._identification = state["identification"]
 

@@ -62,6 +62,25 @@ def test_handles_of_the_other_are_nothing(pair: Pair) -> None:
     assert call(pair.b, Op.GETSOCKNAME, listener).local[1] == 80
 
 
+def test_answers_of_another_machine_leave_at_once_however_long_the_quantum_is() -> None:
+    """In virtual time: a handshake between two that compute, and its last ACK."""
+    runs = []
+    for quantum_ns in (17_000, 5_000_000):
+        pair = Pair(arithmetic(FOREVER), arithmetic(FOREVER), quantum_ns, timeout_ns=6_000_000)
+        frames: list[tuple[int, int]] = []
+        pair.host.switch.watch(lambda batch, _, now, to=frames: to.append((now, len(batch))))
+        hello(pair.a)
+        hello(pair.b)
+        listen(pair.b, 80)
+        handle = call(pair.a, Op.SOCKET, args=(2, 1, 0)).handle
+        call(pair.a, Op.CONNECT, handle, peer=endpoint(pair.b.config.address, 80))
+        assert pair.run().ending is Ending.TIMEOUT
+        runs.append(frames)
+        pair.close()
+    assert runs[0] == runs[1]
+    assert len({now for now, _ in runs[0]}) == 1
+
+
 def test_ports_and_addresses_are_a_machines_own(pair: Pair) -> None:
     """libkrun 860: two shared a port in silence."""
     listener_a, listener_b = listen(pair.a, 80), listen(pair.b, 80)

@@ -12,7 +12,7 @@ from hypercall_guest import Answer, endpoint
 from leulo.bench import guests
 from leulo.bench.guests import Guest as Program
 from leulo.clock import VirtualClock
-from leulo.config import MachineConfig, NetSpec
+from leulo.config import DEFAULT_QUANTUM_NS, MachineConfig, NetSpec
 from leulo.host import Host
 from leulo.hypercalls import abi
 from leulo.links.base import Offload
@@ -41,11 +41,17 @@ def storm_program() -> Program:
 class Pair:
     """``a`` and ``b``, each with its program; run them with `run`."""
 
-    def __init__(self, program_a: Program, program_b: Program) -> None:
+    def __init__(
+        self,
+        program_a: Program,
+        program_b: Program,
+        quantum_ns: int = DEFAULT_QUANTUM_NS,
+        timeout_ns: int | None = None,
+    ) -> None:
         self.clock = VirtualClock()
         self.poller = Poller()
         self.trace = Trace()
-        self.host = Host(self.clock, self.poller)
+        self.host = Host(self.clock, self.poller, quantum_ns=quantum_ns, timeout_ns=timeout_ns)
         self.a = self._machine("a", bytes((10, 0, 2, 15)), program_a)
         self.b = self._machine("b", bytes((10, 0, 2, 16)), program_b)
 

@@ -441,3 +441,17 @@ def test_who_was_answered_before_is_not_at_an_address_that_is_gone() -> None:
     asker.input([syn], network.now_ns)
     assert asker.drain(network.now_ns) == []
     assert asker.counters()["drop_ipv4_destination"] == 1
+
+
+def test_a_stack_that_is_loaded_has_the_address_of_then() -> None:
+    """Even if it has another by now, or one where there was none."""
+    network = Network()
+    asker = network.asker
+    before = asker.save()
+    network.run(1)
+    assert asker.address == GIVEN and asker.link_header(SERVER, network.now_ns) != b""
+    asker.load(before)
+    assert asker.address == bytes(4) and asker.source_for(SERVER) is None
+    assert asker.link_header(SERVER, network.now_ns) == b""  # no way there
+    network.run(60)
+    assert asker.address == GIVEN
