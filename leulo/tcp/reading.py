@@ -38,14 +38,12 @@ def after_reading(tcb: Tcb, buffer: RecvBuffer) -> None:
         _tune(tcb, buffer.taken, now_ns)
 
 
-def stop_reading(tcb: Tcb) -> bool:
-    """The user has shut the reading side: what comes may still be read, or is thrown away. Returns
-    True."""
+def stop_reading(tcb: Tcb) -> None:
+    """The user has shut the reading side: what comes may still be read, or is thrown away."""
     tcb.is_deaf = True
     if tcb.engine.config.discards_after_shutdown:
         tcb.drop_received()
         tcb.receive_buffer = DeafBuffer(tcb.engine.account)
-    return True
 
 
 def _tune(tcb: Tcb, taken: int, now_ns: int) -> None:

@@ -511,7 +511,8 @@ class TcpSocket:
             self.engine.fail(tcb, 0)
             return 0
         if how != SHUT_WR:
-            self.is_read_shut = stop_reading(tcb)
+            self.is_read_shut = True
+            stop_reading(tcb)
         if how != SHUT_RD and not self.is_write_shut:
             self.is_write_shut = True
             self._finish(tcb)
@@ -550,10 +551,9 @@ class TcpSocket:
         ):
             engine.abort(tcb)
         else:
-            if buffer is not None:
-                tcb.receive_buffer = None
-                if buffer.length:
-                    buffer.drop()
+            tcb.receive_buffer = None
+            if buffer is not None and buffer.length:
+                buffer.drop()
             self._finish(tcb)
             tcb.keep_at = 0
             if tcb.state is FIN_WAIT_2:
