@@ -38,6 +38,7 @@ from leulo.stack_ipv6 import StackIpv6
 from leulo.stack_network import StackNetwork
 from leulo.state import State
 from leulo.tcp.account import Lent
+from leulo.tcp.addresses import ends_of
 from leulo.tcp.demux import half_open_arrives, stranger_arrives, syn_arrives
 from leulo.tcp.engine import Engine
 from leulo.tcp.errno import (
@@ -341,6 +342,9 @@ class Stack(StackNetwork):
         for tcb in list(self.engine.connections.values()):
             if tcb.local == old:
                 self.engine.abort(tcb, ECONNABORTED)
+        for half in list(self.engine.half_open.values()):
+            if ends_of(half.key)[0] == old:
+                half.listener.lose(half)
         if lease is not None:
             self.arp.announce()
 

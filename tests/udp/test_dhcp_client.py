@@ -455,3 +455,28 @@ def test_a_stack_that_is_loaded_has_the_address_of_then() -> None:
     assert asker.link_header(SERVER, network.now_ns) == b""  # no way there
     network.run(60)
     assert asker.address == GIVEN
+
+
+def test_a_handshake_with_an_address_that_is_gone_is_over() -> None:
+    network = Network()
+    network.run(1)
+    asker, host = network.asker, network.host
+    server, caller = asker.socket(2, 1), host.socket(2, 1)
+    assert isinstance(server, TcpSocket) and isinstance(caller, TcpSocket)
+    assert server.bind(bytes(4), 80) == 0 and server.listen(5) == 0
+    network.is_silent = True
+    network.run(95)  # five seconds more
+    caller.connect(GIVEN, 80)
+    now = network.now_ns
+    while not asker.counters()["tcp_half_open"]:
+        asker.input([b"".join(frame) for frame in host.drain(now)], now)
+        host.input([b"".join(frame) for frame in asker.drain(now)], now)
+    acknowledgement = [b"".join(frame) for frame in host.drain(now)]
+    assert acknowledgement
+    for _ in range(10):
+        now += S
+        asker.advance(now)
+        asker.drain(now)
+    assert asker.address == bytes(4) and asker.counters()["tcp_half_open"] == 0
+    asker.input(acknowledgement, now)
+    assert server.events == 0
