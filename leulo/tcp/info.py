@@ -39,6 +39,7 @@ _OPT_WSCALE: Final = 4
 _OPT_ECN: Final = 8
 _OPT_ECN_SEEN: Final = 16
 _OPT_SYN_DATA: Final = 32
+_OPT_TFO_CHILD: Final = 128  # accepted before its handshake was complete
 _APP_LIMITED: Final = 1
 _MODE_CLASSIC: Final = 1
 _MODE_ACCURATE: Final = 2
@@ -115,6 +116,7 @@ def _of(tcb: Tcb) -> tuple[int, ...]:
         | _OPT_ECN * (tcb.ecn is not None)
         | _OPT_ECN_SEEN * (tcb.ecn is not None and tcb.ecn.is_seen)
         | _OPT_SYN_DATA * (fast is not None and fast.is_acked)
+        | _OPT_TFO_CHILD * (fast is not None and fast.is_passive)
     )
     reordering = tcb.reordering
     degree = engine.config.duplicate_threshold
