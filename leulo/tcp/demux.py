@@ -368,10 +368,11 @@ def _for_time_wait(
         record = engine.time_wait.restart(record, now_ns)
     elif not control & (SYN | FIN) and not length and seq == record.rcv_nxt:
         return  # an ordinary ACK needs no answer
-    if now_ns < record.answered_ns:
-        engine.count_drop("tcp_time_wait")
-        return
     if not length and not is_fin:
+        # At a limited rate, which what the peer has to hear of does not take part in.
+        if now_ns < record.answered_ns:
+            engine.count_drop("tcp_time_wait")
+            return
         record.answered_ns = now_ns + config.invalid_ack_interval_ns // config.invalid_acks
     text = b""
     if record.has_timestamps:

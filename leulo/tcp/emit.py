@@ -39,6 +39,8 @@ _IP_SUM: Final = header.IP_SUM + 20 + TIMESTAMPED_BYTES
 _PSEUDO_SUM: Final = header.TCP + TIMESTAMPED_BYTES
 _SACK_BLOCKS_WITH_TIMESTAMPS: Final = 3
 _SACK_BLOCKS: Final = 4
+_SACK_BYTES: Final = 4  # of the option without its blocks, padded
+_BLOCK_BYTES: Final = 8
 _ACCURATE_TRIES: Final = 2
 
 
@@ -89,8 +91,13 @@ def emit(
             head = head[: at - 2] + up.to_bytes(2, "big") + head[at:]
         if tcb.settings.path_discovery != PATH_WANT and tcb.settings.may_fragment:
             head = header.fragmentable(head, engine.new_identification())
-        # Data has no room for SACK: an ACK follows.
-        if not length or (tcb.reassembly is None and tcb.dsack is None):
+        # A full segment has no room for SACK, and without SACK none counts as a duplicate: an ACK
+        # follows.
+        if (
+            not length
+            or (tcb.reassembly is None and tcb.dsack is None)
+            or (tcb.has_sack and _block_room(tcb, length))
+        ):
             tcb.ack_due = ACK_NONE
             tcb.delack_at = 0
     if not engine.has_checksum_offload:
@@ -145,11 +152,11 @@ def _odd_options(tcb: Tcb, length: int) -> bytes:
     if tcb.has_timestamps:
         options = emit_timestamps((engine.now_ms + tcb.ts_offset) & MASK, tcb.ts_recent)
     accurate = None if tcb.ecn is None else tcb.ecn.accurate
-    has_blocks = (tcb.reassembly is not None or tcb.dsack is not None) and tcb.has_sack
+    has_blocks = _has_blocks(tcb)
     if accurate is not None and (length or not has_blocks):
         options += accecn.option(tcb, accurate, len(options), 0, not length)[0]
-    if has_blocks and not length:
-        most = _SACK_BLOCKS_WITH_TIMESTAMPS if tcb.has_timestamps else _SACK_BLOCKS
+    most = _block_room(tcb, length) if has_blocks else 0
+    if most:
         blocks: list[tuple[int, int]] = []
         if tcb.dsack is not None:
             blocks.append(tcb.dsack)  # first, and once [RFC 2883 4]
@@ -164,6 +171,22 @@ def _odd_options(tcb: Tcb, length: int) -> bytes:
             options += text + emit_sack(sack[:left])[2:]  # its NOPs are in the text
         tcb.dsack = None
     return options
+
+
+def _has_blocks(tcb: Tcb) -> bool:
+    """Is there anything to report by SACK?"""
+    return (tcb.reassembly is not None or tcb.dsack is not None) and tcb.has_sack
+
+
+def _block_room(tcb: Tcb, length: int) -> int:
+    """How many blocks of SACK a segment has room for: beside ``length`` bytes of payload what a
+    full segment would carry more. [RFC 2018 4]"""
+    most = _SACK_BLOCKS_WITH_TIMESTAMPS if tcb.has_timestamps else _SACK_BLOCKS
+    if not length:
+        return most
+    if tcb.ecn is not None and tcb.ecn.accurate is not None:
+        return 0  # its option has the room
+    return max(0, min(most, (tcb.mss - length - _SACK_BYTES) // _BLOCK_BYTES))
 
 
 def emit_syn(tcb: Tcb, now_ns: int, out: list[Frame]) -> None:

@@ -368,7 +368,8 @@ def _take_ack(
         else:
             engine.challenge_ack(tcb, "tcp_ack_of_unsent", now_ns)
         return False
-    if ack < una - tcb.snd_max_wnd:
+    # What was before our first byte was never sent, however wide the window is, as in Linux.
+    if ack < una - tcb.snd_max_wnd or ack <= tcb.iss:
         engine.challenge_ack(tcb, "tcp_ack_too_old", now_ns)  # [RFC 5961 5.2]
         return False
     if ack < una:

@@ -306,3 +306,21 @@ def test_forged_segments_leave_nothing_behind(state: str) -> None:
     assert s.stack.engine.account.used == 0
     assert not s.stack.engine.replies
     s.expect_state(state)
+
+
+def test_an_acknowledgement_of_what_was_before_the_first_byte_carries_no_data() -> None:
+    """However wide the peer's window is, a young connection has not sent so much: what it has not
+    sent must not count as acknowledged long ago, or most guesses would do."""
+    s = Script(wscale=7)
+    socket = s.passive()
+    for ack in (0, -1, -1000, -100_000):
+        s.inject("PA", 1, ack, b"forged")
+    s.expect("A", 1, 1)
+    s.expect_none()
+    s.expect_drop("tcp_ack_too_old")
+    assert socket.recv(100) == -11
+    assert socket.send(b"x" * 100) == 100
+    s.expect("A", 1, 1, 100)
+    s.inject("A", 1, 101)
+    s.inject("PA", 1, 2, b"the peer's, late")
+    assert socket.recv(100) == b"the peer's, late"

@@ -232,6 +232,15 @@ def test_time_wait_takes_no_fin_for_the_peers_but_that() -> None:
     s.expect_state("CLOSED")
 
 
+def test_time_wait_answers_the_peers_fin_whatever_was_answered_before() -> None:
+    s = Script()
+    s.enter("TIME_WAIT")
+    s.inject("FA", 1000, 2)
+    s.expect("A", 2, 2)
+    s.inject("FA", 1, 2)
+    s.expect("A", 2, 2)
+
+
 def test_time_wait_answers_a_fin_and_waits_anew() -> None:
     s = Script()
     s.enter("TIME_WAIT")
