@@ -265,10 +265,15 @@ class Host:
         return exit_
 
     def _virtual_budget(self, clock: VirtualClock) -> int:
+        """Ticks until something happens: a deadline, another machine's turn, the end."""
         budget = max(1, self._quantum_ns * clock.den // clock.num)
         deadline = self.next_deadline()
         if deadline is not None:
             budget = min(budget, clock.ticks_until(deadline))
+        if self._timeout_ns is not None:
+            budget = min(budget, clock.ticks_until(self._timeout_ns))
+        if len(self.machines) > 1:
+            budget = min(budget, clock.ticks_until(self._slice_end_ns))
         if self._max_ticks is not None:
             budget = min(budget, self._max_ticks - self.ticks())
         return max(1, budget)

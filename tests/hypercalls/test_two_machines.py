@@ -81,6 +81,18 @@ def test_answers_of_another_machine_leave_at_once_however_long_the_quantum_is() 
     assert len({now for now, _ in runs[0]}) == 1
 
 
+@pytest.mark.parametrize("turns", [FOREVER, 3_000_000])
+def test_turns_and_the_end_come_when_they_are_due_however_long_the_quantum_is(turns: int) -> None:
+    """In virtual time: who has the CPU, and when a run is over."""
+    ends = set()
+    for quantum_ns in (17_000, 200_000, 5_000_000):
+        pair = Pair(arithmetic(FOREVER), arithmetic(turns), quantum_ns, timeout_ns=31_000_000)
+        assert pair.run().ending is Ending.TIMEOUT
+        ends.add((pair.clock.now_ns(), pair.a.cpu.ticks, pair.b.cpu.ticks))
+        pair.close()
+    assert len(ends) == 1
+
+
 def test_ports_and_addresses_are_a_machines_own(pair: Pair) -> None:
     """libkrun 860: two shared a port in silence."""
     listener_a, listener_b = listen(pair.a, 80), listen(pair.b, 80)
