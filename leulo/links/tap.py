@@ -97,7 +97,7 @@ class TapLink:
         self._frames_in = self._bytes_in = 0
         self._frames_out = self._bytes_out = 0
         self._drops: dict[str, int] = {}
-        self._are_few = True  # frames, when there were some
+        self._are_few = True  # the frames that came last
         self._fd, self.is_ours = _open(name)
         self._is_readable = select.poll()
         self._is_readable.register(self._fd, select.POLLIN)

@@ -256,7 +256,7 @@ class Simulation:
         there = self._there
         loss, plan, chance = self._path.loss, self._path.loss_plan, self._chance
         for parts in a.drain(now, _DRAIN_FRAMES):
-            if len(parts) > 1 and (  # it carries data
+            if len(parts) > 1 and (  # it carries data; `Chance.happens` is written out
                 self._is_planned(plan)
                 if plan is not None
                 else loss and chance.word() * PER_BILLION >> 32 < loss

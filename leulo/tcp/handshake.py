@@ -119,6 +119,7 @@ class Terms:
         self.has_usual_syn: bool = self.takes_all and not config.has_freebsd_syn and is_v4
         self.has_usual_packets: bool = is_v4 and settings.path_discovery == PATH_WANT
         self.is_paced: bool = config.has_pacing or settings.max_pacing_rate > 0
+        # What most connections need is there without either of these.
         self.is_plain: bool = not self.is_paced and not config.counts_memory
         self.congestion: Callable[[], CongestionControl] | None = congestion.beginner(
             settings.congestion
