@@ -151,9 +151,10 @@ def ended_in_pipe(delay_s: float) -> tuple[int, bytes]:
             process.communicate()
 
 
-def ended_on_terminal(delay_s: float) -> tuple[int, bytes, bool, bool]:
+def ended_on_terminal(delay_s: float, from_raw: bool) -> tuple[int, bytes, bool, bool]:
     """Exit code, what was printed, whether the terminal is as it was, and whether it was ever
-    raw. It is the controlling terminal of the program: others are left alone."""
+    raw. It is the controlling terminal of the program: others are left alone. ``from_raw``: the
+    delay begins when it is."""
     outer, inner = pty.openpty()
     before = termios.tcgetattr(outer)
     process = subprocess.Popen(
@@ -163,11 +164,13 @@ def ended_on_terminal(delay_s: float) -> tuple[int, bytes, bool, bool]:
     printed = b""
     was_raw = False
     is_signalled = False
-    due = time.monotonic() + delay_s
+    due = None if from_raw else time.monotonic() + delay_s
     ends = time.monotonic() + 30
     try:
         while process.poll() is None and time.monotonic() < ends:
-            if not is_signalled and time.monotonic() >= due:
+            if due is None and was_raw:
+                due = time.monotonic() + delay_s
+            if not is_signalled and due is not None and time.monotonic() >= due:
                 process.send_signal(signal.SIGINT)
                 is_signalled = True
             if select.select([outer], [], [], 0.01)[0]:
@@ -195,7 +198,11 @@ def test_sigint_at_any_moment_restores_the_terminal_and_exits_130() -> None:
         if number % 2:
             code, printed = ended_in_pipe(delay_s)
         else:
-            code, printed, is_restored, was_raw = ended_on_terminal(delay_s)
+            # However slow the machine, half of the terminals are to be restored.
+            from_raw = number % 4 == 0
+            code, printed, is_restored, was_raw = ended_on_terminal(
+                delay_s / 4 if from_raw else delay_s, from_raw
+            )
             assert is_restored, (delay_s, printed)
             raw += was_raw
         # A shell shows 130 for death by SIGINT too; that is Python's own way while it starts.
@@ -209,5 +216,5 @@ def test_sigint_at_any_moment_restores_the_terminal_and_exits_130() -> None:
             assert code == -signal.SIGINT, (delay_s, printed)
             assert b", in run\n" not in printed.replace(b"\r", b""), (delay_s, printed)
     print(f"{SIGNALS} signals: exit codes {codes}, {early} while Python was starting")
-    assert raw > SIGNALS // 8  # else there was nothing to restore
-    assert codes.get(130, 0) > SIGNALS // 2
+    assert raw >= SIGNALS // 4  # else there was nothing to restore
+    assert codes.get(130, 0) >= SIGNALS // 4
