@@ -128,7 +128,9 @@ class Config:
     rounds_first_window: bool = True  # down to whole segments
     first_window_segments: int = 0  # how many it has at most; 0: no such bound
     first_window_most: int = 0  # that nobody asked for, which is not rounded then; 0: no such bound
-    acks_unsent: bool = False  # an open connection answers an acknowledgement of nothing sent
+    # An open connection answers an acknowledgement of nothing sent, as Linux does from 7.1 on and
+    # in later releases of 6.18; else it drops it in silence, as Linux did before
+    acks_unsent: bool = False
 
     # life and death
     time_wait_ns: int = 60 * NS_PER_S

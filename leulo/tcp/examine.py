@@ -362,8 +362,8 @@ def _take_ack(
         is_window_new = True  # the handshake's last ACK is no duplicate
     if ack > tcb.snd_max:
         if tcb.state is ESTABLISHED and not engine.config.acks_unsent:
-            # Deviation: an open connection drops it in silence, as Linux does; an answer helps
-            # only who guesses. [RFC 9293 3.10.7.4 fifth]
+            # Deviation: an open connection drops it in silence, as Linux did until 7.1; an answer
+            # helps only who guesses. [RFC 9293 3.10.7.4 fifth]
             engine.drop("tcp_ack_of_unsent", tcb)
         else:
             engine.challenge_ack(tcb, "tcp_ack_of_unsent", now_ns)

@@ -41,6 +41,7 @@ from leulo.tcp.tcb import (
     RECOVERY_TIMEOUT,
     Tcb,
 )
+from leulo.tcp.urgent import NO_MARK
 
 
 def output(tcb: Tcb, now_ns: int, out: list[Frame], limit: int) -> None:
@@ -386,7 +387,7 @@ def _may_send_small(tcb: Tcb, nxt: int, begin: int) -> bool:
     settings = tcb.settings
     if settings.is_corked or tcb.more == MORE_HELD:
         return False
-    if settings.has_nodelay or tcb.urgent is not None:
+    if settings.has_nodelay or (tcb.urgent is not None and tcb.urgent.snd_up != NO_MARK):
         return True
     una = tcb.snd_una
     if tcb.snd_small > una:

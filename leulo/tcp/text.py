@@ -74,9 +74,16 @@ def take_text(tcb: Tcb, frame: bytes, start: int, seq: int, length: int, is_fin:
     is_known = is_fin and tcb.fin_at == seq + length
     if is_fin and tcb.fin_at == NO_FIN:
         queue = tcb.reassembly
-        if queue is not None and queue.end > seq + length:
+        has_more = queue is not None and queue.end > seq + length
+        if has_more and seq > tcb.rcv_nxt:
             engine.drop("tcp_fin_before_data", tcb)  # there is data behind it: it cannot be true
         else:
+            if queue is not None and has_more:
+                # It is the stream's end, next in order: what was kept from behind it never was a
+                # part of it, or a single forged byte would keep the connection open for ever.
+                engine.drop("tcp_data_behind_fin", tcb)
+                queue.drop()
+                tcb.reassembly = None
             tcb.fin_at = seq + length
             tcb.is_ordinary = tcb.is_ordinary and seq == tcb.rcv_nxt
     if tcb.fin_at != NO_FIN and seq + length > tcb.fin_at:
