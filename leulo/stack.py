@@ -349,6 +349,7 @@ class Stack(StackNetwork):
             self.arp.announce()
 
     def _be_at(self, lease: Lease | None) -> None:
+        """The address, and what follows from it."""
         if lease is None:
             self.address = bytes(4)
             self.route = Route(self.address, 32)

@@ -170,13 +170,6 @@ class World:
         self.settle()
 
 
-def _is_housekeeping(frame: bytes) -> bool:
-    """An IPv6 frame that is not part of any exchange of the script's."""
-    if frame[IP_AT + 24] == 0xFF:  # to a group
-        return True
-    return frame[IP_AT + 6] == PROTOCOL_ICMPV6 and frame[IP_AT + 40] in _HOUSEKEEPING
-
-
 class _Bits:
     """Random bits for the stack's secrets, the same in every run."""
 

@@ -37,11 +37,6 @@ def is_multicast(address: Buffer) -> bool:
     return address[0] >> 4 == 0xE
 
 
-def is_reserved(address: Buffer) -> bool:
-    """240.0.0.0/4, the limited broadcast address among it. [RFC 1122 3.2.1.3]"""
-    return address[0] >> 4 == 0xF
-
-
 def is_loopback(address: Buffer) -> bool:
     """127.0.0.0/8, which must not appear outside a host. [RFC 1122 3.2.1.3]"""
     return address[0] == 127

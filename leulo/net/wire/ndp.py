@@ -12,7 +12,6 @@ from typing import Final
 
 from leulo.net.wire import ParseError
 from leulo.net.wire.icmpv6 import (
-    NEIGHBOUR_ADVERTISEMENT,
     NEIGHBOUR_SOLICITATION,
     ROUTER_ADVERTISEMENT,
     ROUTER_SOLICITATION,
@@ -167,11 +166,6 @@ def router_solicitation(mac: bytes) -> Icmpv6Repr:
     """Asks the routers of the link to speak; ``mac`` is empty if the sender has no address."""
     option = bytes((SOURCE_LINK_ADDRESS, 1)) + mac if mac else b""
     return Icmpv6Repr(ROUTER_SOLICITATION, 0, 0, option)
-
-
-def is_neighbour(kind: int) -> bool:
-    """Is this ICMPv6 type one that `NeighbourRepr` reads?"""
-    return kind in (NEIGHBOUR_SOLICITATION, NEIGHBOUR_ADVERTISEMENT)
 
 
 def _options(text: bytes) -> list[tuple[int, bytes]]:
