@@ -499,7 +499,7 @@ def _emit_data(tcb: Tcb, seq: int, length: int, now_ns: int, out: list[Frame]) -
         tcb.snd_max = tcb.snd_nxt = end
         if length and length < tcb.mss:
             tcb.snd_small = end
-        if tcb.quick_acks and (tcb.ack_due or now_ns < tcb.quick_until):
+        if tcb.quick_acks and length and (tcb.ack_due or now_ns < tcb.quick_until):
             tcb.quick_acks = 0  # an answer to what came: the peers take turns
         if not tcb.timed_seq:
             tcb.timed_seq = end
