@@ -1,7 +1,6 @@
 /* What the servers have in common: one process, one listening socket, many connections, perhaps a
- * socket of UDP, and epoll
- * to learn which of them can go on, so that those with nothing to do cost nothing. Nothing here
- * ever blocks but epoll_wait() itself. */
+ * socket of UDP, and epoll to learn which of them can go on, so that those with nothing to do cost
+ * nothing. Nothing here ever blocks but epoll_wait() itself. */
 #pragma once
 
 #include <poll.h> /* the bits are those of epoll */

@@ -21,7 +21,7 @@ from leulo.units import NS_PER_S
 TxFrame = tuple[Buffer, ...]
 
 INCOMPLETE: Final = 0  # asked for, no answer yet: frames wait
-REACHABLE: Final = 1  # answered or confirmed lately
+REACHABLE: Final = 1  # answered lately
 STALE: Final = 2  # known, old: used, and asked again on the first use
 PROBE: Final = 3  # known, old, asked again
 FAILED: Final = 4  # no answer: senders are told so until the entry is forgotten
@@ -129,15 +129,6 @@ class NeighbourCache:
             self._waiting_bytes -= _length(entry.waiting.pop(0))
             self._counters[self._prefix + "waiting_dropped"] += 1
         return True
-
-    def confirm(self, address: bytes, now_ns: int) -> None:
-        """An upper layer has seen progress from ``address``: it is reachable, no need to ask.
-        [RFC 1122 2.3.2.1] [RFC 4861 7.3.1]"""
-        entry = self._entries.get(address)
-        if entry is not None and entry.state in (REACHABLE, STALE, PROBE):
-            entry.state = REACHABLE
-            entry.deadline_ns = now_ns + REACHABLE_NS
-            self._wake_by(entry.deadline_ns)
 
     # -- for the interface
 

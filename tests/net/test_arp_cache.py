@@ -112,17 +112,6 @@ def test_old_entry_is_used_and_asked_again_by_unicast(cache: ArpCache) -> None:
     assert not cache.has_output
 
 
-def test_confirmed_entry_is_not_asked_again(cache: ArpCache) -> None:
-    cache.resolve(PEER, 0)
-    cache.input(message(REPLY), 0)
-    cache.take_output()
-    for step in range(1, 10):
-        cache.confirm(PEER, step * REACHABLE_NS // 2)
-        cache.advance(step * REACHABLE_NS // 2)
-        assert cache.lookup(PEER, step * REACHABLE_NS // 2) == PEER_MAC
-    assert not cache.has_output
-
-
 def test_unasked_reply_makes_no_entry(cache: ArpCache) -> None:
     assert cache.input(message(REPLY, EVIL_MAC), 0) is None
     assert cache.input(message(REPLY, EVIL_MAC, target=PEER), 0) is None  # gratuitous

@@ -295,3 +295,21 @@ def test_without_ipv6_there_is_none() -> None:
     stack = Stack(config, Random(1).getrandbits, Trace())
     assert stack.socket(INET6, STREAM) == stack.socket(INET6, DGRAM) == -errno.EAFNOSUPPORT
     assert stack.next_deadline() is None and not stack.has_output
+
+
+@pytest.mark.parametrize("to", [mapped(2), global_address(2)])
+def test_a_connection_that_is_answered_asks_for_no_neighbour(to: bytes) -> None:
+    """However old what it knows of him is. [RFC 1122 3.3.1.4] [RFC 4861 7.3.1]"""
+    wire = make_wire()
+    client, server = open_connection(wire, to, listen(wire.stacks[1]))
+    states: list[str] = []
+    for _ in range(20):
+        wire.run(10 * S)
+        assert client.send(b"progress") == 8
+        wire.run(S)
+        assert server.recv(100) == b"progress"
+        stack = wire.stacks[0]
+        assert stack.ipv6 is not None
+        entries = [*stack.arp.entries(), *stack.ipv6.host.ndp.entries()]
+        states += [state for address, _, state in entries if address in (to, to[12:])]
+    assert states == sorted(states) and states[-1] == "STALE"  # nobody has asked him since
