@@ -126,12 +126,6 @@ class Switch:
         link.attach(lambda frames: port.send(frames, clock.now_ns()))
         return port
 
-    def remove(self, port: Port) -> None:
-        """Pull a plug: the port's stations are forgotten with it."""
-        self.ports.remove(port)
-        self._find_ways()
-        self._stations = {m: s for m, s in self._stations.items() if s[0] is not port}
-
     def watch(self, observer: Observer) -> None:
         """Call ``observer`` with every batch that enters the switch, as it was sent."""
         self._observers.append(observer)

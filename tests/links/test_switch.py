@@ -162,15 +162,6 @@ def test_flood_of_addresses_cannot_grow_the_table() -> None:
     assert rig.tags() == [[], [b"tag"], []]
 
 
-def test_removed_port_is_forgotten() -> None:
-    rig = Rig(4)
-    rig.ports[3].send([frame(4, BROADCAST)], 0)
-    rig.switch.remove(rig.ports[3])
-    rig.tags()
-    rig.ports[0].send([frame(1, 4)], 1)
-    assert rig.tags() == [[], [b"tag"], [b"tag"], []]
-
-
 @pytest.mark.parametrize("stacks", [1, 2])
 def test_port_that_takes_only_plain_frames_gets_them_plain(stacks: int) -> None:
     """With two ports and with three: one super-segment becomes the segments it stands for."""
