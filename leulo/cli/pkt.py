@@ -151,11 +151,12 @@ def command(
 
 
 def _scripts(paths: tuple[str, ...]) -> Iterator[Path]:
-    """Files as named, directories with all scripts in them in a fixed order."""
+    """Files as named, directories with all scripts in them in a fixed order, also those that
+    cannot be read: what is skipped in silence would pass for passed."""
     for text in paths:
         path = Path(text)
         if text != "-" and path.is_dir():
-            yield from sorted(found for found in path.rglob(f"*{SUFFIX}") if found.is_file())
+            yield from sorted(found for found in path.rglob(f"*{SUFFIX}") if not found.is_dir())
         else:
             yield path  # one that is not there is an error of its own
 

@@ -287,6 +287,9 @@ def _refuse_half_open(
             _reset_half_open(engine, half, offset, now_ns)
         elif not control & SYN:
             engine.count_drop("tcp_no_ack")
+            is_outside = offset >= half.room()  # which is looked at first, and is answered
+            if is_outside and not half.is_held and _may_challenge(engine, half, now_ns):
+                _acknowledge(engine, half)
         elif not control & ACK and seq == half.irs:
             half.listener.syn_again(half, control, mark)
         elif not half.is_held and _may_challenge(engine, half, now_ns):

@@ -330,17 +330,22 @@ def test_command_runs_directories_and_never_stops(
     (tmp_path / "sub" / "bad.pkt").write_bytes(b"\xff\xfe\x00 not a script")
     (tmp_path / "sub" / "good.pkt").write_text(SERVER)
     (tmp_path / "readme.txt").write_text("no script")
+    (tmp_path / "directory.pkt").mkdir()
+    (tmp_path / "gone.pkt").symlink_to(tmp_path / "nowhere")
+    os.mkfifo(tmp_path / "pipe.pkt")
     json_file = tmp_path / "out.json"
     junit = tmp_path / "out.xml"
     status = leulo(["pkt", str(tmp_path), "--json", str(json_file), "--junit", str(junit)])
     assert status == 1
     results = json.loads(json_file.read_text())["results"]
     assert [(Path(r["file"]).name, r["status"]) for r in results] == [
+        ("gone.pkt", "error"),
+        ("pipe.pkt", "error"),
         ("bad.pkt", "error"),
         ("good.pkt", "passed"),
     ]
-    assert ElementTree.parse(junit).getroot().get("tests") == "2"
-    assert "2 scripts: 1 passed, 1 error" in capsys.readouterr().out
+    assert ElementTree.parse(junit).getroot().get("tests") == "4"
+    assert "4 scripts: 1 passed, 3 error" in capsys.readouterr().out
     assert leulo(["pkt", str(tmp_path / "sub" / "good.pkt")]) == 0
 
 

@@ -364,6 +364,19 @@ def test_simultaneous_open_by_plain_ack() -> None:
     s.expect_state("ESTABLISHED")
 
 
+def test_syn_rcvd_segment_outside_the_window_is_answered_whatever_it_lacks() -> None:
+    """[RFC 9293 3.10.7.4 first]; one inside is dropped for having no ACK [fifth]"""
+    s = Script()
+    s.listen()
+    s.inject("S", 0)
+    s.expect("SA", 0, 1)
+    s.inject("", 1, None, b"x")
+    s.expect_none()
+    s.inject("P", 100_000, None, b"x")
+    s.expect("A", 1, 1)
+    s.expect_state("SYN_RCVD")
+
+
 def test_syn_rcvd_bad_ack_is_reset() -> None:
     s = Script()
     s.enter("SYN_RCVD")
