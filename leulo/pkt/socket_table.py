@@ -40,9 +40,9 @@ def entries(stack: Stack | None) -> list[Entry]:
             found.append(_connected(tcb.is_accepting, key, tcb.state))
     found += [_connected(False, key, State.SYN_RCVD) for key in engine.half_open]
     found += [
-        _connected(False, record.key, State.TIME_WAIT)
-        for record in engine.time_wait.values()
-        if record.key not in held
+        _connected(False, key, State.TIME_WAIT)
+        for key, _ in engine.time_wait.held()
+        if key not in held
     ]
     return found
 

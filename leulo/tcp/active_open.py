@@ -57,7 +57,7 @@ def open_connection(socket: TcpSocket, address: bytes, port: int, has_data: bool
             return -EADDRNOTAVAIL
     # Of the four-tuple alone, which is the same inside the stack.
     iss, ts_offset = engine.isn.make(key[:-1] if is_loopback else key, engine.now_ns)
-    record = engine.time_wait.records.get(key)
+    record = engine.time_wait.get(key)
     ts_recent = 0
     if record is not None:
         if not socket.bound_port:

@@ -54,7 +54,7 @@ def stranger_arrives(
         options = parse(frame, TCP_AT + 20, start)
         option = TIMESTAMPS_ONLY if options.has_timestamps else 0
         tsval, tsecr = options.tsval, options.tsecr
-    record = engine.time_wait.records.get(key)
+    record = engine.time_wait.get(key)
     if record is not None:
         _for_time_wait(
             engine, record, end - start, seq, control, option, tsval, is_loopback, now_ns
@@ -100,7 +100,7 @@ def syn_arrives(
     options = parse(frame, TCP_AT + 20, start)
     ends = turned(key)
     listener = engine.find_listener(ends)
-    record = engine.time_wait.records.get(key)
+    record = engine.time_wait.get(key)
     iss_after = -1
     if record is not None:
         if (
@@ -368,7 +368,7 @@ def _for_time_wait(
     # The peer's own FIN, not one that somebody has made up. [RFC 9293 3.10.7.4]
     is_fin = control & FIN != 0 and not (seq + length + 1 - record.rcv_nxt) & MASK
     if is_fin and not is_old:
-        record = engine.time_wait.restart(record, now_ns)
+        engine.time_wait.restart(record, now_ns)
     elif not control & (SYN | FIN) and not length and seq == record.rcv_nxt:
         return  # an ordinary ACK needs no answer
     if not length and not is_fin:
@@ -376,7 +376,8 @@ def _for_time_wait(
         if now_ns < record.answered_ns:
             engine.count_drop("tcp_time_wait")
             return
-        record.answered_ns = now_ns + config.invalid_ack_interval_ns // config.invalid_acks
+        pause_ns = config.invalid_ack_interval_ns // config.invalid_acks
+        engine.time_wait.answered(record, now_ns + pause_ns)
     text = b""
     if record.has_timestamps:
         text = emit_timestamps((engine.now_ms + record.ts_offset) & MASK, record.ts_recent)

@@ -185,11 +185,9 @@ class Engine:
         """When `advance` is next needed; may be too early, never too late."""
         heap = self.timers.heap
         earliest = heap[0][0] if heap else None
-        over = self.time_wait.order
-        if over:
-            due = over[0].since_ns + self.time_wait.duration_ns
-            if earliest is None or due < earliest:
-                earliest = due
+        due = self.time_wait.next_ns
+        if due and (earliest is None or due < earliest):
+            earliest = due
         if self.opening:
             due = self.opening[0].due_at
             if earliest is None or due < earliest:
@@ -354,7 +352,7 @@ class Engine:
         if its successor's timestamps are surely newer. [RFC 6191 2]"""
         if key in self.connections or key in self.half_open:
             return False
-        record = self.time_wait.records.get(key)
+        record = self.time_wait.get(key)
         return record is None or (
             self.config.has_time_wait_reuse
             and record.has_timestamps

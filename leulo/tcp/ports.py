@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from leulo.tcp.addresses import overlap
+from leulo.tcp.addresses import ends_of, overlap
 from leulo.tcp.settings import Settings
 
 if TYPE_CHECKING:
@@ -70,12 +70,11 @@ class Ports:
                 and not (is_reused and tcb.settings.is_address_reused)
             ):
                 return False
-        return not any(
-            record.local_port == port
-            and overlap(address, record.local)
-            and not (is_reused and record.is_address_reused)
-            for record in engine.time_wait.values()
-        )
+        for key, may_share in engine.time_wait.held():
+            local, local_port, _, _ = ends_of(key)
+            if local_port == port and overlap(address, local) and not (is_reused and may_share):
+                return False
+        return True
 
     def has_listener_conflict(self, socket: TcpSocket) -> bool:
         """Does another socket already listen where ``socket`` wants to?"""
@@ -98,9 +97,10 @@ class Ports:
         for tcb in engine.connections.values():
             if first <= tcb.local_port < first + count:
                 used[tcb.local_port - first] = 1
-        for record in engine.time_wait.values():
-            if first <= record.local_port < first + count:
-                used[record.local_port - first] = 1
+        for key, _ in engine.time_wait.held():
+            local_port = ends_of(key)[1]
+            if first <= local_port < first + count:
+                used[local_port - first] = 1
         offset = engine.random_bits(32) % count
         at = used.find(0, offset)
         if at < 0:

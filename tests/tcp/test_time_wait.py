@@ -26,24 +26,38 @@ TCB: Final = make_tcb()
 
 
 class PlainTable:
-    """When each key came last, the first one first."""
+    """Places in the order they came, each with a key until it is over, and how long each lives."""
 
     def __init__(self) -> None:
+        self.places: list[int | None] = []
+        self.until: dict[int, int] = {}
         self.since: dict[int, int] = {}
         self.evicted = 0
 
-    def add(self, key: int, now: int) -> None:
-        if len(self.since) >= LIMIT:
-            del self.since[next(iter(self.since))]
-            self.evicted += 1
-        self.restart(key, now)
-
-    def restart(self, key: int, now: int) -> None:
-        self.since.pop(key, None)
+    def add(self, key: int, now: int, until: int) -> None:
+        if len(self.places) == LIMIT:
+            oldest = self.places.pop(0)
+            if oldest is not None:
+                del self.until[oldest]
+                self.evicted += 1
+        self.places.append(key)
         self.since[key] = now
+        self.until[key] = until
+
+    def remove(self, key: int) -> None:
+        self.places[self.places.index(key)] = None
+        del self.until[key]
 
     def advance(self, now: int) -> None:
-        self.since = {k: at for k, at in self.since.items() if at > now - DURATION}
+        """What was restarted goes behind when its turn comes."""
+        while self.places and (
+            self.places[0] is None or self.since[self.places[0]] <= now - DURATION
+        ):
+            key = self.places.pop(0)
+            if key is not None:
+                until = self.until.pop(key)
+                if until > now:
+                    self.add(key, until - DURATION, until)
 
 
 def key_of(number: int) -> bytes:
@@ -70,39 +84,56 @@ def test_the_table_does_what_a_plain_one_does(steps: list[tuple[str, int, int]])
     table, plain, now = TimeWaitTable(DURATION, LIMIT), PlainTable(), 1
     for what, number, pause in steps:
         now += pause
-        record = table.records.get(key_of(number))
-        assert (record is None) == (number not in plain.since)
+        record = table.get(key_of(number))
+        assert (record is None) == (number not in plain.until)
         if what == "open" and record is None:
             add(table, number, now)
-            plain.add(number, now)
+            plain.add(number, now, now + DURATION)
         elif what == "restart" and record is not None:
-            younger = table.restart(record, now)
-            assert (younger.rcv_nxt, younger.since_ns) == (number, now)
-            plain.restart(number, now)
+            table.restart(record, now)
+            plain.until[number] = now + DURATION
         elif what == "remove" and record is not None:
             table.remove(record)
             table.remove(record)  # and who still holds it may say so again
-            del plain.since[number]
+            table.restart(record, now)
+            plain.remove(number)
         elif what == "advance":
             table.advance(now)
+            # Dead places before the first that is not due are looked at only when something is.
             plain.advance(now)
         elif what == "move":
             state = table.save()
             table = TimeWaitTable(DURATION, LIMIT)
             table.load(state)
-        found = {r.key: (r.since_ns, r.rcv_nxt) for r in table.values()}
-        assert found == {key_of(k): (at, k) for k, at in plain.since.items()}
-        assert table.evicted == plain.evicted
-        if plain.since:  # it may be asked too early, never too late
-            assert table.order[0].since_ns <= min(plain.since.values())
+            plain.places = [key for key in plain.places if key is not None]
+        found = {r.key: (r.since_ns, r.expires_ns, r.rcv_nxt) for r in table.values()}
+        assert found == {
+            key_of(key): (plain.since[key], until, key) for key, until in plain.until.items()
+        }
+        assert sorted(found) == sorted(key for key, _ in table.held())
+        assert len(table) == len(found) and table.evicted == plain.evicted
+        if found:  # it may be asked too early, never too late
+            assert 0 < table.next_ns <= next(iter(found.values()))[0] + DURATION
 
 
-def test_a_peer_that_repeats_its_fin_for_ever_fills_no_memory() -> None:
-    table = TimeWaitTable(DURATION, 10_000)
+def test_a_peer_that_repeats_its_fin_for_ever_takes_no_place() -> None:
+    table = TimeWaitTable(DURATION, 200)
     for number in range(100):
         add(table, number, 1)
-    oldest = table.records[key_of(0)]
     for now in range(2, 20_000):
-        table.restart(table.records[key_of(1 + now % 99)], now)
-        assert len(table.order) <= 2 * 100 + 256 + 1
-    assert table.records[key_of(0)] is oldest and len(table) == 100
+        record = table.get(key_of(1 + now % 99))
+        assert record is not None
+        table.restart(record, now)
+    assert table.get(key_of(0)) is not None and len(table) == 100 and not table.evicted
+
+
+def test_memory_is_given_back_when_nobody_is_left() -> None:
+    table = TimeWaitTable(DURATION, 65_536)
+    assert table.bytes == 0
+    add(table, 1, 5)
+    assert 0 < table.bytes / 65_536 < 300  # a record, with its part of the index
+    table.advance(5 + DURATION)
+    assert (len(table), table.bytes, table.next_ns) == (0, 0, 0)
+    add(table, 2, 5_000)
+    assert table.get(key_of(1)) is None
+    assert table.get(key_of(2)) is not None
