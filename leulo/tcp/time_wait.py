@@ -232,7 +232,7 @@ class TimeWaitTable:
         self._tail = self._head
         self._count = self.next_ns = 0
         for saved in state["records"]:
-            record = TimeWait(0, (0,) * 13 + (b"", b""))
+            record = TimeWait(0, (0,) * 11 + (False, False, b"", b""))
             load_fields(record, _VERSION, _FIELDS, saved)
             self._put(*(getattr(record, name) for name in _FIELDS))
         self.evicted = state["evicted"]
