@@ -93,9 +93,8 @@ def last_acknowledged(tcb: Tcb, acked: int, now_ns: int) -> bool:
     tcb.snd_una = tcb.snd_nxt = tcb.snd_una + acked
     tcb.rto_at = tcb.probe_at = tcb.first_timeout_at = 0
     tcb.flight = None
-    buffer = tcb.send_buffer
-    if buffer is not None:
-        buffer.acknowledge(buffer.end)
+    if tcb.send_buffer is not None:
+        tcb.send_buffer.drop()
         tcb.send_buffer = None
     return fin_acknowledged(tcb, now_ns)
 

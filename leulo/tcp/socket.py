@@ -132,10 +132,10 @@ class TcpSocket:
         """`local` and `peer` of a connection; of what is not there an empty address, port 0."""
         tcb = self.tcb
         if tcb is not None and MAY_SEND >> tcb.state & 1:
-            key = tcb.key
-            if self.family == AF_INET:  # as accepted most: `ends_of`, with nothing to translate
-                return key[4:8], key[10] << 8 | key[11], key[:4], key[8] << 8 | key[9]
-            address, port, peer, peer_port = ends_of(key)
+            ends = ends_of(tcb.key)
+            if self.family == AF_INET:  # there is nothing to translate
+                return ends
+            address, port, peer, peer_port = ends
             return shown(address, self.family), port, shown(peer, self.family), peer_port
         return *(self.local or _NOWHERE), *(self.peer or _NOWHERE)
 
@@ -551,9 +551,7 @@ class TcpSocket:
         ):
             engine.abort(tcb)
         else:
-            tcb.receive_buffer = None
-            if buffer is not None and buffer.length:
-                buffer.drop()
+            tcb.drop_received()
             self._finish(tcb)
             tcb.keep_at = 0
             if tcb.state is FIN_WAIT_2:
