@@ -37,7 +37,7 @@ INTERPRETED: Final = frozenset(
     f"leulo/{name}.py"
     for name in (
         "tcp/config", "tcp/settings", "tcp/events", "hypercalls/limits", "hypercalls/events",
-        "hypercalls/abi",
+        "hypercalls/abi", "hypercalls/operations",
     )
 )  # fmt: skip
 

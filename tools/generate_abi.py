@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
-"""Writes the C header and the reference page of the hypercall ABI from ``leulo.hypercalls.abi``.
+"""Writes the C header and the reference page of the hypercall ABI from ``leulo.hypercalls.abi`` and
+``operations`` beside it.
 
     tools/generate_abi.py           write both
     tools/generate_abi.py --check   change nothing; exit 1 and name a file that is out of date
 
-It must not know a number of the ABI: whatever it writes comes from that module.
+It must not know a number of the ABI: whatever it writes comes from those modules.
 """
 
 from __future__ import annotations
@@ -19,7 +20,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from leulo.hypercalls import abi  # noqa: E402 (this checkout, whatever is installed)
+# This checkout, whatever is installed.
+from leulo.hypercalls import abi  # noqa: E402
+from leulo.hypercalls.operations import OPERATIONS  # noqa: E402
 
 HEADER_PATH = ROOT / "guest_kernel/include/leulo/abi.h"
 PAGE_PATH = ROOT / "docs/reference/hypercalls.md"
@@ -145,7 +148,7 @@ def page() -> Iterator[str]:
     )
     yield ""
     rows = []
-    for operation in abi.OPERATIONS:
+    for operation in OPERATIONS:
         doc = operation.doc if operation.offered else f"{operation.doc} Not in this version."
         if operation.feature is not None:
             doc += f" Feature {operation.feature.name}."

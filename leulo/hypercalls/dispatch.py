@@ -29,6 +29,7 @@ from leulo.hypercalls.events import (
 from leulo.hypercalls.handles import Entry, Handles
 from leulo.hypercalls.lab import LabCalls
 from leulo.hypercalls.limits import Limits, MachineInfo
+from leulo.hypercalls.operations import OPERATIONS
 from leulo.hypercalls.options import OptionCalls
 from leulo.hypercalls.readiness import Readiness
 from leulo.hypercalls.refusal import Refused
@@ -156,7 +157,7 @@ class Hypercalls:
         HELLO, that alone."""
         self.features = features
         self._routes = {}
-        for operation in abi.OPERATIONS:
+        for operation in OPERATIONS:
             number = int(operation.op)
             needed = operation.feature
             if number != _HELLO and not self.said_hello:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from leulo.tcp import errno, sockopt
+from leulo.tcp import errno
+from leulo.tcp.sockopt import names
 
 LOCAL_OPTION: Final = 0x200000  # options from here on are taken and change nothing
 
@@ -61,7 +62,7 @@ _GROUPS: Final = {
         "TCP_SAVED_SYN": 28, "TCP_FASTOPEN_CONNECT": 30, "TCP_ULP": 31, "TCP_FASTOPEN_KEY": 33,
         "TCP_FASTOPEN_NO_COOKIE": 34, "TCP_ZEROCOPY_RECEIVE": 35, "TCP_INQ": 36, "TCP_CM_INQ": 36,
         "TCP_TX_DELAY": 37,
-        "TCP_KEEPINIT": sockopt.TCP_KEEPINIT, "TCP_NOOPT": sockopt.TCP_NOOPT,
+        "TCP_KEEPINIT": names.TCP_KEEPINIT, "TCP_NOOPT": names.TCP_NOOPT,
     },
     "socket options of FreeBSD that only a host's own side sees": {
         "SO_NOSIGPIPE": LOCAL_OPTION + 1, "SO_USELOOPBACK": LOCAL_OPTION + 2,

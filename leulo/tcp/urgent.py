@@ -17,6 +17,7 @@ from leulo.tcp.state import CLOSED
 
 if TYPE_CHECKING:
     from leulo.tcp.socket import TcpSocket
+    from leulo.tcp.socket_state import SocketState
     from leulo.tcp.tcb import Tcb
 
 NO_MARK: Final = -1
@@ -117,7 +118,7 @@ def is_at_mark(tcb: Tcb) -> bool:
     return urgent is not None and urgent.rcv_mark == read_seq(tcb) and urgent.rcv_mark != NO_MARK
 
 
-def readable(socket: TcpSocket, tcb: Tcb, length: int) -> int:
+def readable(socket: SocketState, tcb: Tcb, length: int) -> int:
     """How many of ``length`` bytes in the buffer an ordinary read can come to: the urgent one at
     the mark is not among them."""
     is_hole = not socket.settings.is_urgent_inline and is_at_mark(tcb)
@@ -171,7 +172,7 @@ def read(socket: TcpSocket, tcb: Tcb, urgent: Urgent, limit: int, is_peek: bool)
     return data
 
 
-def with_mark(socket: TcpSocket, tcb: Tcb, urgent: Urgent, mask: int, is_read_shut: bool) -> int:
+def with_mark(socket: SocketState, tcb: Tcb, urgent: Urgent, mask: int, is_read_shut: bool) -> int:
     """The mask with what an urgent mark changes in it."""
     if has_byte(urgent):
         mask |= POLL_PRI

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from hypercall_guest import ADDRESS, CALL, GATEWAY, Guest, endpoint
 
 from leulo.hypercalls import abi
+from leulo.hypercalls.operations import OPERATIONS
 
 Op = abi.Op
 RAM = 0x10000
@@ -129,7 +130,7 @@ class Fuzzer:
 
     def _sensible(self, at: int) -> None:
         chance, guest = self.chance, self.guest
-        op = chance.choice([int(operation.op) for operation in abi.OPERATIONS])
+        op = chance.choice([int(operation.op) for operation in OPERATIONS])
         if chance.random() < 0.5:
             op = chance.choice(_OFTEN)
         if len(self.handles) > 62:

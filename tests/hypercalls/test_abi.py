@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from leulo.hypercalls import abi
+from leulo.hypercalls.operations import OPERATIONS
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -58,7 +59,7 @@ def test_header_holds_its_own_sizes_on_i386(tmp_path: Path) -> None:
 
 
 def test_every_operation_is_described_once() -> None:
-    assert [operation.op for operation in abi.OPERATIONS] == list(abi.Op)
+    assert [operation.op for operation in OPERATIONS] == list(abi.Op)
 
 
 def test_structures_have_no_hidden_padding() -> None:

@@ -6,6 +6,7 @@ import pytest
 from hypercall_guest import ADDRESS, CALL, DATA, DNS, GATEWAY, HELLO, MAC, NVAL, Guest
 
 from leulo.hypercalls import Limits, abi
+from leulo.hypercalls.operations import OPERATIONS
 
 Op, Status = abi.Op, abi.Status
 
@@ -91,7 +92,7 @@ def test_unknown_operation_is_refused(op: int) -> None:
 
 def test_operations_not_offered_say_so() -> None:
     guest = Guest()
-    for operation in abi.OPERATIONS:
+    for operation in OPERATIONS:
         refused = guest.call(operation.op).status == Status.UNKNOWN_OP
         assert refused is not operation.offered, operation.op.name
 

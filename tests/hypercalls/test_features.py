@@ -6,10 +6,11 @@ import pytest
 from hypercall_guest import CALL, HELLO, IN, RING, Answer, Guest
 
 from leulo.hypercalls import abi
+from leulo.hypercalls.operations import OPERATIONS
 
 Op, Status, Feature = abi.Op, abi.Status, abi.Feature
 FEATURES = abi.HELLO.offset("features")
-NEEDS = [(o.op, o.feature) for o in abi.OPERATIONS if o.feature is not None]
+NEEDS = [(o.op, o.feature) for o in OPERATIONS if o.feature is not None]
 
 
 def hello(guest: Guest, wish: int) -> tuple[Answer, int]:
