@@ -51,6 +51,8 @@ MSG_ZEROCOPY: Final = 0x4000000
 MSG_FASTOPEN: Final = 0x20000000
 _SOCK_NONBLOCK: Final = 0o4000
 _SOCK_TYPE: Final = 0xF
+_SOCK_FLAGS: Final = 0o2004000
+_SOCK_TYPES: Final = frozenset((1, 2, 3, 4, 5, 6, 10))
 MAX_BYTES: Final = 64 * 1024 * 1024
 MAX_DESCRIPTORS: Final = 1_024
 _PIECE_BYTES: Final = 128 * 1024  # of a long write, handed over at once
@@ -256,6 +258,8 @@ class Calls:
         kind = self.number(running, 1)
         protocol = self.number(running, 2) if len(running.call.arguments) > 2 else 0
         self.world.refuse_family(family, line)
+        if kind & ~(_SOCK_TYPE | _SOCK_FLAGS) or kind & _SOCK_TYPE not in _SOCK_TYPES:
+            return _EINVAL
         if protocol in (132, 136, 262):
             raise Refused(line, {132: "SCTP", 136: "UDP-Lite", 262: "MPTCP"}[protocol] + " sockets")
         socket = self.world.stack.socket(family, kind & _SOCK_TYPE, protocol)

@@ -47,6 +47,7 @@ _INT: Final = Layout("<i")
 _PAIR: Final = Layout("<ii")
 _NS_PER_MS: Final = 1_000_000
 _EBADF: Final = -ERRNO["EBADF"]
+_QUEUES: Final = tuple(CONSTANTS[name] for name in ("SIOCINQ", "SIOCOUTQ", "SIOCOUTQNSD"))
 
 
 def _option(calls: Calls, running: Running) -> tuple[int, int]:
@@ -174,6 +175,8 @@ def ioctl(calls: Calls, running: Running) -> int:
         return 0
     socket = descriptor.socket
     tcb = socket.tcb if isinstance(socket, TcpSocket) else None
+    if command in _QUEUES and isinstance(socket, TcpSocket) and socket.listener is not None:
+        return -ERRNO["EINVAL"]  # it has no queues [Linux tcp(7)]
     if command == CONSTANTS["SIOCINQ"]:
         actual = 0
         if tcb is not None and isinstance(socket, TcpSocket):

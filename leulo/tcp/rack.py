@@ -188,8 +188,16 @@ def after_ack(
         reordering.degree = max(reordering.degree, min(late, _MOST_DEGREE))
     if tcb.probe is not None:
         _judge_probe(tcb, dsack, is_bare and not acked and not sacks, now_ns)
+    is_bare = is_bare and dsack is None  # a report of a duplicate is no duplicate ACK
     if tcb.recovery != RECOVERY_NONE and _is_spurious(tcb, acked, news, tsecr, is_bare):
+        is_timeout = tcb.recovery == RECOVERY_TIMEOUT
         _undo(tcb, now_ns)
+        is_limited = tcb.cwnd < (tcb.recover - una + acked) << 1
+        if is_timeout and is_limited and not tcb.congestion.is_model:
+            # The window is what limited, and it goes on from where it was. What came twice has
+            # left the network, too.
+            twice = 0 if dsack is None else dsack[1] - dsack[0]
+            tcb.congestion.on_ack(tcb, max(0, news) + min(twice, tcb.mss), now_ns)
     is_old = tcb.recovery != RECOVERY_NONE
     if una == tcb.snd_max:
         tcb.reorder_at = 0
@@ -228,6 +236,8 @@ def after_ack(
         tcb.probe_at = 0
         tcb.is_ordinary = False
     else:
+        if (held or is_old) and tcb.recovery == RECOVERY_NONE and tcb.rto_at:
+            schedule_probe(tcb, now_ns)  # there is no reason any more not to ask
         tcb.refresh_ordinary()
 
 
