@@ -104,6 +104,7 @@ def group() -> None:
 def main(arguments: Sequence[str] | None = None) -> None:
     """The entry point: run, then exit with the code of errors.py."""
     starting.begin()
+    starting.insist()
     _open_standard_streams()
     _warn_of_old_build()
     status = run(list(sys.argv[1:] if arguments is None else arguments))

@@ -190,6 +190,33 @@ def test_an_interrupt_inside_exec_keeps_the_exit_code(tmp_path: Path) -> None:
     assert done.returncode == 130
 
 
+def test_an_interrupt_in_a_weak_reference_s_callback_is_not_lost(tmp_path: Path) -> None:
+    """As when Ctrl-C hits the callback with which Python's imports give back a module's lock."""
+    (tmp_path / "interrupted.py").write_text(
+        "import os, signal, time, weakref\n"
+        "signal.signal(2, signal.default_int_handler)\n"
+        "from leulo import cli\n"
+        "class Lock: pass\n"
+        "def run(arguments):\n"
+        "    cli.starting.over()\n"
+        "    lock = Lock()\n"
+        "    told = weakref.ref(lock, lambda _: [os.kill(os.getpid(), 2), time.sleep(0.1)])\n"
+        "    try:\n"
+        "        del lock\n"
+        "        time.sleep(60)\n"
+        "        return 0\n"
+        "    except KeyboardInterrupt:\n"
+        "        return 130\n"
+        "cli.run = run\n"
+        "cli.main([])\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-m", "interrupted"], cwd=tmp_path, timeout=30, capture_output=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])},
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (130, b"")
+
+
 def test_an_interrupt_while_the_program_is_loaded_is_no_traceback(tmp_path: Path) -> None:
     """Protects: Ctrl-C in the first tenth of a second; a caller's own handler stays."""
     (tmp_path / "click.py").write_text("import os\nos.kill(os.getpid(), 2)\n")
