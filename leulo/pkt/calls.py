@@ -20,6 +20,7 @@ from leulo.pkt.differences import CallDiffers
 from leulo.pkt.error_queue import ErrorQueue
 from leulo.pkt.lexer import Refused, ScriptError
 from leulo.pkt.settings import Setup
+from leulo.pkt.signatures import Secrets
 from leulo.pkt.syntax import (
     Apply,
     Array,
@@ -131,6 +132,7 @@ class Calls:
         self.epolls: dict[int, epoll_calls.EpollSet] = {}
         self.files: dict[int, file_calls.File] = {}
         self.pipe_ends: dict[int, pipes.End] = {}
+        self.secrets: Secrets = Secrets()  # of TCP-MD5
         from leulo.pkt import message_calls
 
         self._calls: dict[str, Callable[[Running], int | None]] = {

@@ -61,7 +61,8 @@ _GROUPS: Final = {
         "TCP_TIMESTAMP": 24, "TCP_NOTSENT_LOWAT": 25, "TCP_CC_INFO": 26, "TCP_SAVE_SYN": 27,
         "TCP_SAVED_SYN": 28, "TCP_FASTOPEN_CONNECT": 30, "TCP_ULP": 31, "TCP_FASTOPEN_KEY": 33,
         "TCP_FASTOPEN_NO_COOKIE": 34, "TCP_ZEROCOPY_RECEIVE": 35, "TCP_INQ": 36, "TCP_CM_INQ": 36,
-        "TCP_TX_DELAY": 37,
+        "TCP_TX_DELAY": 37, "TCP_MD5SIG_EXT": 32, "TCP_MD5SIG_FLAG_PREFIX": 1,
+        "TCP_MD5SIG_FLAG_IFINDEX": 2,
         "TCP_KEEPINIT": names.TCP_KEEPINIT, "TCP_NOOPT": names.TCP_NOOPT,
     },
     "socket options of FreeBSD that only a host's own side sees": {

@@ -23,6 +23,7 @@ from leulo.net.wire.tcp import (
     SYN,
     URG,
 )
+from leulo.pkt import signatures
 from leulo.pkt.connections import Connection, payload_at
 from leulo.pkt.option_lists import wire_bytes
 from leulo.pkt.packets import (
@@ -35,17 +36,19 @@ from leulo.pkt.packets import (
     flags_text,
     walk_options,
 )
+from leulo.pkt.signatures import INVALID, VALID, Secrets
 from leulo.pkt.syntax import IcmpLine, IpInfo, TcpLine, TcpOption, UdpLine
 
 _PAIR: Final = Struct("!II")
 
 
 @dataclass(slots=True)
-class _Ticks:
-    """How timestamps are compared."""
+class _Measures:
+    """How timestamps are compared, and signatures."""
 
     tick_ns: int
     tolerance_ns: int
+    secrets: Secrets
 
 
 def differs(
@@ -54,12 +57,13 @@ def differs(
     connection: Connection,
     is_relaxed: bool,
     tick_ns: int,
+    secrets: Secrets,
     is_push_open: bool = False,
     tolerance_ns: int = 0,
 ) -> str | None:
     """The first difference. Learns the initial sequence number and timestamps from what fits.
     ``tick_ns``: length of a tick of the timestamp clock, 0 if values are not compared;
-    ``tolerance_ns``: by how much they may be off.
+    ``tolerance_ns``: by how much they may be off; ``secrets``: what signatures are checked with.
     ``is_push_open``: a full segment, or several: the push flag is not compared."""
     found = _ip_differs(line.ip, seen)
     if found is not None:
@@ -67,8 +71,8 @@ def differs(
     if isinstance(line, TcpLine):
         if seen.protocol != PROTOCOL_TCP:
             return "protocol"
-        ticks = _Ticks(tick_ns, tolerance_ns)
-        return _tcp_differs(line, seen, connection, is_relaxed, is_push_open, ticks)
+        measures = _Measures(tick_ns, tolerance_ns, secrets)
+        return _tcp_differs(line, seen, connection, is_relaxed, is_push_open, measures)
     if isinstance(line, UdpLine):
         if seen.protocol != PROTOCOL_UDP:
             return "protocol"
@@ -107,7 +111,7 @@ def _tcp_differs(
     connection: Connection,
     is_relaxed: bool,
     is_push_open: bool,
-    ticks: _Ticks,
+    measures: _Measures,
 ) -> str | None:
     ignored = PSH if is_relaxed or is_push_open else 0
     if (seen.flags ^ line.flags) & ~ignored:
@@ -132,7 +136,7 @@ def _tcp_differs(
     if line.flags & URG and seen.urgent != line.urgent:
         return "urgent pointer"
     if line.options is not None:
-        found = _options_differ(line.options, seen, connection, is_relaxed, ticks)
+        found = _options_differ(line.options, seen, connection, is_relaxed, measures)
         if found is not None:
             return found
     if line.flags & SYN and line.seq is not None and not line.is_absolute:
@@ -162,7 +166,11 @@ def _payload_differs(seen: Seen, connection: Connection) -> str | None:
 
 
 def _options_differ(
-    expected: list[TcpOption], seen: Seen, connection: Connection, is_relaxed: bool, ticks: _Ticks
+    expected: list[TcpOption],
+    seen: Seen,
+    connection: Connection,
+    is_relaxed: bool,
+    measures: _Measures,
 ) -> str | None:
     sent = walk_options(seen.options)
     wanted = expected
@@ -180,7 +188,7 @@ def _options_differ(
         return "options"
     for option, (kind, body) in zip(wanted, sent, strict=True):
         if kind == OPTION_TIMESTAMPS:
-            found = _timestamps_differ(option, body, seen, connection, ticks)
+            found = _timestamps_differ(option, body, seen, connection, measures)
             if found is not None:
                 return found
         elif kind == OPTION_SACK:
@@ -188,6 +196,11 @@ def _options_differ(
                 return "SACK blocks"
         elif kind == OPTION_WINDOW_SCALE and is_relaxed:
             continue
+        elif option.name in (VALID, INVALID):
+            secret = measures.secrets.find(connection.peer)
+            ends = (connection.local, connection.peer)
+            if body != signatures.expected(option, *ends, seen.transport, secret):
+                return "signature"
         elif kind not in (OPTION_NOP, OPTION_END) and body != option.data:
             return f"option {option.name or kind}"
     return None
@@ -202,7 +215,7 @@ def _blocks(option: TcpOption, connection: Connection, is_syn: bool) -> bytes:
 
 
 def _timestamps_differ(
-    option: TcpOption, body: bytes, seen: Seen, connection: Connection, ticks: _Ticks
+    option: TcpOption, body: bytes, seen: Seen, connection: Connection, measures: _Measures
 ) -> str | None:
     if len(body) != 8:
         return "options"
@@ -212,9 +225,9 @@ def _timestamps_differ(
     if option.ts_val is None:
         return None
     first = connection.first_timestamp
-    if ticks.tick_ns and first is not None:
+    if measures.tick_ns and first is not None:
         late = (value - first[1] - option.ts_val + first[0]) & 0xFFFFFFFF
-        if min(late, 0x100000000 - late) * ticks.tick_ns > ticks.tolerance_ns:
+        if min(late, 0x100000000 - late) * measures.tick_ns > measures.tolerance_ns:
             return "timestamp value"
     connection.learn_timestamp(option.ts_val, value, seen.at_ns)
     return None

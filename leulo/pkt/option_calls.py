@@ -13,9 +13,11 @@ from leulo.pkt.constants import CONSTANTS, ERRNO, LOCAL_OPTION
 from leulo.pkt.differences import CallDiffers
 from leulo.pkt.error_queue import OPT_ID, OPT_TSONLY, TX_ACK, TX_SCHED, TX_SOFTWARE
 from leulo.pkt.lexer import Refused, ScriptError
+from leulo.pkt.signatures import key_argument
 from leulo.pkt.snippets import decode_info
 from leulo.pkt.syntax import Array, Ellipsis_, Struct, Text
 from leulo.tcp.socket import TcpSocket
+from leulo.tcp.sockopt.names import TCP_MD5SIG, TCP_MD5SIG_EXT
 
 if TYPE_CHECKING:
     from leulo.pkt.calls import Calls, Descriptor, Running
@@ -24,6 +26,7 @@ O_NONBLOCK: Final = 0o4000
 O_RDWR: Final = 2
 _SO_LINGER: Final = (1, 13)
 _TCP_INFO: Final = (6, 11)
+_KEYS: Final = ((6, TCP_MD5SIG), (6, TCP_MD5SIG_EXT))
 _TIMEVAL_OPTIONS: Final = ((1, 20), (1, 21))
 _TCP_INQ: Final = (6, 36)
 _SO_TIMESTAMPING: Final = (1, 37)
@@ -65,6 +68,8 @@ def setsockopt(calls: Calls, running: Running) -> int:
     line = running.line
     if isinstance(value, Text):
         data = value.value
+    elif isinstance(value, Struct) and (level, name) in _KEYS:
+        data = key_argument(calls, descriptor, value, name, line)
     elif isinstance(value, Struct):
         parts = list(value.fields.values())
         if (level, name) != _SO_LINGER and (level, name) not in _TIMEVAL_OPTIONS:

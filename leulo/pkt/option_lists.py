@@ -93,7 +93,7 @@ def _option(text: str, line: int) -> TcpOption:
         data = b"" if rate is None else (rate << 5 & 0xFFFF).to_bytes(2, "big")
         return TcpOption(OPTION_EXPERIMENT, _EXID_TARR + data, "exp-tarr")
     if _SIGNED.match(text):
-        raise Refused(line, "TCP-MD5 signatures")
+        return TcpOption(OPTION_MD5, bytes(16), text)  # see `leulo.pkt.signatures`
     match = _SYMBOL.match(text)
     if match is not None:
         raise Refused(line, f"the symbol {match[1]} (give it with -D {match[1]}=...)")

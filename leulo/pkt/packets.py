@@ -36,6 +36,7 @@ from leulo.net.wire.tcp import (
 from leulo.net.wire.udp import UdpPacket, UdpRepr
 from leulo.pkt.connections import Connection, payload_at
 from leulo.pkt.option_lists import wire_bytes
+from leulo.pkt.signatures import Secrets, filled
 from leulo.pkt.syntax import IcmpLine, IpInfo, TcpLine, TcpOption, UdpLine
 
 VNET_CHECKED: Final = b"\x02" + bytes(9)  # DATA_VALID [virtio 1.2 5.1.6.4]
@@ -169,8 +170,8 @@ def frame_of(
     return b"".join((VNET_CHECKED, macs, TYPE_IPV4, ip.emit(), payload))
 
 
-def tcp_frame(macs: bytes, line: TcpLine, connection: Connection) -> bytes:
-    """The peer's segment that ``line`` stands for."""
+def tcp_frame(macs: bytes, line: TcpLine, connection: Connection, secrets: Secrets) -> bytes:
+    """The peer's segment that ``line`` stands for, signed with one of ``secrets``."""
     options = b"".join(_live_option(option, line, connection) for option in line.options or ())
     options += bytes(-len(options) & 3)
     is_syn = line.flags & SYN != 0
@@ -191,6 +192,7 @@ def tcp_frame(macs: bytes, line: TcpLine, connection: Connection) -> bytes:
     # The first byte of the stream is the one behind the SYN.
     offset = seq - connection.script_irs - (not is_syn) & 0xFFFFFFFF
     segment = header + options + payload_at(offset, line.length)
+    segment = filled(segment, line.options or [], connection.peer, connection.local, secrets)
     return frame_of(macs, line.ip, connection.peer, connection.local, PROTOCOL_TCP, segment)
 
 
@@ -297,6 +299,8 @@ def options_text(data: bytes) -> str:
         elif kind == OPTION_TIMESTAMPS and len(body) == 8:
             value, echo = _PAIR.unpack(body)
             words.append(f"TS val {value} ecr {echo}")
+        elif kind == 19 and len(body) == 16:
+            words.append(f"md5 {body.hex()}")
         elif kind == 34:
             words.append(f"FO {body.hex()}".rstrip())
         else:

@@ -16,6 +16,7 @@ from dataclasses import replace
 from typing import Final
 
 from leulo.net.wire.tcp import ACK, FIN, PSH, SYN, URG
+from leulo.pkt import signatures
 from leulo.pkt.calls import Calls, Running, result_text
 from leulo.pkt.connections import Connection, Stage
 from leulo.pkt.differences import CallDiffers
@@ -278,7 +279,8 @@ class Run:
         connection = self._connection_for(line)
         if isinstance(line, TcpLine):
             self._begin(line, connection)
-            frame = tcp_frame(MACS, line, connection)
+            signatures.require(line.options or [], connection.peer, self.calls.secrets, event.line)
+            frame = tcp_frame(MACS, line, connection, self.calls.secrets)
         elif isinstance(line, UdpLine):
             frame = udp_frame(MACS, line, connection)
         else:
@@ -352,8 +354,10 @@ class Run:
             if line.length > segment_bytes or self.is_relaxed:
                 seen = self._whole(seen, line, connection, latest_ns)
         self._note(describe(seen, connection), seen.at_ns)
-        tick_ns = self.options.tick_ns
-        difference = differs(line, seen, connection, self.is_relaxed, tick_ns, is_full, exact_ns)
+        difference = differs(
+            line, seen, connection, self.is_relaxed, self.options.tick_ns, self.calls.secrets,
+            is_full, exact_ns,
+        )  # fmt: skip
         if difference is not None:
             actual = f"{describe(seen, connection)}  [differs: {difference}]"
             raise Mismatch(event.line, line.text, actual)

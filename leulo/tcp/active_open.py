@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from leulo.tcp import fast_open_client, handshake
+from leulo.tcp import fast_open_client, handshake, md5
 from leulo.tcp.addresses import NO_ADDRESSES, turned, words_of
 from leulo.tcp.errno import EADDRNOTAVAIL, ECONNRESET, EINPROGRESS, EINVAL, ENETUNREACH, ENOBUFS
 from leulo.tcp.fast_open import CLIENT
@@ -81,7 +81,11 @@ def open_connection(socket: TcpSocket, address: bytes, port: int, has_data: bool
     socket.is_read_shut = socket.is_write_shut = False
     engine.connections[key] = tcb
     engine.counts["tcp_connects"] += 1
-    if (has_data or settings.is_fast_open_connect) and engine.config.fast_open & CLIENT:
+    if (
+        (has_data or settings.is_fast_open_connect)
+        and engine.config.fast_open & CLIENT
+        and not (settings.md5_keys and md5.secret_of(tcb))  # whose SYN has no room for a cookie
+    ):
         fast_open_client.prepare(tcb)
         if fast_open_client.is_waiting(tcb):
             return 0

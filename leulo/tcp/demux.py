@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from leulo.tcp import accecn, accecn_feedback, ecn, header
+from leulo.tcp import accecn, accecn_feedback, ecn, header, md5
 from leulo.tcp.addresses import turned
 from leulo.tcp.ecn import Ecn
 from leulo.tcp.header import ACK, ECE, FIN, RST, SYN, TCP_AT, TIMESTAMPED_AT
@@ -50,12 +50,18 @@ def stranger_arrives(
     if words < 5 or start > end:
         engine.count_drop("tcp_header_length")
         return
+    signature_at = 0
     if words != 8 or option != TIMESTAMPS_ONLY:
         options = parse(frame, TCP_AT + 20, start)
         option = TIMESTAMPS_ONLY if options.has_timestamps else 0
         tsval, tsecr = options.tsval, options.tsecr
+        signature_at = options.signature_at
     record = engine.time_wait.get(key)
     if record is not None:
+        if (signature_at or engine.time_wait.md5_keys) and md5.drops(
+            engine, engine.time_wait.keys_of(key), key, frame, start, end, signature_at
+        ):
+            return
         _for_time_wait(
             engine, record, end - start, seq, control, option, tsval, is_loopback, now_ns
         )
@@ -64,6 +70,11 @@ def stranger_arrives(
         engine.count_drop("tcp_rst_unknown")
         return
     listener = engine.find_listener(turned(key))
+    keys = md5.NO_KEYS if listener is None else listener.settings.md5_keys
+    if listener is None and signature_at:
+        keys = md5.keys_of_service(engine, key)
+    if (signature_at or keys) and md5.drops(engine, keys, key, frame, start, end, signature_at):
+        return
     if listener is not None:
         if not control & ACK:
             engine.count_drop("tcp_listen_neither")  # [RFC 9293 3.10.7.2 fourth]
@@ -76,7 +87,7 @@ def stranger_arrives(
                 cookie, frame, end, seq, ack, control, window, option, tsval, tsecr, now_ns
             )
             return
-    refuse(engine, key, front, end - start, seq, ack, control, is_loopback)
+    refuse(engine, key, front, end - start, seq, ack, control, is_loopback, keys)
 
 
 def syn_arrives(
@@ -100,28 +111,37 @@ def syn_arrives(
     options = parse(frame, TCP_AT + 20, start)
     ends = turned(key)
     listener = engine.find_listener(ends)
+    signature_at = options.signature_at
+    keys = md5.NO_KEYS if listener is None else listener.settings.md5_keys
     record = engine.time_wait.get(key)
     iss_after = -1
-    if record is not None:
-        if (
-            control & (ACK | RST)
-            or listener is None
-            or (control & FIN and engine.config.drops_every_syn_fin)
-            or not record.allows_syn(seq, options.has_timestamps, options.tsval)
+    if record is not None and (
+        control & (ACK | RST)
+        or listener is None
+        or (control & FIN and engine.config.drops_every_syn_fin)
+        or not record.allows_syn(seq, options.has_timestamps, options.tsval)
+    ):
+        option = TIMESTAMPS_ONLY if options.has_timestamps else 0
+        if (signature_at or engine.time_wait.md5_keys) and md5.drops(
+            engine, engine.time_wait.keys_of(key), key, frame, start, end, signature_at
         ):
-            option = TIMESTAMPS_ONLY if options.has_timestamps else 0
-            _for_time_wait(
-                engine, record, end - start, seq, control, option, options.tsval, is_loopback,
-                now_ns,
-            )  # fmt: skip
             return
+        _for_time_wait(
+            engine, record, end - start, seq, control, option, options.tsval, is_loopback, now_ns
+        )
+        return
+    if listener is None and signature_at:
+        keys = md5.keys_of_service(engine, key)
+    if (signature_at or keys) and md5.drops(engine, keys, key, frame, start, end, signature_at):
+        return
+    if record is not None:
         engine.time_wait.remove(record)
         engine.counts["time_wait_reused"] += 1
         iss_after = record.snd_nxt
     if control & RST:
         engine.count_drop("tcp_rst_unknown")
     elif listener is None or control & ACK:
-        refuse(engine, key, front, end - start, seq, ack, control, is_loopback)
+        refuse(engine, key, front, end - start, seq, ack, control, is_loopback, keys)
     elif control & FIN and engine.config.drops_syn_fin:
         engine.count_drop("tcp_syn_fin")
     else:
@@ -142,8 +162,10 @@ def refuse(
     ack: int,
     control: int,
     is_loopback: bool,
+    keys: md5.Keys,
 ) -> None:
-    """Reset a segment that nobody wants. [RFC 9293 3.10.7.1]"""
+    """Reset a segment that nobody wants; the reset is signed if its peer is in ``keys``.
+    [RFC 9293 3.10.7.1] [RFC 2385 4.1]"""
     if not engine.config.answers_closed_port:
         engine.count_drop("tcp_closed_port")
         return
@@ -153,7 +175,7 @@ def refuse(
     else:
         span = length + (control & FIN) + (control >> 1 & 1)
         answer_seq, answer_ack, flags = 0, seq + span, RST | ACK
-    _answer(engine, key, front, answer_seq, answer_ack, flags, 0, b"", is_loopback)
+    _answer(engine, key, front, answer_seq, answer_ack, flags, 0, b"", is_loopback, keys)
 
 
 def _answer(
@@ -166,19 +188,12 @@ def _answer(
     window: int,
     options: bytes,
     is_loopback: bool,
+    keys: md5.Keys,
 ) -> None:
-    engine.reply(
-        header.plain(
-            front,
-            turned(key),
-            seq,
-            ack,
-            flags,
-            window,
-            options,
-        ),
-        is_loopback,
-    )
+    if keys:
+        options = md5.lead(keys, key) + options
+    frame = header.plain(front, turned(key), seq, ack, flags, window, options)
+    engine.reply(md5.signed(frame, keys, key) if keys else frame, is_loopback)
 
 
 def half_open_arrives(
@@ -200,6 +215,7 @@ def half_open_arrives(
     engine = listener.engine
     words = control >> 12
     options: Options | None = None
+    signature_at = 0
     if words == 8 and option == TIMESTAMPS_ONLY and end >= TIMESTAMPED_AT:
         length = end - TIMESTAMPED_AT
     else:
@@ -210,6 +226,12 @@ def half_open_arrives(
         options = parse(frame, TCP_AT + 20, end - length)
         option = TIMESTAMPS_ONLY if options.has_timestamps else 0
         tsval, tsecr = options.tsval, options.tsecr
+        signature_at = options.signature_at
+    keys = listener.settings.md5_keys
+    if (signature_at or keys) and md5.drops(
+        engine, keys, half.key, frame, end - length, end, signature_at
+    ):
+        return
     peer = half.peer
     offset = (seq - half.irs - 1) & MASK
     if (
@@ -295,7 +317,8 @@ def _refuse_half_open(
         elif not half.is_held and _may_challenge(engine, half, now_ns):
             _acknowledge(engine, half)
     elif half.is_held or (ack - half.iss) & MASK != 1:
-        refuse(engine, half.key, half.front, length, seq, ack, control, half.is_loopback)
+        keys = half.listener.settings.md5_keys
+        refuse(engine, half.key, half.front, length, seq, ack, control, half.is_loopback, keys)
     else:
         engine.count_drop("tcp_outside_window")
         if _may_challenge(engine, half, now_ns):
@@ -331,7 +354,7 @@ def _acknowledge(engine: Engine, half: HalfOpen) -> None:
     ace = accecn.FIRST_ACE if half.accurate >= 0 else 0
     _answer(
         engine, half.key, half.front, half.iss + 1, half.irs + 1, ACK | ace,
-        half.room(), options, half.is_loopback,
+        half.room(), options, half.is_loopback, half.listener.settings.md5_keys,
     )  # fmt: skip
 
 
@@ -383,5 +406,5 @@ def _for_time_wait(
         text = emit_timestamps((engine.now_ms + record.ts_offset) & MASK, record.ts_recent)
     _answer(
         engine, record.key, record.front, record.snd_nxt, record.rcv_nxt, ACK | record.ace,
-        record.window, text, is_loopback,
+        record.window, text, is_loopback, engine.time_wait.keys_of(record.key),
     )  # fmt: skip

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from leulo.tcp import accecn, ecn, fast_open_client, header, urgent
+from leulo.tcp import accecn, ecn, fast_open_client, header, md5, urgent
 from leulo.tcp.events import tell_segment_out
 from leulo.tcp.handshake import Terms, syn_options, terms_of_tcb
 from leulo.tcp.header import (
@@ -66,7 +66,8 @@ def emit(
         tcb.ack_due = ACK_NONE
         tcb.delack_at = 0
     else:
-        options = _odd_options(tcb, length)
+        secret = md5.secret_of(tcb) if tcb.settings.md5_keys else b""
+        options = _odd_options(tcb, length, md5.BLANK if secret else b"")
         tos = ecn.NOT_ECT
         notification = tcb.ecn
         if notification is not None:
@@ -91,6 +92,8 @@ def emit(
             head = head[: at - 2] + up.to_bytes(2, "big") + head[at:]
         if tcb.settings.path_discovery != PATH_WANT and tcb.settings.may_fragment:
             head = header.fragmentable(head, engine.new_identification())
+        if secret:
+            head = md5.sign(head, payload, secret)
         # A full segment has no room for SACK, and without SACK none counts as a duplicate: an ACK
         # follows.
         if (
@@ -144,13 +147,12 @@ def _accurate(
     return control | accurate.ace, tos
 
 
-def _odd_options(tcb: Tcb, length: int) -> bytes:
-    """The options of a segment with ``length`` bytes: timestamps if there are any, the counters of
-    accurate ECN, SACK blocks in a pure ACK."""
+def _odd_options(tcb: Tcb, length: int, options: bytes) -> bytes:
+    """The options of a segment with ``length`` bytes: behind ``options`` timestamps if there are
+    any, the counters of accurate ECN, SACK blocks in a pure ACK."""
     engine = tcb.engine
-    options = b""
     if tcb.has_timestamps:
-        options = emit_timestamps((engine.now_ms + tcb.ts_offset) & MASK, tcb.ts_recent)
+        options += emit_timestamps((engine.now_ms + tcb.ts_offset) & MASK, tcb.ts_recent)
     accurate = None if tcb.ecn is None else tcb.ecn.accurate
     has_blocks = _has_blocks(tcb)
     if accurate is not None and (length or not has_blocks):
@@ -182,6 +184,8 @@ def _block_room(tcb: Tcb, length: int) -> int:
     """How many blocks of SACK a segment has room for: beside ``length`` bytes of payload what a
     full segment would carry more. [RFC 2018 4]"""
     most = _SACK_BLOCKS_WITH_TIMESTAMPS if tcb.has_timestamps else _SACK_BLOCKS
+    if tcb.settings.md5_keys:
+        most = md5.block_room(tcb, most)
     if not length:
         return most
     if tcb.ecn is not None and tcb.ecn.accurate is not None:
@@ -223,6 +227,8 @@ def emit_syn(tcb: Tcb, now_ns: int, out: list[Frame]) -> None:
     payload: Frame = ()
     if length and tcb.send_buffer is not None:
         payload = tcb.send_buffer.view(tcb.iss + 1, length)
+    if tcb.settings.md5_keys and (secret := md5.secret_of(tcb)):
+        head = md5.sign(head, payload, secret)
     if not engine.has_checksum_offload:
         head = header.finish(head, payload)
     frame: Frame = (head, *payload)
@@ -268,7 +274,13 @@ def _odd_syn(
     if is_answer and not tcb.rcv_wscale:
         wscale = -1
     timestamps = None
-    if not is_plain and (tcb.has_timestamps if is_answer else config.has_timestamps):
+    begin = b""
+    has_timestamps = tcb.has_timestamps if is_answer else config.has_timestamps
+    if tcb.settings.md5_keys:
+        begin = md5.lead(tcb.settings.md5_keys, tcb.key)
+        if not is_answer and md5.omits_timestamps(tcb.settings, config, tcb.peer):
+            has_timestamps = False
+    if not is_plain and has_timestamps:
         timestamps = ((engine.now_ms + tcb.ts_offset) & MASK, tcb.ts_recent)
     has_sack = (tcb.has_sack if is_answer else config.has_sack) and not is_plain
     options = syn_options(engine, tcb.settings, terms.own_mss, wscale, has_sack, timestamps)
@@ -280,8 +292,10 @@ def _odd_syn(
         tcb.ecn.accurate.sent_mark = tos
         if is_answer and not tcb.backoff and config.ecn_option and not tcb.settings.is_bare:
             is_behind = timestamps is not None and not config.has_freebsd_syn
-            options = accecn.with_option(options, is_behind, len(option))
-    options += option
+            options = accecn.with_option(options, is_behind, len(begin) + len(option))
+    options = begin + options
+    if md5.has_room(options + option):
+        options += option
     return header.plain(
         tcb.front or b"", tcb.ends, tcb.iss, ack, control, window, options, length, tos
     )

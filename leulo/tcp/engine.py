@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final, Protocol
 
-from leulo.tcp import congestion, fast_open_client, fast_open_server, header, stalled
+from leulo.tcp import congestion, fast_open_client, fast_open_server, header, md5, stalled
 from leulo.tcp.account import Account, Lent
 from leulo.tcp.addresses import ANY, ANY_4, ANY_6
 from leulo.tcp.challenge import ChallengeLimit
@@ -450,7 +450,12 @@ class Engine:
     ) -> None:
         if tcb.front is None:
             return
+        keys = tcb.settings.md5_keys
+        if keys:
+            options = md5.lead(keys, tcb.key) + options
         frame = header.plain(tcb.front, tcb.ends, seq, ack, flags, window, options)
+        if keys:
+            frame = md5.signed(frame, keys, tcb.key)
         self.counts["tcp_resets_sent"] += 1
         self.reply(frame, tcb.is_loopback)
 

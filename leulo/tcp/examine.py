@@ -15,6 +15,7 @@ from leulo.tcp import (
     fast_open_client,
     fast_open_server,
     handshake,
+    md5,
     mtu_search,
     rack,
     recovery,
@@ -68,10 +69,6 @@ def examine(
     if start < TCP_AT + 20 or start > end:
         engine.drop("tcp_header_length", tcb)
         return
-    if start < end:
-        tcb.data_in += 1
-    else:
-        tcb.bare_in += 1
     options: Options | None = None
     has_timestamps = False
     if control >> 12 == 8 and option == TIMESTAMPS_ONLY:
@@ -80,6 +77,16 @@ def examine(
         options = parse(frame, TCP_AT + 20, start)
         has_timestamps = options.has_timestamps
         tsval, tsecr = options.tsval, options.tsecr
+    signature_at = 0 if options is None else options.signature_at
+    if (signature_at or tcb.settings.md5_keys) and (
+        why := md5.refusal(tcb.settings.md5_keys, tcb.key, frame, start, end, signature_at)
+    ):
+        engine.drop(why, tcb)
+        return
+    if start < end:
+        tcb.data_in += 1
+    else:
+        tcb.bare_in += 1
     state = tcb.state
     if control & (SYN | FIN) == SYN | FIN and engine.config.drops_every_syn_fin:
         engine.drop("tcp_syn_fin", tcb)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
-from leulo.tcp import congestion, counted_buffer, mtu_search, path_mtu, rtt
+from leulo.tcp import congestion, counted_buffer, md5, mtu_search, path_mtu, rtt
 from leulo.tcp.config import Config
 from leulo.tcp.congestion.base import CongestionControl
 from leulo.tcp.options import Options, emit_freebsd_syn, emit_syn
@@ -114,6 +114,7 @@ class Terms:
             and config.has_sack
             and config.has_window_scaling
             and not settings.is_bare
+            and not settings.md5_keys
         )
         is_v4 = len(ends) == _ENDS_4_BYTES
         self.has_usual_syn: bool = self.takes_all and not config.has_freebsd_syn and is_v4
@@ -186,6 +187,8 @@ def negotiate(tcb: Tcb, mss: int, peer_mss: int) -> None:
         mss = peer_mss
     if tcb.has_timestamps:
         mss -= _TIMESTAMP_BYTES
+    if tcb.settings.md5_keys:
+        mss -= md5.overhead(tcb)
     if mss < _SMALLEST_MSS:
         mss = _SMALLEST_MSS
     tcb.mss = tcb.mss_most = mss

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from leulo.state import State as Saved
 from leulo.state import load_fields, save_fields
-from leulo.tcp import accecn, ecn, fast_open_server, handshake, header
+from leulo.tcp import accecn, ecn, fast_open_server, handshake, header, md5
 from leulo.tcp.addresses import turned, words_of
 from leulo.tcp.fast_open import ALL_LISTENERS, emit
 from leulo.tcp.handshake import Terms
@@ -223,6 +223,8 @@ class Listener:
             options.mss = max(options.mss or handshake.default_mss(ends, config), config.min_mss)
         if not terms.takes_all:
             handshake.restrict(options, config, self.settings)
+            if not is_cookie:  # whose timestamp has to tell of the others
+                md5.restrict(options, self.settings, config, md5.peer_of(key))
         half = HalfOpen(
             engine.new_serial(), key, ends, self, front, terms, options, seq, iss, ts_offset,
             is_loopback,
@@ -275,7 +277,10 @@ class Listener:
             engine = self.engine
             engine.counts["tcp_refused"] += 1
             flags = RST | ACK
-            frame = header.plain(half.front, half.ends, 0, half.irs + 1, flags, 0, b"")
+            keys = self.settings.md5_keys
+            options = md5.lead(keys, half.key)
+            frame = header.plain(half.front, half.ends, 0, half.irs + 1, flags, 0, options)
+            frame = md5.signed(frame, keys, half.key)
             engine.reply(frame, half.is_loopback)
 
     def answer_again(self, half: HalfOpen) -> None:
@@ -357,6 +362,8 @@ class Listener:
         irs = half.irs
         peer = half.peer
         settings = self.settings
+        if settings.md5_keys:
+            settings = md5.inherited(settings, md5.peer_of(key))
         una = half.iss if is_early else half.iss + 1
         tcb = Tcb(engine, half.serial, key, half.ends, half.words, settings, half.iss, una)
         tcb.state = SYN_RCVD  # the record's, so to speak
@@ -524,6 +531,7 @@ class Listener:
         options = handshake.syn_options(
             engine, self.settings, half.terms.own_mss, wscale, peer.is_sack_permitted, timestamps
         )
+        begin = md5.lead(self.settings.md5_keys, half.key)
         flags = SYN | ACK
         tos = ecn.NOT_ECT
         if half.has_ecn or half.accurate >= 0:
@@ -532,11 +540,14 @@ class Listener:
                 tos = ecn.ECT0
             if half.accurate >= 0 and config.ecn_option and not is_again and options:
                 is_behind = timestamps is not None and not config.has_freebsd_syn
-                options = accecn.with_option(options, is_behind, len(option))
-        return header.plain(
-            half.front, half.ends, half.iss, half.irs + 1, flags, half.room(), options + option,
-            tos=tos,
-        )  # fmt: skip
+                options = accecn.with_option(options, is_behind, len(begin) + len(option))
+        options = begin + options
+        if md5.has_room(options + option):
+            options += option
+        frame = header.plain(
+            half.front, half.ends, half.iss, half.irs + 1, flags, half.room(), options, tos=tos
+        )
+        return md5.signed(frame, self.settings.md5_keys, half.key)
 
     def _flags_of_accurate(self, half: HalfOpen) -> int:
         """Of the first two SYN-ACKs they tell of the SYN's mark; then somebody on the way may

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from leulo.state import State as Saved
 from leulo.state import load_fields, save_fields
+from leulo.tcp import md5
 
 if TYPE_CHECKING:
     from leulo.tcp.tcb import Tcb
@@ -66,6 +67,8 @@ def overhead(tcb: Tcb) -> int:
     headers = _HEADERS_6 if len(tcb.peer) == _IPV6_BYTES else _HEADERS
     if tcb.ecn is not None and tcb.ecn.accurate is not None:
         headers += tcb.ecn.accurate.room
+    if tcb.settings.md5_keys:
+        headers += md5.overhead(tcb)
     return headers + _TIMESTAMP_BYTES if tcb.has_timestamps else headers
 
 

@@ -17,6 +17,7 @@ WINDOW_SCALE: Final = 3
 SACK_PERMITTED: Final = 4
 SACK: Final = 5
 TIMESTAMPS: Final = 8
+SIGNATURE: Final = 19  # [RFC 2385 3.0]
 FAST_OPEN: Final = 34  # [RFC 7413 4.1.1]
 ACCURATE_0: Final = 172  # [RFC 9768 3.2.3]
 ACCURATE_1: Final = 174
@@ -24,6 +25,8 @@ EXPERIMENT: Final = 254  # [RFC 6994 3]
 
 TIMESTAMPS_ONLY: Final = 0x0101080A  # NOP NOP and the head of a timestamp option
 MAX_WINDOW_SCALE: Final = 14  # [RFC 7323 2.3]
+
+SIGNATURE_BYTES: Final = 18  # of the option, two and the digest
 
 _LEAST_COOKIE: Final = 4
 _MOST_COOKIE: Final = 16
@@ -48,7 +51,7 @@ class Options:
 
     __slots__ = (
         "cookie", "counters", "counters_order", "has_timestamps", "is_cookie_experimental",
-        "is_sack_permitted", "mss", "sacks", "tsecr", "tsval", "wscale",
+        "is_sack_permitted", "mss", "sacks", "signature_at", "tsecr", "tsval", "wscale",
     )  # fmt: skip
 
     def __init__(
@@ -71,6 +74,7 @@ class Options:
         self.is_cookie_experimental: bool = False
         self.counters: bytes | None = None  # of accurate ECN, None: not there
         self.counters_order: int = 0
+        self.signature_at: int = 0  # where in the frame its digest is, 0: not there
 
 
 def parse(frame: bytes, start: int, end: int) -> Options:
@@ -116,6 +120,8 @@ def parse(frame: bytes, start: int, end: int) -> Options:
             options.wscale = min(frame[at + 2], MAX_WINDOW_SCALE)
         elif kind == SACK_PERMITTED and length == 2:
             options.is_sack_permitted = True
+        elif kind == SIGNATURE and length == SIGNATURE_BYTES and not options.signature_at:
+            options.signature_at = at + 2
         elif kind == FAST_OPEN:
             _take_cookie(options, frame[at + 2 : at + length], False)
         elif kind in (ACCURATE_0, ACCURATE_1):

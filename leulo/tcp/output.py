@@ -240,10 +240,12 @@ def _probe_mtu(tcb: Tcb, search: MtuSearch, now_ns: int, out: list[Frame]) -> No
 
 
 def _is_each_alone(tcb: Tcb) -> bool:
-    """Must segments not be joined for the link to cut them? One with a mark of its own, or with
-    CWR, which the link would leave to the first piece, though it is a bit of the ACE field.
-    [RFC 9768 3.3.4]"""
-    if tcb.urgent is not None:
+    """Must segments not be joined for the link to cut them? One with a mark of its own, or with a
+    signature, or with CWR, which the link would leave to the first piece, though it is a bit of the
+    ACE field. [RFC 9768 3.3.4]"""
+    if not tcb.is_odd:
+        return False
+    if tcb.urgent is not None or tcb.settings.md5_keys:
         return True
     accurate = None if tcb.ecn is None else tcb.ecn.accurate
     return accurate is not None and accurate.ace & CWR != 0

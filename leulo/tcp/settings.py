@@ -58,6 +58,7 @@ class Settings:
     fast_open_keys: bytes = b""  # TCP_FASTOPEN_KEY, empty: the stack's
     is_fast_open_connect: bool = False  # TCP_FASTOPEN_CONNECT
     is_fast_open_without_cookie: bool = False  # TCP_FASTOPEN_NO_COOKIE
+    md5_keys: tuple[tuple[bytes, int, bytes], ...] = ()  # TCP_MD5SIG, see `leulo.tcp.md5`
 
     @property
     def may_fragment(self) -> bool:
@@ -87,4 +88,5 @@ class Settings:
     @classmethod
     def loaded(cls, state: Saved) -> Settings:
         """The settings saved as ``state``."""
-        return cls(**state)
+        keys = tuple((key[0], key[1], key[2]) for key in state.get("md5_keys", ()))
+        return cls(**{**state, "md5_keys": keys})

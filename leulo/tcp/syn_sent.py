@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from leulo.tcp import accecn, accecn_feedback, ecn, fast_open_client, handshake
+from leulo.tcp import accecn, accecn_feedback, ecn, fast_open_client, handshake, md5
 from leulo.tcp.errno import ECONNREFUSED
 from leulo.tcp.header import ACK, ECE, FIN, RST, SYN
 from leulo.tcp.options import Options
@@ -58,6 +58,8 @@ def segment_in_syn_sent(
     terms = handshake.terms_of_tcb(tcb)
     if not terms.takes_all:
         handshake.restrict(options, config, tcb.settings)
+        if md5.omits_timestamps(tcb.settings, config, tcb.peer):
+            options.has_timestamps = False
     if options.has_timestamps:
         tcb.has_timestamps = True
         tcb.ts_recent = options.tsval

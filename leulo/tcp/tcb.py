@@ -304,12 +304,13 @@ class Tcb(Timed):
             and not (self.is_fin_queued and self.engine.config.repeats_fin)
             and (self.flight is None or self.flight.order is None)
             and (self.fin_at == NO_FIN or self.rcv_nxt > self.fin_at)
+            and not self.settings.md5_keys
         )
 
     def open_ordinary(self, has_usual_packets: bool) -> None:
         """The same, and `refresh_odd`, when the handshake is complete: neither side has missed
         anything yet. ``has_usual_packets`` as of `handshake.Terms`."""
-        if self.ecn is None and self.fast_open is None:
+        if self.ecn is None and self.fast_open is None and not self.settings.md5_keys:
             self.is_ordinary = self.has_timestamps
             self.is_odd = not (self.has_timestamps and has_usual_packets)
         else:
@@ -325,6 +326,7 @@ class Tcb(Timed):
             or self.ecn is not None
             or self.urgent is not None
             or (self.settings.path_discovery != PATH_WANT and self.settings.may_fragment)
+            or len(self.settings.md5_keys) > 0
         )
 
     def may_answer_invalid(self, now_ns: int) -> bool:

@@ -17,6 +17,7 @@ from typing import Any, Final
 
 from leulo.state import State as Saved
 from leulo.state import load_fields, save_fields
+from leulo.tcp.md5 import NO_KEYS, Keys
 from leulo.tcp.seq import MASK, lt
 from leulo.tcp.tcb import Tcb
 
@@ -35,9 +36,10 @@ _FIELDS: Final = (
     "since_ns", "expires_ns", "answered_ns", "snd_nxt", "rcv_nxt", "ts_offset", "ts_recent",
     "window", "ace", "has_timestamps", "is_address_reused", "front", "key",
 )  # fmt: skip
-_VERSION: Final = 3
+_VERSION: Final = 4
 _MOST_RECORDS: Final = 1 << 20  # whatever the limit is
 _RECORDS_AT_ONCE: Final = 5_000
+_SPARE_KEYS: Final = 64  # that may be of no use, before all are looked at
 
 
 class TimeWait:
@@ -75,8 +77,8 @@ class TimeWaitTable:
     the ring, which has a place for ``limit`` of them, ended ones included."""
 
     __slots__ = (
-        "_buckets", "_count", "_head", "_mask", "_ring", "_tail", "duration_ns", "evicted",
-        "limit", "next_ns",
+        "_buckets", "_count", "_head", "_mask", "_ring", "_tail", "_worth_a_look", "duration_ns",
+        "evicted", "limit", "md5_keys", "next_ns",
     )  # fmt: skip
 
     def __init__(self, duration_ns: int, limit: int) -> None:
@@ -84,6 +86,9 @@ class TimeWaitTable:
         self.limit: int = max(1, min(limit, _MOST_RECORDS))
         self.evicted: int = 0
         self.next_ns: int = 0  # before this nothing is due, 0: nothing ever
+        # Of those whose segments are signed, and of some that are over: see `_keep_keys`.
+        self.md5_keys: dict[bytes, Keys] = {}
+        self._worth_a_look: int = _SPARE_KEYS
         self._ring: Any = None  # memory that is only taken as it is touched
         self._buckets: Any = None  # the latest record's number, by hash
         self._mask: int = (1 << (2 * self.limit - 1).bit_length()) - 1
@@ -108,6 +113,22 @@ class TimeWaitTable:
             tcb.ts_offset & MASK, tcb.ts_recent, window, ace, tcb.has_timestamps,
             tcb.settings.is_address_reused, tcb.front or b"", tcb.key,
         )  # fmt: skip
+        if tcb.settings.md5_keys or self.md5_keys:
+            self._keep_keys(tcb)
+
+    def _keep_keys(self, tcb: Tcb) -> None:
+        """What the record of ``tcb`` answers with; forgets those whose record is over, when they
+        have become many."""
+        self.md5_keys.pop(tcb.key, None)
+        if len(self.md5_keys) >= self._worth_a_look:
+            self.md5_keys = {k: v for k, v in self.md5_keys.items() if self.get(k) is not None}
+            self._worth_a_look = 2 * len(self.md5_keys) + _SPARE_KEYS
+        if tcb.settings.md5_keys:
+            self.md5_keys[tcb.key] = tcb.settings.md5_keys
+
+    def keys_of(self, key: bytes) -> Keys:
+        """What the segments of the connection with this record are signed with."""
+        return self.md5_keys.get(key, NO_KEYS) if self.md5_keys else NO_KEYS
 
     def _put(
         self, since_ns: int, expires_ns: int, answered_ns: int, snd_nxt: int, rcv_nxt: int,
@@ -192,6 +213,7 @@ class TimeWaitTable:
             if place is not None:  # restarted meanwhile: behind all that are there
                 self._put(expires_ns - self.duration_ns, expires_ns, place[3], *place[5:])
         self._ring = self._buckets = None  # nobody is left who needs it
+        self.md5_keys = {}
 
     def values(self) -> list[TimeWait]:
         """All of them, the oldest first."""
@@ -222,6 +244,7 @@ class TimeWaitTable:
         return {
             "version": _VERSION,
             "evicted": self.evicted,
+            "md5_keys": {key: self.md5_keys[key] for key in self.md5_keys if self.get(key)},
             "records": [save_fields(record, _VERSION, _FIELDS) for record in self.values()],
         }
 
@@ -236,6 +259,9 @@ class TimeWaitTable:
             load_fields(record, _VERSION, _FIELDS, saved)
             self._put(*(getattr(record, name) for name in _FIELDS))
         self.evicted = state["evicted"]
+        self.md5_keys = {
+            key: tuple((k[0], k[1], k[2]) for k in keys) for key, keys in state["md5_keys"].items()
+        }
 
     def _place(self, record: TimeWait) -> int:
         """Where in the ring it is, -1: it is over."""

@@ -160,11 +160,36 @@ def test_unknown_options_are_refused(judges: tuple[LinuxSockets, GuestSockets], 
             assert [j.set("new", 1, name, b"\1\0\0\0") for j in judges] == [-92, -92]
 
 
-@pytest.mark.parametrize("option", [(1, 15), (6, 14)], ids=["SO_REUSEPORT", "TCP_MD5SIG"])
-def test_what_is_not_there_is_refused_and_never_a_silent_success(option: tuple[int, int]) -> None:
+def test_what_is_not_there_is_refused_and_never_a_silent_success() -> None:
     """The limits of docs/how-to/write-a-guest-kernel.md."""
     guest = GuestSockets()
-    assert guest.set("new", *option, b"\1\0\0\0") == -abi.Errno.ENOPROTOOPT
+    assert guest.set("new", 1, 15, b"\1\0\0\0") == -abi.Errno.ENOPROTOOPT  # SO_REUSEPORT
+
+
+@pytest.mark.parametrize("option", [TCP.TCP_MD5SIG, TCP.TCP_MD5SIG_EXT])
+@pytest.mark.parametrize("state", STATES)
+def test_md5_keys_are_as_on_linux(
+    judges: tuple[LinuxSockets, GuestSockets], state: str, option: int
+) -> None:
+    """Set, changed, taken back, taken back once more; wrong families, lengths and prefixes."""
+    if judges[0].set("new", 6, option, _md5_key(2, 1)) == -abi.Errno.ENOPROTOOPT:
+        pytest.skip("this kernel has no TCP-MD5 (CONFIG_TCP_MD5SIG)")
+    for value in (
+        _md5_key(2, 5), _md5_key(2, 80), _md5_key(2, 81), _md5_key(2, 0), _md5_key(2, 0),
+        _md5_key(10, 5), _md5_key(0, 5), _md5_key(2, 5)[:-1], _md5_key(2, 5) + b"more", b"",
+        _md5_key(2, 5, 1, 24), _md5_key(2, 0, 1, 25), _md5_key(2, 0, 1, 24),
+        _md5_key(2, 5, 1, 33), _md5_key(2, 5, 0, 33), _md5_key(2, 5, 1, 0), _md5_key(2, 0, 1, 0),
+    ):  # fmt: skip
+        linux, guest = (j.set(state, 6, option, value) for j in judges)
+        assert linux == guest, value.hex()
+    nowhere = _md5_key(2, 5, 2, 0, 9_999)  # an interface that is none
+    assert len({j.set(state, 6, TCP.TCP_MD5SIG_EXT, nowhere) for j in judges}) == 1
+
+
+def _md5_key(family: int, length: int, flags: int = 0, prefix: int = 0, device: int = 0) -> bytes:
+    """A key for an address that nobody here has."""
+    place = pack("<HH4s", family, 0, bytes((192, 0, 2, 77)))
+    return place.ljust(128, b"\0") + pack("<BBHi80s", flags, prefix, length, device, b"k" * 80)
 
 
 def test_timeouts_are_the_guest_kernels_own() -> None:

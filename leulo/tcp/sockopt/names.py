@@ -49,10 +49,12 @@ TCP_WINDOW_CLAMP: Final = 10
 TCP_INFO: Final = 11
 TCP_QUICKACK: Final = 12
 TCP_CONGESTION: Final = 13
+TCP_MD5SIG: Final = 14
 TCP_USER_TIMEOUT: Final = 18
 TCP_FASTOPEN: Final = 23
 TCP_NOTSENT_LOWAT: Final = 25
 TCP_FASTOPEN_CONNECT: Final = 30
+TCP_MD5SIG_EXT: Final = 32
 TCP_FASTOPEN_KEY: Final = 33
 TCP_FASTOPEN_NO_COOKIE: Final = 34
 # FreeBSD's, under numbers that Linux does not use [FreeBSD tcp(4)]

@@ -10,7 +10,7 @@ from leulo.tcp.fast_open import CLIENT
 from leulo.tcp.fast_open_server import keys_of
 from leulo.tcp.pacer import UNLIMITED
 from leulo.tcp.siphash import KEY_BYTES
-from leulo.tcp.sockopt import integers
+from leulo.tcp.sockopt import integers, md5_key
 from leulo.tcp.sockopt.integers import Getter, Setter
 from leulo.tcp.sockopt.names import (
     TCP_CONGESTION,
@@ -27,6 +27,8 @@ from leulo.tcp.sockopt.names import (
     TCP_KEEPINTVL,
     TCP_LINGER2,
     TCP_MAXSEG,
+    TCP_MD5SIG,
+    TCP_MD5SIG_EXT,
     TCP_NODELAY,
     TCP_NOOPT,
     TCP_NOTSENT_LOWAT,
@@ -76,6 +78,8 @@ def set(socket: TcpSocket, name: int, value: bytes) -> int:
             return -EINVAL
         socket.change_settings(fast_open_keys=value)
         return 0
+    if name in (TCP_MD5SIG, TCP_MD5SIG_EXT):
+        return md5_key.change(socket, name == TCP_MD5SIG_EXT, value)
     return integers.change(_SETTERS, socket, name, value)
 
 

@@ -1,0 +1,71 @@
+"""setsockopt() with TCP_MD5SIG and TCP_MD5SIG_EXT: a key comes, is another one, or goes.
+
+The layout is Linux's ``struct tcp_md5sig``: a sockaddr_storage, flags, the length of the prefix,
+the length of the key, an interface, eighty bytes of key. Keys are never told again.
+[Linux tcp(7)] [RFC 2385 4.5]
+"""
+
+from __future__ import annotations
+
+from struct import Struct
+from typing import TYPE_CHECKING, Final
+
+from leulo.tcp import md5
+from leulo.tcp.addresses import inside
+from leulo.tcp.errno import AF_INET, EINVAL, ENOENT
+from leulo.tcp.state import CLOSED
+
+if TYPE_CHECKING:
+    from leulo.tcp.socket import TcpSocket
+    from leulo.tcp.tcb import Tcb
+
+FLAG_PREFIX: Final = 1  # the prefix's length counts
+FLAG_INTERFACE: Final = 2
+MOST_KEY_BYTES: Final = 80
+
+_KEY: Final = Struct("<H126sBBHI80s")
+_ADDRESS_4: Final = Struct("2x4s")  # behind the family: port, address
+_ADDRESS_6: Final = Struct("6x16s")  # port, flow label, address
+_LEAST_MSS: Final = 8  # of payload, however much the options take
+
+
+def change(socket: TcpSocket, is_extended: bool, value: bytes) -> int:
+    """Set the key in ``value``, or forget it if its length is 0. ``is_extended``: its flags count.
+    0, -EINVAL, or -ENOENT if there is none to forget."""
+    if len(value) < _KEY.size:
+        return -EINVAL
+    family, place, flags, prefix, length, interface, secret = _KEY.unpack_from(value)
+    if family != socket.family or length > MOST_KEY_BYTES:
+        return -EINVAL
+    form = _ADDRESS_4 if family == AF_INET else _ADDRESS_6
+    address = inside(form.unpack_from(place)[0], family, False)
+    if address is None:
+        return -EINVAL
+    bits = len(address) * 8
+    if not is_extended:
+        flags = 0
+    if not flags & FLAG_PREFIX:
+        prefix = bits
+    if prefix > bits or (flags & FLAG_INTERFACE and interface):
+        return -EINVAL  # no interface here is a routing domain of its own
+    old = socket.settings.md5_keys
+    new = md5.with_key(old, address, prefix, secret[:length])
+    if not length and len(new) == len(old):
+        return -ENOENT
+    tcb = socket.tcb
+    before = md5.overhead(tcb) if tcb is not None else 0
+    socket.change_settings(md5_keys=new)
+    if tcb is not None and tcb.state is not CLOSED:
+        _fit(tcb, md5.overhead(tcb) - before)
+    return 0
+
+
+def _fit(tcb: Tcb, growth: int) -> None:
+    """Every header of an open connection is ``growth`` bytes longer from now on."""
+    if growth and tcb.mss_most:
+        old = tcb.mss
+        tcb.mss = max(_LEAST_MSS, old - growth)
+        tcb.mss_most = max(_LEAST_MSS, tcb.mss_most - growth)
+        tcb.cwnd = tcb.cwnd * tcb.mss // old  # as many segments
+    tcb.refresh_odd()
+    tcb.refresh_ordinary()

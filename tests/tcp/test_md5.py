@@ -1,0 +1,385 @@
+"""TCP-MD5: every segment of a keyed connection is signed, by an oracle of this test's own.
+
+The digest is worked out here from whole packets, as RFC 2385 2.0 has it, and not by the engine.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from struct import pack
+
+import pytest
+from tcp_world import (
+    MS,
+    STREAM,
+    Receiver,
+    S,
+    Sender,
+    Wire,
+    address,
+    close_all,
+    listen,
+    make_stack,
+    pump,
+    tables,
+)
+from test_over_ipv6 import INET6, global_address, mapped
+from test_over_ipv6 import make_wire as make_wire_6
+from test_over_ipv6 import tcp as tcp_6
+
+from leulo.state import State as Saved
+from leulo.tcp import md5
+from leulo.tcp.errno import ECONNRESET, EINVAL, ENOENT, ENOPROTOOPT
+from leulo.tcp.options import parse
+from leulo.tcp.socket import TcpSocket
+from leulo.tcp.sockopt.md5_key import FLAG_INTERFACE, FLAG_PREFIX
+from leulo.tcp.sockopt.names import TCP_MD5SIG, TCP_MD5SIG_EXT
+from leulo.tcp.state import State
+
+TCP = 6
+SECRET = b"correct horse"
+
+
+def key_of(
+    peer: bytes,
+    secret: bytes,
+    *,
+    flags: int = 0,
+    prefix: int = 0,
+    length: int = -1,
+    device: int = 0,
+) -> bytes:
+    """struct tcp_md5sig."""
+    place = pack("<HH4s", 2, 0, peer) if len(peer) == 4 else pack("<HHI16s", 10, 0, 0, peer)
+    size = len(secret) if length < 0 else length
+    return place.ljust(128, b"\0") + pack("<BBHi80s", flags, prefix, size, device, secret)
+
+
+def use_key(socket: TcpSocket, peer: bytes, secret: bytes = SECRET) -> None:
+    assert socket.setsockopt(TCP, TCP_MD5SIG, key_of(peer, secret)) == 0
+
+
+def digest_of(packet: bytes, secret: bytes) -> bytes:
+    """Of an IP packet, from the packet alone."""
+    if packet[0] >> 4 == 4:
+        segment = packet[20:]
+        start = packet[12:20] + b"\0\6" + pack("!H", len(segment))
+    else:
+        segment = packet[40:]
+        start = packet[8:40] + pack("!II", len(segment), 6)
+    header = bytearray(segment[:20])
+    header[16:18] = b"\0\0"
+    payload = segment[segment[12] >> 4 << 2 :]
+    return hashlib.md5(start + bytes(header) + payload + secret).digest()
+
+
+def carried(packet: bytes) -> bytes:
+    """The digest in a packet's options, empty if there is none."""
+    segment = packet[20 if packet[0] >> 4 == 4 else 40 :]
+    options = segment[20 : segment[12] >> 4 << 2]
+    while options:
+        if options[0] == 19:
+            return options[2:18]
+        options = options[1:] if options[0] < 2 else options[options[1] :]
+    return b""
+
+
+def segments(wire: Wire) -> list[bytes]:
+    """The packets of TCP that have crossed it."""
+    packets = [frame[24:] for _, _, frame in wire.log if frame[22:24] in (b"\x08\0", b"\x86\xdd")]
+    return [p for p in packets if p[9 if p[0] >> 4 == 4 else 6] == TCP]
+
+
+def assert_all_signed(wire: Wire, secret: bytes = SECRET) -> int:
+    packets = segments(wire)
+    for packet in packets:
+        assert carried(packet) == digest_of(packet, secret), packet.hex()
+    return len(packets)
+
+
+def keyed_pair(wire: Wire) -> tuple[TcpSocket, TcpSocket, TcpSocket]:
+    """As `tcp_world.connect`, with a key on both sides."""
+    a, b = wire.stacks
+    listener = listen(b)
+    use_key(listener, a.address)
+    client = a.socket(2, STREAM)
+    assert isinstance(client, TcpSocket)
+    use_key(client, b.address)
+    assert client.connect(b.address, 80) == -115
+    servers: list[TcpSocket] = []
+
+    def is_open() -> bool:
+        got = listener.accept()
+        if isinstance(got, TcpSocket):
+            servers.append(got)
+        return bool(servers) and client.state is State.ESTABLISHED
+
+    assert wire.run(300 * S, is_open)
+    return client, servers[0], listener
+
+
+def move(wire: Wire, sender: TcpSocket, receiver: TcpSocket, data: bytes) -> None:
+    """``data`` and the end of the stream, one way."""
+    to = Receiver(receiver)
+    assert pump(wire, [Sender(sender, data), to])
+    assert bytes(to.data) == data
+
+
+@pytest.mark.parametrize("tso", [0, 65_535], ids=["segments", "offload"])
+@pytest.mark.parametrize("checksum", [True, False], ids=["offload", "summed"])
+def test_every_segment_of_both_sides_is_signed(checksum: bool, tso: int) -> None:
+    """Handshake, data, acknowledgements with gaps, repetitions, both FINs, TIME-WAIT."""
+    knobs = {"checksum": checksum, "tso": tso}
+    a, b = make_stack(1, **knobs), make_stack(2, **knobs)  # type: ignore[arg-type]
+    wire = Wire(a, b, seed=7, loss=0.03, jitter_ns=2 * MS)
+    client, server, listener = keyed_pair(wire)
+    assert client.tcb is not None and not client.tcb.is_ordinary
+    move(wire, client, server, bytes(range(256)) * 2_000)
+    move(wire, server, client, bytes(range(255)) * 2_000)
+    close_all(wire, client, server, listener)
+    assert assert_all_signed(wire) > 700
+    assert max(len(packet) for packet in segments(wire)) <= 1_500
+    for stack in (a, b):
+        assert tables(stack) == {}
+        assert not {"drop_tcp_md5_failure", "drop_tcp_md5_not_found"} & set(stack.counters())
+
+
+@pytest.mark.parametrize("is_mapped", [False, True], ids=["ipv6", "mapped"])
+def test_over_ipv6(is_mapped: bool) -> None:
+    wire = make_wire_6(seed=3, loss=0.02)
+    a, b = wire.stacks
+    to, by = (mapped(2), mapped(1)) if is_mapped else (global_address(2), global_address(1))
+    listener = tcp_6(b)
+    assert listener.bind(bytes(16), 80) == 0
+    assert listener.listen(4) == 0
+    use_key(listener, by)
+    client = tcp_6(a)
+    use_key(client, to)
+    assert client.connect(to, 80) == -115
+    assert wire.run(30 * S, lambda: bool(listener.events))
+    server = listener.accept()
+    assert isinstance(server, TcpSocket)
+    move(wire, client, server, bytes(range(251)) * 1_000)
+    close_all(wire, client, server, listener)
+    assert assert_all_signed(wire) > 170
+    assert tables(b) == {}
+
+
+def test_inside_one_stack() -> None:
+    stack = make_stack(1, tso=65_535)
+    wire = Wire(stack, make_stack(2))
+    listener = listen(stack)
+    use_key(listener, stack.address)
+    client = stack.socket(2, STREAM)
+    assert isinstance(client, TcpSocket)
+    use_key(client, stack.address)
+    client.connect(stack.address, 80)
+    wire.run(1 * S)
+    server = listener.accept()
+    assert isinstance(server, TcpSocket)
+    move(wire, client, server, b"round" * 50_000)
+    assert not [name for name in stack.counters() if "md5" in name]
+
+
+def test_different_keys_never_meet() -> None:
+    a, b = make_stack(1), make_stack(2)
+    wire = Wire(a, b)
+    listener = listen(b)
+    use_key(listener, a.address)
+    client = a.socket(2, STREAM)
+    assert isinstance(client, TcpSocket)
+    use_key(client, b.address, b"wrong")
+    client.connect(b.address, 80)
+    wire.run(300 * S)
+    assert client.state is State.CLOSED and client.take_error() == 110
+    assert b.counters()["drop_tcp_md5_failure"] >= 5
+    assert not [frame for _, who, frame in wire.log if who == 1 and frame[33] == TCP]
+
+
+# ---------------------------------------------------------------- options
+
+
+def test_a_signature_is_found_wherever_it_stands() -> None:
+    pair, digest = bytes((8, 10)) + bytes(8), bytes((19, 18)) + bytes(range(16))
+    assert parse(bytes(20) + pair + digest, 20, 48).signature_at == 32
+    assert parse(bytes(20) + digest + digest, 20, 56).signature_at == 22  # the first one
+    assert parse(bytes(20) + bytes((19, 17)) + bytes(15), 20, 37).signature_at == 0
+    assert parse(bytes(20) + digest[:-1], 20, 37).signature_at == 0
+
+
+# ---------------------------------------------------------------- keys
+
+
+def test_the_longest_prefix_counts() -> None:
+    keys = md5.NO_KEYS
+    for network, bits, secret in (
+        (bytes((10, 0, 0, 0)), 8, b"wide"),
+        (bytes((10, 1, 0, 0)), 16, b"narrow"),
+        (bytes((10, 1, 2, 3)), 32, b"host"),
+        (bytes(16), 0, b"six"),
+    ):
+        keys = md5.with_key(keys, network, bits, secret)
+    assert md5.secret_for(keys, bytes((10, 1, 2, 3))) == b"host"
+    assert md5.secret_for(keys, bytes((10, 1, 2, 4))) == b"narrow"
+    assert md5.secret_for(keys, bytes((10, 2, 2, 4))) == b"wide"
+    assert md5.secret_for(keys, bytes((11, 2, 2, 4))) == b""
+    assert md5.secret_for(keys, bytes(15) + b"\1") == b"six"
+    keys = md5.with_key(keys, bytes((10, 1, 0, 0)), 16, b"")
+    assert md5.secret_for(keys, bytes((10, 1, 2, 4))) == b"wide"
+
+
+def test_what_setsockopt_says() -> None:
+    stack = make_stack(1)
+    socket = listen(stack)
+    peer = address(2)
+
+    def put(value: bytes, name: int = TCP_MD5SIG) -> int:
+        return socket.setsockopt(TCP, name, value)
+
+    assert put(key_of(peer, b"x")[:-1]) == -EINVAL
+    assert put(key_of(peer, b"x" * 80)) == 0
+    assert put(key_of(peer, b"x", length=81)) == -EINVAL
+    assert put(key_of(global_address(2), b"x")) == -EINVAL
+    assert put(key_of(peer, b"x", flags=FLAG_PREFIX, prefix=33), TCP_MD5SIG_EXT) == -EINVAL
+    assert put(key_of(peer, b"x", flags=FLAG_INTERFACE, device=1), TCP_MD5SIG_EXT) == -EINVAL
+    assert put(key_of(peer, b"x", flags=FLAG_PREFIX, prefix=33)) == 0  # flags are the other's
+    assert put(key_of(peer, b"", flags=FLAG_PREFIX, prefix=24), TCP_MD5SIG_EXT) == -ENOENT
+    assert put(key_of(peer, b"x", flags=FLAG_PREFIX, prefix=24), TCP_MD5SIG_EXT) == 0
+    assert put(key_of(peer, b"", flags=FLAG_PREFIX, prefix=24), TCP_MD5SIG_EXT) == 0
+    assert put(key_of(peer, b"")) == 0
+    assert put(key_of(peer, b"")) == -ENOENT
+    assert socket.settings.md5_keys == ()
+    assert socket.getsockopt(TCP, TCP_MD5SIG) == -ENOPROTOOPT
+    six = make_wire_6().stacks[0]
+    other = six.socket(INET6, STREAM)
+    assert isinstance(other, TcpSocket)
+    assert other.setsockopt(TCP, TCP_MD5SIG, key_of(mapped(2), b"x")) == 0
+    assert other.settings.md5_keys == ((address(2), 32, b"x"),)
+    assert other.setsockopt(TCP, TCP_MD5SIG, key_of(address(2), b"x")) == -EINVAL
+
+
+def test_an_accepted_connection_keeps_its_peers_key_alone() -> None:
+    a, b = make_stack(1), make_stack(2)
+    wire = Wire(a, b)
+    client, server, listener = keyed_pair(wire)
+    use_key(listener, address(9), b"somebody else's")
+    assert server.settings.md5_keys == ((a.address, 32, SECRET),)
+    assert listener.setsockopt(TCP, TCP_MD5SIG, key_of(a.address, b"")) == 0
+    move(wire, client, server, b"as before")
+    assert_all_signed(wire)
+
+
+def test_a_peer_without_a_key_has_an_ordinary_connection() -> None:
+    a, b = make_stack(1), make_stack(2)
+    wire = Wire(a, b)
+    listener = listen(b)
+    use_key(listener, address(9))
+    client = a.socket(2, STREAM)
+    assert isinstance(client, TcpSocket)
+    client.connect(b.address, 80)
+    wire.run(1 * S)
+    server = listener.accept()
+    assert isinstance(server, TcpSocket) and server.tcb is not None
+    assert server.settings.md5_keys == ()
+    assert server.tcb.is_ordinary and not server.tcb.is_odd and server.tcb.has_timestamps
+    assert not any(carried(packet) for packet in segments(wire))
+
+
+def test_the_key_changes_on_both_sides_while_data_flows() -> None:
+    a, b = make_stack(1), make_stack(2)
+    wire = Wire(a, b)
+    client, server, _ = keyed_pair(wire)
+    move_some = bytes(range(256)) * 100
+    assert client.send(move_some) == len(move_some)
+    wire.run(7 * MS)
+    use_key(client, b.address, b"new")
+    wire.run(2 * S)
+    before = b.counters()["drop_tcp_md5_failure"]
+    assert before > 0
+    use_key(server, a.address, b"new")
+    got = Receiver(server, limit=len(move_some))
+    assert wire.run(60 * S, lambda: got.go() or len(got.data) >= len(move_some))
+    assert bytes(got.data) == move_some
+
+
+# ---------------------------------------------------------------- state
+
+
+def test_saved_and_loaded_in_the_middle() -> None:
+    a, b = make_stack(1), make_stack(2)
+    wire = Wire(a, b)
+    client, server, _ = keyed_pair(wire)
+    server.send(b"before")
+    wire.run(1 * S)
+    state: Saved = b.save()
+    again = make_stack(2)
+    again.load(state)
+    wire.stacks = (a, again)
+    found = again.socket_of(server.serial)
+    assert isinstance(found, TcpSocket) and found.tcb is not None
+    assert not found.tcb.is_ordinary and found.tcb.is_odd
+    move(wire, client, found, b"after")
+    assert_all_signed(wire)
+
+
+def test_a_record_of_time_wait_is_saved_with_its_key_and_forgets_it() -> None:
+    a, b = make_stack(1), make_stack(2)
+    wire = Wire(a, b)
+    client, server, _ = keyed_pair(wire)
+    client.close()
+    wire.run(1 * S)
+    server.close()
+    wire.run(1 * S)
+    assert len(a.engine.time_wait) == len(a.engine.time_wait.md5_keys) == 1
+    again = make_stack(1)
+    again.load(a.save())
+    assert again.engine.time_wait.md5_keys == a.engine.time_wait.md5_keys
+    wire.stacks = (again, b)
+    [fin] = [p for p in segments(wire) if p[12:16] == b.address and p[33] & 1]
+    frame = b"\2" + bytes(9) + bytes((2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2)) + b"\x08\0"
+    again.input([frame + fin[:-1] + bytes((fin[-1] ^ 1,))], wire.now_ns)
+    assert again.counters()["drop_tcp_md5_failure"] == 1
+    assert not again.has_output
+    count = len(wire.log)
+    again.input([frame + fin], wire.now_ns)
+    wire.run(100 * S)
+    assert [who for _, who, _ in wire.log[count:]] == [0, 1]  # b has forgotten it, and resets
+    assert_all_signed(wire)
+    assert again.engine.time_wait.md5_keys == {}
+
+
+def test_keys_of_records_that_are_over_do_not_pile_up() -> None:
+    a, b = make_stack(1, time_wait_limit=50), make_stack(2)
+    wire = Wire(a, b, delay_ns=1 * MS)
+    listener = listen(b, backlog=64)
+    use_key(listener, a.address)
+    for _ in range(400):
+        client = a.socket(2, STREAM)
+        assert isinstance(client, TcpSocket)
+        use_key(client, b.address)
+        client.connect(b.address, 80)
+        wire.run(5 * MS)
+        server = listener.accept()
+        assert isinstance(server, TcpSocket)
+        client.close()
+        server.close()
+        wire.run(5 * MS)
+    assert len(a.engine.time_wait) == 50
+    assert len(a.engine.time_wait.md5_keys) <= 2 * 50 + 64
+
+
+def test_a_service_resets_the_connections_it_has_lost() -> None:
+    """The peer's segments come from the port that is served here, too, and its listener has the
+    key: as between two routers, either of which may have opened the connection."""
+    a, b = make_stack(1), make_stack(2)
+    wire = Wire(a, b)
+    _, server, _ = keyed_pair(wire)
+    again = make_stack(1)  # it has started anew
+    wire.stacks = (again, b)
+    service = listen(again)
+    use_key(service, b.address)
+    server.send(b"are you there?")
+    wire.run(3 * S)
+    assert server.recv(1) == -ECONNRESET
+    assert_all_signed(wire)
+    assert again.counters()["tcp_refused"] == 1
