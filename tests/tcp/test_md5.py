@@ -383,3 +383,47 @@ def test_a_service_resets_the_connections_it_has_lost() -> None:
     assert server.recv(1) == -ECONNRESET
     assert_all_signed(wire)
     assert again.counters()["tcp_refused"] == 1
+
+
+# ---------------------------------------------------------------- what Linux has signed
+
+LINUX_SECRET = b"a secret of both"
+# Captured from Linux 6.18: a SYN and two bytes of data over IPv4, and the same over IPv6
+LINUX = (
+    "45000048ade540004006782e0a4d00010a4d0002d0ba0007061da8d600000000d002faf014d7000001011312"
+    "1349917f00c6ec0cafb54facb87d0305020405b4010104020103030a",
+    "4500003eade74000400678360a4d00010a4d0002d0ba0007061da8d745b14ca2a018003f14cd000001011312"
+    "52132c70814c490e89582c4452feccd96869",
+    "600c21d200340640fd000077000000000000000000000001fd00007700000000000000000000000280f60007"
+    "29c4b6fe00000000d002fd20fb2c0000010113127e54b1e39df057280f3cabf47fa746a2020405a001010402"
+    "0103030a",
+    "600c21d2002a0640fd000077000000000000000000000001fd00007700000000000000000000000280f60007"
+    "29c4b6ff171d776ca0180040fb220000010113129f3ca4d8b7c509b001d23e7534c0bb376869",
+)
+
+
+@pytest.mark.parametrize("text", LINUX, ids=["syn4", "data4", "syn6", "data6"])
+def test_what_linux_has_signed_is_right_and_nothing_else(text: str) -> None:
+    packet = bytes.fromhex(text)
+    begin = 20 if packet[0] >> 4 == 4 else 40
+    key = packet[begin - (8 if begin == 20 else 32) : begin + 4]
+    keys = ((md5.peer_of(key), len(md5.peer_of(key)) * 8, LINUX_SECRET),)
+
+    def verdict(segment: bytes) -> str:
+        frame = bytes(44) + segment
+        start = 44 + (segment[12] >> 4 << 2)
+        at = parse(frame, 64, min(start, len(frame))).signature_at
+        return md5.refusal(keys, key, frame, start, len(frame), at)
+
+    segment = packet[begin:]
+    assert verdict(segment) == ""
+    assert digest_of(packet, LINUX_SECRET) == carried(packet)
+    for at in range(len(segment)):
+        changed = verdict(segment[:at] + bytes((segment[at] ^ 1,)) + segment[at + 1 :])
+        if at in (16, 17) or 20 <= at < 24 or (at >= 40 and at < segment[12] >> 4 << 2):
+            continue  # the checksum and other options are not signed
+        assert changed, at
+    assert verdict(segment + b"more") == "tcp_md5_failure"
+    assert md5.refusal((), key, bytes(44) + segment, 84, 44 + len(segment), 68) != ""
+    other = ((keys[0][0], keys[0][1], b"other"),)
+    assert md5.refusal(other, key, bytes(44) + segment, 84, 44 + len(segment), 68) != ""
