@@ -75,10 +75,11 @@ void *memchr(const void *in, int byte, size_t count) {
     const unsigned char *p = in;
     uint32_t wanted = (unsigned char)byte * EACH_BYTE;
 
-    for (; count >= 4; p += 4, count -= 4) {
-        uint32_t other = *(const word *)p ^ wanted, bits = ZERO_BYTE(other);
-        if (bits)
-            return (void *)(p + INDEX_OF(bits));
+    for (; count >= 8; p += 8, count -= 8) {
+        uint32_t one = *(const word *)p ^ wanted, two = *(const word *)(p + 4) ^ wanted;
+        uint32_t bits = ZERO_BYTE(one), more = ZERO_BYTE(two);
+        if (bits | more)
+            return (void *)(bits ? p + INDEX_OF(bits) : p + 4 + INDEX_OF(more));
     }
     for (; count; count--, p++)
         if (*p == (unsigned char)byte)

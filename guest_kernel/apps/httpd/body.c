@@ -24,19 +24,25 @@ static struct kept {
 } *kept[KEPT_FILES];
 static int kept_count;
 
-static const char *type_of(const char *path) {
-    static const char *const types[][2] = {
-        {".html", "text/html; charset=utf-8"}, {".css", "text/css; charset=utf-8"},
-        {".svg", "image/svg+xml"},             {".txt", "text/plain; charset=utf-8"},
-        {".js", "text/javascript"},            {".png", "image/png"},
-        {".json", "application/json"},
+static const struct media plain = MEDIA("text/plain");
+
+static const struct media *type_of(const char *path) {
+    static const struct {
+        const char *ending;
+        struct media media;
+    } types[] = {
+        {".html", MEDIA("text/html; charset=utf-8")}, {".css", MEDIA("text/css; charset=utf-8")},
+        {".svg", MEDIA("image/svg+xml")},             {".txt", MEDIA("text/plain; charset=utf-8")},
+        {".js", MEDIA("text/javascript")},            {".png", MEDIA("image/png")},
+        {".json", MEDIA("application/json")},
     };
+    static const struct media unknown = MEDIA("application/octet-stream");
     const char *dot = strrchr(path, '.');
 
     for (size_t i = 0; dot && i < sizeof types / sizeof *types; i++)
-        if (!strcmp(dot, types[i][0]))
-            return types[i][1];
-    return "application/octet-stream";
+        if (!strcmp(dot, types[i].ending))
+            return &types[i].media;
+    return &unknown;
 }
 
 /* An empty body with room for a head. */
@@ -185,7 +191,7 @@ static int find_bytes(struct body *body, const char *number) {
         for (int i = 0; i < WINDOW_BLOCKS; i++)
             prepare_block(window[i]);
     }
-    *body = (struct body){BYTES, "text/plain", size, start.block, -1};
+    *body = (struct body){BYTES, &plain, size, start.block, -1};
     return 0;
 }
 
@@ -213,7 +219,7 @@ void body_error(struct body *body, int status) {
 
     while (pages[i].status != status)
         i++;
-    *body = (struct body){MEMORY, "text/plain", strlen(pages[i].words), pages[i].words, -1};
+    *body = (struct body){MEMORY, &plain, strlen(pages[i].words), pages[i].words, -1};
 }
 
 void body_release(struct body *body) {

@@ -31,10 +31,17 @@ struct request {
  * HTTP status to answer with, after which the connection cannot go on. */
 int request_parse(struct request *request, const char *text, size_t bytes);
 
+/* A media type, for Content-Type [RFC 9110 8.3.1]. */
+struct media {
+    const char *name;
+    size_t bytes; /* of the name */
+};
+#define MEDIA(name) {name, sizeof(name) - 1}
+
 /* The body of an answer. `data` has HEAD_ROOM free bytes in front of it. */
 struct body {
     enum { MEMORY, FILE_PART, BYTES } kind;
-    const char *type; /* for Content-Type */
+    const struct media *type;
     uint64_t size;
     char *data; /* its beginning; BYTES: all that does not change; FILE_PART: nothing */
     int fd;     /* FILE_PART: for sendfile; the body owns it */
@@ -56,10 +63,12 @@ struct response {
     int is_active;
     int is_last; /* the connection ends after it */
     int head_bytes;
-    char head[HEAD_ROOM];
+    char *head; /* a copy, if it could not go at once; NULL: it lies in front of the body */
 };
 
 /* `status` 200: the body that was found. `request` may be NULL when it made no sense. */
 void response_start(struct response *response, int status, const struct request *request);
+/* Gives up what an answer holds that has not gone. */
+void response_end(struct response *response);
 /* Sends what goes. 1: all of it has gone; 0: wait for POLLOUT; -1: the connection is dead. */
 int response_send(struct response *response, int fd);

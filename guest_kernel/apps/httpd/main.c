@@ -24,9 +24,10 @@ static char input[REQUEST_BYTES] __attribute__((aligned(4096)));
 static void closed(struct connection *c) {
     struct client *h = (struct client *)c;
 
-    free(h->saved);
+    if (h->saved)
+        free(h->saved);
     if (h->response.is_active)
-        body_release(&h->response.body);
+        response_end(&h->response);
 }
 
 /* The last answer has gone. With input unread or on its way, close() would reset the connection,
@@ -40,6 +41,8 @@ static void linger(struct client *h) {
 
 /* Keeps these bytes of `input` for later: 0, or -1. */
 static int save(struct client *h, const char *from, size_t bytes) {
+    if (!bytes && !h->saved)
+        return 0;
     char *saved = bytes ? realloc(h->saved, bytes) : NULL;
 
     if (bytes && !saved)
@@ -118,7 +121,8 @@ static void ready(struct connection *c, short events) {
         if (h->discarded > LINGER_BYTES)
             connection_close(c);
     } else {
-        memcpy(input, h->saved ? h->saved : input, before);
+        if (before)
+            memcpy(input, h->saved, before);
         answer(h, input, before + (size_t)got);
     }
 }

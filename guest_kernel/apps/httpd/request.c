@@ -10,11 +10,14 @@ static int hex(char c) {
     return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
 }
 
+static const char is_special[256] = {
+    ['\0'] = 1, [' '] = 1, ['%'] = 1, ['?'] = 1, ['#'] = 1, ['.'] = 1};
+#define IS_SPECIAL(c) is_special[(unsigned char)(c)]
+#define ARE_SPECIAL(s) (IS_SPECIAL(s[0]) | IS_SPECIAL(s[1]) | IS_SPECIAL(s[2]) | IS_SPECIAL(s[3]))
+
 /* Decodes the path of a target in origin or absolute form, without its query, and refuses to leave
  * the tree [RFC 9112 3.2, RFC 3986 2.1]. At `end` is a space. Returns 0 or an HTTP status. */
 static int decode_path(char *path, const char *from, const char *end) {
-    static const char is_special[256] = {
-        ['\0'] = 1, [' '] = 1, ['%'] = 1, ['?'] = 1, ['#'] = 1, ['.'] = 1};
     char *to = path, *limit = path + PATH_BYTES - 16; /* room for a file's name after a '/' */
     int has_dots = 0;
 
@@ -24,11 +27,12 @@ static int decode_path(char *path, const char *from, const char *end) {
     if (from < end && *from != '/')
         return 400;
     for (;; from++) {
+        /* At `end` is a space and behind it a version, so that there always are four to look at. */
+        for (; to + 4 <= limit && !ARE_SPECIAL(from); to += 4, from += 4)
+            memcpy(to, from, 4);
+        for (; to < limit && !IS_SPECIAL(*from); from++)
+            *to++ = *from;
         unsigned char c = (unsigned char)*from;
-        if (!is_special[c] & (to < limit)) {
-            *to++ = (char)c;
-            continue;
-        }
         if (from == end || c == '?' || c == '#')
             break;
         if (c == '%') {
@@ -85,6 +89,8 @@ static int is_blank(char c) {
 
 /* Does the comma-separated list [p, end) hold `word`, whatever its case? */
 ALWAYS int has_word(const char *p, const char *end, const char *word, size_t length) {
+    if ((size_t)(end - p) == length && is_word(p, word, length))
+        return 1; /* most lists are one word */
     for (const char *comma; p < end; p = comma + 1) {
         if (!(comma = memchr(p, ',', (size_t)(end - p))))
             comma = end;
@@ -116,7 +122,8 @@ int request_parse(struct request *r, const char *text, size_t bytes) {
     int status = 0, has_host = 0, lines = 0;
 
     for (;;) {
-        const char *feed = memchr(line, '\n', (size_t)(limit - line));
+        int is_empty = limit - line >= 2 && BEGINS_WITH(line, "\r\n");
+        const char *feed = is_empty ? line + 1 : memchr(line, '\n', (size_t)(limit - line));
         if (!feed) /* its end is not there yet; if it is too long already, it never will be */
             return bytes >= REQUEST_BYTES ? -431 : 0;
         const char *end = feed > line && feed[-1] == '\r' ? feed - 1 : feed;

@@ -2,6 +2,7 @@
 #include "httpd.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/sendfile.h>
 #include <sys/socket.h>
@@ -9,24 +10,21 @@
 
 #define FILE_PART_BYTES (1 << 20) /* of one sendfile: then the others get their turn */
 
-ALWAYS char *append_bytes(char *to, const char *from, size_t count) {
-    memcpy(to, from, count);
-    return to + count;
+/* A head is written from its end to its beginning, so that it ends where its body begins; a literal's
+ * length is known here, so it becomes a few moves. */
+ALWAYS char *prepend_bytes(char *to, const char *from, size_t count) {
+    return memcpy(to - count, from, count);
 }
+#define PREPEND(to, text) prepend_bytes(to, text, sizeof(text) - 1)
 
-/* A literal: its length is known here, so it becomes a few moves. */
-#define APPEND(to, text) ((char *)memcpy(to, text, sizeof(text) - 1) + sizeof(text) - 1)
-
-static char *append_number(char *to, uint64_t n) {
-    char digits[20], *p = digits + sizeof digits;
-
+static char *prepend_number(char *to, uint64_t n) {
     for (; n >> 32; n /= 10) /* 64-bit division is slow here, so only where it is needed */
-        *--p = (char)('0' + n % 10);
+        *--to = (char)('0' + n % 10);
     uint32_t small = (uint32_t)n;
     do
-        *--p = (char)('0' + small % 10);
+        *--to = (char)('0' + small % 10);
     while (small /= 10);
-    return append_bytes(to, p, (size_t)(digits + sizeof digits - p));
+    return to;
 }
 
 #define DATE_BYTES 37 /* "\r\nDate: Thu, 01 Jan 1970 00:00:00 GMT" */
@@ -61,26 +59,24 @@ void response_start(struct response *r, int status, const struct request *reques
     r->sent = 0;
     r->is_active = 1;
 
-    char *p = APPEND(r->head, "HTTP/1.1 ");
-    if (status == 200)
-        p = APPEND(p, "200 OK");
-    else /* the error page says it in the same words, and a line feed */
-        p = append_bytes(p, r->body.data, (size_t)r->body.size - 1);
+    char *p = PREPEND(r->body.data, "\r\n\r\n");
+    if (r->is_last)
+        p = PREPEND(p, "\r\nConnection: close");
+    else if (request->is_http10)
+        p = PREPEND(p, "\r\nConnection: keep-alive");
+    if (status == 405)
+        p = PREPEND(p, "\r\nAllow: GET, HEAD");
+    p = PREPEND(prepend_number(p, r->body.size), "\r\nContent-Length: ");
+    p = prepend_bytes(p, r->body.type->name, r->body.type->bytes);
+    p = PREPEND(p, "\r\nServer: leulo\r\nContent-Type: ");
     time_t now = time(NULL);
     if (now >= KNOWN_TIME)
-        p = append_bytes(p, date_field(now), DATE_BYTES);
-    p = APPEND(p, "\r\nServer: leulo\r\nContent-Type: ");
-    p = append_bytes(p, r->body.type, strlen(r->body.type));
-    p = APPEND(p, "\r\nContent-Length: ");
-    p = append_number(p, r->body.size);
-    if (status == 405)
-        p = APPEND(p, "\r\nAllow: GET, HEAD");
-    if (r->is_last)
-        p = APPEND(p, "\r\nConnection: close");
-    else if (request->is_http10)
-        p = APPEND(p, "\r\nConnection: keep-alive");
-    p = APPEND(p, "\r\n\r\n");
-    r->head_bytes = (int)(p - r->head);
+        p = prepend_bytes(p, date_field(now), DATE_BYTES);
+    if (status == 200)
+        p = PREPEND(p, "HTTP/1.1 200 OK");
+    else /* the error page says it in the same words, and a line feed */
+        p = PREPEND(prepend_bytes(p, r->body.data, (size_t)r->body.size - 1), "HTTP/1.1 ");
+    r->head_bytes = (int)(r->body.data - p);
 }
 
 /* The next piece: head and first bytes of the body at once, or more of the body. */
@@ -91,7 +87,8 @@ static ssize_t send_piece(struct response *r, int fd) {
 
     if (r->sent < (uint64_t)r->head_bytes) {
         data = r->body.data - r->head_bytes;
-        memcpy(data, r->head, (size_t)r->head_bytes); /* others used this place meanwhile */
+        if (r->head) /* others used this place meanwhile */
+            memcpy(data, r->head, (size_t)r->head_bytes);
         data += r->sent;
         count = r->head_bytes - (size_t)r->sent;
         if (r->body.kind == FILE_PART)
@@ -115,6 +112,14 @@ static ssize_t send_piece(struct response *r, int fd) {
     return send(fd, data, count, MSG_NOSIGNAL);
 }
 
+void response_end(struct response *r) {
+    body_release(&r->body);
+    if (r->head)
+        free(r->head);
+    r->head = NULL;
+    r->is_active = 0;
+}
+
 int response_send(struct response *r, int fd) {
     uint64_t total = (uint64_t)r->head_bytes + r->to_send;
     ssize_t gone = send_piece(r, fd);
@@ -122,9 +127,14 @@ int response_send(struct response *r, int fd) {
     if (gone == 0 || (gone < 0 && !is_would_block())) /* 0: a file that became shorter */
         return -1;
     r->sent += gone > 0 ? (uint64_t)gone : 0;
-    if (r->sent < total)
-        return 0;
-    body_release(&r->body);
-    r->is_active = 0;
-    return 1;
+    if (r->sent >= total) {
+        response_end(r);
+        return 1;
+    }
+    if (r->sent < (uint64_t)r->head_bytes && !r->head) { /* others will use its place */
+        if (!(r->head = malloc(HEAD_ROOM)))
+            return -1;
+        memcpy(r->head, r->body.data - r->head_bytes, (size_t)r->head_bytes);
+    }
+    return 0;
 }
