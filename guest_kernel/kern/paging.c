@@ -244,16 +244,8 @@ unsigned space_pages(const struct address_space *space) {
     return count;
 }
 
-#define FOUR_PAGES (4 * PAGE_BYTES) /* looked at together: each turn of a loop costs */
-
-/* Are the four pages behind that of `entry`, which is `page`, its neighbours in memory, too? */
-static bool goes_on(const uint64_t *entry, uint32_t page, uint32_t mask) {
-    uint32_t difference = 0;
-
-    for (uint32_t i = 1; i <= 4; i++)
-        difference |= (uint32_t)entry[i] ^ (page + i * PAGE_BYTES);
-    return !(difference & mask);
-}
+/* Pages are looked at four at a time: each turn of a loop costs. */
+#define DIFFERS(i) ((uint32_t)entry[i] ^ (neighbour + (i) * PAGE_BYTES))
 
 void *space_run(const struct address_space *space, uintptr_t user, size_t bytes, bool write,
                 size_t *length) {
@@ -267,8 +259,9 @@ void *space_run(const struct address_space *space, uintptr_t user, size_t bytes,
     char *run = (char *)table_of(*entry) + user % PAGE_BYTES;
     uint32_t neighbour = *(const uint32_t *)entry & mask;
     *length = bytes < border ? bytes : border;
-    for (; there + FOUR_PAGES <= *length && goes_on(entry, neighbour, mask); there += FOUR_PAGES)
-        entry += 4, neighbour += FOUR_PAGES;
+    for (; there + 4 * PAGE_BYTES <= *length
+           && !((DIFFERS(1) | DIFFERS(2) | DIFFERS(3) | DIFFERS(4)) & mask); there += 4 * PAGE_BYTES)
+        entry += 4, neighbour += 4 * PAGE_BYTES;
     while (there < *length && (*(const uint32_t *)++entry & mask) == (neighbour += PAGE_BYTES))
         there += PAGE_BYTES;
     if (there < *length)

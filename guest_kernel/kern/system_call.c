@@ -119,11 +119,9 @@ static system_call *const table[] = {
 /* From syscall_entry (kern/trap_entry.S). */
 void syscall_dispatch(struct trap_frame *frame) {
     uint32_t number = frame->eax;
+    system_call *call = number < sizeof table / sizeof *table ? table[number] : NULL;
 
-    if (number < sizeof table / sizeof *table && table[number])
-        frame->eax = (uint32_t)table[number](frame);
-    else
-        frame->eax = (uint32_t)-ENOSYS;
+    frame->eax = (uint32_t)(call ? call(frame) : -ENOSYS);
     if (attention)
         trap_attend();
 }

@@ -8,15 +8,14 @@
 
         .macro  check_segments
         movw    %ds, %ax
-        movw    %es, %dx
-        cmpw    $SELECTOR_USER_DATA, %ax
-        jne     1f
-        cmpw    $SELECTOR_USER_DATA, %dx
-        je      2f
-1:      movw    $SELECTOR_USER_DATA, %ax
+        shll    $16, %eax
+        movw    %es, %ax
+        cmpl    $(SELECTOR_USER_DATA << 16 | SELECTOR_USER_DATA), %eax
+        je      1f
+        movw    $SELECTOR_USER_DATA, %ax
         movw    %ax, %ds
         movw    %ax, %es
-2:
+1:
         .endm
 
         .text

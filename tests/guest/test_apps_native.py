@@ -278,6 +278,22 @@ def test_pipelined_requests_are_answered_in_order(server: Server) -> None:
         sender.join()
 
 
+def test_head_that_could_not_go_is_whole_though_others_were_answered(server: Server) -> None:
+    port = server("httpd")
+    count = 50_000  # more than all buffers: somewhere in there a head has to wait
+    with connect(port) as slow:
+        text = get("/bytes/100") * count
+        sender = threading.Thread(target=slow.sendall, args=(text,))
+        sender.start()
+        sender.join(1)
+        for size in range(20):  # their heads stand in front of the same bytes
+            assert ask(port, get(f"/bytes/{size}")).endswith(lines_of(0, size))
+        answers = Answers(slow)
+        for _ in range(count):
+            assert answers.next()[2] == lines_of(0, 100)
+        sender.join()
+
+
 def test_request_in_single_bytes_and_with_bare_line_feeds(server: Server) -> None:
     with connect(server("httpd")) as s:
         s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

@@ -117,8 +117,39 @@ ALWAYS const char *value_of(const char *line, const char *end, const char *name,
 #define HAS_WORD(from, end, word) has_word(from, end, word, sizeof(word) - 1)
 #define VALUE_OF(line, end, name) value_of(line, end, name, sizeof(name) - 1)
 
+/* One field. Few matter: the first letter is looked at first. Returns 0 or an HTTP status. */
+ALWAYS int take_field(struct request *r, const char *line, const char *end, int *has_host) {
+    const char *value;
+
+    switch (*line | 0x20) {
+    case ' ':
+    case '\t' | 0x20:
+        return 400; /* a folded line: obsolete, and a way to smuggle [RFC 9112 5.2] */
+    case 'h':
+        *has_host |= VALUE_OF(line, end, "host") != NULL;
+        break;
+    case 'c':
+        if ((value = VALUE_OF(line, end, "connection"))) {
+            if (HAS_WORD(value, end, "close"))
+                r->keep_alive = 0;
+            else if (HAS_WORD(value, end, "keep-alive"))
+                r->keep_alive = 1;
+        } else if ((value = VALUE_OF(line, end, "content-length"))) {
+            while (value < end && *value == '0')
+                value++;
+            if (value < end) /* nothing here takes a body */
+                return 413;
+        }
+        break;
+    case 't':
+        if (VALUE_OF(line, end, "transfer-encoding"))
+            return 413;
+    }
+    return 0;
+}
+
 int request_parse(struct request *r, const char *text, size_t bytes) {
-    const char *line = text, *limit = text + bytes, *value;
+    const char *line = text, *limit = text + bytes;
     int status = 0, has_host = 0, lines = 0;
 
     for (;;) {
@@ -128,38 +159,15 @@ int request_parse(struct request *r, const char *text, size_t bytes) {
             return bytes >= REQUEST_BYTES ? -431 : 0;
         const char *end = feed > line && feed[-1] == '\r' ? feed - 1 : feed;
 
-        if (end == line && lines) { /* the empty line */
+        if (end > line) {
+            if (!lines++)
+                status = parse_request_line(r, line, end);
+            else if (!status)
+                status = take_field(r, line, end, &has_host);
+        } else if (lines) { /* the empty line; before a request they do no harm */
             if (!status && !has_host && !r->is_http10)
                 status = 400; /* [RFC 9112 3.2] */
             return status ? -status : (int)(feed + 1 - text);
-        }
-        if (end > line && lines++ == 0) { /* empty lines before a request do no harm */
-            status = parse_request_line(r, line, end);
-        } else if (end > line && is_blank(*line)) {
-            status = 400; /* a folded line: obsolete, and a way to smuggle [RFC 9112 5.2] */
-        } else if (end > line && !status) {
-            switch (*line | 0x20) { /* few fields matter: look at the first letter first */
-            case 'h':
-                has_host |= VALUE_OF(line, end, "host") != NULL;
-                break;
-            case 'c':
-                if ((value = VALUE_OF(line, end, "connection"))) {
-                    if (HAS_WORD(value, end, "close"))
-                        r->keep_alive = 0;
-                    else if (HAS_WORD(value, end, "keep-alive"))
-                        r->keep_alive = 1;
-                } else if ((value = VALUE_OF(line, end, "content-length"))) {
-                    while (value < end && *value == '0')
-                        value++;
-                    if (value < end) /* nothing here takes a body */
-                        status = 413;
-                }
-                break;
-            case 't':
-                if (VALUE_OF(line, end, "transfer-encoding"))
-                    status = 413;
-                break;
-            }
         }
         line = feed + 1;
     }

@@ -19,7 +19,7 @@ static void from_endpoint(struct sockaddr_storage *to, const struct leulo_endpoi
 
     *to = (struct sockaddr_storage){.ss_family = is_6 ? AF_INET6 : AF_INET};
     ((struct sockaddr_in *)to)->sin_port = __builtin_bswap16(from->port);
-    memcpy((char *)to + (is_6 ? 8 : 4), from->address, is_6 ? 16 : 4);
+    memcpy((char *)to + (is_6 ? 8 : 4), from->address, 16); /* of IPv4 the rest is zero */
 }
 
 static void paravirt_close(struct socket *s) {
