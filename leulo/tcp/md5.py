@@ -47,9 +47,12 @@ _BLOCK_BYTES: Final = 8
 
 def secret_for(keys: Keys, peer: bytes) -> bytes:
     """The secret shared with ``peer``, empty if there is none."""
+    bits = len(peer) * 8
+    for address, prefix, secret in keys:
+        if address == peer and prefix == bits:
+            return secret
     best = -1
     found = b""
-    bits = len(peer) * 8
     number = int.from_bytes(peer, "big")
     for address, prefix, secret in keys:
         if (

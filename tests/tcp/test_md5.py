@@ -6,6 +6,7 @@ The digest is worked out here from whole packets, as RFC 2385 2.0 has it, and no
 from __future__ import annotations
 
 import hashlib
+from dataclasses import asdict
 from struct import pack
 
 import pytest
@@ -29,11 +30,12 @@ from test_over_ipv6 import tcp as tcp_6
 
 from leulo.state import State as Saved
 from leulo.tcp import md5
+from leulo.tcp.config import PRESETS
 from leulo.tcp.errno import ECONNRESET, EINVAL, ENOENT, ENOPROTOOPT
 from leulo.tcp.options import parse
 from leulo.tcp.socket import TcpSocket
 from leulo.tcp.sockopt.md5_key import FLAG_INTERFACE, FLAG_PREFIX
-from leulo.tcp.sockopt.names import TCP_MD5SIG, TCP_MD5SIG_EXT
+from leulo.tcp.sockopt.names import IP_MTU_DISCOVER, IP_TOS, IP_TTL, TCP_MD5SIG, TCP_MD5SIG_EXT
 from leulo.tcp.state import State
 
 TCP = 6
@@ -179,6 +181,74 @@ def test_inside_one_stack() -> None:
     assert isinstance(server, TcpSocket)
     move(wire, client, server, b"round" * 50_000)
     assert not [name for name in stack.counters() if "md5" in name]
+
+
+PRESET_OF = {name: asdict(PRESETS[name]) for name in ("freebsd", "rfc")}
+WORLDS: dict[str, dict[str, object]] = {
+    **PRESET_OF,
+    "ecn": {"ecn": 1, "ecn_of_control": 2},
+    "accurate": {"ecn": 3},
+    "no sack": {"has_sack": False},
+    "no options": {"has_sack": False, "has_timestamps": False, "has_window_scaling": False},
+    "paced": {"has_pacing": True},
+    "searching": {"mtu_probing": 2},
+    "cookies": {"half_open_limit": 0},
+}
+
+
+@pytest.mark.parametrize("name", WORLDS)
+def test_whatever_else_segments_carry(name: str) -> None:
+    """Marks, counters, timestamps beside SACK; an urgent mark, packets that may be fragmented and
+    bits of the user's in IP's header."""
+    a, b = make_stack(1, **WORLDS[name]), make_stack(2, **WORLDS[name])
+    wire = Wire(a, b, seed=5, loss=0.02, jitter_ns=1 * MS)
+    client, server, listener = keyed_pair(wire)
+    assert client.send_urgent(b"!") == 1
+    wire.run(2 * S)
+    assert server.recv_urgent() == b"!"
+    for level, option, value in ((0, IP_TOS, 0x20), (0, IP_TTL, 7), (0, IP_MTU_DISCOVER, 0)):
+        assert server.setsockopt(level, option, value.to_bytes(4, "little")) == 0
+    move(wire, client, server, bytes(range(256)) * 400)
+    move(wire, server, client, bytes(range(255)) * 400)
+    close_all(wire, client, server, listener)
+    assert assert_all_signed(wire) > 140
+    assert not {"drop_tcp_md5_failure", "drop_tcp_md5_not_found"} & {*a.counters(), *b.counters()}
+
+
+def test_both_open_at_once() -> None:
+    a, b = make_stack(1), make_stack(2)
+    wire = Wire(a, b)
+    sockets = []
+    for stack, other, port in ((a, b, 1_000), (b, a, 2_000)):
+        socket = stack.socket(2, STREAM)
+        assert isinstance(socket, TcpSocket)
+        assert socket.bind(bytes(4), port) == 0
+        use_key(socket, other.address)
+        assert socket.connect(other.address, 3_000 - port) == -115
+        sockets.append(socket)
+    assert wire.run(10 * S, lambda: all(s.state is State.ESTABLISHED for s in sockets))
+    move(wire, *sockets, b"at once")
+    assert_all_signed(wire)
+
+
+def test_a_signed_syn_does_not_open_fast() -> None:
+    a, b = make_stack(1), make_stack(2, fast_open=2)
+    wire = Wire(a, b)
+    listener = listen(b)
+    assert listener.setsockopt(TCP, 23, (5).to_bytes(4, "little")) == 0  # TCP_FASTOPEN
+    use_key(listener, a.address)
+    client = a.socket(2, STREAM)
+    assert isinstance(client, TcpSocket)
+    use_key(client, b.address)
+    assert client.connect_with(b"early", b.address, 80) == -115
+    wire.run(1 * S)
+    assert client.state is State.ESTABLISHED
+    assert_all_signed(wire)
+    for packet in segments(wire):
+        assert parse(packet, 40, 20 + (packet[32] >> 4 << 2)).cookie is None
+    server = listener.accept()
+    assert isinstance(server, TcpSocket)
+    move(wire, client, server, b"and then")
 
 
 def test_different_keys_never_meet() -> None:
