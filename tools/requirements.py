@@ -4,8 +4,8 @@ A file an RFC, a table a requirement. Its key is the RFC's own number (``MUST-14
 with a letter; ``says`` is the rule in our words. Then comes one of
 
 - ``code`` (a file) and ``line`` (a whole line of it, there exactly once, or the first such line
-  behind a line ``after``), with ``test``: a packetdrill script or a test of pytest that fails
-  without the line;
+  behind a line ``after``) in what Leulo itself uses, with ``test``: a packetdrill script or a test
+  of pytest that fails without the line;
 - ``deviation``: why Leulo does something else;
 - ``outside``: why it is nobody's business here (another layer, an application's, a document's).
 
@@ -20,6 +20,8 @@ import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from reach import Unnamed, unnamed
 
 ROOT = Path(__file__).resolve().parent.parent
 FOLDER = ROOT / "docs" / "requirements"
@@ -129,17 +131,28 @@ def findings() -> Iterator[str]:
     except RequirementError as error:
         yield f"docs/requirements: {error}"
         return
+    unreached = unnamed(ROOT / "leulo")
     for requirement in every:
         if not requirement.code:
             continue
         try:
-            line_number(requirement)
+            check_reached(requirement, ROOT, unreached)
             if not requirement.mutant:
                 mutated(requirement, ROOT)
         except RequirementError as error:
             yield f"docs/requirements: {error}"
         if not _has_test(requirement.test):
             yield f"docs/requirements: {requirement.name}: there is no test {requirement.test}"
+
+
+def check_reached(requirement: Requirement, root: Path, unreached: list[Unnamed]) -> None:
+    """Its line keeps no rule in what only tests reach. Raises RequirementError."""
+    number = line_number(requirement, root)
+    for one in unreached:
+        if one.path == root / requirement.code and one.first <= number <= one.last:
+            raise RequirementError(
+                f"{requirement.name}: its line is in {one.name}, which nothing in leulo uses"
+            )
 
 
 def mutated(requirement: Requirement, root: Path) -> str:

@@ -3,7 +3,7 @@
 A number that arrives is unwrapped once, at the door: `unwrap` gives the integer nearest to a
 reference that has the same low 32 bits. From there on sequence numbers are compared with ``<``,
 subtracted and stored like any integer, and only what is put on the wire is masked again.
-Values that stay 32 bits wide (timestamps, records of TIME_WAIT) are compared with `lt` and `le`.
+Values that stay 32 bits wide (timestamps, records of TIME_WAIT) are compared with `lt`.
 The per-segment paths spell ``(a - b) & MASK`` out: a call costs as much as all the rest of it.
 [RFC 9293 3.4]
 """
@@ -24,8 +24,3 @@ def unwrap(reference: int, wire: int) -> int:
 def lt(a: int, b: int) -> bool:
     """Is ``a`` before ``b``, both modulo 2**32? [RFC 9293 3.4]"""
     return (a - b) & MASK >= HALF
-
-
-def le(a: int, b: int) -> bool:
-    """Is ``a`` before or equal to ``b``, both modulo 2**32?"""
-    return (b - a) & MASK < HALF

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import mutants
 import pytest
+import reach
 import requirements
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -64,3 +65,26 @@ def test_a_test_that_fails_anyway_shows_nothing(tmp_path: Path) -> None:
         for n, name in enumerate(names)
     ]
     assert sorted(mutants.failing(rules)) == sorted([names[0], names[3]])
+
+
+def test_a_line_that_only_tests_reach_keeps_no_rule(tmp_path: Path) -> None:
+    (tmp_path / "a.py").write_text(
+        "class Used:\n    def run(self):\n        x = 1\n\n"
+        "def alone():\n    alone()\n    x = 2\n    behind()\n\n"
+        "def behind():\n    x = 3\n\n"
+        "def in_a_table():\n    x = 4\n"
+    )
+    (tmp_path / "b.py").write_text(
+        "from a import Used, alone\nUsed().run()\nNAMES = ['in_a_table']\n"
+    )
+    found = reach.unnamed(tmp_path)
+    assert [one.name for one in found] == ["alone", "behind"]
+    for number in range(1, 5):
+        rule = requirements.Requirement(
+            1, f"MUST-{number}", "MUST", "1", "says", "a.py", f"x = {number}", test="t.pkt"
+        )
+        if number in (2, 3):
+            with pytest.raises(requirements.RequirementError, match="nothing in leulo uses"):
+                requirements.check_reached(rule, tmp_path, found)
+        else:
+            requirements.check_reached(rule, tmp_path, found)
