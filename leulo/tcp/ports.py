@@ -3,6 +3,10 @@
 Ports of active opens are chosen by the double hash of RFC 6056 3.3.4: hard to guess from outside,
 yet the same destination does not see a port again soon. Binding conflicts are judged as Linux
 judges them.
+
+Connections and records of TIME_WAIT are tens of thousands, and are not counted by port: that would
+be work for each of them. A port that none of them can have is known, which is most that somebody
+wants to bind; only for another are they all looked through.
 """
 
 from __future__ import annotations
@@ -11,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 from leulo.tcp.addresses import ends_of, overlap
 from leulo.tcp.settings import Settings
+from leulo.tcp.tcb import LOOPBACK_MARK
 
 if TYPE_CHECKING:
     from leulo.tcp.engine import Engine
@@ -18,16 +23,20 @@ if TYPE_CHECKING:
 
 _TABLE: Final = 64  # counters of the double hash
 _MAX_HASHES: Final = 256
+_PORTS: Final = 1 << 16
 
 
 class Ports:
     """The bound sockets of a stack by port, and the counters of the port choice."""
 
-    __slots__ = ("_bound", "_engine", "_hashes", "steps")
+    __slots__ = ("_bound", "_engine", "_hashes", "_used", "steps")
 
     def __init__(self, engine: Engine) -> None:
         self._engine: Engine = engine
         self._bound: dict[int, list[TcpSocket]] = {}
+        # 1 of a port that a connection or a record of TIME_WAIT may have: somebody has listened
+        # there, or connected from it.
+        self._used: bytearray = bytearray(_PORTS)
         self.steps: list[int] = [0] * _TABLE
         self._hashes: dict[bytes, int] = {}  # of destinations lately connected to
 
@@ -46,6 +55,20 @@ class Ports:
         """Nothing is bound."""
         self._bound = {}
 
+    def look(self) -> None:
+        """See which ports are in use, whatever was said before."""
+        used = self._used = bytearray(_PORTS)
+        for port in self._bound:
+            used[port] = 1
+        for tcb in self._engine.connections.values():
+            used[tcb.local_port] = 1
+        for key, _ in self._engine.time_wait.held():
+            used[ends_of(key)[1]] = 1
+
+    def listens(self, port: int) -> None:
+        """From now on there may be connections to ``port``."""
+        self._used[port] = 1
+
     def release(self, socket: TcpSocket, port: int) -> None:
         """``socket`` lets go of ``port``."""
         users = self._bound.get(port)
@@ -53,6 +76,7 @@ class Ports:
             users.remove(socket)
             if not users:
                 del self._bound[port]
+            self._used[port] = 1  # its connection may live on
 
     def is_free(self, address: bytes, port: int, is_reused: bool) -> bool:
         """May a socket be bound? Two may share a port if both allow reuse and neither listens,
@@ -62,19 +86,32 @@ class Ports:
                 is_reused and other.settings.is_address_reused and other.listener is None
             ):
                 return False
+        if not self._used[port] and not self._engine.accepts_any:
+            return True
+        users = self._users(port)
+        if not users and port not in self._bound:
+            self._used[port] = 0
+        return not any(
+            overlap(address, local) and not (is_reused and may_share) for local, may_share in users
+        )
+
+    def _users(self, port: int) -> list[tuple[bytes, bool]]:
+        """The local address of each connection and TIME_WAIT record with this port, and whether
+        it may be shared."""
         engine = self._engine
-        for tcb in engine.connections.values():
-            if (
-                tcb.local_port == port
-                and overlap(address, tcb.local)
-                and not (is_reused and tcb.settings.is_address_reused)
-            ):
-                return False
-        for key, may_share in engine.time_wait.held():
+        end = port.to_bytes(2, "big")
+        ends = end, end + LOOPBACK_MARK
+        connections = engine.connections
+        found = [
+            (connections[key].local, connections[key].settings.is_address_reused)
+            for key in [key for key in connections if key.endswith(ends)]
+            if ends_of(key)[1] == port
+        ]
+        for key, may_share in engine.time_wait.held_at(ends):
             local, local_port, _, _ = ends_of(key)
-            if local_port == port and overlap(address, local) and not (is_reused and may_share):
-                return False
-        return True
+            if local_port == port:
+                found.append((local, may_share))
+        return found
 
     def has_listener_conflict(self, socket: TcpSocket) -> bool:
         """Does another socket already listen where ``socket`` wants to?"""
@@ -89,26 +126,22 @@ class Ports:
         """A free port for bind() to port 0, taken for ``socket``; 0 if none is free."""
         engine = self._engine
         first = engine.config.first_ephemeral
-        count = engine.config.last_ephemeral - first + 1
-        used = bytearray(count)
-        for port in self._bound:
-            if first <= port < first + count:
-                used[port - first] = 1
-        for tcb in engine.connections.values():
-            if first <= tcb.local_port < first + count:
-                used[tcb.local_port - first] = 1
-        for key, _ in engine.time_wait.held():
-            local_port = ends_of(key)[1]
-            if first <= local_port < first + count:
-                used[local_port - first] = 1
-        offset = engine.random_bits(32) % count
-        at = used.find(0, offset)
-        if at < 0:
-            at = used.find(0)
-        if at < 0:
-            return 0
-        self._bound.setdefault(first + at, []).append(socket)
-        return first + at
+        end = engine.config.last_ephemeral + 1
+        start = first + engine.random_bits(32) % (end - first)
+        port = self._unused(start, end) or self._unused(first, start)
+        if not port:  # so it seems
+            self.look()
+            port = self._unused(start, end) or self._unused(first, start)
+        if port:
+            self._bound.setdefault(port, []).append(socket)
+        return port
+
+    def _unused(self, first: int, end: int) -> int:
+        """The first port below ``end`` that surely nobody has; 0: none."""
+        port = self._used.find(0, first, end)
+        while port in self._bound:
+            port = self._used.find(0, port + 1, end)
+        return max(port, 0)
 
     def choose_to_connect(self, settings: Settings, where: bytes, mark: bytes) -> bytes:
         """A connection's key whose port nobody uses; empty if there is none. ``where`` is the key
@@ -135,6 +168,7 @@ class Ports:
             if port not in self._bound:
                 key = where + port.to_bytes(2, "big") + mark
                 if engine.may_use(key):
+                    self._used[port] = 1
                     return key
         return b""
 

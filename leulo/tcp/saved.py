@@ -138,6 +138,7 @@ def load_engine(engine: Engine, state: Saved) -> None:
         if half.due_at:
             engine.timers.arm(half, half.due_at)
     engine.time_wait.load(state["time_wait"])
+    engine.ports.look()
     engine.replies = [(frame,) for frame in state["replies"]]
     engine.loopback = [(frame,) for frame in state["loopback"]]
 

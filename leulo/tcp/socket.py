@@ -119,6 +119,7 @@ class TcpSocket(SocketState):
             self.tcb.drop_received()
             self.tcb = None
         listener.socket = self
+        engine.ports.listens(self.bound_port)
         engine.listeners[listener.key] = listener
         self.listener = listener
         return 0

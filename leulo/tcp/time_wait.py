@@ -226,11 +226,19 @@ class TimeWaitTable:
 
     def held(self) -> Iterator[tuple[bytes, bool]]:
         """The key of each, and whether its address may be reused."""
-        for number in range(self._tail, self._head):
-            at = number % self.limit * _RECORD.size
-            is_over, is_address_reused, key = _HELD.unpack_from(self._ring, at)
-            if not is_over:
-                yield key, is_address_reused
+        for part in self._parts():
+            for is_over, is_address_reused, key in _HELD.iter_unpack(part):
+                if not is_over:
+                    yield key, is_address_reused
+
+    def held_at(self, ends: tuple[bytes, ...]) -> list[tuple[bytes, bool]]:
+        """As `held`, of those whose key ends in one of ``ends``."""
+        return [
+            (key, is_address_reused)
+            for part in self._parts()
+            for is_over, is_address_reused, key in _HELD.iter_unpack(part)
+            if key.endswith(ends) and not is_over
+        ]
 
     @property
     def bytes(self) -> int:
@@ -262,6 +270,17 @@ class TimeWaitTable:
         self.md5_keys = {
             key: tuple((k[0], k[1], k[2]) for k in keys) for key, keys in state["md5_keys"].items()
         }
+
+    def _parts(self) -> list[memoryview]:
+        """The ring's records, the oldest first, without a copy."""
+        if self._ring is None:
+            return []
+        ring = memoryview(self._ring)
+        first = self._tail % self.limit
+        last = first + self._head - self._tail
+        over = max(last - self.limit, 0)  # what goes on at the ring's beginning
+        size = _RECORD.size
+        return [ring[first * size : (last - over) * size], ring[: over * size]]
 
     def _place(self, record: TimeWait) -> int:
         """Where in the ring it is, -1: it is over."""
