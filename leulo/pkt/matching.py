@@ -201,6 +201,9 @@ def _options_differ(
             ends = (connection.local, connection.peer)
             if body != signatures.expected(option, *ends, seen.transport, secret):
                 return "signature"
+            for more in seen.joined:
+                if not signatures.is_signed(more, *ends, secret):
+                    return "signature of a later segment"
         elif kind not in (OPTION_NOP, OPTION_END) and body != option.data:
             return f"option {option.name or kind}"
     return None

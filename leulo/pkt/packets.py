@@ -7,7 +7,7 @@ connection say whether it is IPv4 or IPv6.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from struct import Struct
 from typing import Final
 
@@ -111,6 +111,7 @@ class Seen:
     urgent: int = 0
     options: bytes = b""
     payload: bytes = b""
+    joined: list[bytes] = field(default_factory=list)  # transports of segments that were added
 
     @property
     def length(self) -> int:

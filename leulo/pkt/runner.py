@@ -419,7 +419,7 @@ class Run:
         """Consecutive segments as one, while the line's data goes on behind the first."""
         if not seen.length or seen.length >= line.length or seen.flags & (SYN | FIN):
             return seen
-        whole = replace(seen)  # to be added to
+        whole = replace(seen, joined=[])  # to be added to
         while whole.length < line.length:
             more = self._next_packet(connection, line, latest_ns)
             if more is None:
@@ -434,6 +434,7 @@ class Run:
                 self.world.seen.insert(0, more)
                 break
             whole.payload += more.payload
+            whole.joined.append(more.transport)
             whole.flags |= more.flags & (PSH | FIN)
             whole.ack, whole.window = more.ack, more.window
         return whole

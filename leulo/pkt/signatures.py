@@ -92,6 +92,12 @@ def expected(
     return right if option.name == VALID else bytes(byte ^ 0xFF for byte in right)
 
 
+def is_signed(segment: bytes, source: bytes, destination: bytes, secret: bytes) -> bool:
+    """Has a segment of the stack's the right signature, which stands first among its options?"""
+    options = segment[_HEADER_BYTES : (segment[12] >> 4) * 4]
+    return options[4:20] == digest(source, destination, segment, secret)
+
+
 def filled(
     segment: bytes, options: list[TcpOption], source: bytes, destination: bytes, secrets: Secrets
 ) -> bytes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from leulo.pkt import signatures
 from leulo.pkt.outcome import Outcome, Status
 from leulo.pkt.runner import run_text
 from leulo.pkt.signatures import Secrets
@@ -78,3 +79,27 @@ def test_the_longest_prefix_counts_whatever_the_order() -> None:
     secrets.learn(PEER, 32, b"host")
     assert secrets.find(PEER) == b"host"
     assert secrets.find(bytes(16)) == b""
+
+
+def test_of_several_segments_in_one_line_each_is_checked() -> None:
+    rest = "+0 write(4, ..., 2800) = 2800\n+0 > P. 101:2901(2800) ack 1 <nop,nop,md5 {}>\n"
+    first = "+0 > P. 1:101(100) ack 1 <nop,nop,md5 valid>\n+.1 < . 1:1(0) ack 101 win 32768 " \
+        "<nop,nop,md5 valid>\n"  # fmt: skip
+    assert run_text(SERVER + first + rest.format("valid")).status is Status.PASSED
+    assert run_text(SERVER + first + rest.format("invalid")).status is Status.FAILED
+
+
+def test_a_signature_of_a_later_segment_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that is wrong in the second of two joined segments fails the line."""
+    from_linux = bytes.fromhex(  # two bytes of data from 10.77.0.1 to 10.77.0.2
+        "d0ba0007061da8d745b14ca2a018003f14cd00000101131252132c70814c490e89582c4452feccd96869"
+    )
+    ends = bytes((10, 77, 0, 1)), bytes((10, 77, 0, 2))
+    assert signatures.is_signed(from_linux, *ends, b"a secret of both")
+    assert not signatures.is_signed(from_linux[:-1] + b"o", *ends, b"a secret of both")
+    assert not signatures.is_signed(from_linux, *ends, b"another")
+    monkeypatch.setattr(signatures, "is_signed", lambda *arguments: False)
+    text = SERVER.replace("4, ..., 100) = 100", "4, ..., 2800) = 2800")
+    outcome = run_text(text + "+0 > P. 1:2801(2800) ack 1 <nop,nop,md5 valid>\n")
+    assert outcome.status is Status.FAILED
+    assert "signature of a later segment" in outcome.actual
