@@ -1,5 +1,6 @@
 /* See client.h. */
 #include "client.h"
+#include "names.h"
 
 #include <errno.h>
 #include <netinet/in.h>
@@ -92,13 +93,10 @@ socklen_t parse_address(struct sockaddr_storage *to, const char *text, int port)
 
 int connect_to(const char *name, const char *address, int port) {
     struct sockaddr_storage to;
-    socklen_t bytes = parse_address(&to, address, port);
+    socklen_t bytes = find_address(name, &to, address, port);
 
-    if (!bytes) {
-        dprintf(STDERR_FILENO, "%s: %s is not an address: write 10.0.2.2, 10.0.2.2:80 or [fd00::2]:80\n",
-                name, address);
+    if (!bytes)
         return -1;
-    }
     int fd = socket(to.ss_family, SOCK_STREAM, 0);
     if (fd < 0 || connect(fd, (struct sockaddr *)&to, bytes) < 0) {
         dprintf(STDERR_FILENO, "%s: %s: %s\n", name, address, strerror(errno));

@@ -9,7 +9,7 @@
 /* "10.0.2.2:80", "[fd00::2]:80", or either without the port, which then is `port`, and IPv6 without the
  * brackets too: the length of the address, or 0 if `text` is something else. */
 socklen_t parse_address(struct sockaddr_storage *to, const char *text, int port);
-/* A connected socket, or -1 with the reason printed. */
+/* A connected socket, or -1 with the reason printed. A host may be given by its name (names.h). */
 int connect_to(const char *name, const char *address, int port);
 uint64_t now_ns(void);
 /* "1048576 bytes in 12.345 ms, 84.9 MB/s" */

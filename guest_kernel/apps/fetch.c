@@ -3,9 +3,10 @@
  *     fetch http://10.0.2.2/page            the body goes to the output, figures to the console
  *     fetch -q 10.0.2.2:8080/bytes/1000000  figures only
  *     fetch http://[fd00::2]:8080/          over IPv6
+ *     fetch http://host.example/page        a name server is asked for the address (names.h)
  *
- * An address, not a name: there is no resolver here. The status must be 200; the body must be as
- * long as Content-Length says, where it says so. Ends with status 1 if not. */
+ * The status must be 200; the body must be as long as Content-Length says, where it says so. Ends
+ * with status 1 if not. */
 #include "client.h"
 #include "words.h"
 
@@ -82,18 +83,15 @@ static int get(int fd, const char *host, const char *path, int is_quiet) {
 
 int main(int argc, char **argv) {
     int is_quiet = argc > 2 && !strcmp(argv[1], "-q");
-    char host[64];
+    const char *url = argc == 2 + is_quiet ? argv[1 + is_quiet] : "";
+    char host[264]; /* a name, and a port */
 
-    if (argc != 2 + is_quiet)
-        return fail("write: fetch [-q] http://ADDRESS[:PORT]/PATH");
-    const char *url = argv[1 + is_quiet];
     if (!strncmp(url, "http://", 7))
         url += 7;
     size_t length = strcspn(url, "/");
     if (!length || length >= sizeof host)
-        return fail("write: fetch [-q] http://ADDRESS[:PORT]/PATH");
-    memcpy(host, url, length);
-    host[length] = 0;
+        return fail("write: fetch [-q] http://HOST[:PORT]/PATH");
+    snprintf(host, length + 1, "%s", url);
     int fd = connect_to("fetch", host, 80);
     return fd < 0 ? 1 : get(fd, host, url[length] ? url + length + 1 : "", is_quiet);
 }

@@ -1,11 +1,12 @@
 /* ping: asks a host for echoes and says how long each took [RFC 792] [RFC 4443].
  *
- *     ping [-c COUNT] [-i SECONDS] [-s BYTES] ADDRESS
+ *     ping [-c COUNT] [-i SECONDS] [-s BYTES] HOST
  *
  * Until ^C without -c; -i may have a fraction. As there are no signal handlers, two processes share
  * the work: the one that ^C ends asks, and tells its tally to the other through a pipe after each
  * step; that one prints the last it has heard. Ends with status 0 if any echo came, 1 if none. */
 #include "client.h"
+#include "names.h"
 
 #include <errno.h>
 #include <netinet/in.h>
@@ -185,12 +186,15 @@ int main(int argc, char **argv) {
     int ends[2];
 
     if (!address) {
-        dprintf(STDERR_FILENO, "ping: write: ping [-c COUNT] [-i SECONDS] [-s BYTES] ADDRESS\n");
+        dprintf(STDERR_FILENO, "ping: write: ping [-c COUNT] [-i SECONDS] [-s BYTES] HOST\n");
         return 2;
     }
-    socklen_t bytes = parse_address(&to, address, 0);
-    if (!bytes || *address == '[' || ((struct sockaddr_in *)&to)->sin_port) {
-        dprintf(STDERR_FILENO, "ping: %s is not an address: write 10.0.2.2 or fd00::2\n", address);
+    socklen_t bytes = find_address("ping", &to, address, 0);
+    if (!bytes)
+        return 2;
+    if (*address == '[' || ((struct sockaddr_in *)&to)->sin_port) {
+        dprintf(STDERR_FILENO, "ping: %s is not an address without a port: write 10.0.2.2 or host.example\n",
+                address);
         return 2;
     }
     int is_ipv6 = to.ss_family == AF_INET6;

@@ -1,7 +1,7 @@
 /* ttcp: how fast is a stream?
  *
  *     ttcp -r [PORT]                 takes one connection and counts what comes
- *     ttcp -t ADDRESS[:PORT] [MIB]   sends so much (16 MiB), until the other side has all
+ *     ttcp -t HOST[:PORT] [MIB]   sends so much (16 MiB), until the other side has all
  */
 #include "client.h"
 
@@ -69,6 +69,6 @@ int main(int argc, char **argv) {
         return receive(argc > 2 ? atoi(argv[2]) : PORT);
     if (argc >= 3 && argc <= 4 && !strcmp(argv[1], "-t"))
         return transmit(argv[2], (argc > 3 ? strtoull(argv[3], NULL, 10) : 16) << 20);
-    dprintf(STDERR_FILENO, "ttcp: write: ttcp -r [PORT], or ttcp -t ADDRESS[:PORT] [MIB]\n");
+    dprintf(STDERR_FILENO, "ttcp: write: ttcp -r [PORT], or ttcp -t HOST[:PORT] [MIB]\n");
     return 1;
 }

@@ -21,7 +21,7 @@ struct file_ops {
     ssize_t (*send_kernel)(struct file *file, const void *data, size_t bytes);
     uint32_t (*size)(struct file *file);                               /* NULL: no lseek */
     int (*entries)(struct file *file, uintptr_t user, size_t bytes); /* of a directory: getdents64 */
-    uint32_t (*poll)(struct file *file); /* POLL... bits that are up now */
+    uint32_t (*poll)(struct file *file); /* POLL... bits that are up now; NULL: it never waits */
     int (*ioctl)(struct file *file, uint32_t request, uintptr_t user);
     void (*close)(struct file *file); /* the last descriptor is gone; `file` is freed after it */
 };

@@ -23,8 +23,8 @@ static struct entry *entries;
 static uint32_t entry_count;
 static struct entry root = {.name = "", .mode = S_IFDIR};
 
-#define MADE_HERE 4
-static const char *const made_here[MADE_HERE] = {"tmp", "proc", "proc/processes", "proc/sockets"};
+static const char *const made_here[] = {"tmp", "proc", "proc/processes", "proc/resolv.conf",
+                                        "proc/sockets", NULL};
 
 static uint32_t field(const char *header, unsigned n) {
     uint32_t value = 0;
@@ -74,11 +74,11 @@ void initrd_init(void) {
     const char *start = (const char *)boot_info.initrd_start;
     const char *end = (const char *)boot_info.initrd_end;
     uint32_t count = scan(start, end, NULL);
-    entries = kmalloc((count + MADE_HERE) * sizeof *entries);
+    entries = kmalloc((count + sizeof made_here / sizeof *made_here) * sizeof *entries);
     if (!entries)
         panic("no memory for the table of %u files", count);
     entry_count = scan(start, end, entries);
-    for (unsigned i = 0; i < MADE_HERE; i++) /* so that ls shows them; filesystem_open does the rest */
+    for (unsigned i = 0; made_here[i]; i++) /* so that ls shows them; filesystem_open does the rest */
         if (!find(made_here[i]))
             entries[entry_count++] = (struct entry){made_here[i], NULL, strlen(made_here[i]), 0,
                                                     i < 2 ? S_IFDIR : S_IFREG};
@@ -116,11 +116,6 @@ static ssize_t initrd_read(struct file *file, uintptr_t user, size_t bytes) {
     return (ssize_t)bytes;
 }
 
-static uint32_t initrd_poll(struct file *file) {
-    (void)file;
-    return POLLIN;
-}
-
 static uint32_t initrd_size(struct file *file) {
     return ((const struct entry *)file->data)->bytes;
 }
@@ -150,8 +145,7 @@ static int initrd_entries(struct file *file, uintptr_t user, size_t bytes) {
 }
 
 static const struct file_ops file_ops = {.mode = S_IFREG, .read = initrd_read,
-                                         .content = initrd_content, .size = initrd_size,
-                                         .poll = initrd_poll};
+                                         .content = initrd_content, .size = initrd_size};
 static const struct file_ops directory_ops = {.mode = S_IFDIR, .entries = initrd_entries};
 
 int initrd_open(const char *name, uint32_t flags, struct file **made) {

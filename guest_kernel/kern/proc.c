@@ -1,5 +1,5 @@
-/* /proc/processes and /proc/sockets: what the kernel knows, as text, made when they are opened. The
- * programs ps and netstat show them. */
+/* /proc/processes, /proc/sockets and /proc/resolv.conf: what the kernel knows, as text, made when they
+ * are opened. The programs ps and netstat show the first two, names.c of the clients reads the last. */
 #include "kern/console.h"
 #include "kern/errno.h"
 #include "kern/file.h"
@@ -87,15 +87,21 @@ static void print_sockets(struct file *out) {
                 print_socket(out, process, n);
 }
 
+static void print_name_server(struct file *out) {
+    const uint8_t *byte = net_name_server;
+
+    if (byte[0])
+        tmpfs_print(out, "nameserver %u.%u.%u.%u\n", byte[0], byte[1], byte[2], byte[3]);
+}
+
 int proc_open(const char *name, struct file **made) {
-    void (*print)(struct file *) = strcmp(name, "proc/processes") == 0 ? print_processes
-                                   : strcmp(name, "proc/sockets") == 0 ? print_sockets
-                                                                        : NULL;
-    if (!print)
-        return -ENOENT;
-    *made = tmpfs_text();
+    void (*print)(struct file *) = !strcmp(name, "proc/processes")     ? print_processes
+                                   : !strcmp(name, "proc/sockets")     ? print_sockets
+                                   : !strcmp(name, "proc/resolv.conf") ? print_name_server : NULL;
+
+    *made = print ? tmpfs_text() : NULL;
     if (!*made)
-        return -ENOMEM;
+        return print ? -ENOMEM : -ENOENT;
     print(*made);
     return 0;
 }

@@ -97,8 +97,9 @@ static int poll_once(uintptr_t user, uint32_t count, unsigned queue) {
         for (struct pollfd *entry = chunk; entry < chunk + n; entry++) {
             struct file *file = entry->fd < 0 ? NULL : file_of(entry->fd);
             uint32_t mask = entry->fd < 0 ? 0 : POLLNVAL;
-            if (file && file->ops->poll) {
-                mask = file->ops->poll(file) & (entry->events | POLLERR | POLLHUP);
+            if (file && (file->ops->poll || file->ops->mode)) { /* but for an epoll */
+                mask = file->ops->poll ? file->ops->poll(file) : POLLIN | POLLOUT;
+                mask &= entry->events | POLLERR | POLLHUP;
                 file->pollers |= 1u << queue;
             }
             entry->revents = (short)mask;
@@ -169,7 +170,7 @@ int sys_epoll_create1(struct trap_frame *frame) {
     return file_install(file);
 }
 
-/* epoll_ctl(epoll, operation, descriptor, event). What has no poll, an epoll too, can't be watched. */
+/* epoll_ctl(epoll, operation, descriptor, event). Files and epolls have no poll: they can't be. */
 int sys_epoll_ctl(struct trap_frame *frame) {
     struct epoll *epoll = epoll_of(frame->ebx);
     struct file *file = file_of((int)frame->edx);

@@ -151,11 +151,6 @@ static uint32_t tmpfs_size(struct file *file) {
     return ((struct node *)file->data)->bytes;
 }
 
-static uint32_t tmpfs_poll(struct file *file) {
-    (void)file;
-    return POLLIN | POLLOUT;
-}
-
 static void tmpfs_close(struct file *file) {
     node_put(file->data);
 }
@@ -180,7 +175,7 @@ static int tmpfs_entries(struct file *file, uintptr_t user, size_t bytes) {
 
 static const struct file_ops file_ops = {.mode = S_IFREG, .read = tmpfs_read, .write = tmpfs_write,
                                          .content = tmpfs_content, .size = tmpfs_size,
-                                         .poll = tmpfs_poll, .close = tmpfs_close};
+                                         .close = tmpfs_close};
 static const struct file_ops directory_ops = {
     .mode = S_IFDIR, .entries = tmpfs_entries, .close = tmpfs_close};
 

@@ -51,5 +51,6 @@ struct provider {
 /* The socket's readiness is `mask` now; whoever waits for a bit that rose is woken. */
 void net_update(struct socket *s, uint32_t mask);
 
-/* Looks for the provider's machinery and says in one line what it found; NULL: it is not here. */
+/* Looks for the provider's machinery and says in one line what it found, and fills net_name_server;
+ * NULL: it is not here. */
 const struct provider *paravirt_probe(void);

@@ -18,6 +18,7 @@
 #define CAN_SEND (POLLOUT | POLLHUP | POLLERR)
 
 static const struct provider *provider; /* NULL: no network */
+uint8_t net_name_server[4];
 
 void net_init(const char *wanted) {
     bool is_known = !*wanted || !strcmp(wanted, "paravirt");

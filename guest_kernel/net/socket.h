@@ -13,6 +13,8 @@
 #include "kern/file.h"
 
 extern const struct file_ops socket_ops;
+/* IPv4, of the network that net_init() found; zero: none. */
+extern uint8_t net_name_server[4];
 
 /* Called once at boot with the value of net= from the command line ("" if absent). Says in one
  * line what network there is; with none, sock_socket answers -ENETDOWN. */

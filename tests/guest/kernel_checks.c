@@ -265,6 +265,9 @@ static void times(void)
     check(status == 0 && ms >= 39 && ms < 2000, "poll-timeout", ms);
     wanted = (struct pollfd){1, POLLOUT, 0};
     check(poll(&wanted, 1, -1) == 1 && wanted.revents == POLLOUT, "poll-ready", wanted.revents);
+    wanted = (struct pollfd){open("/bin/init", O_RDONLY), POLLIN, 0};
+    check(poll(&wanted, 1, -1) == 1 && wanted.revents == POLLIN, "poll-file", wanted.revents);
+    close(wanted.fd);
     wanted = (struct pollfd){77, POLLOUT, 0};
     check(poll(&wanted, 1, -1) == 1 && wanted.revents == POLLNVAL, "poll-bad-fd", wanted.revents);
     pid_t sleeper = fork();
@@ -357,6 +360,10 @@ static void epolls(void)
     fails(watch(epoll, EPOLL_CTL_MOD, a[1], EPOLLIN, 1), ENOENT, "epoll-unknown");
     fails(watch(epoll, EPOLL_CTL_ADD, 99, EPOLLIN, 1), EBADF, "epoll-bad-fd");
     fails(watch(epoll, EPOLL_CTL_ADD, epoll, EPOLLIN, 1), EPERM, "epoll-itself");
+    int file = open("/tmp/watched", O_WRONLY | O_CREAT);
+    fails(watch(epoll, EPOLL_CTL_ADD, file, EPOLLOUT, 1), EPERM, "epoll-file");
+    close(file);
+    unlink("/tmp/watched");
     fails(watch(epoll, 9, a[0], EPOLLIN, 1), EINVAL, "epoll-operation");
     fails(watch(a[0], EPOLL_CTL_ADD, b[0], EPOLLIN, 1), EINVAL, "epoll-of-pipe");
     fails(epoll_ctl(epoll, EPOLL_CTL_MOD, a[0], UNMAPPED), EFAULT, "epoll-unmapped");

@@ -52,7 +52,7 @@ def test_what_is_wrong_is_said_in_one_line(guest: LeuloProcess) -> None:
                   "-h"):  # fmt: skip
         said = command(guest, f"ping {wrong}".rstrip())
         assert "ping: write: ping [-c COUNT]" in said and "status 2" in said, wrong
-    for wrong in ("nonsense", "10.0.2", "10.0.2.2:7", "10.0.2.999", "[::1]", ":", ":::", "1:2:3",
+    for wrong in ("10.0.2", "10.0.2.2:7", "10.0.2.999", "[::1]", ":", ":::", "1:2:3",
                   "1:2:3:4:5:6:7:8:9", "1::2::3", "::12345", "fd00::g", "1:2:3:4:5:6:7:8::", "1:",
                   "::1:", "0.0.0.0:", "1::2:3:4:5:6:7:8"):  # fmt: skip
         said = command(guest, f"ping {wrong}")

@@ -83,7 +83,7 @@ def test_clients_reach_the_host() -> None:
         assert f"ttcp: sent: {3 << 20} bytes" in said
         assert counts == [3 << 20]
         assert "Connection refused" in command(process, "fetch 10.0.2.2:1/")
-        for wrong in ("nonsense", "1.2.3", "1.2.3.4.5", "1.2.3.999", "1.2.3.4:99999", "-1.2.3.4"):
+        for wrong in ("1.2.3", "1.2.3.4.5", "1.2.3.999", "1.2.3.4:99999", "-1.2.3.4"):
             assert "is not an address" in command(process, f"fetch {wrong}"), wrong
         assert re.search(r"tcp +\[::\]:80 +- +LISTEN +\d+/httpd", command(process, "netstat"))
         assert command(process, "ps").count("httpd") == 1

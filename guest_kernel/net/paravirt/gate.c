@@ -4,6 +4,7 @@
 #include "kern/errno.h"
 #include "kern/time.h"
 #include "net/paravirt/paravirt.h"
+#include "net/socket.h"
 
 struct leulo_call call = {.size = sizeof call};
 
@@ -45,6 +46,7 @@ const struct provider *paravirt_probe(void) {
     }
     if (hello.features & LEULO_FEATURE_SENDFILE)
         archive_register();
+    memcpy(net_name_server, hello.dns.address, sizeof net_name_server);
     kprintf("net: paravirt, TCP in the hypervisor, address ");
     say_address(&hello.address);
     kprintf("/%u, gateway ", hello.prefix_length);
