@@ -33,6 +33,11 @@ def main() -> int:
     parser.add_argument(
         "--no-network", action="store_true", help="only what needs neither root nor a network"
     )
+    parser.add_argument(
+        "--congestion", default="", metavar="NAME",
+        help="Linux's congestion control, on which the rows of bulk depend (default: this "
+        "computer's own; the table's title names it)",
+    )  # fmt: skip
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there too")
     arguments = parser.parse_args()
     if not plan.LEAST_SECONDS <= arguments.seconds <= 3600:
@@ -44,6 +49,7 @@ def main() -> int:
             arguments.seconds,
             lambda words: print(f"bench: {words}", file=sys.stderr, flush=True),
             network=not arguments.no_network,
+            congestion=arguments.congestion,
         )
         if arguments.json is not None:
             arguments.json.write_text(json.dumps(report.plain(results), indent=2) + "\n")

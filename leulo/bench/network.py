@@ -13,6 +13,7 @@ import os
 import signal
 import subprocess
 from contextlib import ExitStack, suppress
+from pathlib import Path
 from types import TracebackType
 from typing import Final
 
@@ -22,12 +23,15 @@ TAP: Final = "leulo-bench"
 GUEST_ADDRESS: Final = "10.77.0.2"
 SERVER_ADDRESS: Final = "10.78.0.2"
 _CLIENT_ADDRESS: Final = "10.78.0.1"
+_CONGESTION: Final = "tcp_congestion_control"
 
 
 class Network:
     """The namespaces ``client`` and ``server``, as names for ``ip netns exec``."""
 
-    def __init__(self) -> None:
+    def __init__(self, congestion: str = "") -> None:
+        """``congestion``: Linux's congestion control in both; empty: as this computer has it."""
+        self.congestion = congestion
         self.client = f"leulo-bench-{os.getpid()}-c"
         self.server = f"leulo-bench-{os.getpid()}-s"
         self._cleanup = ExitStack()
@@ -49,11 +53,16 @@ class Network:
                 _ip("-n", name, "address", "add", f"{address}/24", "dev", "veth0")
                 _ip("-n", name, "link", "set", "veth0", "up")
             # Thousands of connections a second use up the usual range of ports within seconds.
-            subprocess.run(
-                [*self.within(self.client), "sh", "-c",
-                 "echo 1024 65535 > /proc/sys/net/ipv4/ip_local_port_range"],
-                check=False, capture_output=True,
-            )  # fmt: skip
+            self._set(self.client, "ip_local_port_range", "1024 65535")
+            for name in (self.client, self.server) if self.congestion else ():
+                if not self._set(name, _CONGESTION, self.congestion):
+                    raise EnvironmentProblem(
+                        f"--congestion {self.congestion}: this computer gives its namespaces only "
+                        f"{_read('tcp_allowed_congestion_control')}; "
+                        f'sysctl net.ipv4.tcp_allowed_congestion_control="reno {self.congestion}" '
+                        "allows it"
+                    )
+            self.congestion = self.congestion or _read(_CONGESTION)
         except BaseException:
             self._cleanup.close()
             raise
@@ -67,12 +76,23 @@ class Network:
     ) -> None:
         self._cleanup.close()
 
+    def _set(self, name: str, key: str, value: str) -> bool:
+        """Set one of net.ipv4 in a namespace. False: the host refuses."""
+        command = [*self.within(name), "sh", "-c", 'echo "$2" > "/proc/sys/net/ipv4/$1"', "sh"]
+        done = subprocess.run([*command, key, value], check=False, capture_output=True)
+        return done.returncode == 0
+
     def within(self, name: str, core: int | None = None) -> list[str]:
         """The words before a command that put it into a namespace and on a core."""
         words = ["ip", "netns", "exec", name]
         if core is not None:
             words += ["taskset", "-c", str(core)]
         return words
+
+
+def _read(key: str) -> str:
+    """One of net.ipv4 here, which a new namespace has, too."""
+    return Path("/proc/sys/net/ipv4", key).read_text().strip()
 
 
 def _ip(*words: str) -> None:

@@ -8,6 +8,7 @@ its own, because keeping it costs time too.
 from __future__ import annotations
 
 import os
+import platform
 import tempfile
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -40,6 +41,7 @@ class Results:
     cores: tuple[int, int]
     load_average: float
     is_compiled: bool = False
+    linux_is: str = ""  # the kernel's release and its congestion control
     mips: float = 0.0
     hypercalls: float = 0.0
     leulo: dict[str, float] = field(default_factory=dict)  # by figure: new, keep, from, to
@@ -59,8 +61,9 @@ class Results:
         return self.leulo.get(figure, 0.0) / linux if linux else 0.0
 
 
-def run(seconds: float, say: Say, *, network: bool = True) -> Results:
-    """Measure everything within about ``seconds``, or only what needs neither root nor a network.
+def run(seconds: float, say: Say, *, network: bool = True, congestion: str = "") -> Results:
+    """Measure everything within about ``seconds``, or only what needs neither root nor a network;
+    with Linux's congestion control ``congestion``, if it is not to be what it is here.
 
     Raises LeuloError; leaves nothing behind.
     """
@@ -72,7 +75,8 @@ def run(seconds: float, say: Say, *, network: bool = True) -> Results:
         return results
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="leulo-bench-")))
-        lab = stack.enter_context(Network())
+        lab = stack.enter_context(Network(congestion))
+        results.linux_is = f"{platform.release()}, {lab.congestion}"
         _measure_processor(results, share, say)
         _measure_rounds(results, lab, folder, share, say)
         for kind, keep_alive in (("new", False), ("keep", True)):

@@ -24,6 +24,7 @@ def plain(results: Results) -> dict[str, Any]:
     return {
         "rounds": ROUNDS,
         "is_compiled": results.is_compiled,
+        "linux": results.linux_is,
         "server_core": results.cores[0],
         "client_core": results.cores[1],
         "load_average": results.load_average,
@@ -70,7 +71,10 @@ def show(results: Results, console: Console) -> None:
     console.print()
     build = "compiled" if results.is_compiled else "interpreted"
     cores = f"server on core {results.cores[0]}, client on core {results.cores[1]}"
-    title = f"{build}; medians of {ROUNDS} rounds; {cores}; load was {results.load_average:.1f}"
+    title = (
+        f"{build}; medians of {ROUNDS} rounds; {cores}; load was {results.load_average:.1f}; "
+        f"Linux {results.linux_is}"
+    )
     table = Table(box=None, padding=(0, 1), title_justify="left", title=title)
     for name in ("", "Leulo", "Linux", "ratio", "goal", "spread", "failed"):
         table.add_column(name, justify="left" if not name else "right")

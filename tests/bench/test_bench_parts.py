@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import capstone
 import pytest
 from rich.console import Console
 
 from leulo.bench import __main__, clients, guests, plan, report, stream
-from leulo.errors import LeuloError
+from leulo.bench.network import Network
+from leulo.errors import EnvironmentProblem, LeuloError
 
 WRK = """\
 Running 2s test @ http://10.77.0.2/bytes/100
@@ -92,6 +95,7 @@ def test_a_source_that_ends_early_is_measured_by_what_came() -> None:
 
 def results() -> plan.Results:
     made = plan.Results(cores=(0, 1), load_average=0.5, mips=900.0, hypercalls=400_000.0)
+    made.linux_is = "6.1, bbr"
     made.leulo = {"new": 5e3, "keep": 2e4, "from": 1e9, "to": 5e8}
     made.linux = {"new": 1e4, "keep": 1e5, "from": 2e9, "to": 2e9}
     made.failed = {"new leulo": 3}
@@ -101,6 +105,7 @@ def results() -> plan.Results:
 
 def test_the_figures_are_json_with_their_ratios() -> None:
     plain = json.loads(json.dumps(report.plain(results())))
+    assert plain["linux"] == "6.1, bbr"
     assert plain["figures"]["new"]["ratio"] == 0.5
     assert plain["figures"]["new"]["failed"] == 3
     assert plain["figures"]["keep"]["ratio"] == 0.2
@@ -112,7 +117,16 @@ def test_the_table_shows_every_figure() -> None:
     with console.file:
         report.show(results(), console)
         text = console.export_text()
-    for wanted in ("900 million", "400,000", "5,000", "10,000 (nginx)", "0.50", "1,000", "40.0"):
+    for wanted in (
+        "900 million",
+        "400,000",
+        "5,000",
+        "10,000 (nginx)",
+        "0.50",
+        "1,000",
+        "40.0",
+        "6.1, bbr",
+    ):
         assert wanted in text
 
 
@@ -133,6 +147,22 @@ def test_what_is_below_its_goal_is_said_and_fails(capsys: pytest.CaptureFixture[
     got.leulo = got.linux = {}  # --no-network: nothing is compared
     assert __main__.judge(got) == 0
     assert capsys.readouterr().err == ""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="namespaces are made as root")
+def test_linux_s_congestion_control_is_named_and_can_be_chosen() -> None:
+    with Network() as lab:
+        assert lab.congestion in Path("/proc/sys/net/ipv4/tcp_congestion_control").read_text()
+    with Network("reno") as lab:
+        assert lab.congestion == "reno"
+        for name in (lab.client, lab.server):
+            asked = [*lab.within(name), "cat", "/proc/sys/net/ipv4/tcp_congestion_control"]
+            assert subprocess.run(asked, capture_output=True, text=True).stdout == "reno\n"
+    lab = Network("nonesuch")
+    with pytest.raises(EnvironmentProblem, match="--congestion nonesuch: .* only .*reno"), lab:
+        pass
+    names = subprocess.run(["ip", "netns"], capture_output=True, text=True).stdout
+    assert lab.client not in names
 
 
 def test_a_time_that_is_too_short_is_refused() -> None:
