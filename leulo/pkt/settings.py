@@ -325,7 +325,7 @@ _BSD: Final[dict[str, Setting]] = {
     "net.inet.tcp.sack.revised": _any,
     "net.inet.tcp.sack.lrd": _any,
     "net.inet.tcp.sack.tso": _any,
-    "net.inet.tcp.do_prr": _any,
+    "net.inet.tcp.do_prr": lambda text: {"has_rate_reduction": _whole(text) != 0},
     "net.inet.tcp.do_prr_conservative": _any,
     "net.inet.tcp.tso": _any,
     "net.inet.tcp.path_mtu_discovery": _any,

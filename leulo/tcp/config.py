@@ -79,6 +79,11 @@ class Config:
     has_tail_probe: bool = True  # [RFC 8985 7]
     has_frto: bool = True  # [RFC 5682]
     has_dsack: bool = True  # report what came twice [RFC 2883]
+    # Fast recovery without RACK, and without SACK, too, sends in proportion to what arrives
+    # [RFC 6937]; else as the window of RFC 6582 and RFC 6675 allows
+    has_rate_reduction: bool = True
+    # In recovery with SACK but without RACK every acknowledgement that goes forward is answered
+    answers_partial_acks: bool = False
     has_linux_cubic: bool = True  # CUBIC's two departures from its RFC in Linux
     hystart: str = "linux"  # "++": [RFC 9406], "linux": its forerunner, with CUBIC, "": none
 
@@ -217,6 +222,7 @@ PRESETS = {
         offers_all_room=True,
         has_rack=False,
         has_tail_probe=False,
+        answers_partial_acks=True,
         has_frto=False,
         has_linux_cubic=False,
         hystart="",
@@ -271,6 +277,7 @@ PRESETS = {
         congestion="reno",  # [RFC 5681 3.1]
         has_linux_cubic=False,
         hystart="++",  # [RFC 9406]
+        has_rate_reduction=False,  # [RFC 6582 3.2] [RFC 6675 5]
         has_capable_control=False,  # [RFC 3168 6.1.4, 6.1.5]
         has_ace_in_time_wait=True,  # [RFC 9768 3.2.2.2]
         reduces_cwnd=False,  # [RFC 5681 3.1 (4)]

@@ -13,7 +13,7 @@ from leulo.state import load_fields, save_fields
 
 _FIELDS: Final = (
     "begin", "end", "cwnd", "ssthresh", "again_ms", "pending", "frto", "flight_bytes", "delivered",
-    "sent", "is_over", "is_free",
+    "sent", "is_over", "is_free", "reported", "lost_edge", "arrived", "has_rescued",
 )  # fmt: skip
 
 # Values of `frto` [RFC 5682 3.1]
@@ -40,15 +40,38 @@ class Episode:
         self.sent: int = 0  # prr_out
         self.is_over: bool = False  # recovery has ended
         self.is_free: bool = False  # the loss was no sign of congestion
+        # Of recovery without RACK: what the acknowledgement at work reports, up to where holes
+        # count as lost, and without SACK how much has arrived by the number of duplicates.
+        self.reported: int = 0
+        self.lost_edge: int = 0
+        self.arrived: int = 0
+        self.has_rescued: bool = False  # the highest segment has gone again [RFC 6675 4 (4)]
+
+    def allowance(
+        self, delivered: int, in_pipe: int, ssthresh: int, mss: int, is_safe: bool
+    ) -> int:
+        """``delivered`` more bytes have arrived, ``in_pipe`` are on their way: how many may go out
+        now? ``is_safe``: things went forward, and nothing else was lost. [RFC 6937 3]"""
+        self.delivered += delivered
+        if in_pipe > ssthresh:
+            count = -(-self.delivered * ssthresh // self.flight_bytes) - self.sent
+        else:
+            count = max(self.delivered - self.sent, delivered)
+            if is_safe:
+                count += mss
+            count = min(ssthresh - in_pipe, count)
+        if not self.sent and count < mss:
+            return mss  # the first retransmission goes out at once
+        return max(count, 0)
 
     def save(self) -> Saved:
-        return save_fields(self, 1, _FIELDS)
+        return save_fields(self, 2, _FIELDS)
 
     @classmethod
     def loaded(cls, state: Saved) -> Episode:
         """The episode saved as ``state``."""
         episode = cls(0, 0, 0, 1)
-        load_fields(episode, 1, _FIELDS, state)
+        load_fields(episode, 2, _FIELDS, state)
         return episode
 
 

@@ -43,7 +43,7 @@ from leulo.tcp.state import (
     TIME_WAIT,
 )
 from leulo.tcp.syn_sent import segment_in_syn_sent
-from leulo.tcp.tcb import ACK_DELAYED, ACK_NOW, Tcb
+from leulo.tcp.tcb import ACK_DELAYED, ACK_NOW, RECOVERY_NONE, Tcb
 from leulo.tcp.text import take_kept, take_text
 from leulo.units import NS_PER_S
 
@@ -416,6 +416,9 @@ def _take_ack(
         acknowledged(tcb, ack - una, tsecr, now_ns)
         if tcb.snd_una > tcb.snd_end:
             return fin_acknowledged(tcb, now_ns)
+        if news and tcb.recovery == RECOVERY_NONE and tcb.scoreboard is not None:
+            # News make it a duplicate, though it goes forward. [RFC 6675 2]
+            recovery.duplicate(tcb, news, True, now_ns)
     elif (
         una < tcb.snd_max
         and not length
@@ -426,9 +429,9 @@ def _take_ack(
         # Outstanding data, nothing new in it: a duplicate. With SACK only one that reports
         # something new counts. [RFC 5681 2] [RFC 6675 2]
         if news or not tcb.has_sack:
-            recovery.duplicate(tcb, now_ns)
+            recovery.duplicate(tcb, news, False, now_ns)
     elif news:
-        recovery.duplicate(tcb, now_ns)
+        recovery.duplicate(tcb, news, False, now_ns)
     return True
 
 

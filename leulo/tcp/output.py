@@ -338,6 +338,7 @@ def _send_in_reduction(tcb: Tcb, now_ns: int, out: list[Frame], limit: int) -> N
 def _send_in_recovery(tcb: Tcb, now_ns: int, out: list[Frame], limit: int) -> None:
     """Fast recovery: lost segments first, then new ones. [RFC 6675 5] [RFC 6582 3.2]"""
     mss = tcb.mss
+    before = tcb.snd_max + tcb.retransmitted_bytes
     if tcb.is_rexmit_due:
         tcb.is_rexmit_due = False
         board = tcb.scoreboard
@@ -352,7 +353,7 @@ def _send_in_recovery(tcb: Tcb, now_ns: int, out: list[Frame], limit: int) -> No
     while len(out) < limit:
         board = tcb.scoreboard
         if board is None:
-            pipe = tcb.snd_nxt - tcb.snd_una
+            pipe = recovery.pipe(tcb)
             hole = rest = None
         else:
             lost = board.lost_edge(mss, tcb.engine.config.duplicate_threshold)
@@ -369,6 +370,8 @@ def _send_in_recovery(tcb: Tcb, now_ns: int, out: list[Frame], limit: int) -> No
         if hole is None:
             if tcb.snd_nxt == tcb.snd_end < tcb.snd_top and window_end > tcb.snd_nxt:
                 _emit_data(tcb, tcb.snd_nxt, 0, now_ns, out)
+            if board is None:
+                _rescue(tcb, now_ns, out)
             break
         start, end = hole
         length = min(end - start, mss, tcb.snd_end - start)
@@ -376,8 +379,21 @@ def _send_in_recovery(tcb: Tcb, now_ns: int, out: list[Frame], limit: int) -> No
             break
         _emit_data(tcb, start, length, now_ns, out)
         tcb.high_rxt = start + length
+    if tcb.episode is not None:
+        tcb.episode.sent += tcb.snd_max + tcb.retransmitted_bytes - before
     tcb.is_cwnd_limited = True
     tcb.growth_limit = NO_GROWTH_LIMIT
+
+
+def _rescue(tcb: Tcb, now_ns: int, out: list[Frame]) -> None:
+    """All that was reported is acknowledged, and nothing else is to be sent: once in a recovery the
+    highest segment goes again; its report shows what is missing below. [RFC 6675 4 (4)]"""
+    episode = tcb.episode
+    end = min(tcb.recover, tcb.snd_end)
+    begin = max(tcb.snd_una, end - tcb.mss, tcb.high_rxt)
+    if tcb.has_sack and episode is not None and not episode.has_rescued and begin < end:
+        episode.has_rescued = True
+        _emit_data(tcb, begin, end - begin, now_ns, out)
 
 
 def _may_send_small(tcb: Tcb, nxt: int, begin: int) -> bool:

@@ -533,19 +533,8 @@ def _pace(tcb: Tcb, episode: Episode, delivered: int, is_safe: bool) -> None:
     """Proportional rate reduction: send in proportion to what arrives. [RFC 6937 3]"""
     if tcb.congestion.is_model:
         return
-    episode.delivered += delivered
     in_pipe = tcb.pipe()
-    ssthresh = tcb.ssthresh
-    if in_pipe > ssthresh:
-        count = -(-episode.delivered * ssthresh // episode.flight_bytes) - episode.sent
-    else:
-        count = max(episode.delivered - episode.sent, delivered)
-        if is_safe:
-            count += tcb.mss
-        count = min(ssthresh - in_pipe, count)
-    if not episode.sent:
-        count = max(count, tcb.mss)  # the first retransmission goes out at once
-    tcb.cwnd = in_pipe + max(count, 0)
+    tcb.cwnd = in_pipe + episode.allowance(delivered, in_pipe, tcb.ssthresh, tcb.mss, is_safe)
 
 
 def _leave(tcb: Tcb, now_ns: int) -> None:

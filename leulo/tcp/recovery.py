@@ -11,8 +11,9 @@ from __future__ import annotations
 from typing import Final
 
 from leulo.tcp import ecn, rack
+from leulo.tcp.episode import Episode
 from leulo.tcp.scoreboard import Scoreboard
-from leulo.tcp.tcb import RECOVERY_FAST, RECOVERY_NONE, RECOVERY_TIMEOUT, Tcb
+from leulo.tcp.tcb import ACK_NOW, RECOVERY_FAST, RECOVERY_NONE, RECOVERY_TIMEOUT, Tcb
 
 _LIMITED: Final = 2  # duplicate ACKs that each let one new segment out [RFC 3042 2]
 
@@ -33,20 +34,30 @@ def take_sacks(tcb: Tcb, blocks: list[tuple[int, int]]) -> int:
             board = tcb.scoreboard = Scoreboard(tcb.engine.config.scoreboard_blocks)
             tcb.is_ordinary = False
         news += board.add(start, end)
+    if tcb.episode is not None:
+        tcb.episode.reported = news
     return news
 
 
-def duplicate(tcb: Tcb, now_ns: int) -> None:
-    """A duplicate ACK, or an ACK whose SACK blocks brought news. [RFC 5681 2, 3.2]"""
+def duplicate(tcb: Tcb, news: int, is_progress: bool, now_ns: int) -> None:
+    """A duplicate ACK, or one whose SACK blocks brought ``news``, bytes, perhaps beside an
+    acknowledgement that goes forward. [RFC 5681 2, 3.2] [RFC 6675 2]"""
     tcb.dupacks += 1
     tcb.is_ordinary = False
     if tcb.recovery == RECOVERY_FAST:
-        if not tcb.has_sack and tcb.cwnd < tcb.ssthresh + tcb.recover - tcb.snd_una:
+        episode = tcb.episode
+        if episode is not None and _is_paced(tcb):
+            if not tcb.has_sack and episode.delivered < tcb.recover - episode.begin:
+                # More than there were have not arrived, however many say so. [RFC 5681 3.2 (4)]
+                news = tcb.mss
+                _count_arrived(tcb, episode, news)
+            _pace(tcb, episode, news, False)
+        elif not tcb.has_sack and tcb.cwnd < tcb.ssthresh + tcb.recover - tcb.snd_una:
             # A segment has left the network [RFC 6582 3.2 (3)], but no more of them than there
             # were: the rest are made up. [RFC 5681 3.2 (4)]
             tcb.cwnd += tcb.mss
     elif tcb.recovery == RECOVERY_NONE and _is_lost(tcb):
-        _enter(tcb, now_ns)
+        _enter(tcb, news if tcb.has_sack else tcb.mss, is_progress, now_ns)
     tcb.engine.want_output(tcb)
 
 
@@ -88,8 +99,12 @@ def delivered(tcb: Tcb, acked: int) -> int:
 def advanced(tcb: Tcb, acked: int, now_ns: int) -> None:
     """snd_una has moved by ``acked`` while recovery, scoreboard or dupacks were not empty."""
     board = tcb.scoreboard
+    episode = tcb.episode
+    arrived = acked
     if board is not None:
+        held = board.sacked
         board.advance(tcb.snd_una)
+        arrived -= held - board.sacked
         if board.is_empty:
             tcb.scoreboard = None
     if tcb.recovery == RECOVERY_FAST:
@@ -100,12 +115,19 @@ def advanced(tcb: Tcb, acked: int, now_ns: int) -> None:
             _leave(tcb, now_ns)
         else:
             tcb.high_rxt = max(tcb.high_rxt, tcb.snd_una)
-            if not tcb.has_sack:
+            if tcb.has_sack:
+                if tcb.engine.config.answers_partial_acks:
+                    tcb.ack_due = ACK_NOW
+            elif tcb.high_rxt == tcb.snd_una:
+                tcb.is_rexmit_due = True  # what comes next was lost too
+            if episode is not None and _is_paced(tcb):
+                if not tcb.has_sack:
+                    arrived = _told(tcb, episode, acked)
+                _pace(tcb, episode, arrived + episode.reported, tcb.has_sack)
+            elif not tcb.has_sack:
                 # Partial ACK: deflate. One of less than a segment gives nothing back: many of them
                 # would open the window. [RFC 6582 3.2 (3)]
                 tcb.cwnd = max(tcb.cwnd - acked, 0) + (tcb.mss if acked >= tcb.mss else 0)
-            if tcb.high_rxt == tcb.snd_una:
-                tcb.is_rexmit_due = True  # what comes next was lost too
             tcb.engine.want_output(tcb)
     elif tcb.recovery == RECOVERY_TIMEOUT and tcb.snd_una >= tcb.recover:
         _leave(tcb, now_ns)
@@ -151,7 +173,22 @@ def timeout(tcb: Tcb, now_ns: int) -> None:
     tcb.dupacks = 0
     tcb.is_rexmit_due = False
     tcb.is_ordinary = False
+    tcb.episode = None
     ecn.reduced(tcb)
+
+
+def pipe(tcb: Tcb) -> int:
+    """Bytes that are probably in the network. [RFC 6675 4]"""
+    out = tcb.snd_nxt - tcb.snd_una
+    board = tcb.scoreboard
+    if board is not None:
+        lost = board.lost_edge(tcb.mss, tcb.engine.config.duplicate_threshold)
+        return board.pipe(tcb.snd_una, tcb.snd_nxt, tcb.high_rxt, lost)
+    if tcb.has_sack or tcb.episode is None or not _is_paced(tcb):
+        return out
+    # A segment has arrived for each duplicate, and the first is lost until it has gone again.
+    lost = tcb.mss if tcb.is_rexmit_due else 0
+    return max(0, out - tcb.episode.arrived - lost)
 
 
 def in_flight(tcb: Tcb) -> int:
@@ -173,7 +210,9 @@ def _is_lost(tcb: Tcb) -> bool:
     return tcb.dupacks >= threshold and tcb.snd_una > tcb.recover
 
 
-def _enter(tcb: Tcb, now_ns: int) -> None:
+def _enter(tcb: Tcb, news: int, is_progress: bool, now_ns: int) -> None:
+    """Fast recovery begins; ``news`` bytes have just arrived."""
+    before = tcb.cwnd, tcb.ssthresh
     in_flight = tcb.snd_nxt - tcb.snd_una
     # Without what limited transmit has let out. [RFC 5681 3.2 (2)]
     tcb.congestion.on_loss(tcb, rack.reducible(tcb, min(in_flight, tcb.cwnd)), now_ns)
@@ -182,11 +221,53 @@ def _enter(tcb: Tcb, now_ns: int) -> None:
     tcb.high_rxt = tcb.snd_una
     tcb.is_rexmit_due = True
     tcb.cwnd_credit = 0
-    tcb.cwnd = tcb.ssthresh
-    if not tcb.has_sack:
-        tcb.cwnd += tcb.engine.config.duplicate_threshold * tcb.mss
+    board = tcb.scoreboard
+    held = (tcb.dupacks - 1) * tcb.mss if board is None else board.sacked - news
+    episode = tcb.episode = Episode(tcb.snd_una, *before, in_flight - held)
+    threshold = tcb.engine.config.duplicate_threshold
+    if board is not None:
+        episode.lost_edge = board.lost_edge(tcb.mss, threshold)
+    if _is_paced(tcb):
+        _count_arrived(tcb, episode, tcb.dupacks * tcb.mss)
+        _pace(tcb, episode, news, is_progress)
+    else:
+        tcb.cwnd = tcb.ssthresh
+        if not tcb.has_sack:
+            tcb.cwnd += threshold * tcb.mss
     ecn.reduced(tcb)
     tcb.engine.counts["tcp_fast_recoveries"] += 1
+
+
+def _is_paced(tcb: Tcb) -> bool:
+    return tcb.engine.config.has_rate_reduction and not tcb.congestion.is_model
+
+
+def _pace(tcb: Tcb, episode: Episode, delivered: int, is_progress: bool) -> None:
+    """``delivered`` bytes have arrived: so much may go out. [RFC 6937 3]"""
+    episode.reported = 0
+    edge = 0
+    if tcb.scoreboard is not None:
+        edge = tcb.scoreboard.lost_edge(tcb.mss, tcb.engine.config.duplicate_threshold)
+    in_pipe = pipe(tcb)
+    is_safe = is_progress and edge <= episode.lost_edge
+    episode.lost_edge = max(edge, episode.lost_edge)
+    count = episode.allowance(delivered, in_pipe, tcb.ssthresh, tcb.mss, is_safe)
+    # Whole segments are sent, and a part of one counts as one, as in Linux and FreeBSD.
+    tcb.cwnd = in_pipe + -(-count // tcb.mss) * tcb.mss
+
+
+def _count_arrived(tcb: Tcb, episode: Episode, arrived: int) -> None:
+    """Duplicates say that ``arrived`` bytes have; all but a segment of what is out, at most."""
+    most = tcb.snd_nxt - tcb.snd_una - tcb.mss
+    episode.arrived = max(0, min(episode.arrived + arrived, most))
+
+
+def _told(tcb: Tcb, episode: Episode, acked: int) -> int:
+    """A partial acknowledgement of ``acked`` bytes, the first segment of which was lost: the others
+    have had a duplicate each. Returns how much of it has arrived just now."""
+    told = min(episode.arrived, max(0, acked - tcb.mss))
+    episode.arrived -= told
+    return acked - told
 
 
 def _leave(tcb: Tcb, now_ns: int) -> None:
@@ -195,4 +276,5 @@ def _leave(tcb: Tcb, now_ns: int) -> None:
         tcb.timeouts.end(now_ns)
     tcb.dupacks = 0
     tcb.is_rexmit_due = False
+    tcb.episode = None
     tcb.congestion.on_recovered(tcb, now_ns)

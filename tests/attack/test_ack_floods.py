@@ -56,10 +56,13 @@ def test_acks_in_small_pieces_do_not_open_the_window_faster(has_sack: bool) -> N
     assert windows[1] <= windows[0]
 
 
+@pytest.mark.parametrize("is_paced", [True, False])
 @pytest.mark.parametrize("has_sack", [True, False])
-def test_made_up_duplicates_do_not_open_the_window(has_sack: bool) -> None:
+def test_made_up_duplicates_do_not_open_the_window(has_sack: bool, is_paced: bool) -> None:
     """Ten thousand duplicate ACKs: what is sent is bounded by what was outstanding."""
-    s = Script(sack=has_sack, timestamps=False, snd_default=4 << 20, wscale=7)
+    s = Script(
+        sack=has_sack, timestamps=False, snd_default=4 << 20, wscale=7, has_rate_reduction=is_paced
+    )
     s.window = 60_000
     sender(s, 2_000_000)
     outstanding = s.tcb.snd_max - s.tcb.snd_una

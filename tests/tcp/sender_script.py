@@ -19,6 +19,7 @@ def opened(
 ) -> Script:
     """ESTABLISHED, ``segments`` full segments out, 100 ms of round trip."""
     knobs.setdefault("congestion", "reno")
+    knobs.setdefault("has_rate_reduction", False)
     mss = MSS + 12 if timestamps else MSS
     s = Script(timestamps=timestamps, sack=sack, mss=mss, has_rack=rack, **knobs)
     s.window = 65_535

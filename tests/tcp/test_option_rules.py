@@ -280,6 +280,22 @@ def test_what_is_not_known_to_be_lost_goes_if_there_is_nothing_else() -> None:
     s.expect_none()  # and then there is nothing (5)
 
 
+def test_the_highest_segment_goes_once_more_when_nothing_else_can() -> None:
+    """A partial acknowledgement of all that was reported: the last of what is out goes again, and
+    its report shows the holes below. [RFC 6675 4 (4)]"""
+    s = opened(10, sack=True)
+    for number in range(2, 5):
+        s.inject("A", 1, 1, sacks=[(end(1), end(number))])
+    s.queue.clear()
+    s.inject("A", 1, end(7))
+    s.expect("A", end(9), length=MSS)
+    assert s.tcb.high_rxt - s.tcb.iss == end(7)
+    s.inject("A", 1, end(8))
+    s.expect_none()  # not twice
+    s.inject("A", 1, end(8), sacks=[(end(9), end(10))])
+    s.expect("A", end(8), length=MSS)
+
+
 def test_new_data_goes_before_it() -> None:
     """[RFC 6675 4 (2)]"""
     s = opened(10, sack=True)
