@@ -14,13 +14,7 @@ from leulo.tcp.emit import emit, emit_syn
 from leulo.tcp.episode import FRTO_NEW
 from leulo.tcp.events import tell_retransmitted
 from leulo.tcp.flight import END, START
-from leulo.tcp.header import (
-    ACK,
-    CWR,
-    FIN,
-    PSH,
-    Frame,
-)
+from leulo.tcp.header import ACK, CWR, FIN, PSH, Frame
 from leulo.tcp.mtu_search import MtuSearch
 from leulo.tcp.rtt import backed_off
 from leulo.tcp.state import SENDS, SYN_RCVD, SYN_SENT, TIME_WAIT
