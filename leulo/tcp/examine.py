@@ -26,6 +26,7 @@ from leulo.tcp.ack import acknowledged, fin_acknowledged, take_window
 from leulo.tcp.errno import ECONNREFUSED, ECONNRESET, EPIPE
 from leulo.tcp.header import ACK, CWR, ECE, FIN, RST, SYN, TCP_AT, URG
 from leulo.tcp.options import TIMESTAMPS_ONLY, Options, parse
+from leulo.tcp.receiver_rtt import FULL_BYTES, data_arrives, echo_arrives
 from leulo.tcp.seq import lt, unwrap
 from leulo.tcp.state import (
     CLOSE_WAIT,
@@ -327,7 +328,11 @@ def examine(
         if length:
             tcb.last_data_ns = now_ns
         is_flood = counted is not None and counted.is_past(length)
+        if is_ts_new and length >= FULL_BYTES and seq == tcb.rcv_nxt:
+            echo_arrives(tcb, length, tsecr)
         take_text(tcb, frame, start, seq, length, is_fin)
+        if length and not tcb.has_timestamps:
+            data_arrives(tcb, length, now_ns)
         if is_overrun and tcb.reassembly is None and not is_fin and not is_flood:
             tcb.ack_due = ACK_DELAYED  # the window cannot open, so there is no hurry
     elif length or is_fin:

@@ -151,7 +151,8 @@ def _of(tcb: Tcb) -> tuple[int, ...]:
         path_mtu.of_tcb(tcb), _bounded(tcb.rcv_limit), tcb.srtt_ns // _US, tcb.rttvar_ns // _US,
         _bounded(tcb.ssthresh // unit) if tcb.ssthresh < 1 << 40 else _INFINITE,
         _bounded(tcb.cwnd // unit), handshake.own_mss(engine, tcb.settings, tcb.ends), degree,
-        tcb.srtt_ns // _US, _bounded(tcb.rcv_limit), tcb.retransmits,
+        0 if tcb.receiver_rtt is None else tcb.receiver_rtt.rtt_ns // _US, _receive_space(tcb),
+        tcb.retransmits,
         _UNPACED if tcb.pacer is None else rate(tcb, tcb.pacer) or _UNPACED,
         tcb.settings.max_pacing_rate or _UNPACED, acked, received,
         _bounded(tcb.data_out + tcb.bare_out), _bounded(tcb.data_in + tcb.bare_in),
@@ -174,6 +175,16 @@ def _segments(tcb: Tcb, mss: int, outstanding: int) -> int:
     if tcb.snd_max > tcb.snd_end and outstanding > 1:
         outstanding -= 1  # the FIN is in the last
     return -(-outstanding // mss)
+
+
+def _receive_space(tcb: Tcb) -> int:
+    """Bytes that the user reads in a round trip, at the least an initial window: what the receive
+    buffer is tuned by. FreeBSD says the window."""
+    config = tcb.engine.config
+    if config.has_freebsd_syn:
+        return _bounded(tcb.rcv_adv - tcb.rcv_nxt)
+    first = config.initial_window_segments * handshake.own_mss(tcb.engine, tcb.settings, tcb.ends)
+    return _bounded(max(min(first, tcb.rcv_limit), tcb.rcv_round_bytes))
 
 
 def _is_limited(tcb: Tcb) -> int:

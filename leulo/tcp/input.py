@@ -17,6 +17,7 @@ from leulo.tcp.events import tell_segment_in
 from leulo.tcp.examine import examine
 from leulo.tcp.header import FIN, TCP_AT, TIMESTAMPED_AT
 from leulo.tcp.options import TIMESTAMPS_ONLY
+from leulo.tcp.receiver_rtt import FULL_BYTES, echo_arrives
 from leulo.tcp.seq import HALF, MASK
 from leulo.tcp.state import ESTABLISHED, RECEIVES
 from leulo.tcp.tcb import Tcb
@@ -70,6 +71,8 @@ def segment_arrives(
             if age and tcb.last_ack_sent == rcv_nxt:
                 tcb.ts_recent = tsval
                 tcb.ts_recent_at = now_ns
+                if length >= FULL_BYTES:
+                    echo_arrives(tcb, length, tsecr)
             wnd = window << tcb.snd_wscale
             if wnd != tcb.snd_wnd:
                 take_window(tcb, wnd)

@@ -27,6 +27,7 @@ from leulo.tcp.limits import Limits
 from leulo.tcp.mtu_search import MtuSearch
 from leulo.tcp.pacer import Pacer
 from leulo.tcp.reassembly import Reassembly
+from leulo.tcp.receiver_rtt import ReceiverRtt
 from leulo.tcp.recv_buffer import DeafBuffer, RecvBuffer
 from leulo.tcp.scoreboard import Scoreboard
 from leulo.tcp.send_buffer import SendBuffer
@@ -90,7 +91,8 @@ class Tcb(Timed):
         "overtaking_in", "pacer", "path_era", "piece_end", "probe", "probe_at", "probe_due",
         "quick_acks", "quick_until", "rcv_adv", "rcv_limit", "rcv_mss", "rcv_nxt", "rcv_round_at",
         "rcv_round_bytes", "rcv_round_taken", "rcv_rounding", "rcv_wscale", "reassembly",
-        "receive_buffer", "record_ends", "recover", "recovery", "reorder_at", "reordering",
+        "receive_buffer", "receiver_rtt", "record_ends", "recover", "recovery", "reorder_at",
+        "reordering",
         "retransmits", "retransmitted_bytes", "rto_at", "rto_ns", "rttvar_ns", "scoreboard",
         "search", "send_buffer", "settings", "snd_end", "snd_limit", "snd_max", "snd_max_wnd",
         "snd_nxt", "snd_small", "snd_top", "snd_una", "snd_wl1", "snd_wl2", "snd_wnd", "snd_wscale",
@@ -222,6 +224,7 @@ class Tcb(Timed):
         self.control_out: int = 0  # of them without payload
         self.bare_out: int = 0
         self.goodput: Goodput | None = None  # once measured
+        self.receiver_rtt: ReceiverRtt | None = None  # once full segments have come
         # -- round-trip time [RFC 6298]
         self.srtt_ns: int = 0
         self.rttvar_ns: int = 0
@@ -433,6 +436,8 @@ class Tcb(Timed):
             self.fast_open = FastOpen.loaded(state["fast_open"])
         if state["goodput"] is not None:
             self.goodput = Goodput.loaded(state["goodput"])
+        if state["receiver_rtt"] is not None:
+            self.receiver_rtt = ReceiverRtt.loaded(state["receiver_rtt"])
         if state["timeouts"] is not None:
             self.timeouts = Timeouts.loaded(state["timeouts"])
         dsack = state["dsack"]
@@ -441,11 +446,11 @@ class Tcb(Timed):
         self.refresh_ordinary()
 
 
-_VERSION: Final = 11
+_VERSION: Final = 12
 _PARTS: Final = (
     "send_buffer", "receive_buffer", "reassembly", "scoreboard", "flight", "episode", "probe",
     "reordering", "hystart", "ecn", "pacer", "limits", "fast_open", "urgent", "search",
-    "goodput", "timeouts",
+    "goodput", "timeouts", "receiver_rtt",
 )  # fmt: skip
 # What is saved as it is. Not here: links to other objects, places in
 # the engine's lists (the engine saves those) and the heap's entry (armed again from deadlines).
