@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 from leulo.state import State as Saved
 from leulo.tcp.account import Account
-from leulo.tcp.recv_buffer import Piece, RecvBuffer
+from leulo.tcp.recv_buffer import RecvBuffer
 
 if TYPE_CHECKING:
     from leulo.tcp.tcb import Tcb
@@ -273,19 +273,13 @@ class CountedBuffer(RecvBuffer):
         state["charges"] = [list(charge) for charge in self._charges]
         return state
 
-
-def load(buffer: RecvBuffer, state: Saved, tcb: Tcb) -> CountedBuffer:
-    """The buffer saved as ``state``, whose bytes are in ``buffer``."""
-    out = CountedBuffer(buffer.account, tcb)
-    pieces: list[Piece] = list(buffer._pieces)
-    out._pieces, out._offset = pieces, buffer._offset
-    out.length, out.taken = buffer.length, buffer.taken
-    (
-        out.most, out.memory, out.queued, out.ratio, out.clamp, out.threshold, out.top,
-        out.segment, out.segment_most, out._queued_length, out._spare, out.first,
-    ) = state["counted"]  # fmt: skip
-    out._charges = deque((end, cost) for end, cost in state["charges"])
-    return out
+    def load(self, state: Saved) -> None:
+        super().load(state)
+        (
+            self.most, self.memory, self.queued, self.ratio, self.clamp, self.threshold, self.top,
+            self.segment, self.segment_most, self._queued_length, self._spare, self.first,
+        ) = state["counted"]  # fmt: skip
+        self._charges = deque((end, cost) for end, cost in state["charges"])
 
 
 def begin(tcb: Tcb, own_mss: int) -> None:

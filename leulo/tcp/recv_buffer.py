@@ -114,16 +114,13 @@ class RecvBuffer:
             "taken": self.taken,
         }
 
-    @classmethod
-    def loaded(cls, state: Saved, account: Account) -> RecvBuffer:
-        """The buffer saved as ``state``."""
-        buffer = cls(account)
-        buffer._pieces = list(state["pieces"])
-        buffer._offset = state["offset"]
-        buffer.taken = state["taken"]
-        buffer.length = sum(len(piece) for piece in buffer._pieces) - buffer._offset
-        account.used += buffer.length
-        return buffer
+    def load(self, state: Saved) -> None:
+        """What was saved as ``state``, into a new buffer."""
+        self._pieces = list(state["pieces"])
+        self._offset = state["offset"]
+        self.taken = state["taken"]
+        self.length = sum(len(piece) for piece in self._pieces) - self._offset
+        self.account.used += self.length
 
 
 class DeafBuffer(RecvBuffer):
@@ -133,3 +130,6 @@ class DeafBuffer(RecvBuffer):
 
     def append(self, piece: bytes | memoryview) -> None:
         self.taken += len(piece)
+
+    def load(self, state: Saved) -> None:
+        self.taken = state["taken"]

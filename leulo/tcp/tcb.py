@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Final
 from leulo.errors import LeuloBug
 from leulo.state import State as Saved
 from leulo.state import load_fields, save_fields
-from leulo.tcp import counted_buffer, ecn
+from leulo.tcp import ecn
 from leulo.tcp.congestion.base import CongestionControl
+from leulo.tcp.counted_buffer import CountedBuffer
 from leulo.tcp.ecn import Ecn
 from leulo.tcp.episode import Episode, Reordering, TailProbe
 from leulo.tcp.events import tell_state
@@ -401,13 +402,15 @@ class Tcb(Timed):
             )
         if state["receive_buffer"] is not None:
             saved = state["receive_buffer"]
-            buffer = RecvBuffer.loaded(saved, self.engine.account)
-            self.receive_buffer = buffer
-            if self.is_deaf and self.engine.config.discards_after_shutdown:
-                self.receive_buffer = DeafBuffer(self.engine.account)
+            account = self.engine.account
+            buffer = RecvBuffer(account)
             if "counted" in saved:
-                self.receive_buffer = counted_buffer.load(buffer, saved, self)
+                buffer = CountedBuffer(account, self)
                 self.is_room_offered = True
+            elif self.is_deaf and self.engine.config.discards_after_shutdown:
+                buffer = DeafBuffer(account)
+            buffer.load(saved)
+            self.receive_buffer = buffer
         if state["reassembly"] is not None:
             self.reassembly = Reassembly.loaded(state["reassembly"], self.engine.account)
         if state["scoreboard"] is not None:

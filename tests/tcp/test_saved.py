@@ -173,3 +173,18 @@ def test_a_ttl_of_ones_own_is_kept() -> None:
     assert server.recv(100) == b"marked"  # so the checksum is right
     _, sender, frame = wire.log[-2]
     assert sender == 0 and (frame[IP_AT + 8], frame[IP_AT + 1]) == (7, 0x40)
+
+
+def test_a_reader_that_has_shut_its_side_goes_on_throwing_away() -> None:
+    wire = Wire(make_stack(1), make_stack(2, discards_after_shutdown=True))
+    client, server, _ = connect(wire)
+    server.shutdown(0)
+    client.send(bytes(50_000))
+    wire.run(S)
+    wire.stacks = (wire.stacks[0], reborn(wire.stacks[1]))
+    client.send(bytes(50_000))
+    wire.run(S)
+    assert client.tcb is not None and client.tcb.snd_una == client.tcb.snd_end
+    again = wire.stacks[1].socket_of(server.serial)
+    assert isinstance(again, TcpSocket) and again.tcb is not None
+    assert again.tcb.receive_buffer is not None and again.tcb.receive_buffer.taken == 100_000
