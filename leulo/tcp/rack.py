@@ -32,6 +32,7 @@ _MOST_DEGREE: Final = 300  # segments, as in Linux
 _PERSIST: Final = 16  # recoveries for which a wider window is kept [RFC 8985 6.2 step 4]
 _MOST_MULTIPLIER: Final = 64  # the window is bounded by the smoothed round trip anyway
 _LEAST_PROBE_NS: Final = 2 * NS_PER_MS  # two round trips of a path without delay are no time
+_LEAST_DOUBT_NS: Final = 10 * NS_PER_MS  # so long an acknowledgement on its way may explain it
 _PEERS_DELAY_NS: Final = 200 * NS_PER_MS  # of acknowledgements, as Linux guesses
 _FIRST_PROBE_NS: Final = 1_000 * NS_PER_MS  # without any measurement [RFC 8985 7.2]
 
@@ -235,6 +236,8 @@ def after_ack(
     if board is not None:
         tcb.probe_at = 0
         tcb.is_ordinary = False
+        if acked and board.first <= una:
+            _hurry(tcb, now_ns)
     else:
         if (held or is_old) and tcb.recovery == RECOVERY_NONE and tcb.rto_at:
             schedule_probe(tcb, now_ns)  # there is no reason any more not to ask
@@ -398,6 +401,15 @@ def _take_sacks(tcb: Tcb, blocks: list[tuple[int, int]], now_ns: int) -> None:
             # Deviation: what is echoed here judges no repeat; a segment out of order brings the
             # echo of what came before it, and the last probe would teach nothing. [RFC 7323 4.3]
             known(tcb).sack(left, right, now_ns, -1, tcb.min_rtt_ns)
+
+
+def _hurry(tcb: Tcb, now_ns: int) -> None:
+    """What comes next was reported and still is not acknowledged: the peer has dropped it. Only the
+    timer may find that out, and does in half a round trip, as in Linux. [RFC 2018 8]"""
+    at = now_ns + max(tcb.srtt_ns >> 1, _LEAST_DOUBT_NS)
+    if at < tcb.rto_at or not tcb.rto_at:
+        tcb.rto_at = at
+        tcb.engine.timers.arm(tcb, at)
 
 
 def _reordering(tcb: Tcb) -> Reordering:
