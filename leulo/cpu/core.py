@@ -292,16 +292,13 @@ class Cpu:
 
     # ------------------------------------------------------------ time
 
-    def set_tsc_offset(self, offset_ns: int) -> None:
-        """What RDTSC adds to ticks x num // den (or to the host's monotonic clock)."""
-        self._words[TSC_OFFSET] = offset_ns
-
     def _set_ratio(self, num: int, den: int) -> None:
         if not 0 < num <= 1024 * den or not 0 < den < 1 << 32:  # the quotient must fit 64 bits
             raise ValueError(f"{num}/{den} ns per tick is outside what the counter can do")
         self._words[TSC_NUM], self._words[TSC_DEN] = num, den
 
     def _sync_tsc(self) -> None:
+        """What RDTSC adds to ticks x num // den (or to the host's monotonic clock)."""
         words = self._words
         if self._virtual is not None:
             own = words[TICKS] * words[TSC_NUM] // words[TSC_DEN]

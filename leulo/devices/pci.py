@@ -169,16 +169,6 @@ class PciFunction:
             access = BOTH if writable else READ
             yield Register(name, at, access, "", reset, writable, bits, length)
 
-    @property
-    def may_interrupt(self) -> bool:
-        """Whether software has left INTA# on."""
-        return not self.register(COMMAND, 2) & COMMAND_INTX_DISABLE
-
-    @property
-    def is_master(self) -> bool:
-        """Whether software lets the function read and write RAM."""
-        return bool(self.register(COMMAND, 2) & COMMAND_MASTER)
-
     def read(self, at: int) -> int:
         """The byte at ``at``; reading has no side effects."""
         return self._values[at]

@@ -232,7 +232,7 @@ def test_rdtsc_reads_a_real_clock() -> None:
 
 def test_tsc_offset_is_added() -> None:
     guest = Guest(RDTSC)
-    guest.cpu.set_tsc_offset(1 << 40)
+    guest.cpu.load({**guest.cpu.save(), "tsc_offset_ns": 1 << 40})
     guest.cpu.run(FOREVER)
     registers = guest.cpu.registers
     assert registers.edi << 32 | registers.esi == (1 << 40) + 10
