@@ -174,9 +174,22 @@ def test_tshark_finds_nothing_wrong(tmp_path: Path) -> None:
             with connect(namespace, 7) as stream:
                 stream.sendall(b"hello")
                 assert stream.recv(100) == b"hello"
-        command = ["tshark", "-r", str(path), "-o", "tcp.check_checksum:TRUE", "-Y",
-                   "_ws.expert.severity >= 6291456", "-T", "fields", "-e", "frame.number",
-                   "-e", "ip.src", "-e", "_ws.expert.message"]  # fmt: skip
-        shown = namespace.run(*command)
-    findings = [line for line in shown.splitlines() if f"\t{ADDRESS}\t" in line]
+        frames = namespace.run("tshark", "-r", str(path), "-Y", f"ip.src == {ADDRESS} && tcp")
+        assert len(frames.splitlines()) > 100, "tshark has seen next to nothing"
+        findings = faults(namespace, path)
+        # It does find what is wrong: a byte of ours that changed on its way.
+        spoiled = path.read_bytes().replace(b" 200 ", b"-200 ", 1)
+        assert spoiled != path.read_bytes()
+        path.write_bytes(spoiled)
+        assert len(faults(namespace, path)) == len(findings) + 1
     assert not findings, "\n".join(findings[:20])
+
+
+def faults(namespace: Namespace, path: Path) -> list[str]:
+    """What tshark's experts warn of in frames of ours, a line each."""
+    shown = namespace.run(
+        *["tshark", "-r", str(path), "-o", "tcp.check_checksum:TRUE"],
+        *["-Y", "_ws.expert.severity >= 6291456", "-T", "fields"],
+        *["-e", "frame.number", "-e", "ip.src", "-e", "_ws.expert.message"],
+    )
+    return [line for line in shown.splitlines() if f"\t{ADDRESS}\t" in line]
