@@ -214,16 +214,15 @@ def test_tshark_blames_only_the_link(tmp_path: Path) -> None:
             "ip.check_checksum:TRUE", "-Y", f"ip.src == {ADDRESS} && tcp", "-T", "fields",
             "-e", "frame.number", "-e", "tcp.analysis.spurious_retransmission",
             "-e", "tcp.analysis.ack_lost_segment", "-e", "_ws.expert.severity",
-            "-e", "_ws.expert.message", seconds=100,
+            "-e", "_ws.expert.message", "-E", "aggregator=|", seconds=100,
         )  # fmt: skip
     rows = [row for line in shown.splitlines() if (row := line.split("\t"))[0].isdigit()]
     assert len(rows) > road.size // 1448, "the capture is not whole"
     faults = [row for row in rows if row[1] or row[2]]
     for row in rows:
-        severities = [int(text) for text in row[3].split(",") if text]
-        messages = [text for text in row[4].split(",") if text]
-        if any(severity >= WARNING for severity in severities) and not any(
-            known in message for known in DUE_TO_THE_LINK for message in messages
-        ):
-            faults.append(row)
+        severities = [int(text) for text in row[3].split("|") if text]
+        messages = [text for text in row[4].split("|") if text]
+        for severity, message in zip(severities, messages, strict=True):
+            if severity >= WARNING and not any(known in message for known in DUE_TO_THE_LINK):
+                faults.append(row)
     assert not faults, faults[:20]
