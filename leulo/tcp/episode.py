@@ -23,7 +23,7 @@ FRTO_NEW: Final = 2  # new data was let out instead of old
 
 
 class Episode:
-    """Proportional rate reduction [RFC 6937], undo [RFC 4015] [RFC 3708], F-RTO [RFC 5682]."""
+    """Proportional rate reduction [RFC 9937], undo [RFC 4015] [RFC 3708], F-RTO [RFC 5682]."""
 
     __slots__ = _FIELDS
 
@@ -51,7 +51,7 @@ class Episode:
         self, delivered: int, in_pipe: int, ssthresh: int, mss: int, is_safe: bool
     ) -> int:
         """``delivered`` more bytes have arrived, ``in_pipe`` are on their way: how many may go out
-        now? ``is_safe``: things went forward, and nothing else was lost. [RFC 6937 3]"""
+        now? ``is_safe``: things went forward, and nothing else was lost. [RFC 9937 6.2]"""
         self.delivered += delivered
         if in_pipe > ssthresh:
             count = -(-self.delivered * ssthresh // self.flight_bytes) - self.sent

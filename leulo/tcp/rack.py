@@ -2,7 +2,7 @@
 
 Every acknowledgement that `recovery` would count is looked at here instead: what it shows to have
 arrived, what was therefore lost, whether an earlier conclusion was wrong. How fast recovery sends
-follows proportional rate reduction [RFC 6937], a timeout is checked by F-RTO [RFC 5682], and
+follows proportional rate reduction [RFC 9937], a timeout is checked by F-RTO [RFC 5682], and
 reductions for nothing are taken back when DSACK [RFC 2883] or a timestamp [RFC 3522] says so.
 What is sent, `output` decides in drain.
 """
@@ -542,7 +542,7 @@ def _enter(tcb: Tcb, news: int, acked: int, now_ns: int) -> None:
 
 
 def _pace(tcb: Tcb, episode: Episode, delivered: int, is_safe: bool) -> None:
-    """Proportional rate reduction: send in proportion to what arrives. [RFC 6937 3]"""
+    """Proportional rate reduction: send in proportion to what arrives. [RFC 9937 6.2]"""
     if tcb.congestion.is_model:
         return
     in_pipe = tcb.pipe()
