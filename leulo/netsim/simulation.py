@@ -141,7 +141,7 @@ class Simulation:
         self._listener = listener
         self._by_port: dict[int, Flow] = {}
         self._writers: list[Flow] = []  # that have something to send
-        self._readers: list[tuple[Flow, TcpSocket]] = []  # that lack something
+        self._readers: dict[int, tuple[Flow, TcpSocket]] = {}  # by the socket's serial number
         self._unfinished = len(flows)
         self._unaccepted = len(flows)
         self._due_a = self._due_b = NEVER  # of the stacks
@@ -279,23 +279,23 @@ class Simulation:
                 return
             peer = accepted.peer
             if peer is not None:
-                self._readers.append((self._by_port[peer[1]], accepted))
+                flow = self._by_port[peer[1]]
+                self._readers[accepted.serial] = flow, accepted
                 self._unaccepted -= 1
+                accepted.owner = flow
+                self._b.engine.notify(accepted)  # of what has come already
 
     def _read(self, now: int) -> None:
         view = self._view
-        is_one_done = False
-        for flow, receiver in self._readers:
+        for ready in self._b.take_ready():
+            flow, receiver = self._readers[ready.serial]
             got = receiver.recv_into(view)
             while got > 0:
                 flow.delivered += got
                 got = receiver.recv_into(view) if got == _READ_BYTES else 0
-            if flow.bytes_limit and flow.delivered >= flow.bytes_limit:
-                is_one_done = True
+            if flow.bytes_limit and flow.delivered >= flow.bytes_limit and not flow.finished_ns:
                 flow.finished_ns = now
                 self._unfinished -= 1
-        if is_one_done:
-            self._readers = [(flow, it) for flow, it in self._readers if not flow.finished_ns]
 
     def _write(self) -> None:
         for flow in self._writers:

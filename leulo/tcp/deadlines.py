@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from leulo.tcp import fast_open_client, mtu_search, pacing, rack, recovery, stalled, timeouts
+from leulo.tcp import fast_open_client, mtu_search, rack, recovery, stalled, timeouts
 from leulo.tcp.errno import ETIMEDOUT
 from leulo.tcp.rtt import backed_off
 from leulo.tcp.state import CLOSED, FIN_WAIT_2, ON_ABORT, SENDS, SYN_RCVD, SYN_SENT, TIME_WAIT
@@ -41,9 +41,6 @@ def expire(tcb: Tcb, now_ns: int) -> None:
         rack.probe(tcb, now_ns)
     if tcb.reorder_at and now_ns >= tcb.reorder_at:
         rack.detect(tcb, now_ns)
-    pacer = tcb.pacer
-    if pacer is not None and pacer.at and now_ns >= pacer.at:
-        pacing.expire(tcb, pacer)
     if tcb.keep_at and now_ns >= tcb.keep_at:
         _keep_alive(tcb, now_ns)
     if tcb.life_at and now_ns >= tcb.life_at:
@@ -58,29 +55,21 @@ def expire(tcb: Tcb, now_ns: int) -> None:
 
 
 def arm_next(tcb: Tcb) -> None:
-    """Ask for the earliest of the connection's deadlines."""
-    # Written out, because whoever is paced comes here with every quantum.
-    earliest = tcb.rto_at
-    at = tcb.delack_at
-    if at and (at < earliest or not earliest):
-        earliest = at
-    at = tcb.probe_at
-    if at and (at < earliest or not earliest):
-        earliest = at
-    at = tcb.reorder_at
-    if at and (at < earliest or not earliest):
-        earliest = at
-    at = tcb.keep_at
-    if at and (at < earliest or not earliest):
-        earliest = at
-    at = tcb.life_at
-    if at and (at < earliest or not earliest):
-        earliest = at
-    pacer = tcb.pacer
-    if pacer is not None and pacer.at and (not earliest or pacer.at < earliest):
-        earliest = pacer.at
-    if earliest:
-        tcb.engine.timers.arm(tcb, earliest)
+    """Ask for the earliest of the connection's deadlines, but for that of its pacer."""
+    deadlines = [
+        at
+        for at in (
+            tcb.rto_at,
+            tcb.delack_at,
+            tcb.probe_at,
+            tcb.reorder_at,
+            tcb.keep_at,
+            tcb.life_at,
+        )
+        if at
+    ]
+    if deadlines:
+        tcb.engine.timers.arm(tcb, min(deadlines))
 
 
 def await_fin(tcb: Tcb, now_ns: int) -> bool:

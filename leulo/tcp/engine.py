@@ -11,7 +11,15 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final, Protocol
 
-from leulo.tcp import congestion, fast_open_client, fast_open_server, header, md5, stalled
+from leulo.tcp import (
+    congestion,
+    fast_open_client,
+    fast_open_server,
+    header,
+    md5,
+    pacing,
+    stalled,
+)
 from leulo.tcp.account import Account, Lent
 from leulo.tcp.addresses import ANY, ANY_4, ANY_6
 from leulo.tcp.challenge import ChallengeLimit
@@ -36,6 +44,7 @@ from leulo.tcp.listen import HalfOpen, Listener
 from leulo.tcp.marks import mark_from
 from leulo.tcp.options import emit_timestamps
 from leulo.tcp.output import offer_window, output
+from leulo.tcp.pacer import Pacer
 from leulo.tcp.path_mtu import LEAST_MTU_6, PathMtus
 from leulo.tcp.ports import Ports
 from leulo.tcp.seq import MASK
@@ -170,6 +179,8 @@ class Engine:
                 break
             if isinstance(thing, Tcb):
                 expire(thing, now_ns)
+            elif isinstance(thing, Pacer):
+                pacing.expire(thing, now_ns)
             elif isinstance(thing, HalfOpen):
                 thing.listener.expire(thing, now_ns)
         left = _TIMERS_AT_ONCE
@@ -366,6 +377,9 @@ class Engine:
         if self.connections.get(tcb.key) is tcb:
             del self.connections[tcb.key]
         self.timers.forget(tcb)
+        if tcb.pacer is not None:
+            self.timers.forget(tcb.pacer)
+            tcb.pacer = None
         if tcb.fast_open is not None:
             self._end_fast_open(tcb, tcb.fast_open)
         if tcb.send_buffer is not None or tcb.reassembly is not None:
@@ -381,7 +395,7 @@ class Engine:
             return  # the last ACK may still go out, and then it is gone
         tcb.rto_at = tcb.delack_at = tcb.keep_at = tcb.life_at = 0
         tcb.probe_at = tcb.reorder_at = 0
-        tcb.scoreboard = tcb.flight = tcb.episode = tcb.probe = tcb.hystart = tcb.pacer = None
+        tcb.scoreboard = tcb.flight = tcb.episode = tcb.probe = tcb.hystart = None
         tcb.is_rexmit_due = tcb.is_persisting = False
         if tcb.timeouts is not None:
             tcb.timeouts.end(self.now_ns)

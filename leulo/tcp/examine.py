@@ -27,7 +27,7 @@ from leulo.tcp.errno import ECONNREFUSED, ECONNRESET, EPIPE
 from leulo.tcp.header import ACK, CWR, ECE, FIN, RST, SYN, TCP_AT, URG
 from leulo.tcp.options import TIMESTAMPS_ONLY, Options, parse
 from leulo.tcp.receiver_rtt import FULL_BYTES, data_arrives, echo_arrives
-from leulo.tcp.seq import lt, unwrap
+from leulo.tcp.seq import lt, unwrap, unwrap_ranges
 from leulo.tcp.state import (
     CLOSE_WAIT,
     CLOSED,
@@ -49,6 +49,7 @@ from leulo.tcp.text import take_kept, take_text
 from leulo.units import NS_PER_S
 
 _PAWS_IDLE_NS: Final = 24 * 86_400 * NS_PER_S  # ts_recent is out of date then [RFC 7323 5.5]
+_NOT_PLAIN: Final = 0xFF7  # every flag but PSH
 
 
 def examine(
@@ -89,31 +90,34 @@ def examine(
     else:
         tcb.bare_in += 1
     state = tcb.state
-    if control & (SYN | FIN) == SYN | FIN and engine.config.drops_every_syn_fin:
-        engine.drop("tcp_syn_fin", tcb)
-        return
-    if state is SYN_SENT:
-        if options is None:
-            options = parse(frame, TCP_AT + 20, start)
-        segment_in_syn_sent(
-            tcb, frame, start, end, seq_wire, ack_wire, control, window, options, now_ns
-        )
-        return
-    if state is CLOSED or state is TIME_WAIT:
-        return
     seq = unwrap(tcb.rcv_nxt, seq_wire)
     length = end - start
     is_fin = control & FIN != 0
     wnd = window << tcb.snd_wscale
-    if state is SYN_RCVD and control & SYN and seq == tcb.irs:
-        if not control & ACK:
-            tcb.is_syn_due = True  # the answer was lost
-            engine.want_output(tcb)
+    # Most segments are nothing but data or an acknowledgement on an open connection.
+    is_plain = control & _NOT_PLAIN == ACK and state is ESTABLISHED
+    if not is_plain:
+        if control & (SYN | FIN) == SYN | FIN and engine.config.drops_every_syn_fin:
+            engine.drop("tcp_syn_fin", tcb)
             return
-        # A simultaneous open: the SYN we know, now with an ACK. [RFC 9293 3.5 figure 7]
-        control &= ~SYN
-        seq += 1
-        wnd = window  # never scaled in a SYN [RFC 7323 2.2]
+        if state is SYN_SENT:
+            if options is None:
+                options = parse(frame, TCP_AT + 20, start)
+            segment_in_syn_sent(
+                tcb, frame, start, end, seq_wire, ack_wire, control, window, options, now_ns
+            )
+            return
+        if state is CLOSED or state is TIME_WAIT:
+            return
+        if state is SYN_RCVD and control & SYN and seq == tcb.irs:
+            if not control & ACK:
+                tcb.is_syn_due = True  # the answer was lost
+                engine.want_output(tcb)
+                return
+            # A simultaneous open: the SYN we know, now with an ACK. [RFC 9293 3.5 figure 7]
+            control &= ~SYN
+            seq += 1
+            wnd = window  # never scaled in a SYN [RFC 7323 2.2]
 
     rcv_nxt = tcb.rcv_nxt
     right = max(tcb.rcv_adv, rcv_nxt)
@@ -126,7 +130,7 @@ def examine(
             right = max(right, counted.top)
     # A SYN never ends an open connection, wherever it stands. [RFC 5961 4.2]
     accurate = None if tcb.ecn is None else tcb.ecn.accurate
-    if control & (SYN | RST) == SYN and state is not SYN_RCVD:
+    if not is_plain and control & (SYN | RST) == SYN and state is not SYN_RCVD:
         if accurate is not None and control & ACK and seq == tcb.irs:
             accecn.syn_ack_again(accurate, ecn.mark_of(frame, tcb.ends))
         if engine.config.has_syn_challenge or not rcv_nxt <= seq < right:
@@ -235,33 +239,34 @@ def examine(
         length = 0
         is_fin = False
 
-    # Second: RST, only exactly where it must be. [RFC 5961 3.2]
-    if control & RST:
-        queue = tcb.reassembly
-        if (
-            first_seq == rcv_nxt
-            or _is_rst_after_fin(tcb, first_seq)
-            # Where the peer is, if what it sent before has only been overtaken.
-            or (queue is not None and tcb.has_sack and first_seq == queue.end)
-        ):
-            _reset(tcb)
-        elif not rcv_nxt < first_seq < right:
-            engine.drop("tcp_rst_outside", tcb)
-        elif engine.config.has_exact_rst:
-            if tcb.fast_open is not None:
-                fast_open_client.reset_astray(tcb, tcb.fast_open)
-            engine.challenge_ack(tcb, "tcp_rst_challenged", now_ns)
-        else:
-            _reset(tcb)  # as RFC 793 had it
-        return
-    # Fourth: SYN
-    if control & SYN:
-        engine.challenge_ack(tcb, "tcp_syn_challenged", now_ns)
-        return
-    # Fifth: ACK
-    if not control & ACK:
-        engine.drop("tcp_no_ack", tcb)
-        return
+    if not is_plain:
+        # Second: RST, only exactly where it must be. [RFC 5961 3.2]
+        if control & RST:
+            queue = tcb.reassembly
+            if (
+                first_seq == rcv_nxt
+                or _is_rst_after_fin(tcb, first_seq)
+                # Where the peer is, if what it sent before has only been overtaken.
+                or (queue is not None and tcb.has_sack and first_seq == queue.end)
+            ):
+                _reset(tcb)
+            elif not rcv_nxt < first_seq < right:
+                engine.drop("tcp_rst_outside", tcb)
+            elif engine.config.has_exact_rst:
+                if tcb.fast_open is not None:
+                    fast_open_client.reset_astray(tcb, tcb.fast_open)
+                engine.challenge_ack(tcb, "tcp_rst_challenged", now_ns)
+            else:
+                _reset(tcb)  # as RFC 793 had it
+            return
+        # Fourth: SYN
+        if control & SYN:
+            engine.challenge_ack(tcb, "tcp_syn_challenged", now_ns)
+            return
+        # Fifth: ACK
+        if not control & ACK:
+            engine.drop("tcp_no_ack", tcb)
+            return
     sacks = None if options is None else options.sacks
     is_ts_new = (
         has_timestamps
@@ -269,7 +274,7 @@ def examine(
         and first_seq <= tcb.last_ack_sent
         and not lt(tsval, tcb.ts_recent)
     )
-    is_echo = control & ECE != 0 and tcb.ecn is not None and accurate is None
+    is_echo = not is_plain and control & ECE != 0 and tcb.ecn is not None and accurate is None
     before = outstanding = 0
     if control & CWR and accurate is None and tcb.ecn and engine.config.has_freebsd_ecn:
         ecn.freebsd_cwr_arrives(tcb, tcb.ecn, unwrap(tcb.snd_una, ack_wire), length)
@@ -380,18 +385,17 @@ def _take_ack(
         else:
             engine.challenge_ack(tcb, "tcp_ack_of_unsent", now_ns)
         return False
-    # What was before our first byte was never sent, however wide the window is, as in Linux.
-    if ack < una - tcb.snd_max_wnd or ack <= tcb.iss:
-        engine.challenge_ack(tcb, "tcp_ack_too_old", now_ns)  # [RFC 5961 5.2]
-        return False
     if ack < una:
+        # What was before our first byte was never sent, however wide the window is, as in Linux.
+        if ack < una - tcb.snd_max_wnd or ack <= tcb.iss:
+            engine.challenge_ack(tcb, "tcp_ack_too_old", now_ns)  # [RFC 5961 5.2]
+            return False
         # Old: only its data may be of use, and what it reports beyond.
         is_used = tcb.flight is not None or tcb.episode is not None
         if sacks is not None and is_used and rack.is_used(tcb):
             if tcb.flight is not None:
                 tcb.flight.begin()
-            old = [(unwrap(una, left), unwrap(una, right)) for left, right in sacks]
-            rack.after_ack(tcb, ack, 0, old, tsecr, False, now_ns)
+            rack.after_ack(tcb, ack, 0, unwrap_ranges(una, sacks), tsecr, False, now_ns)
         return True
     if tcb.snd_wl1 < seq or (tcb.snd_wl1 == seq and tcb.snd_wl2 <= ack):
         tcb.snd_wl1 = seq
@@ -406,17 +410,13 @@ def _take_ack(
             tcb.flight.begin()
         if ack > una:
             acknowledged(tcb, ack - una, tsecr, now_ns)
-        blocks = None
-        if sacks is not None:
-            blocks = [(unwrap(una, left), unwrap(una, right)) for left, right in sacks]
+        blocks = None if sacks is None else unwrap_ranges(una, sacks)
         is_bare = not length and not is_fin and not is_window_new
         rack.after_ack(tcb, ack, ack - una, blocks, tsecr, is_bare, now_ns)
         return tcb.snd_una <= tcb.snd_end or fin_acknowledged(tcb, now_ns)
     news = 0
     if sacks is not None and tcb.has_sack:
-        news = recovery.take_sacks(
-            tcb, [(unwrap(una, left), unwrap(una, right)) for left, right in sacks]
-        )
+        news = recovery.take_sacks(tcb, unwrap_ranges(una, sacks))
     if ack > una:
         acknowledged(tcb, ack - una, tsecr, now_ns)
         if tcb.snd_una > tcb.snd_end:

@@ -232,7 +232,7 @@ def apply_settings(tcb: Tcb, terms: Terms, rcv_limit: int) -> None:
         tcb.congestion = terms.congestion()
     if not terms.is_plain:
         if terms.is_paced:
-            tcb.pacer = Pacer()
+            tcb.pacer = Pacer(tcb)
         if terms.config.counts_memory:
             counted_buffer.begin(tcb, terms.own_mss)
 

@@ -46,7 +46,10 @@ def output(tcb: Tcb, now_ns: int, out: list[Frame], limit: int) -> None:
         return
     if tcb.path_era != engine.path_mtus.era:
         path_mtu.refresh(tcb)
-    if tcb.is_ordinary and tcb.pacer is None and not tcb.probe_due:
+    pacer = tcb.pacer
+    if pacer is not None and now_ns < pacer.at and not (tcb.ack_due or tcb.probe_due):
+        return  # it has more to send, but is waiting for its time, which will ask again
+    if tcb.is_ordinary and pacer is None and not tcb.probe_due:
         offer_window(tcb)
         if tcb.snd_nxt < tcb.snd_top:
             _send(tcb, now_ns, out, limit)

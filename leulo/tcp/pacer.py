@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from leulo.state import State as Saved
 from leulo.state import load_fields, save_fields
+from leulo.tcp.timers import Timed
 from leulo.units import NS_PER_S
 
 if TYPE_CHECKING:
@@ -25,17 +26,24 @@ _AVOIDANCE_PERCENT: Final = 120
 _FIELDS: Final = ("at", "has_expired", "model_rate", "next_ns")
 
 
-class Pacer:
-    """``model_rate`` is what the congestion control wants, bytes/s; UNLIMITED: it has no wish."""
+class Pacer(Timed):
+    """``model_rate`` is what the congestion control wants, bytes/s; UNLIMITED: it has no wish.
 
-    __slots__ = (*_FIELDS, "again", "cwnd", "lent", "nxt")
+    Its deadline is an entry of the heap beside its connection's: what comes up a thousand times a
+    second has nothing to do with the deadlines that are for when nothing comes.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = (*_FIELDS, "again", "bytes_s", "cwnd", "lent", "nxt", "tcb")
+
+    def __init__(self, tcb: Tcb) -> None:
+        super().__init__(-tcb.serial)
+        self.tcb: Tcb = tcb
         self.model_rate: int = UNLIMITED
         self.next_ns: int = 0  # nothing leaves before
         self.at: int = 0  # deadline: there is more to send then
         self.has_expired: bool = False  # the deadline has come, and nothing was sent yet
         # Between `opens` and `closes`:
+        self.bytes_s: int = 0  # the rate
         self.cwnd: int = 0  # the window without the quantum's bound
         self.lent: int = 0  # cwnd while the quantum bounds it
         self.nxt: int = 0
@@ -45,9 +53,9 @@ class Pacer:
         return save_fields(self, 1, _FIELDS)
 
     @classmethod
-    def loaded(cls, state: Saved) -> Pacer:
-        """The pacer saved as ``state``."""
-        pacer = cls()
+    def loaded(cls, state: Saved, tcb: Tcb) -> Pacer:
+        """The pacer of ``tcb`` saved as ``state``."""
+        pacer = cls(tcb)
         load_fields(pacer, 1, _FIELDS, state)
         return pacer
 

@@ -11,7 +11,7 @@ from typing import Final
 
 from leulo.tcp import rack, recovery
 from leulo.tcp.pacer import Pacer, quantum, rate
-from leulo.tcp.tcb import NO_GROWTH_LIMIT, RECOVERY_FAST, RECOVERY_TIMEOUT, Tcb
+from leulo.tcp.tcb import NO_GROWTH_LIMIT, RECOVERY_CWR, Tcb
 from leulo.units import NS_PER_MS, NS_PER_S
 
 _UNPACED_SEGMENTS: Final = 10  # the first ones of a connection, as on Linux
@@ -24,9 +24,9 @@ _LATE_SHIFT: Final = 2  # or a quarter of the round trip
 def opens(tcb: Tcb, pacer: Pacer, now_ns: int) -> bool:
     """May something leave now? Then the window is narrowed to the quantum, until `closes`."""
     if now_ns < pacer.next_ns and (pacer.model_rate or rate(tcb, pacer)):
-        _arm(tcb, pacer)
+        pacer.at = pacer.next_ns
+        arm(pacer)
         return False
-    bytes_s = rate(tcb, pacer)
     if not pacer.at and not pacer.has_expired:
         pacer.next_ns = max(pacer.next_ns, now_ns - _LATE_NS)  # it was not the rate that waited
     pacer.at = 0
@@ -37,8 +37,9 @@ def opens(tcb: Tcb, pacer: Pacer, now_ns: int) -> bool:
     pacer.nxt = tcb.snd_nxt
     pacer.again = tcb.retransmitted_bytes
     pacer.cwnd = pacer.lent = tcb.cwnd
+    pacer.bytes_s = bytes_s = rate(tcb, pacer)
     if bytes_s and tcb.snd_max - tcb.iss > _UNPACED_SEGMENTS * tcb.mss:
-        is_repairing = tcb.recovery in (RECOVERY_FAST, RECOVERY_TIMEOUT) and rack.is_used(tcb)
+        is_repairing = 0 < tcb.recovery < RECOVERY_CWR and rack.is_used(tcb)
         under_way = tcb.pipe() if is_repairing else recovery.in_flight(tcb)
         tcb.cwnd = pacer.lent = min(tcb.cwnd, under_way + quantum(tcb, bytes_s))
     return True
@@ -64,7 +65,7 @@ def closes(tcb: Tcb, pacer: Pacer, now_ns: int) -> None:
         return
     if is_model:
         tcb.congestion.on_sent(tcb, pacer.nxt, now_ns)
-    bytes_s = rate(tcb, pacer)
+    bytes_s = pacer.bytes_s
     if not bytes_s or tcb.snd_max - tcb.iss <= _UNPACED_SEGMENTS * tcb.mss:
         return
     late_ns = max(_LATE_NS, tcb.srtt_ns >> _LATE_SHIFT)
@@ -73,17 +74,21 @@ def closes(tcb: Tcb, pacer: Pacer, now_ns: int) -> None:
         if pacer.next_ns <= now_ns:
             tcb.engine.want_output(tcb)
         else:
-            _arm(tcb, pacer)
+            pacer.at = pacer.next_ns
+            arm(pacer)
 
 
-def expire(tcb: Tcb, pacer: Pacer) -> None:
-    """The deadline has come."""
-    pacer.at = 0
-    pacer.has_expired = True
-    tcb.engine.want_output(tcb)
+def expire(pacer: Pacer, now_ns: int) -> None:
+    """The pacer's entry of the heap came up."""
+    if pacer.at > now_ns:
+        arm(pacer)
+    elif pacer.at:
+        pacer.at = 0
+        pacer.has_expired = True
+        pacer.tcb.engine.want_output(pacer.tcb)
 
 
-def _arm(tcb: Tcb, pacer: Pacer) -> None:
-    pacer.at = at = pacer.next_ns
-    if not tcb.timer_at or at < tcb.timer_at:
-        tcb.engine.timers.arm(tcb, at)
+def arm(pacer: Pacer) -> None:
+    """See that it comes up at its deadline."""
+    if pacer.at:
+        pacer.tcb.engine.timers.arm(pacer, pacer.at)

@@ -389,7 +389,10 @@ def _take_sacks(tcb: Tcb, blocks: list[tuple[int, int]], now_ns: int) -> None:
         left = max(left, tcb.snd_una)
         if not left < right <= tcb.snd_max:
             continue
-        start, end = known(tcb).whole(left, right)
+        if board is not None and board.holds(left, right):
+            continue  # as most of what is reported, which was in the report before
+        flight = known(tcb)
+        start, end = flight.whole(left, right)
         if start >= end:
             continue
         if board is None:
@@ -400,7 +403,7 @@ def _take_sacks(tcb: Tcb, blocks: list[tuple[int, int]], now_ns: int) -> None:
                 break
             # Deviation: what is echoed here judges no repeat; a segment out of order brings the
             # echo of what came before it, and the last probe would teach nothing. [RFC 7323 4.3]
-            known(tcb).sack(left, right, now_ns, -1, tcb.min_rtt_ns)
+            flight.sack(left, right, now_ns, -1, tcb.min_rtt_ns)
 
 
 def _hurry(tcb: Tcb, now_ns: int) -> None:

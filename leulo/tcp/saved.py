@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from leulo.state import State as Saved
 from leulo.state import load_fields, save_fields
-from leulo.tcp import congestion
+from leulo.tcp import congestion, pacing
 from leulo.tcp.deadlines import arm_next
 from leulo.tcp.listen import HalfOpen, Listener
 from leulo.tcp.settings import Settings
@@ -110,6 +110,8 @@ def load_engine(engine: Engine, state: Saved) -> None:
         engine.connections[tcb.key] = tcb
         engine.orphans += tcb.is_counted
         arm_next(tcb)
+        if tcb.pacer is not None:
+            pacing.arm(tcb.pacer)
     engine.pending = [tcbs[serial] for serial in state["pending"]]
     engine.unresolved = [tcbs[serial] for serial in state["unresolved"]]
     for tcb in engine.pending + engine.unresolved:

@@ -45,6 +45,11 @@ class Scoreboard:
         self.sacked += news
         return news
 
+    def holds(self, start: int, end: int) -> bool:
+        """Is all of ``start`` to ``end`` held?"""
+        at = bisect_right(self._starts, start)
+        return at > 0 and self._ends[at - 1] >= end
+
     def news(self, start: int, end: int) -> list[tuple[int, int]]:
         """The parts of ``start`` to ``end`` that are not held yet, lowest first."""
         starts, ends = self._starts, self._ends

@@ -21,6 +21,12 @@ def unwrap(reference: int, wire: int) -> int:
     return reference + ((wire - reference + HALF) & MASK) - HALF
 
 
+def unwrap_ranges(reference: int, wire: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    """The same of both ends of each range."""
+    low = reference - HALF
+    return [(low + ((left - low) & MASK), low + ((right - low) & MASK)) for left, right in wire]
+
+
 def lt(a: int, b: int) -> bool:
     """Is ``a`` before ``b``, both modulo 2**32? [RFC 9293 3.4]"""
     return (a - b) & MASK >= HALF

@@ -428,7 +428,7 @@ class Tcb(Timed):
         if state["hystart"] is not None:
             self.hystart = HyStart.loaded(state["hystart"])
         if state["pacer"] is not None:
-            self.pacer = Pacer.loaded(state["pacer"])
+            self.pacer = Pacer.loaded(state["pacer"], self)
         if state["ecn"] is not None:
             self.ecn = Ecn.loaded(state["ecn"])
         if state["search"] is not None:

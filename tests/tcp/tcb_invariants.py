@@ -135,11 +135,13 @@ class Invariants:
         deadlines = [
             at
             for at in (tcb.rto_at, 0 if is_held else tcb.delack_at, tcb.probe_at, tcb.reorder_at,
-                       tcb.keep_at, tcb.life_at, paced_at)
+                       tcb.keep_at, tcb.life_at)
             if at
         ]  # fmt: skip
         if deadlines:
             assert tcb.timer_at and tcb.timer_at <= min(deadlines), (where, "a timer is lost")
+        if tcb.pacer is not None and paced_at:
+            assert 0 < tcb.pacer.timer_at <= paced_at, (where, "a pacer's timer is lost")
         waits = tcb.is_pending
         if tcb.snd_una < tcb.snd_max and tcb.state not in _OPENING:
             assert tcb.rto_at or waits, (where, "outstanding without a timer")

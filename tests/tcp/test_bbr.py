@@ -129,12 +129,12 @@ def test_a_moving_maximum_forgets_after_ten_rounds() -> None:
     bbr.bws = [[bbr.rounds, 10**9]]
     rounds = bbr.rounds
     delivery = bbr.delivery
-    assert delivery is not None and flow.tcb is not None
+    assert delivery is not None
     for number in range(12):
         delivery.amount, delivery.interval_ns, delivery.is_app_limited = 1000, S, False
         delivery.prior_delivered = bbr.next_round
         delivery.delivered += 1000
-        bbr._update_bw(flow.tcb, delivery)
+        bbr._update_bw(delivery)
         assert bbr.bw() == (10**9 if bbr.rounds <= rounds + 10 else 1000), number
 
 

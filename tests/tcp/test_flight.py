@@ -53,7 +53,9 @@ def test_records_stay_whole(actions: list[tuple[str, int, int]]) -> None:
             top += length
         elif name == "sack":
             start, end = max(una, una + a % max(1, top - una)), min(top, una + a + b)
-            for left, right in board.news(start, end):
+            news = board.news(start, end)
+            assert start >= end or board.holds(start, end) == (not news)
+            for left, right in news:
                 if board.add(left, right):
                     flight.sack(left, right, now, -1, 0)
         elif name == "ack" and top > una:

@@ -119,7 +119,7 @@ def test_an_ack_counts_for_eight_segments_at_most() -> None:
 
 def test_a_paced_one_counts_all() -> None:
     slow = begun()
-    slow.tcb.pacer = Pacer()
+    slow.tcb.pacer = Pacer(slow.tcb)
     before = slow.tcb.cwnd
     Reno().on_ack(slow.tcb, 20 * MSS, 0)
     assert slow.tcb.cwnd == before + 20 * MSS

@@ -121,3 +121,17 @@ def test_what_is_not_paced_has_no_pacer() -> None:
     for value in (pack("<I", 0xFFFFFFFF), pack("<Q", (1 << 64) - 1)):
         assert client.setsockopt(SOL_SOCKET, SO_MAX_PACING_RATE, value) == 0
         assert client.tcb.pacer is None
+
+
+def test_a_connection_that_ends_while_it_waits_to_send_leaves_no_timer() -> None:
+    wire = Wire(make_stack(1), make_stack(2))
+    client, _ = limited(wire)
+    client.send(bytes(60_000))
+    wire.run(30 * MS)
+    tcb = client.tcb
+    assert tcb is not None and tcb.pacer is not None and tcb.pacer.timer_at
+    pacer = tcb.pacer
+    engine = wire.stacks[0].engine
+    engine.abort(tcb)
+    assert tcb.pacer is None and not pacer.timer_at and not tcb.timer_at
+    assert engine.next_deadline() is None

@@ -31,6 +31,7 @@ PROBE_BW: Final = 2
 PROBE_RTT: Final = 3
 
 _UNIT: Final = 256
+_UNIT_S: Final = _UNIT * NS_PER_S
 _HIGH_GAIN: Final = 739  # 2 / ln 2: doubles the rate every round trip
 _DRAIN_GAIN: Final = 88  # its inverse
 _CWND_GAIN: Final = 512
@@ -106,7 +107,7 @@ class Bbr(CongestionControl):
         tcb.ssthresh = _INFINITE
         tcb.is_cwnd_limited = True  # so that `on_ack` comes
         if tcb.pacer is None:
-            tcb.pacer = Pacer()
+            tcb.pacer = Pacer(tcb)
         bw = tcb.cwnd * NS_PER_S // (tcb.srtt_ns or _FIRST_RTT_NS)
         tcb.pacer.model_rate = max(1, _paced(bw, _HIGH_GAIN))
 
@@ -120,14 +121,18 @@ class Bbr(CongestionControl):
         pacer = tcb.pacer
         if delivery is None or pacer is None or not delivery.take(tcb, now_ns):
             return
-        self._update_bw(tcb, delivery)
-        self._update_extra(tcb, delivery, now_ns)
-        if self.mode == PROBE_BW:
-            self._update_cycle(tcb, delivery, lost, now_ns)
-        self._check_full(delivery)
-        self._check_drain(tcb, now_ns)
-        self._update_min_rtt(tcb, delivery, now_ns)
+        self.is_round_new = False
+        if delivery.interval_ns:
+            self._update_bw(delivery)
         bw = self.bw()
+        if delivery.interval_ns:
+            self._update_extra(tcb, delivery, bw, now_ns)
+        if self.mode == PROBE_BW:
+            self._update_cycle(tcb, delivery, bw, lost, now_ns)
+        elif not self.is_full or self.mode == DRAIN:
+            self._check_full(delivery, bw)
+            self._check_drain(tcb, bw, now_ns)
+        self._update_min_rtt(tcb, delivery, now_ns)
         rate = _paced(bw, self._pacing_gain())
         if rate and (self.is_full or rate > pacer.model_rate):
             pacer.model_rate = rate
@@ -171,10 +176,7 @@ class Bbr(CongestionControl):
         """Estimated rate of the bottleneck, bytes/s; 0: no sample yet."""
         return self.bws[0][1] if self.bws else 0
 
-    def _update_bw(self, tcb: Tcb, delivery: Delivery) -> None:
-        self.is_round_new = False
-        if not delivery.interval_ns:
-            return
+    def _update_bw(self, delivery: Delivery) -> None:
         if delivery.prior_delivered >= self.next_round:
             self.next_round = delivery.delivered
             self.rounds += 1
@@ -189,35 +191,32 @@ class Bbr(CongestionControl):
         while len(bws) > 1 and bws[0][0] < self.rounds - _BW_ROUNDS:
             del bws[0]
 
-    def _update_extra(self, tcb: Tcb, delivery: Delivery, now_ns: int) -> None:
-        if not delivery.interval_ns:
-            return
+    def _update_extra(self, tcb: Tcb, delivery: Delivery, bw: int, now_ns: int) -> None:
         if self.is_round_new:
             self.extra_rounds += 1
             if self.extra_rounds >= _EXTRA_ROUNDS:
                 self.extra_rounds = 0
                 self.extra_index ^= 1
                 self.extra[self.extra_index] = 0
-        expected = self.bw() * (now_ns - self.epoch_at) // NS_PER_S
+        expected = bw * (now_ns - self.epoch_at) // NS_PER_S
         if self.epoch_acked <= expected or self.epoch_acked + delivery.news >= _EPOCH_BYTES:
             self.epoch_acked = expected = 0
             self.epoch_at = now_ns
         self.epoch_acked += delivery.news
         extra = min(self.epoch_acked - expected, tcb.cwnd)
-        self.extra[self.extra_index] = max(self.extra[self.extra_index], extra)
+        if extra > self.extra[self.extra_index]:
+            self.extra[self.extra_index] = extra
 
-    def _update_cycle(self, tcb: Tcb, delivery: Delivery, lost: int, now_ns: int) -> None:
+    def _update_cycle(self, tcb: Tcb, delivery: Delivery, bw: int, lost: int, now_ns: int) -> None:
         """Another phase after a round trip; probing goes on until the path holds what it should
         hold, draining stops as soon as it holds no more."""
-        is_long = now_ns - self.cycle_at > self.min_rtt_ns
+        is_over = now_ns - self.cycle_at > self.min_rtt_ns
         gain = _CYCLE[self.cycle]
-        before = tcb.pipe() + delivery.news + lost
         if gain > _UNIT:
-            is_over = is_long and (lost > 0 or before >= self._inflight(tcb, self.bw(), gain))
-        elif gain < _UNIT:
-            is_over = is_long or before <= self._inflight(tcb, self.bw(), _UNIT)
-        else:
-            is_over = is_long
+            if is_over and not lost:
+                is_over = tcb.pipe() + delivery.news >= self._inflight(tcb, bw, gain)
+        elif gain < _UNIT and not is_over:
+            is_over = tcb.pipe() + delivery.news + lost <= self._inflight(tcb, bw, _UNIT)
         if is_over:
             self._next_phase(now_ns)
 
@@ -225,21 +224,21 @@ class Bbr(CongestionControl):
         self.cycle = (self.cycle + 1) % len(_CYCLE)
         self.cycle_at = now_ns
 
-    def _check_full(self, delivery: Delivery) -> None:
+    def _check_full(self, delivery: Delivery, bw: int) -> None:
         """Start-up is over when three rounds have brought less than a quarter more."""
         if self.is_full or not self.is_round_new or delivery.is_app_limited:
             return
-        if self.bw() >= self.full_bw * _FULL_GROWTH // _UNIT:
-            self.full_bw = self.bw()
+        if bw >= self.full_bw * _FULL_GROWTH // _UNIT:
+            self.full_bw = bw
             self.full_rounds = 0
             return
         self.full_rounds += 1
         self.is_full = self.full_rounds >= _FULL_ROUNDS
 
-    def _check_drain(self, tcb: Tcb, now_ns: int) -> None:
+    def _check_drain(self, tcb: Tcb, bw: int, now_ns: int) -> None:
         if self.mode == STARTUP and self.is_full:
             self.mode = DRAIN
-        if self.mode == DRAIN and tcb.pipe() <= self._inflight(tcb, self.bw(), _UNIT):
+        if self.mode == DRAIN and tcb.pipe() <= self._inflight(tcb, bw, _UNIT):
             self._probe_bw(tcb, now_ns)
 
     def _probe_bw(self, tcb: Tcb, now_ns: int) -> None:
@@ -285,16 +284,16 @@ class Bbr(CongestionControl):
     # -- what follows from it
 
     def _pacing_gain(self) -> int:
+        if self.mode == PROBE_BW:
+            return _CYCLE[self.cycle]
         if self.mode == STARTUP:
             return _HIGH_GAIN
-        if self.mode == DRAIN:
-            return _DRAIN_GAIN
-        return _CYCLE[self.cycle] if self.mode == PROBE_BW else _UNIT
+        return _DRAIN_GAIN if self.mode == DRAIN else _UNIT
 
     def _bdp(self, tcb: Tcb, bw: int, gain: int) -> int:
         if not self.min_rtt_ns:
             return tcb.engine.config.initial_window_segments * tcb.mss
-        return -(-bw * self.min_rtt_ns * gain // (NS_PER_S * _UNIT))
+        return -(-bw * self.min_rtt_ns * gain // _UNIT_S)
 
     def _with_quanta(self, tcb: Tcb, window: int) -> int:
         """Room for what is being sent, received and joined at the ends."""
@@ -320,7 +319,7 @@ class Bbr(CongestionControl):
         mss = tcb.mss
         news = delivery.news
         cwnd = max(tcb.cwnd - lost, mss) if lost else tcb.cwnd
-        repairs = tcb.recovery if tcb.recovery in (_REPAIRING, _TIMED_OUT) else _OPEN
+        repairs = tcb.recovery if tcb.recovery <= _TIMED_OUT else _OPEN
         if repairs == _REPAIRING and self.repairs != _REPAIRING:
             # One round of sending as much as arrives.
             self.is_conserving = True

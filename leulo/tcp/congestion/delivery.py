@@ -21,11 +21,7 @@ Note = list[int]  # notes compare by time, which is different in each
 
 SENT_AT: Final = 0
 BEGIN: Final = 1  # of new data in it
-END: Final = 2
-DELIVERED: Final = 3
-DELIVERED_AT: Final = 4
-FIRST_SENT_AT: Final = 5
-IS_APP_LIMITED: Final = 6
+END: Final = 2  # and then: delivered, delivered_at, first_sent_at, whether app_limited, at SENT_AT
 
 _FIELDS: Final = (
     "amount", "app_limited", "delivered", "delivered_at", "first_sent_at", "interval_ns",
@@ -69,13 +65,12 @@ class Delivery:
                     int(self.app_limited > 0),
                 ]
             )  # fmt: skip
-        pipe = tcb.pipe()
-        if (
-            tcb.snd_end - tcb.snd_nxt < tcb.mss
-            and pipe < tcb.cwnd
-            and (tcb.flight is None or not tcb.flight.lost_bytes)
+        if tcb.snd_end - tcb.snd_nxt < tcb.mss and (
+            tcb.flight is None or not tcb.flight.lost_bytes
         ):
-            self.app_limited = max(1, self.delivered + pipe)
+            pipe = tcb.pipe()
+            if pipe < tcb.cwnd:
+                self.app_limited = max(1, self.delivered + pipe)
 
     def take(self, tcb: Tcb, now_ns: int) -> bool:
         """An acknowledgement was looked at. False: it delivered nothing."""
@@ -91,13 +86,14 @@ class Delivery:
         note = self._newest(tcb, now_ns)
         if note is None:
             return True
-        self.prior_delivered = note[DELIVERED]
-        self.is_app_limited = note[IS_APP_LIMITED] != 0
-        interval_ns = max(note[SENT_AT] - note[FIRST_SENT_AT], now_ns - note[DELIVERED_AT])
-        self.first_sent_at = note[SENT_AT]
+        sent_at, _, _, delivered, delivered_at, first_sent_at, is_app_limited = note
+        self.prior_delivered = delivered
+        self.is_app_limited = is_app_limited != 0
+        interval_ns = max(sent_at - first_sent_at, now_ns - delivered_at)
+        self.first_sent_at = sent_at
         if interval_ns > 0 and interval_ns >= tcb.min_rtt_ns:
             self.interval_ns = interval_ns
-            self.amount = total - note[DELIVERED]
+            self.amount = total - delivered
         return True
 
     def _newest(self, tcb: Tcb, now_ns: int) -> Note | None:
@@ -105,13 +101,14 @@ class Delivery:
         una = tcb.snd_una
         notes = self.notes
         gone = 0
-        while gone < len(notes) and notes[gone][END] <= una:
-            gone += 1
         note: Note | None = None
-        if gone < len(notes) and notes[gone][BEGIN] < una:
-            note = notes[gone]
-        elif gone:
-            note = notes[gone - 1]
+        for later in notes:
+            if later[END] > una:
+                if later[BEGIN] < una:
+                    note = later
+                break
+            note = later
+            gone += 1
         flight = tcb.flight
         if flight is not None and flight.order is not None:
             # RACK knows which transmission has arrived, of data sent again, too.
@@ -123,7 +120,8 @@ class Delivery:
                 self.rtt_ns = flight.rack_rtt_ns
         elif note is not None and not tcb.recovery:
             self.rtt_ns = now_ns - note[SENT_AT]
-        del notes[:gone]
+        if gone:
+            del notes[:gone]
         return note
 
     def save(self) -> Saved:

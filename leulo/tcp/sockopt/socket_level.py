@@ -137,7 +137,7 @@ def _set_max_pacing_rate(socket: TcpSocket, value: bytes) -> int:
     socket.change_settings(max_pacing_rate=0 if is_unbounded else max(1, most))
     tcb = socket.tcb
     if tcb is not None and tcb.pacer is None and not is_unbounded and tcb.state is not CLOSED:
-        tcb.pacer = Pacer()
+        tcb.pacer = Pacer(tcb)
     return 0
 
 
