@@ -190,7 +190,8 @@ def after_ack(
     if tcb.probe is not None:
         _judge_probe(tcb, dsack, is_bare and not acked and not sacks, now_ns)
     is_bare = is_bare and dsack is None  # a report of a duplicate is no duplicate ACK
-    if tcb.recovery != RECOVERY_NONE and _is_spurious(tcb, acked, news, tsecr, is_bare):
+    was_recovering = tcb.recovery != RECOVERY_NONE
+    if was_recovering and _is_spurious(tcb, acked, news, tsecr, is_bare):
         is_timeout = tcb.recovery == RECOVERY_TIMEOUT
         _undo(tcb, now_ns)
         is_limited = tcb.cwnd < (tcb.recover - una + acked) << 1
@@ -239,7 +240,7 @@ def after_ack(
         if acked and board.first <= una:
             _hurry(tcb, now_ns)
     else:
-        if (held or is_old) and tcb.recovery == RECOVERY_NONE and tcb.rto_at:
+        if (held or was_recovering) and tcb.recovery == RECOVERY_NONE and tcb.rto_at:
             schedule_probe(tcb, now_ns)  # there is no reason any more not to ask
         tcb.refresh_ordinary()
 
