@@ -475,6 +475,8 @@ def _is_spurious(tcb: Tcb, acked: int, news: int, tsecr: int, is_bare: bool) -> 
             and (tcb.flight is None or not tcb.flight.has_repeats())
         ):
             return True
+    elif acked and tcb.recovery == RECOVERY_FAST:
+        return True  # what was missing has come by itself, before it could be sent again
     if tcb.recovery != RECOVERY_TIMEOUT or episode.frto == FRTO_OFF:
         return False
     flight = tcb.flight

@@ -5,6 +5,7 @@ docs/requirements/rfc9937.toml names these tests beside the lines that they hold
 
 from __future__ import annotations
 
+import pytest
 from script_peer import MS
 from sender_script import MSS, end, opened, write
 
@@ -128,3 +129,34 @@ def test_made_up_duplicates_bring_no_more_than_was_out() -> None:
     assert s.tcb.episode is not None
     assert s.tcb.episode.arrived <= out - MSS
     assert out <= 20 * MSS
+
+
+@pytest.mark.parametrize("number", [4, 10])
+@pytest.mark.parametrize("timestamps", [True, False])
+def test_what_came_by_itself_before_it_could_go_again_was_not_lost(
+    number: int, timestamps: bool
+) -> None:
+    """[RFC 4015 3.2] One batch of frames has the reports of others and, behind them, the
+    acknowledgement of the late one: nothing is sent again, and nothing reduced."""
+    s = opened(10, sack=True, rack=True, timestamps=timestamps)
+    before = s.tcb.cwnd, s.tcb.ssthresh
+    s.wait(100 * MS)
+    s.inject("A", 1, 1, sacks=[(end(1), end(4))], drain=False)
+    assert s.tcb.recovery != 0 and s.tcb.ssthresh < before[1]
+    s.inject("A", 1, end(number))
+    assert s.tcb.recovery == 0
+    assert s.tcb.cwnd >= before[0] and s.tcb.ssthresh == before[1]
+    s.expect_none()
+    assert s.stack.counters()["tcp_undone"] == 1
+
+
+def test_a_further_loss_in_the_same_batch_counts() -> None:
+    """The first came late, the fifth not at all."""
+    s = opened(10, sack=True, rack=True)
+    before = s.tcb.ssthresh
+    s.wait(100 * MS)
+    s.inject("A", 1, 1, sacks=[(end(1), end(4)), (end(5), end(9))], drain=False)
+    s.inject("A", 1, end(4), sacks=[(end(5), end(9))], drain=False)
+    s.wait(100 * MS)
+    assert end(4) in [seen.seq for seen in s.queue]
+    assert s.tcb.ssthresh < before
