@@ -384,11 +384,13 @@ def _stack_config(config: MachineConfig, offload: Offload) -> StackConfig:
 
 
 def _machine_info(config: MachineConfig, epoch_s: int) -> MachineInfo:
+    # The gateway of user networking leases what is configured, so its name server is known before.
+    has_name_server = not config.is_dhcp or config.net.kind == "user"
     return MachineInfo(
         address=bytes(4) if config.is_dhcp else config.address,
         prefix_length=0 if config.is_dhcp else config.prefix_length,
         gateway=None if config.is_dhcp else config.gateway,
-        dns=None if config.is_dhcp else config.dns,
+        dns=config.dns if has_name_server else None,
         mac=config.mac,
         mtu=config.mtu,
         tsc_hz=TSC_HZ,

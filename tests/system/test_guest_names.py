@@ -149,9 +149,14 @@ def test_the_name_server_is_the_one_that_dns_says(named: tuple[Namespace, list[b
         assert "fetch: nobody-.test.: " in said
 
 
-def test_nobody_who_knows_names_is_told() -> None:
-    """As when the guest began before it was leased an address."""
-    with LeuloProcess("--ip", "dhcp", "--publish", "none") as process:
-        process.expect_services()
-        said = command(process, "fetch host.test")
-        assert "fetch: host.test: no name server is known" in said
+@pytest.mark.parametrize(("net", "server"), [("user", "nameserver 10.0.2.3\n"), ("none", "")])
+def test_a_guest_without_a_lease_knows_the_gateways_name_server_or_none(
+    net: str, server: str
+) -> None:
+    flags = ("--net", net, "--ip", "dhcp", "--publish", "none")
+    with LeuloProcess(*flags, wait_ready=False) as process:
+        process.expect("leulo$ ")
+        assert f"resolv.conf\n{server}leulo$" in command(process, "cat /proc/resolv.conf")
+        if not server:
+            said = command(process, "fetch host.test")
+            assert "fetch: host.test: no name server is known" in said
