@@ -165,12 +165,11 @@ def _odd_options(tcb: Tcb, length: int, options: bytes) -> bytes:
             engine.counts["tcp_dsacks_sent"] += 1
         if tcb.reassembly is not None:
             blocks += tcb.reassembly.sack_blocks(most - len(blocks))
-        sack = [(left & MASK, right & MASK) for left, right in blocks]
         if accurate is None:
-            options += emit_sack(sack)
+            options += emit_sack(blocks)
         else:
-            text, left = accecn.option(tcb, accurate, len(options), len(sack), True)
-            options += text + emit_sack(sack[:left])[2:]  # its NOPs are in the text
+            text, left = accecn.option(tcb, accurate, len(options), len(blocks), True)
+            options += text + emit_sack(blocks[:left])[2:]  # its NOPs are in the text
         tcb.dsack = None
     return options
 

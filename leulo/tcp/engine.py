@@ -188,7 +188,8 @@ class Engine:
             left -= 1
             half = self.opening.popleft()
             half.listener.expire(half, now_ns)
-        self.time_wait.advance(now_ns)
+        if 0 < self.time_wait.next_ns <= now_ns:
+            self.time_wait.advance(now_ns)
         if self.held:
             self.release_acks(now_ns)
 

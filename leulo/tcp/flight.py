@@ -188,7 +188,8 @@ class Flight:
             else:
                 wait = sent_at - bound
                 kept.append(record)
-        order.extendleft(reversed(kept))
+        if kept:
+            order.extendleft(reversed(kept))
         return wait
 
     def lose_first(self, now_ns: int, window_ns: int) -> None:

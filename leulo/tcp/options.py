@@ -10,6 +10,8 @@ from __future__ import annotations
 from struct import Struct
 from typing import Final
 
+from leulo.tcp.seq import MASK
+
 END: Final = 0
 NOP: Final = 1
 MSS: Final = 2
@@ -41,6 +43,7 @@ _SYN_BYTES: Final = 20
 _ACK: Final = Struct("!IIII")
 _ACK_BYTES: Final = 16
 _SACK_HEAD: Final = 0x01010500
+_SACKS: Final = tuple(Struct(f"!I{2 * count}I") for count in range(5))
 SYN_MSS: Final = 0x0204
 SYN_TIMESTAMPS: Final = 0x0402080A
 SYN_WSCALE: Final = 0x01030300
@@ -178,7 +181,7 @@ def emit_timestamps(tsval: int, tsecr: int) -> bytes:
 
 
 def emit_sack(blocks: list[tuple[int, int]]) -> bytes:
-    """NOP NOP SACK with these blocks of wire sequence numbers. [RFC 2018 3]"""
-    return bytes((NOP, NOP, SACK, 2 + 8 * len(blocks))) + b"".join(
-        _PAIR.pack(left, right) for left, right in blocks
-    )
+    """NOP NOP SACK with these blocks, at most four. [RFC 2018 3]"""
+    count = len(blocks)
+    edges = [edge & MASK for block in blocks for edge in block]
+    return _SACKS[count].pack(_SACK_HEAD + 2 + 8 * count, *edges)

@@ -283,8 +283,7 @@ def _send_by_rack(tcb: Tcb, now_ns: int, out: list[Frame], limit: int) -> None:
     episode = tcb.episode
     window_end = tcb.snd_una + tcb.snd_wnd
     largest = mss if _is_each_alone(tcb) else tcb.engine.tso_bytes // mss * mss or mss
-    while len(out) < limit:
-        room = tcb.cwnd - tcb.pipe()
+    while len(out) < limit and (room := tcb.cwnd - tcb.pipe()) > 0:
         nxt = tcb.snd_nxt
         fresh = min(tcb.snd_end, window_end) - nxt
         has_fresh = fresh > 0 and (fresh >= mss or nxt + fresh == tcb.snd_end)
@@ -316,7 +315,7 @@ def _send_by_rack(tcb: Tcb, now_ns: int, out: list[Frame], limit: int) -> None:
             if episode is not None:
                 episode.sent += length
         else:
-            if nxt == tcb.snd_end < tcb.snd_top and window_end > nxt and room > 0:
+            if nxt == tcb.snd_end < tcb.snd_top and window_end > nxt:
                 _emit_data(tcb, nxt, 0, now_ns, out)
             break
     tcb.is_cwnd_limited = True

@@ -387,11 +387,11 @@ def _take_sacks(tcb: Tcb, blocks: list[tuple[int, int]], now_ns: int) -> None:
     comes first, but what one segment reports has overtaken nothing: by number. [RFC 8985 6.2]"""
     board = tcb.scoreboard
     for left, right in sorted(blocks):
+        if board is not None and board.holds(left, right):
+            continue  # as most of what is reported, which was in the report before
         left = max(left, tcb.snd_una)
         if not left < right <= tcb.snd_max:
             continue
-        if board is not None and board.holds(left, right):
-            continue  # as most of what is reported, which was in the report before
         flight = known(tcb)
         start, end = flight.whole(left, right)
         if start >= end:

@@ -54,7 +54,7 @@ class Reassembly:
         size = len(piece)
         end = seq + size
         while seq < end:
-            at = bisect_right(blocks, seq, key=_start)
+            at = self._find(seq)
             if at and blocks[at - 1].end > seq:
                 covered = blocks[at - 1]
                 self._touch(covered)
@@ -74,7 +74,7 @@ class Reassembly:
     def held(self, start: int, end: int) -> tuple[int, int] | None:
         """The first part of ``start`` to ``end`` that is here already."""
         blocks = self._blocks
-        at = bisect_right(blocks, start, key=_start)
+        at = self._find(start)
         if at and blocks[at - 1].end > start:
             return start, min(end, blocks[at - 1].end)
         if at < len(blocks) and blocks[at].start < end:
@@ -117,6 +117,13 @@ class Reassembly:
     @property
     def is_empty(self) -> bool:
         return not self._blocks
+
+    def _find(self, seq: int) -> int:
+        """How many blocks begin at ``seq`` or before."""
+        blocks = self._blocks
+        if blocks and blocks[-1].end <= seq:
+            return len(blocks)  # as of nearly everything that comes behind a gap
+        return bisect_right(blocks, seq, key=_start)
 
     def _place(self, at: int, seq: int, piece: Piece) -> bool:
         """Put a piece that overlaps nothing before block number ``at``."""
