@@ -20,6 +20,8 @@ from leulo.tcp.recv_buffer import RecvBuffer
 if TYPE_CHECKING:
     from leulo.tcp.tcb import Tcb
 
+FULL_BEHIND: Final = "tcp_reassembly_full"  # what fills the gap is taken all the same
+
 _PAGE_BYTES: Final = 4_096
 _RECORD_BYTES: Final = 256  # of every packet
 _SPARE_BYTES: Final = 64 + 320  # before and behind the payload
@@ -124,11 +126,14 @@ class CountedBuffer(RecvBuffer):
 
     def refusal(self, seq: int) -> str:
         """Why a segment whose new payload begins at ``seq`` cannot be kept; "": it can. A window
-        that memory has shut stays shut until there is room, whatever was offered before."""
+        that memory has shut stays shut until there is room, whatever was offered before. What is
+        ahead of a gap shuts none: or what fills the gap could not come."""
         tcb = self.tcb
         if seq >= tcb.rcv_adv and (self.length or seq > tcb.rcv_nxt):
             return "tcp_zero_window" if seq == tcb.rcv_nxt else "tcp_beyond_window"
-        if self.is_past(0) and (self.length or seq > tcb.rcv_nxt):
+        if self.is_past(0) and seq > tcb.rcv_nxt:
+            return FULL_BEHIND
+        if self.is_past(0) and self.length:
             self.top = max(self.top, tcb.rcv_adv)
             tcb.rcv_adv = tcb.rcv_nxt
             self.offer()
@@ -199,7 +204,8 @@ class CountedBuffer(RecvBuffer):
             free = free >> scale << scale
         is_tight = free < allowed >> 4 or free < segment or free < 1 << scale
         if segment <= 0 or (free < full >> 1 and is_tight):
-            return 0
+            # What fills a gap is taken in any case while nothing waits to be read.
+            return self.segment if self.queued and not self.length else 0
         if may_shrink:
             # The threshold, unlike memory, may be passed by what scaling cannot say.
             return min(free, -(-self.threshold >> scale) << scale)

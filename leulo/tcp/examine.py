@@ -234,8 +234,9 @@ def examine(
 
     if counted is not None and length and not control & RST and (why := counted.refusal(seq)):
         engine.drop(why, tcb)
-        tcb.ack_due = ACK_NOW
-        engine.want_output(tcb)
+        if why != counted_buffer.FULL_BEHIND:
+            tcb.ack_due = ACK_NOW
+            engine.want_output(tcb)
         length = 0
         is_fin = False
 
