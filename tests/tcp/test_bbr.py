@@ -187,3 +187,15 @@ def test_saved_it_goes_on_the_same() -> None:
 
     plain = frames(False)
     assert len(plain) > 20 and plain == frames(True)
+
+
+def test_marks_change_nothing() -> None:
+    """ECN is agreed on, and the queue marks; the flow goes on as it does where nobody marks."""
+    samples = []
+    for marks_from in (0, 33):
+        flow = Flow("bbr")
+        path = Path(rate=RATE, queue=66, ecn=marks_from)
+        result = Simulation(path, [flow], 1, sample_ns=10 * MS).run(5 * S)
+        assert (result.marked > 100) == bool(marks_from)
+        samples.append([sample.cwnd for sample in flow.samples])
+    assert samples[0] == samples[1]

@@ -10,6 +10,8 @@ in Linux; rates are bytes a second, gains 256ths, everything integers.
 
 # Deviation: no long-term rate (policers are not detected), because it serves only paths that drop
 # a fifth of what they carry. [Linux tcp_bbr]
+# Deviation: an echo of marks changes neither rate nor window, because version 1 knows only what
+# arrives; segments are marked as capable all the same, as in Linux. [RFC 3168 6.1.2]
 
 from __future__ import annotations
 
