@@ -176,6 +176,8 @@ class Calls:
             raise Refused(running.line, f"the system call {running.call.name}")
         try:
             result = function(running)
+            if result is None:
+                result = option_calls.given_up(self, running)
         except IndexError:
             name = running.call.name
             raise ScriptError(running.line, f"{name} has too few arguments") from None

@@ -27,17 +27,27 @@ O_RDWR: Final = 2
 _SO_LINGER: Final = (1, 13)
 _TCP_INFO: Final = (6, 11)
 _KEYS: Final = ((6, TCP_MD5SIG), (6, TCP_MD5SIG_EXT))
-_TIMEVAL_OPTIONS: Final = ((1, 20), (1, 21))
+TIMEOUTS: Final = ((1, 20), (1, 21))  # SO_RCVTIMEO, SO_SNDTIMEO: kept as microseconds
+_US_PER_S: Final = 1_000_000
+_TIMED: Final = {
+    **dict.fromkeys(("accept", "accept4", "read", "readv", "recv", "recvfrom", "recvmsg"), (1, 20)),
+    **dict.fromkeys(("connect", "write", "writev", "send", "sendto", "sendmsg"), (1, 21)),
+}
 _TCP_INQ: Final = (6, 36)
 _SO_TIMESTAMPING: Final = (1, 37)
 # Kept and told, without effect: they steer what this world has not (routing marks, queues, the
 # address that is not there yet), or what calls do rather than packets.
 _KEPT: Final = (
+    (1, 5),  # SO_DONTROUTE
+    (1, 6),  # SO_BROADCAST
     (1, 12),  # SO_PRIORITY
+    (1, 15),  # SO_REUSEPORT: a second listener on a port has no address
     (1, 36),  # SO_MARK
     (1, 46),  # SO_BUSY_POLL
     (1, 49),  # SO_INCOMING_CPU
     (1, 60),  # SO_ZEROCOPY
+    (1, 74),  # SO_TXREHASH
+    (6, 17),  # TCP_THIN_DUPACK, which Linux keeps without effect, too
     (0, 11),  # IP_RECVERR
     (0, 15),  # IP_FREEBIND
     (0, 24),  # IP_BIND_ADDRESS_NO_PORT
@@ -72,7 +82,7 @@ def setsockopt(calls: Calls, running: Running) -> int:
         data = key_argument(calls, descriptor, value, name, line)
     elif isinstance(value, Struct):
         parts = list(value.fields.values())
-        if (level, name) != _SO_LINGER and (level, name) not in _TIMEVAL_OPTIONS:
+        if (level, name) != _SO_LINGER and (level, name) not in TIMEOUTS:
             raise Refused(line, "this structure as a socket option")
         data = b"".join(_INT.pack(_signed(calls.value(part, line))) for part in parts)
     elif isinstance(value, Array):
@@ -81,7 +91,34 @@ def setsockopt(calls: Calls, running: Running) -> int:
         data = _INT.pack(_signed(calls.value(value, line)))
     if (level, name) in _KEPT or (level, name) in (_TCP_INQ, _SO_TIMESTAMPING):
         return _keep(descriptor, (level, name), data, line)
-    return descriptor.socket.setsockopt(level, name, data)
+    if (level, name) in TIMEOUTS:
+        seconds, microseconds = _PAIR.unpack(data[:8].ljust(8, b"\0"))
+        if not 0 <= microseconds < _US_PER_S:
+            return -ERRNO["EDOM"]
+        descriptor.kept[level, name] = max(0, seconds) * _US_PER_S + microseconds
+        return 0
+    return _known(descriptor.socket.setsockopt(level, name, data), running)
+
+
+def given_up(calls: Calls, running: Running) -> int | None:
+    """What a call returns that has slept for as long as SO_RCVTIMEO or SO_SNDTIMEO allows; None:
+    it sleeps on."""
+    name = running.call.name
+    descriptor = calls.descriptor_for(running) if name in _TIMED else None
+    timeout_us = 0 if descriptor is None else descriptor.kept.get(_TIMED[name], 0)
+    if not timeout_us:
+        return None
+    running.wake_ns = running.since_ns + timeout_us * 1000
+    if calls.world.now_ns < running.wake_ns:
+        return None
+    return running.progress or -ERRNO["EINPROGRESS" if name == "connect" else "EAGAIN"]
+
+
+def _known(result: int, running: Running) -> int:
+    """``result`` of an option. One that is not there is refused, unless that is expected."""
+    if result == -ERRNO["ENOPROTOOPT"] and running.call.errno_name != "ENOPROTOOPT":
+        raise Refused(running.line, f"the socket option of {running.call.text}")
+    return result
 
 
 def _keep(descriptor: Descriptor, option: tuple[int, int], data: bytes, line: int) -> int:
@@ -113,10 +150,12 @@ def getsockopt(calls: Calls, running: Running) -> int:
     level, name = _option(calls, running)
     if (level, name) in _KEPT or (level, name) in (_TCP_INQ, _SO_TIMESTAMPING):
         data: bytes | int = _INT.pack(descriptor.kept.get((level, name), 0))
+    elif (level, name) in TIMEOUTS:
+        data = _PAIR.pack(*divmod(descriptor.kept.get((level, name), 0), _US_PER_S))
     else:
         data = descriptor.socket.getsockopt(level, name)
     if isinstance(data, int):
-        return data
+        return _known(data, running)
     expected = running.call.arguments[3]
     if isinstance(expected, Text):
         actual = data.rstrip(b"\0")
@@ -144,6 +183,8 @@ def _compare_structure(
         }  # fmt: skip
     elif option == _TCP_INFO:
         known = decode_info(data)
+    elif option in TIMEOUTS:
+        known = dict(zip(("tv_sec", "tv_usec"), _PAIR.unpack(data), strict=True))
     else:
         raise Refused(line, "this structure as a socket option")
     for name, value in expected.fields.items():

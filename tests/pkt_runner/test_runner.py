@@ -233,6 +233,8 @@ def test_calls_and_snippets_are_judged(line: str, actual: str) -> None:
         ),
         (SERVER + "+0 pipe([5, 6]) = 0\n+0 read(5, ..., 1) = 1\n", "read of a pipe"),
         (SERVER + "+0 setsockopt(4, SOL_TCP, TCP_FISH, [1], 4) = 0\n", "TCP_FISH"),
+        (SERVER + "+0 setsockopt(4, SOL_TCP, TCP_TX_DELAY, [1], 4) = 0\n", "TCP_TX_DELAY"),
+        (SERVER + "+0 getsockopt(4, SOL_TCP, TCP_REPAIR, [0], [4]) = 0\n", "TCP_REPAIR"),
         (SERVER + "+0 %{ import os }%\n", "Import"),
         (SERVER + "+0 %{ assert ().__class__ }%\n", "__class__"),
         (SERVER + "+0 %{ assert tcpi_fish == 1 }%\n", "tcpi_fish"),
