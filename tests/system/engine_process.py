@@ -23,7 +23,8 @@ class EngineProcess:
     """The engine serving at `ADDRESS` over the TAP leulo0; a context manager.
 
     ``cpu`` pins it. With ``socket_fd`` it serves over that socket of frames instead, which it
-    takes over, and ``namespace`` may be None.
+    takes over, and ``namespace`` may be None. ``reference`` is the file of another engine, which
+    then serves instead of ours (`reference_server`).
     """
 
     def __init__(
@@ -34,12 +35,16 @@ class EngineProcess:
         environment: dict[str, str] | None = None,
         socket_fd: int | None = None,
         congestion: str | None = None,
+        reference: Path | None = None,
     ) -> None:
         here = os.path.dirname(os.path.abspath(__file__))
         command = ["taskset", "-c", str(cpu)] if cpu is not None else []
         link = "leulo0" if socket_fd is None else f"fd:{socket_fd}"
-        command += [sys.executable, os.path.join(here, "engine_server.py"), link, f"{ADDRESS}/24",
-                    GATEWAY]  # fmt: skip
+        server = ["engine_server.py"]
+        if reference is not None:
+            server = ["reference_server.py", str(reference.resolve())]
+        command += [sys.executable, os.path.join(here, server[0]), *server[1:], link,
+                    f"{ADDRESS}/24", GATEWAY]  # fmt: skip
         if capture is not None:
             command += ["--capture", str(capture)]
         if congestion is not None:

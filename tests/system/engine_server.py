@@ -47,8 +47,8 @@ _IDLE_NS = 100 * NS_PER_MS
 
 _BODY = b"x" * 100
 _HEAD = b"HTTP/1.1 200 OK\r\nServer: leulo-engine\r\nContent-Length: %d\r\n%s\r\n"
-_SMALL_KEPT = _HEAD % (100, b"") + _BODY
-_SMALL_CLOSED = _HEAD % (100, b"Connection: close\r\n") + _BODY
+SMALL_KEPT = _HEAD % (100, b"") + _BODY
+SMALL_CLOSED = _HEAD % (100, b"Connection: close\r\n") + _BODY
 
 
 _PATTERN = (bytes(range(33, 127)) + b"\r\n") * 2730  # 256 KiB that cost nothing to make
@@ -204,9 +204,9 @@ class Http(Conversation):
         elif keep and line.endswith(b"1.0"):
             self.pending.append(_HEAD % (100, b"Connection: keep-alive\r\n") + _BODY)
         elif keep:
-            self.pending.append(_SMALL_KEPT)
+            self.pending.append(SMALL_KEPT)
         else:
-            self.pending.append(_SMALL_CLOSED)
+            self.pending.append(SMALL_CLOSED)
             self.is_ended = True
 
 

@@ -6,6 +6,7 @@ fails, it is the hypercalls or the guest.
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import socket
@@ -18,6 +19,8 @@ import pytest
 from engine_process import ADDRESS, EngineProcess
 from http_checks import Checker, check_body, expected_bytes, get
 from netns import Namespace
+
+from leulo.bench.beside import VARIABLE
 
 pytestmark = pytest.mark.netns
 
@@ -193,3 +196,18 @@ def faults(namespace: Namespace, path: Path) -> list[str]:
         *["-e", "frame.number", "-e", "ip.src", "-e", "_ws.expert.message"],
     )
     return [line for line in shown.splitlines() if f"\t{ADDRESS}\t" in line]
+
+
+@pytest.mark.skipif(VARIABLE not in os.environ, reason=f"{VARIABLE} is not set")
+def test_another_engine_serves_as_ours_does() -> None:
+    """What `engine_bench` puts beside ours answers wrk's requests, kept alive and closed."""
+    needs("wrk")
+    with (
+        Namespace("ref") as namespace,
+        EngineProcess(namespace, reference=Path(os.environ[VARIABLE])) as engine,
+    ):
+        for header in ((), ("-H", "Connection: close")):
+            shown = namespace.run("wrk", "-t", "1", "-c", "8", "-d", "1s", *header,
+                                  f"http://{ADDRESS}/")  # fmt: skip
+            assert "Socket errors" not in shown and "Non-2xx" not in shown, shown
+        assert engine.ask()["cpu_us"] > 0
