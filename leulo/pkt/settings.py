@@ -403,8 +403,8 @@ class Setup:
         if program == "sudo" and len(words) > 1:
             words = words[1:]
             program = words[0].rsplit("/", 1)[-1]
-        if program == "ip" and words[1:2] in (["-4"], ["-6"]):
-            del words[1]
+        if program == "ip":
+            words = _in_full(words)
         if program in _DONE_NOTHING or _RESTORE.search(words[0]):
             return
         if program == "defaults.sh":
@@ -481,6 +481,15 @@ class Setup:
         if changes is None or not set(changes) <= _FIELDS:
             raise Refused(line, f"sysctl {name}={value}")
         self.changes.update(changes)
+
+
+def _in_full(words: list[str]) -> list[str]:
+    """A command of ``ip`` without the family, its object and the verb unabridged. [Linux ip(8)]"""
+    words = [word for word in words[:2] if word not in ("-4", "-6")] + words[2:]
+    for at, choices in ((1, ("route", "link", "tcp_metrics")), (2, ("add", "change", "replace"))):
+        if len(words) > at and words[at]:
+            words[at] = next((c for c in choices if c.startswith(words[at])), words[at])
+    return words
 
 
 def _product_text(match: re.Match[str]) -> str:

@@ -272,6 +272,8 @@ def test_a_route_becomes_configuration() -> None:
     text += "+0 write(4, ..., 9000) = 9000\n+0 > P. 1:3001(3000) ack 1\n"
     text += "+.15 > . 1:1001(1000) ack 1\n"
     assert run_text(text.replace("+.1 <", "+.05 <")).status is Status.PASSED
+    short = text.replace("ip route add", "ip ro c")
+    assert run_text(short.replace("+.1 <", "+.05 <")).status is Status.PASSED
     six = text.replace("ip route", "ip -6 route").replace("1460", "1440")
     assert run_text("--ip_version=ipv6\n" + six.replace("+.1 <", "+.05 <")).status is Status.PASSED
 
