@@ -26,6 +26,7 @@ from leulo.units import NS_PER_MS, NS_PER_US
 SLICE_NS: Final = 6 * NS_PER_MS
 _TURNS_PER_LOOK: Final = 64  # virtual time asks the terminal this rarely
 _BULK_BYTES: Final = 8_192  # a longer frame is part of a long stream
+_BULK_LOOKS: Final = 3  # for more of it in a turn; 5 % less CPU time a byte than by one
 _FIRST_TICKS_PER_US: Final = 1_000  # until a quantum has been measured
 _BUDGET: Final = Exit.BUDGET  # looking a member up in its class costs as much as a call
 _SHUTDOWN: Final = Exit.SHUTDOWN
@@ -329,8 +330,9 @@ class Host:
         In real time the answers to what arrived leave at the next quantum's end, at most 0.2 ms
         on, so that the ACK, the guest's data and its FIN can share a segment; but what acknowledges
         bulk leaves before the guest runs, because a sender may keep no more on its way than two of
-        the shortest round trips hold [BBR 4.2.3]. In virtual time they leave at this very moment,
-        which is an event of its own, and so do another machine's answers to them.
+        the shortest round trips hold [BBR 4.2.3], and more of it is taken in, so that the guest is
+        woken for more at a time. In virtual time they leave at this very moment, which is an event
+        of its own, and so do another machine's answers to them.
         """
         self._drain()
         if self._virtual is None:
@@ -350,6 +352,7 @@ class Host:
             due = link.next_deadline()
             if due is not None and due <= now:
                 link.advance(now)
+        looks = _BULK_LOOKS
         while True:
             self._has_arrivals = False
             began = self._stopwatch() if self._stopwatch else 0
@@ -357,10 +360,19 @@ class Host:
                 machine.serve(now)
             if self._stopwatch:
                 self.account.engine_ns += self._stopwatch() - began
-            if self._virtual is not None or self._has_bulk:
+            if self._virtual is not None:
+                self._drain()
+            else:
+                if not self._has_bulk:
+                    break
                 self._has_bulk = False
                 self._drain()
-            if self._virtual is None or not self._has_arrivals:
+                looks -= 1
+                if not looks:
+                    break
+                self.poller.wait(0)
+                now = self.clock.now_ns()
+            if not self._has_arrivals:
                 break
 
     def _sleep(self, wait_ns: int | None) -> None:

@@ -1,9 +1,10 @@
-"""In real time the ACK of bulk leaves before the guest runs; a request's waits for its answer."""
+"""In real time bulk is acknowledged, and more of it taken in, before the guest runs; the ACK of a
+request waits for its answer."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import pytest
 from tcp_client import connecting_client, listening_machine
@@ -47,33 +48,75 @@ class Wire:
         """Nothing is open."""
 
 
+class Looks(Poller):
+    """At each look of the loop one more of ``batches`` has arrived."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.batches: list[list[bytes]] = []
+        self.arrive: Callable[[Sequence[bytes]], None] = lambda frames: None
+
+    def wait(self, timeout_ns: int | None) -> int:
+        if self.batches:
+            self.arrive(self.batches.pop(0))
+        return super().wait(timeout_ns)
+
+
+class Talk:
+    """A client's connection to a machine whose CPU does not run."""
+
+    def __init__(self) -> None:
+        self.clock = RealClock(time.monotonic_ns)
+        self.poller = Looks()
+        self.host = Host(self.clock, self.poller)
+        self.machine = listening_machine(self.clock)
+        self.wire = Wire()
+        self.host.add(self.machine)
+        self.host.connect(self.wire)
+        self.poller.arrive = self.wire._deliver
+        self.client, self.socket = connecting_client()
+        for _ in range(6):
+            self.exchange()
+        self.socket.setsockopt(6, 1, (1).to_bytes(4, "little"))
+        for _ in range(3):  # the initial window opens
+            assert self.socket.send(bytes(12_000)) == 12_000
+            for _ in range(4):
+                self.exchange()
+
+    def frames(self) -> list[bytes]:
+        """What the client has to send."""
+        return [b"".join(frame) for frame in self.client.drain(self.clock.now_ns())]
+
+    def exchange(self) -> None:
+        """One turn of the host's loop, and its answers back to the client."""
+        self.wire.arriving += self.frames()
+        self.host._serve(0)
+        self.client.input(self.wire.sent, self.clock.now_ns())
+        self.wire.sent.clear()
+
+
+@pytest.fixture
+def talk() -> Iterator[Talk]:
+    made = Talk()
+    yield made
+    made.machine.close()
+
+
 @pytest.mark.parametrize(("size", "answers"), [(30_000, 1), (100, 0)])
-def test_ack_of_bulk_does_not_wait_for_the_guest(size: int, answers: int) -> None:
-    clock = RealClock(time.monotonic_ns)
-    host = Host(clock, Poller())
-    machine = listening_machine(clock)
-    wire = Wire()
-    host.add(machine)
-    host.connect(wire)
-    client, socket = connecting_client()
+def test_ack_of_bulk_does_not_wait_for_the_guest(talk: Talk, size: int, answers: int) -> None:
+    assert talk.socket.send(bytes(size)) == size
+    talk.wire.arriving += talk.frames()
+    talk.host._serve(0)
+    assert [frame[22:24] for frame in talk.wire.sent] == [b"\x08\x00"] * answers
 
-    def carry() -> None:
-        """One look of the host's loop; the machine's CPU does not run."""
-        wire.arriving += [b"".join(frame) for frame in client.drain(clock.now_ns())]
-        host._serve(0)
 
-    for _ in range(6):
-        carry()
-        client.input(wire.sent, clock.now_ns())
-        wire.sent.clear()
-    socket.setsockopt(6, 1, (1).to_bytes(4, "little"))
-    for _ in range(3):  # the initial window opens
-        assert socket.send(bytes(12_000)) == 12_000
-        for _ in range(4):
-            carry()
-            client.input(wire.sent, clock.now_ns())
-            wire.sent.clear()
-    assert socket.send(bytes(size)) == size
-    carry()
-    assert [frame[22:24] for frame in wire.sent] == [b"\x08\x00"] * answers
-    machine.close()
+@pytest.mark.parametrize(("size", "taken"), [(9_000, 3), (1_000, 1)])
+def test_bulk_that_follows_is_taken_in_too_but_not_for_ever(
+    talk: Talk, size: int, taken: int
+) -> None:
+    for _ in range(5):
+        assert talk.socket.send(bytes(size)) == size
+        talk.poller.batches.append(talk.frames())
+    talk.host._serve(0)
+    assert len(talk.poller.batches) == 5 - taken
+    assert bool(talk.wire.sent) is (taken > 1)
