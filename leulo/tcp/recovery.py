@@ -112,7 +112,14 @@ def advanced(tcb: Tcb, acked: int, now_ns: int) -> None:
             in_flight = tcb.snd_nxt - tcb.snd_una
             # No burst of what was held back. [RFC 6582 3.2 (3) full acknowledgement (1)]
             tcb.cwnd = min(tcb.ssthresh, max(in_flight, tcb.mss) + tcb.mss)
+            has_sent = not tcb.is_rexmit_due
             _leave(tcb, now_ns)
+            if episode is not None and not has_sent and tcb.high_rxt == episode.begin:
+                # What was missing has come by itself, before it could be sent again. [RFC 4015 3.2]
+                tcb.cwnd = max(tcb.cwnd, episode.cwnd)
+                tcb.ssthresh = max(tcb.ssthresh, episode.ssthresh)
+                tcb.congestion.on_undo(tcb, now_ns)
+                tcb.engine.counts["tcp_undone"] += 1
         else:
             tcb.high_rxt = max(tcb.high_rxt, tcb.snd_una)
             if tcb.has_sack:

@@ -150,6 +150,37 @@ def test_what_came_by_itself_before_it_could_go_again_was_not_lost(
     assert s.stack.counters()["tcp_undone"] == 1
 
 
+@pytest.mark.parametrize("is_paced", [True, False])
+@pytest.mark.parametrize("sack", [True, False])
+def test_without_rack_it_was_not_lost_either(sack: bool, is_paced: bool) -> None:
+    s = opened(10, sack=sack, has_rate_reduction=is_paced)
+    before = s.tcb.cwnd, s.tcb.ssthresh
+    s.wait(100 * MS)
+    for number in (2, 3, 4):
+        sacks = [(end(1), end(number))] if sack else None
+        s.inject("A", 1, 1, sacks=sacks, drain=False)
+    assert s.tcb.recovery != 0 and s.tcb.ssthresh < before[1]
+    s.inject("A", 1, end(10))
+    assert s.tcb.recovery == 0
+    assert s.tcb.cwnd >= before[0] and s.tcb.ssthresh == before[1]
+    s.expect_none()
+    assert s.stack.counters()["tcp_undone"] == 1
+
+
+@pytest.mark.parametrize("sack", [True, False])
+def test_without_rack_what_went_again_was_lost(sack: bool) -> None:
+    s = opened(10, sack=sack)
+    before = s.tcb.ssthresh
+    s.wait(100 * MS)
+    for number in (2, 3, 4):
+        s.inject("A", 1, 1, sacks=[(end(1), end(number))] if sack else None)
+    s.expect("A", 1, length=MSS)
+    s.inject("A", 1, end(4), drain=False)  # what the next one needs has not gone yet
+    s.inject("A", 1, end(10))
+    assert s.tcb.recovery == 0 and s.tcb.ssthresh < before
+    assert s.stack.counters()["tcp_undone"] == 0
+
+
 def test_a_further_loss_in_the_same_batch_counts() -> None:
     """The first came late, the fifth not at all."""
     s = opened(10, sack=True, rack=True)
