@@ -14,7 +14,7 @@ from random import Random
 from typing import ClassVar, Final
 
 from leulo.errors import LeuloBug
-from leulo.links.sim.chance import PER_BILLION, Chance
+from leulo.links.sim.chance import Chance
 from leulo.links.sim.wire import NEVER, Wire
 from leulo.links.sim.wire_spec import WireSpec
 from leulo.stack import Stack, StackConfig
@@ -132,10 +132,10 @@ class Simulation:
         self._there = there
         self._back = Wire(0, path.rtt_ns - path.rtt_ns // 2, 1 << 20, 0, Chance(seed, 2))
         self._chance = Chance(seed, 3)
+        self._is_lossy = path.loss > 0 or path.loss_plan is not None
         self._lost = 0
         self._data_segments = 0
         self._chunk_bytes = min(len(_CHUNK), tcp.snd_default)
-        self._view = memoryview(bytearray(_READ_BYTES))
         listener = _open(self._b)
         if listener.bind(bytes(4), _PORT) or listener.listen(64):
             raise LeuloBug("the receiver cannot listen")
@@ -265,23 +265,21 @@ class Simulation:
             a.advance(now)
         self._write()
         there = self._there
-        loss, plan, chance = self._path.loss, self._path.loss_plan, self._chance
+        is_lossy = self._is_lossy
         for parts in a.drain(now, _DRAIN_FRAMES):
-            if len(parts) > 1 and (  # it carries data; `Chance.happens` is written out
-                self._is_planned(plan)
-                if plan is not None
-                else loss and chance.word() * PER_BILLION >> 32 < loss
-            ):
+            if is_lossy and len(parts) > 1 and self._is_lost():  # it carries data
                 self._lost += 1
             else:
                 there.send(b"".join(parts), now)
         due = a.next_deadline()
         return NEVER if due is None else due
 
-    def _is_planned(self, plan: Callable[[int], bool]) -> bool:
-        number = self._data_segments
+    def _is_lost(self) -> bool:
+        plan = self._path.loss_plan
+        if plan is None:
+            return self._chance.happens(self._path.loss)
         self._data_segments += 1
-        return plan(number)
+        return plan(self._data_segments - 1)
 
     def _accept(self) -> None:
         while True:
@@ -297,13 +295,12 @@ class Simulation:
                 self._b.engine.notify(accepted)  # of what has come already
 
     def _read(self, now: int) -> None:
-        view = self._view
         for ready in self._b.take_ready():
             flow, receiver = self._readers[ready.serial]
-            got = receiver.recv_into(view)
-            while got > 0:
-                flow.delivered += got
-                got = receiver.recv_into(view) if got == _READ_BYTES else 0
+            while isinstance(data := receiver.recv(_READ_BYTES), bytes):
+                flow.delivered += len(data)
+                if len(data) < _READ_BYTES:
+                    break
             if flow.bytes_limit and flow.delivered >= flow.bytes_limit and not flow.finished_ns:
                 flow.finished_ns = now
                 self._unfinished -= 1

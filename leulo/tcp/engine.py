@@ -225,15 +225,16 @@ class Engine:
         if self.has_marks:
             self._drain_marked(now_ns, out, limit)
             return
-        while self.pending:
-            batch = iter(self.pending)
+        batch = self.pending
+        while batch:
             self.pending = []
             for tcb in batch:
                 output(tcb, now_ns, out, limit)
                 if len(out) >= limit:
                     self.want_output(tcb)  # there may be more of it
-                    self.pending = [*batch, *self.pending]
+                    self.pending = [*batch[batch.index(tcb) + 1 :], *self.pending]
                     return
+            batch = self.pending
 
     def _drain_marked(self, now_ns: int, out: list[Frame], limit: int) -> None:
         """As `drain`; some sockets want other bits in their IP headers, or the device stalls."""
