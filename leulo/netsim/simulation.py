@@ -218,61 +218,48 @@ class Simulation:
     def _carry(self, now: int, until: int) -> int:
         """What happens from ``now`` on, before ``until`` or before the last limited flow is done;
         returns that time. A side at which nothing happens is left alone."""
-        there, back = self._there, self._back
-        due_a, due_b = self._due_a, self._due_b
+        a, b, there, back = self._a, self._b, self._there, self._back
+        is_lossy = self._is_lossy
+        due_a, due_b = self._due_a, self._due_b  # when a stack has something to do by itself
         while now < until:
-            if there.arrives_ns <= now or due_b <= now:
-                due_b = self._receive(now, due_b)
-            if back.arrives_ns <= now or due_a <= now:
-                due_a = self._send(now, due_a)
+            has_come = there.arrives_ns <= now
+            if has_come or due_b <= now:
+                if has_come:
+                    b.input(there.arrived(now), now)
+                    if self._unaccepted:
+                        self._accept()
+                    self._read(now)
+                if due_b <= now:
+                    b.advance(now)
+                if b.has_output:
+                    for parts in b.drain(now, _DRAIN_FRAMES):
+                        back.send(b"".join(parts), now)
+                when = b.next_deadline()
+                due_b = NEVER if when is None else when
+            has_come = back.arrives_ns <= now
+            if has_come or due_a <= now:
+                if has_come:
+                    a.input(back.arrived(now), now)
+                if due_a <= now:
+                    a.advance(now)
+                self._write()
+                for parts in a.drain(now, _DRAIN_FRAMES):
+                    if is_lossy and len(parts) > 1 and self._is_lost():  # it carries data
+                        self._lost += 1
+                    else:
+                        there.send(b"".join(parts), now)
+                when = a.next_deadline()
+                due_a = NEVER if when is None else when
             if not self._unfinished:
                 break
             due = due_a if due_a < due_b else due_b
-            when = there.arrives_ns
-            if when < due:
-                due = when
-            when = back.arrives_ns
-            if when < due:
-                due = when
+            if there.arrives_ns < due:
+                due = there.arrives_ns
+            if back.arrives_ns < due:
+                due = back.arrives_ns
             now = due if due > now else now + 1
         self._due_a, self._due_b = due_a, due_b
         return now if now < until else until
-
-    def _receive(self, now: int, due_ns: int) -> int:
-        """The receiver's turn; ``due_ns`` is when its stack has something to do, and what is
-        returned is when next."""
-        b = self._b
-        if self._there.arrives_ns <= now:
-            b.input(self._there.arrived(now), now)
-            if self._unaccepted:
-                self._accept()
-            self._read(now)
-        if due_ns <= now:
-            b.advance(now)
-        if b.has_output:
-            back = self._back
-            for parts in b.drain(now, _DRAIN_FRAMES):
-                back.send(b"".join(parts), now)
-        due = b.next_deadline()
-        return NEVER if due is None else due
-
-    def _send(self, now: int, due_ns: int) -> int:
-        """The same of the sender."""
-        a = self._a
-        if self._back.arrives_ns <= now:
-            a.input(self._back.arrived(now), now)
-        if due_ns <= now:
-            a.advance(now)
-        self._write()
-        there = self._there
-        is_lossy = self._is_lossy
-        for parts in a.drain(now, _DRAIN_FRAMES):
-            if is_lossy and len(parts) > 1 and self._is_lost():  # it carries data
-                self._lost += 1
-            else:
-                there.send(b"".join(parts), now)
-        due = a.next_deadline()
-        return NEVER if due is None else due
 
     def _is_lost(self) -> bool:
         plan = self._path.loss_plan
