@@ -165,8 +165,12 @@ def test_datagram_longer_than_ip_allows_is_refused() -> None:
             last = fragment(1, 65_528 + min(extra, 0) // 8 * 8, bytes(max(0, extra)), False,
                             protocol=protocol)  # fmt: skip
             s.stack.input([last], s.now_ns)
-            s.stack.drain(s.now_ns)
+            assert not s.stack.drain(s.now_ns)
+            counters = s.stack.counters()
+            assert counters["ipv4_reassembled"] == 0
+            assert counters["drop_ipv4_fragment"] >= 1
             s.stack.advance(s.now_ns + 70 * S)
+            assert s.stack.counters()["ipv4_reassembling"] == 0
 
 
 def test_real_fragments_arrive_between_two_floods() -> None:
