@@ -78,10 +78,6 @@ class Flight:
         self.mark_at: int = sent_at
         self.is_mark_limited: bool = False
 
-    @property
-    def is_empty(self) -> bool:
-        return not self.records
-
     def append(self, start: int, end: int, now_ns: int) -> None:
         """New data was sent."""
         record = [start, end, now_ns, WAITING]

@@ -174,7 +174,7 @@ def after_ack(
     news = acked - held
     if board is not None:
         news += board.sacked
-        if board.is_empty:
+        if not board.sacked:
             tcb.scoreboard = board = None
     flight = tcb.flight
     if dsack is not None:
@@ -222,7 +222,7 @@ def after_ack(
     if tcb.congestion.is_model and news > 0:
         tcb.congestion.on_delivered(tcb, max(0, _lost_bytes(tcb) - lost), now_ns)
     tcb.dupacks = int(board is not None)
-    if tcb.flight is not None and tcb.flight.is_empty:
+    if tcb.flight is not None and not tcb.flight.records:
         tcb.flight = None
         tcb.probe_at = 0
     elif (

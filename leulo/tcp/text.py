@@ -192,14 +192,14 @@ def _queue(tcb: Tcb, seq: int, piece: bytes | memoryview) -> None:
     # Twice the buffer, because small segments cost more than their payload.
     if not queue.insert(seq, piece, 2 * tcb.rcv_limit):
         engine.count_drop("tcp_reassembly_full")
+        if queue.is_empty:
+            tcb.reassembly = None
+            tcb.refresh_ordinary()
     else:
         if isinstance(tcb.receive_buffer, CountedBuffer):
             tcb.receive_buffer.queue(len(piece))
         if engine.config.grows_over_gaps:
             make_room_behind(tcb, queue.end)
-    if queue.is_empty:
-        tcb.reassembly = None
-        tcb.refresh_ordinary()
 
 
 def take_fin(tcb: Tcb) -> None:

@@ -92,7 +92,8 @@ class Wire:
             if waiting >= self._queue:
                 self.overflowed += 1
                 return
-        if len(self._in_order) >= MOST_UNDER_WAY:
+        in_order = self._in_order
+        if len(in_order) >= MOST_UNDER_WAY:
             self.overflowed += 1
             return
         leaves_at = self.free_at_ns
@@ -112,7 +113,7 @@ class Wire:
             arrives_at = self.last_at_ns
         self.last_at_ns = arrives_at
         self.serial = serial = self.serial + 1
-        self._in_order.append((arrives_at, serial, frame))
+        in_order.append((arrives_at, serial, frame))
         if arrives_at < self.arrives_ns:
             self.arrives_ns = arrives_at
 
