@@ -87,17 +87,21 @@ class Reassembly:
         while self._blocks and self._blocks[0].start <= rcv_nxt:
             block = self._blocks.pop(0)
             self._recent.remove(block)
+            pieces = block.pieces
             at = block.start
-            for piece in block.pieces:
-                size = len(piece)
-                self.cost -= size + _PIECE_COST_BYTES
-                self.account.used -= size + _PIECE_COST_BYTES
-                self.length -= size
-                if at + size > rcv_nxt:
-                    kept = piece[rcv_nxt - at :] if at < rcv_nxt else piece
-                    out.append(kept)
-                    rcv_nxt += len(kept)
-                at += size
+            size = block.end - at
+            cost = size + _PIECE_COST_BYTES * len(pieces)
+            self.cost -= cost
+            self.account.used -= cost
+            self.length -= size
+            if at == rcv_nxt:
+                out += pieces
+            else:
+                for piece in pieces:
+                    if at + len(piece) > rcv_nxt:
+                        out.append(piece[max(0, rcv_nxt - at) :])
+                    at += len(piece)
+            rcv_nxt = max(rcv_nxt, block.end)
         return out
 
     def sack_blocks(self, limit: int) -> list[tuple[int, int]]:
