@@ -11,6 +11,7 @@ from typing import Final
 EPERM: Final = 1
 ENOENT: Final = 2
 EAGAIN: Final = 11
+ENOMEM: Final = 12
 EACCES: Final = 13
 EFAULT: Final = 14
 EINVAL: Final = 22

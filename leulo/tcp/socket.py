@@ -460,5 +460,5 @@ class TcpSocket(SocketState):
         return sockopt.get(self, level, name)
 
     def setsockopt(self, level: int, name: int, value: bytes) -> int:
-        """0, -EINVAL, -ENOPROTOOPT, -EDOM, -ENOENT."""
+        """0, -EINVAL, -ENOPROTOOPT, -ENOENT, -ENOMEM, -EOPNOTSUPP."""
         return sockopt.set(self, level, name, value)

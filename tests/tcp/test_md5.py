@@ -31,10 +31,10 @@ from test_over_ipv6 import tcp as tcp_6
 from leulo.state import State as Saved
 from leulo.tcp import md5
 from leulo.tcp.config import PRESETS
-from leulo.tcp.errno import ECONNRESET, EINVAL, ENOENT, ENOPROTOOPT
+from leulo.tcp.errno import ECONNRESET, EINVAL, ENOENT, ENOMEM, ENOPROTOOPT
 from leulo.tcp.options import parse
 from leulo.tcp.socket import TcpSocket
-from leulo.tcp.sockopt.md5_key import FLAG_INTERFACE, FLAG_PREFIX
+from leulo.tcp.sockopt.md5_key import FLAG_INTERFACE, FLAG_PREFIX, MOST_KEYS
 from leulo.tcp.sockopt.names import IP_MTU_DISCOVER, IP_TOS, IP_TTL, TCP_MD5SIG, TCP_MD5SIG_EXT
 from leulo.tcp.state import State
 
@@ -326,6 +326,22 @@ def test_what_setsockopt_says() -> None:
     assert other.setsockopt(TCP, TCP_MD5SIG, key_of(mapped(2), b"x")) == 0
     assert other.settings.md5_keys == ((address(2), 32, b"x"),)
     assert other.setsockopt(TCP, TCP_MD5SIG, key_of(address(2), b"x")) == -EINVAL
+
+
+def test_a_socket_has_not_more_keys_than_a_segment_may_ask_for() -> None:
+    """Each segment of a peer whose network is the last, or none's, is compared with all."""
+    socket = listen(make_stack(1))
+
+    def put(number: int, secret: bytes) -> int:
+        peer = (0x0A000000 + number).to_bytes(4, "big")
+        return socket.setsockopt(TCP, TCP_MD5SIG, key_of(peer, secret))
+
+    assert [put(number, b"x") for number in range(MOST_KEYS + 2)] == [0] * MOST_KEYS + [-ENOMEM] * 2
+    assert put(3, b"changed") == 0  # it is one of them
+    assert put(4, b"") == 0
+    assert put(MOST_KEYS, b"x") == 0
+    assert put(MOST_KEYS + 1, b"x") == -ENOMEM
+    assert len(socket.settings.md5_keys) == MOST_KEYS
 
 
 def test_an_accepted_connection_keeps_its_peers_key_alone() -> None:

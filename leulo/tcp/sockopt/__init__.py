@@ -28,7 +28,7 @@ def get(socket: TcpSocket, level: int, name: int) -> bytes | int:
 
 
 def set(socket: TcpSocket, level: int, name: int, value: bytes) -> int:
-    """0, -EINVAL, -ENOPROTOOPT or -ENOENT."""
+    """0, -EINVAL, -ENOPROTOOPT, -ENOENT, -ENOMEM, or -EOPNOTSUPP."""
     if level == SOL_SOCKET:
         return socket_level.set(socket, name, value)
     if level == IPPROTO_TCP:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from leulo.tcp import md5
 from leulo.tcp.addresses import inside
-from leulo.tcp.errno import AF_INET, EINVAL, ENOENT
+from leulo.tcp.errno import AF_INET, EINVAL, ENOENT, ENOMEM
 from leulo.tcp.state import CLOSED
 
 if TYPE_CHECKING:
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 FLAG_PREFIX: Final = 1  # the prefix's length counts
 FLAG_INTERFACE: Final = 2
 MOST_KEY_BYTES: Final = 80
+# Of one socket: each segment may ask all of them. So many had room in Linux's optmem_max of 20 KiB
+# (128 since 6.7, and 963 keys).
+MOST_KEYS: Final = 150
 
 _KEY: Final = Struct("<H126sBBHI80s")
 _ADDRESS_4: Final = Struct("2x4s")  # behind the family: port, address
@@ -31,7 +34,7 @@ _LEAST_MSS: Final = 8  # of payload, however much the options take
 
 def change(socket: TcpSocket, is_extended: bool, value: bytes) -> int:
     """Set the key in ``value``, or forget it if its length is 0. ``is_extended``: its flags count.
-    0, -EINVAL, or -ENOENT if there is none to forget."""
+    0, -EINVAL, -ENOENT if there is none to forget, or -ENOMEM if there are `MOST_KEYS`."""
     if len(value) < _KEY.size:
         return -EINVAL
     family, place, flags, prefix, length, interface, secret = _KEY.unpack_from(value)
@@ -52,6 +55,8 @@ def change(socket: TcpSocket, is_extended: bool, value: bytes) -> int:
     new = md5.with_key(old, address, prefix, secret[:length])
     if not length and len(new) == len(old):
         return -ENOENT
+    if len(new) > MOST_KEYS:
+        return -ENOMEM
     tcb = socket.tcb
     before = md5.overhead(tcb) if tcb is not None else 0
     socket.change_settings(md5_keys=new)

@@ -70,7 +70,7 @@ def get(socket: TcpSocket, name: int) -> bytes | int:
 
 
 def set(socket: TcpSocket, name: int, value: bytes) -> int:
-    """0, -EINVAL, -EOPNOTSUPP, -ENOPROTOOPT or -ENOENT."""
+    """0, -EINVAL, -EOPNOTSUPP, -ENOPROTOOPT, -ENOENT or -ENOMEM."""
     if name == TCP_CONGESTION:
         return _set_congestion(socket, value)
     if name == TCP_FASTOPEN_KEY:
