@@ -216,6 +216,7 @@ class Errno(IntEnum):
     """Pinned: a guest may rely on these whatever its host is (Linux i386 values)."""
 
     EPERM = 1
+    ENOENT = 2
     EINTR = 4
     EIO = 5
     EBADF = 9

@@ -151,6 +151,7 @@
 
 /* errno */
 #define LEULO_EPERM 1
+#define LEULO_ENOENT 2
 #define LEULO_EINTR 4
 #define LEULO_EIO 5
 #define LEULO_EBADF 9
