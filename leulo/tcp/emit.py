@@ -170,7 +170,8 @@ def _odd_options(tcb: Tcb, length: int, options: bytes) -> bytes:
         else:
             text, left = accecn.option(tcb, accurate, len(options), len(blocks), True)
             options += text + emit_sack(blocks[:left])[2:]  # its NOPs are in the text
-        tcb.dsack = None
+    if most or not length:
+        tcb.dsack = None  # said, or beside a signature and timestamps there never is room
     return options
 
 

@@ -215,6 +215,29 @@ def test_whatever_else_segments_carry(name: str) -> None:
     assert not {"drop_tcp_md5_failure", "drop_tcp_md5_not_found"} & {*a.counters(), *b.counters()}
 
 
+def test_a_report_that_has_no_room_does_not_wait_for_ever() -> None:
+    """Of what came twice, beside a signature and timestamps: data then takes acknowledgements along
+    as it did before, instead of leaving them to a segment more."""
+    a, b = make_stack(1, **WORLDS["freebsd"]), make_stack(2, **WORLDS["freebsd"])
+    wire = Wire(a, b)
+    client, server, _ = keyed_pair(wire)
+    client.send(bytes(600))
+    wire.run(1 * S)
+    assert isinstance(server.recv(1_000), bytes)
+    b.input([frame for _, who, frame in wire.log if not who and len(frame) > 600], wire.now_ns)
+    wire.run(1 * S)
+    assert server.tcb is not None and server.tcb.has_timestamps and server.tcb.has_sack
+    count = len(wire.log)
+    for _ in range(20):
+        client.send(b"question")
+        wire.run(10 * MS)
+        assert server.recv(100) == b"question"
+        server.send(b"answer")
+        wire.run(10 * MS)
+        assert client.recv(100) == b"answer"
+    assert len(wire.log) - count == 40
+
+
 def test_both_open_at_once() -> None:
     a, b = make_stack(1), make_stack(2)
     wire = Wire(a, b)
