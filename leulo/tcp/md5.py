@@ -2,9 +2,10 @@
 
 A socket's keys (`Settings.md5_keys`) are a peer's address or network, the length of its prefix and
 the secret; the longest prefix counts, as on Linux. What an accepted connection has is the one key
-of its peer. Without a key nothing here is called: who sends or receives looks first whether its
-settings have any, and connections that have are never ordinary ones (`Tcb.refresh_ordinary`). A
-signature covers one segment, so theirs are never joined for the link to cut them.
+of its peer. Without a key no segment of a connection comes here: who sends or receives looks first
+whether its settings have any, and connections that have are never ordinary ones
+(`Tcb.refresh_ordinary`). A signature covers one segment, so theirs are never joined for the link to
+cut them.
 [Linux tcp(7)]
 """
 
