@@ -103,6 +103,10 @@ class Stage:
             assert time.monotonic() < end
             time.sleep(0.02)
 
+    def has_ended(self) -> bool:
+        """Is every connection over, its last acknowledgement included?"""
+        return not self.server.stack.engine.connections
+
     @contextmanager
     def running(self) -> Iterator[None]:
         thread = threading.Thread(target=self.server.run)
@@ -183,7 +187,7 @@ def test_linux_connects_to_the_engine(tap: Namespace, version: int) -> None:
             while piece := stream.recv(1 << 18):
                 answer += piece
             assert answer.partition(b"\r\n\r\n")[2] == expected_bytes(0, SIZE)
-        time.sleep(0.2)  # the last acknowledgements
+        stage.await_(stage.has_ended)
     assert stage.linux_counts() == before
     assert not [name for name in stage.server.stack.counters() if "md5" in name]
     assert len(stage.packets) > 2 * SIZE // 1500
@@ -240,8 +244,7 @@ def test_the_engine_connects_to_linux(tap: Namespace, version: int) -> None:
                 got += piece
             assert got == data
             stream.sendall(b"all of it")
-        stage.await_(lambda: sends.is_ended)
-        time.sleep(0.2)
+        stage.await_(lambda: sends.is_ended and stage.has_ended())
     assert sends.answer == b"all of it"
     assert stage.linux_counts() == before
     assert not [name for name in stage.server.stack.counters() if "md5" in name]
