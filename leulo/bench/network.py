@@ -56,12 +56,7 @@ class Network:
             self._set(self.client, "ip_local_port_range", "1024 65535")
             for name in (self.client, self.server) if self.congestion else ():
                 if not self._set(name, _CONGESTION, self.congestion):
-                    raise EnvironmentProblem(
-                        f"--congestion {self.congestion}: this computer gives its namespaces only "
-                        f"{_read('tcp_allowed_congestion_control')}; "
-                        f'sysctl net.ipv4.tcp_allowed_congestion_control="reno {self.congestion}" '
-                        "allows it"
-                    )
+                    raise EnvironmentProblem(_why_not(self.congestion))
             self.congestion = self.congestion or _read(_CONGESTION)
         except BaseException:
             self._cleanup.close()
@@ -93,6 +88,18 @@ class Network:
 def _read(key: str) -> str:
     """One of net.ipv4 here, which a new namespace has, too."""
     return Path("/proc/sys/net/ipv4", key).read_text().strip()
+
+
+def _why_not(congestion: str) -> str:
+    """Why a namespace cannot have that congestion control. [Linux tcp(7)]"""
+    available = _read("tcp_available_congestion_control")
+    if congestion not in available.split():
+        return f"--congestion {congestion}: this kernel has {available}; choose one of them"
+    allowed = _read("tcp_allowed_congestion_control")
+    return (
+        f"--congestion {congestion}: this computer lets namespaces choose only from {allowed}: "
+        f'sysctl net.ipv4.tcp_allowed_congestion_control="{allowed} {congestion}" adds it'
+    )
 
 
 def _ip(*words: str) -> None:

@@ -14,7 +14,7 @@ import capstone
 import pytest
 from rich.console import Console
 
-from leulo.bench import __main__, clients, guests, plan, report, stream
+from leulo.bench import __main__, clients, guests, network, plan, report, stream
 from leulo.bench.network import Network
 from leulo.errors import EnvironmentProblem, LeuloError
 
@@ -159,10 +159,16 @@ def test_linux_s_congestion_control_is_named_and_can_be_chosen() -> None:
             asked = [*lab.within(name), "cat", "/proc/sys/net/ipv4/tcp_congestion_control"]
             assert subprocess.run(asked, capture_output=True, text=True).stdout == "reno\n"
     lab = Network("nonesuch")
-    with pytest.raises(EnvironmentProblem, match="--congestion nonesuch: .* only .*reno"), lab:
+    with pytest.raises(EnvironmentProblem, match="nonesuch: this kernel has .*reno"), lab:
         pass
     names = subprocess.run(["ip", "netns"], capture_output=True, text=True).stdout
     assert lab.client not in names
+
+
+def test_what_is_allowed_stays_so_where_one_more_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    here = {"available": "reno bbr cubic", "allowed": "reno bbr"}
+    monkeypatch.setattr(network, "_read", lambda key: here[key.split("_")[1]])
+    assert '="reno bbr cubic" adds it' in network._why_not("cubic")
 
 
 def test_a_time_that_is_too_short_is_refused() -> None:
