@@ -80,7 +80,7 @@ class Config:
     has_frto: bool = True  # [RFC 5682]
     has_dsack: bool = True  # report what came twice [RFC 2883]
     # Fast recovery without RACK, and without SACK, too, sends in proportion to what arrives
-    # [RFC 6937]; else as the window of RFC 6582 and RFC 6675 allows
+    # [RFC 9937]; else as the window of RFC 6582 and RFC 6675 allows
     has_rate_reduction: bool = True
     # In recovery with SACK but without RACK every acknowledgement that goes forward is answered
     answers_partial_acks: bool = False

@@ -277,7 +277,7 @@ def _send_last(
 
 def _send_by_rack(tcb: Tcb, now_ns: int, out: list[Frame], limit: int) -> None:
     """Recovery with SACK: what is lost first, then new data, while the window has room for it.
-    [RFC 8985 9.2] [RFC 6937 3]"""
+    [RFC 8985 9.2] [RFC 9937 6.3]"""
     mss = tcb.mss
     flight = rack.known(tcb)
     episode = tcb.episode
@@ -323,7 +323,7 @@ def _send_by_rack(tcb: Tcb, now_ns: int, out: list[Frame], limit: int) -> None:
 
 
 def _send_in_reduction(tcb: Tcb, now_ns: int, out: list[Frame], limit: int) -> None:
-    """Nothing is lost: as usual, but what goes out is counted. [RFC 6937 3]"""
+    """Nothing is lost: as usual, but what goes out is counted. [RFC 9937 6.3]"""
     before = tcb.snd_nxt
     if before < tcb.snd_top:
         _send(tcb, now_ns, out, limit)

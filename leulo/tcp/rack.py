@@ -310,7 +310,7 @@ def timeout(tcb: Tcb, now_ns: int) -> None:
 
 def reduce(tcb: Tcb, now_ns: int) -> None:
     """The peer has seen marks: the window shrinks in proportion to what arrives, as after a loss,
-    but nothing is sent again. [RFC 3168 6.1.2] [RFC 6937 3]"""
+    but nothing is sent again. [RFC 3168 6.1.2] [RFC 9937 4]"""
     before = tcb.cwnd, tcb.ssthresh
     in_flight = tcb.snd_max - tcb.snd_una
     tcb.congestion.on_loss(tcb, reducible(tcb, in_flight), now_ns)

@@ -250,7 +250,7 @@ def _is_paced(tcb: Tcb) -> bool:
 
 
 def _pace(tcb: Tcb, episode: Episode, delivered: int, is_progress: bool) -> None:
-    """``delivered`` bytes have arrived: so much may go out. [RFC 6937 3]"""
+    """``delivered`` bytes have arrived: so much may go out. [RFC 9937 6.2]"""
     episode.reported = 0
     edge = 0
     if tcb.scoreboard is not None:

@@ -56,7 +56,7 @@ RECOVERY_NONE: Final = 0
 RECOVERY_FAST: Final = 1  # after duplicate acknowledgements [RFC 6582] [RFC 6675]
 RECOVERY_TIMEOUT: Final = 2  # after a retransmission timeout [RFC 5681 3.1]
 RECOVERY_CWR: Final = 3  # nothing was lost, but the window shrinks [RFC 3168 6.1.2]
-RECOVERY_PACED: Final = 1  # the bit of those in which cwnd follows what arrives [RFC 6937]
+RECOVERY_PACED: Final = 1  # the bit of those in which cwnd follows what arrives [RFC 9937]
 
 # Values of `Tcb.probe_due`
 PROBE_NONE: Final = 0

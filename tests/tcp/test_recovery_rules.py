@@ -376,7 +376,7 @@ def test_each_transmission_has_its_time() -> None:
     assert flight.records[-1][2] - flight.records[0][2] == 50 * MS
 
 
-# -- RACK-TLP, PRR [RFC 8985] [RFC 6937]
+# -- RACK-TLP, PRR [RFC 8985] [RFC 9937]
 
 
 def test_reordering_that_was_seen_widens_the_window() -> None:
