@@ -45,6 +45,7 @@ Exit codes: 0 all bounds are held; 1 one is not; 2 a flag is wrong.
 )  # fmt: skip
 @click.option("--rate", default="100mbit", show_default=True, help="Bottleneck, with --flow.")
 @click.option("--rtt", default="40ms", show_default=True, help="Round trip, with --flow.")
+@click.option("--jitter", default="0ms", show_default=True, help="At most so much more delay.")
 @click.option("--queue", default=2000, show_default=True, type=click.IntRange(1), help="Packets.")
 @click.option("--loss", default=0.0, show_default=True, type=click.FloatRange(0, 0.5), help="Rate.")
 @click.option(
@@ -70,6 +71,7 @@ def command(  # one parameter a flag
     flows: tuple[str, ...],
     rate: str,
     rtt: str,
+    jitter: str,
     queue: int,
     loss: float,
     ecn: int,
@@ -84,13 +86,26 @@ def command(  # one parameter a flag
     """
     _refuse_what_does_nothing("flow" if flows else "snapshot" if snapshot else "table")
     if flows:
-        return _one(flows, rate, rtt, queue, loss, ecn, preset, seconds, seed, plot, as_json)
+        return _one(
+            flows, rate, rtt, jitter, queue, loss, ecn, preset, seconds, seed, plot, as_json
+        )
     if snapshot:
         return _snapshot(as_json)
     return _table(rows, quick, with_long, as_json)
 
 
-_OF_THE_FLOW = ("rate", "rtt", "queue", "loss", "ecn", "preset", "seconds", "seed", "plot")
+_OF_THE_FLOW = (
+    "rate",
+    "rtt",
+    "jitter",
+    "queue",
+    "loss",
+    "ecn",
+    "preset",
+    "seconds",
+    "seed",
+    "plot",
+)
 _OF_THE_TABLE = {"rows": "a ROW", "quick": "--quick", "with_long": "--long"}
 
 
@@ -179,6 +194,7 @@ def _one(
     names: tuple[str, ...],
     rate: str,
     rtt: str,
+    jitter: str,
     queue: int,
     loss: float,
     ecn: int,
@@ -206,6 +222,7 @@ def _one(
         path = Path(
             rate=parse_rate(rate),
             rtt_ns=parse_duration(rtt),
+            jitter_ns=parse_duration(jitter),
             queue=queue,
             loss=round(loss * 10**9),
             ecn=ecn,
@@ -241,6 +258,7 @@ def _one(
             click.echo(f"{result.marked} segments were marked")
     if plot is not None and record is not None:
         title = f"{rate}, {rtt}, a queue of {queue} packets"
+        title += f", {jitter} jitter" if path.jitter_ns else ""
         title += f", marks from {ecn} on" if ecn else ""
         draw(result, path, record, title + (f", loses {loss:g}" if loss else ""), plot)
         if not as_json:

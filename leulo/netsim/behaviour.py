@@ -251,27 +251,34 @@ def _reordering(congestion: str) -> Callable[[int, int], int]:
     return measure
 
 
-# Mbit/s and milliseconds: how far the last doubling overshoots depends on where it begins.
+# Mbit/s and milliseconds. How far the last doubling overshoots depends on where it begins: the path
+# of the other rows, and eight.
+_LINK: Final = ((20, 40),)
 OVERSHOOTS: Final = (
     (12, 40), (16, 40), (20, 40), (24, 40), (28, 40), (32, 40), (20, 80), (20, 100),
 )  # fmt: skip
 
 
-def slow_start_loss(congestion: str, hystart: str, megabits: int, rtt_ms: int) -> int:
+def slow_start_loss(congestion: str, knobs: Config, megabits: int, rtt_ms: int) -> int:
     """Segments dropped in the first two seconds on a path whose queue holds one bandwidth-delay
-    product. ``hystart`` as in `Config`."""
+    product."""
     queue = megabits * 1000 * rtt_ms // 8 // _FRAME_BYTES
     path = Path(rate=megabits * 10**6, rtt_ns=rtt_ms * NS_PER_MS, queue=queue)
-    config = Config(rcv_max=16 << 20, snd_max=16 << 20, hystart=hystart)
+    config = replace(knobs, rcv_max=16 << 20, snd_max=16 << 20)
     return Simulation(path, [Flow(congestion)], 1, config=config).run(2 * NS_PER_S).dropped
 
 
-def _hystart(congestion: str, hystart: str) -> Callable[[int, int], int]:
-    """What the queue drops of slow start, of what it drops of plain slow start."""
+def _hystart(
+    congestion: str, hystart: str, paths: tuple[tuple[int, int], ...]
+) -> Callable[[int, int], int]:
+    """What the queue drops of slow start, of what it drops of plain slow start. ``hystart`` as in
+    `Config`."""
 
     def measure(seeds: int, seconds: int) -> int:
-        plain = sum(slow_start_loss(congestion, "", *path) for path in OVERSHOOTS)
-        lost = sum(slow_start_loss(congestion, hystart, *path) for path in OVERSHOOTS)
+        plain, lost = (
+            sum(slow_start_loss(congestion, Config(hystart=kind), *path) for path in paths)
+            for kind in ("", hystart)
+        )
         return lost * _THOUSANDTHS // plain
 
     return measure
@@ -327,6 +334,7 @@ CASES: Final = (
     Case("tail loss", "round trips of silence", 1900, 2200, _tail_loss, 1),
     Case("tail repair", "round trips later", 2900, 3300, _tail_repair, 1),
     Case("reordering", "spurious retransmissions", 0, 0, _reordering("reno")),
-    Case("hystart", "of plain slow start's loss", 0, 333, _hystart("cubic", "linux"), 1),
-    Case("hystart++", "of plain slow start's loss", 0, 650, _hystart("reno", "++"), 1),
+    Case("hystart++", "of plain slow start's loss", 0, 333, _hystart("reno", "++", _LINK), 1),
+    Case("hystart++, 8 paths", "of the same", 0, 550, _hystart("reno", "++", OVERSHOOTS), 1),
+    Case("hystart, 8 paths", "of the same", 0, 333, _hystart("cubic", "linux", OVERSHOOTS), 1),
 )

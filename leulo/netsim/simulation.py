@@ -46,6 +46,7 @@ class Path:
     loss: int = 0
     reorder: int = 0  # parts per billion of frames that are held back, so that others overtake
     reorder_by_ns: int = 0
+    jitter_ns: int = 0  # at most so much more delay
     ecn: int = 0  # mark from so many packets in the queue on; the sender asks for ECN then
     loss_plan: Callable[[int], bool] | None = None  # by number of the data segment, from 0
 
@@ -126,7 +127,8 @@ class Simulation:
         self._b = _stack("receiver", 2, tcp, seed, None)
         spec = WireSpec(
             path.rate, path.rtt_ns // 2, path.queue,
-            reorder=path.reorder, reorder_by=path.reorder_by_ns, ecn=path.ecn,
+            reorder=path.reorder, reorder_by=path.reorder_by_ns,
+            jitter=path.jitter_ns, ecn=path.ecn,
         )  # fmt: skip
         there = Wire.of(spec, Chance(seed, 1))
         self._there = there

@@ -86,6 +86,9 @@ class Config:
     answers_partial_acks: bool = False
     has_linux_cubic: bool = True  # CUBIC's two departures from its RFC in Linux
     hystart: str = "linux"  # "++": [RFC 9406], "linux": its forerunner, with CUBIC, "": none
+    # Conservative slow start grows by an acknowledged segment in so many. An eighth loses less than
+    # the RFC's quarter, in the same time (decision 9) [RFC 9406 4.3]
+    css_growth_divisor: int = 8
 
     has_pacing: bool = False  # every connection is paced; else those that ask for it
 
@@ -277,6 +280,7 @@ PRESETS = {
         congestion="reno",  # [RFC 5681 3.1]
         has_linux_cubic=False,
         hystart="++",  # [RFC 9406]
+        css_growth_divisor=4,  # [RFC 9406 4.3]
         has_rate_reduction=False,  # [RFC 6582 3.2] [RFC 6675 5]
         has_capable_control=False,  # [RFC 3168 6.1.4, 6.1.5]
         has_ace_in_time_wait=True,  # [RFC 9768 3.2.2.2]

@@ -1,7 +1,7 @@
 """Leave slow start before the queue overflows: HyStart++ [RFC 9406] and Linux's HyStart.
 
 HyStart++ counts rounds by sequence numbers, each has a least round trip. When a round's is clearly
-longer than that of the one before, growth goes on at a quarter of the speed for five rounds
+longer than that of the one before, growth goes on at a fraction of the speed for five rounds
 (conservative slow start), and then slow start is over; if the round trip falls again meanwhile,
 it was a false alarm. Only in the first slow start of a connection.
 
@@ -26,7 +26,7 @@ _LEAST_THRESHOLD_NS: Final = 4 * NS_PER_MS
 _MOST_THRESHOLD_NS: Final = 16 * NS_PER_MS
 _RTT_DIVISOR: Final = 8
 _SAMPLES: Final = 8
-GROWTH_DIVISOR: Final = 4
+_LEAST_GROWTH_DIVISOR: Final = 2
 _MOST_GROWTH: Final = 8  # segments an ACK, where nothing paces what they let out
 _CAUTIOUS_ROUNDS: Final = 5
 
@@ -76,9 +76,12 @@ class HyStart:
 
 def growth(tcb: Tcb, rounds: HyStart, acked: int) -> int:
     """By how much slow start grows for ``acked`` bytes. [RFC 9406 4.2]"""
-    if tcb.pacer is None and tcb.engine.config.hystart == PLUS_PLUS:
+    config = tcb.engine.config
+    if tcb.pacer is None and config.hystart == PLUS_PLUS:
         acked = min(acked, _MOST_GROWTH * tcb.mss)
-    return acked // GROWTH_DIVISOR if rounds.is_cautious else acked
+    if rounds.is_cautious:
+        acked //= max(_LEAST_GROWTH_DIVISOR, config.css_growth_divisor)
+    return acked
 
 
 def sample(tcb: Tcb, rtt_ns: int) -> None:

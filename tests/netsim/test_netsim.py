@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import math
 import sys
 from pathlib import Path as FilePath
+from statistics import fmean
 from types import FrameType
 
 import pytest
@@ -25,7 +28,7 @@ from leulo.netsim.behaviour import (
 )
 from leulo.netsim.plots import Record
 from leulo.netsim.simulation import Flow, Path, Simulation
-from leulo.tcp.config import PRESETS
+from leulo.tcp.config import PRESETS, Config
 from leulo.trace import Trace
 from leulo.units import NS_PER_MS, NS_PER_S
 
@@ -38,7 +41,8 @@ def test_mathis_formula_is_that_of_the_paper() -> None:
 @pytest.mark.parametrize(
     "name",
     [
-        "tail loss", "tail repair", "reordering", "hystart", "hystart++", "slow start", "reno 1 %",
+        "tail loss", "tail repair", "reordering", "slow start", "reno 1 %",
+        "hystart++", "hystart++, 8 paths", "hystart, 8 paths",
         "cubic 1 %", "reno clean link", "cubic clean link", "two reno flows", "two cubic flows",
         "cubic, marked", "bbr clean link", "bbr queue", "bbr 1 %", "two bbr flows",
         "bbr beside cubic",
@@ -70,7 +74,8 @@ def test_every_row_has_five_seeds_of_a_minute_or_leaves_nothing_to_chance() -> N
     few = {case.name for case in CASES if case.seeds < 5 or case.seconds < 60}
     assert few == {
         "reno clean link", "cubic clean link", "cubic, marked", "bbr clean link", "bbr queue",
-        "slow start", "tail loss", "tail repair", "hystart", "hystart++",
+        "slow start", "tail loss", "tail repair", "hystart++", "hystart++, 8 paths",
+        "hystart, 8 paths",
     }  # fmt: skip
     for congestion in ("reno", "cubic"):
         for path in (Path(rate=20_000_000, queue=66), Path(rate=20_000_000, queue=66, ecn=33)):
@@ -88,11 +93,37 @@ def test_hystart_plus_plus_loses_what_its_rounds_let_out(megabits: int, rtt_ms: 
     while 8 * flight < 9 * holds:
         flight *= 2
     expected = min(2 * holds, 1.5 * flight - holds)
-    plain = slow_start_loss("reno", "", megabits, rtt_ms)
+    plain = slow_start_loss("reno", Config(hystart=""), megabits, rtt_ms)
     assert abs(plain / holds - 2) < 0.1
-    lost = slow_start_loss("reno", "++", megabits, rtt_ms)
+    config = Config(hystart="++", css_growth_divisor=4)
+    lost = slow_start_loss("reno", config, megabits, rtt_ms)
     assert expected * 0.7 < lost < expected * 1.05
 
+
+def test_growing_by_an_eighth_loses_less_in_the_same_time() -> None:
+    """Conservative slow start by the RFC's quarter and by ours, over paths on which a round trip
+    varies by a quarter, so that there are false alarms, too: twenty bandwidth-delay products."""
+
+    def sent(divisor: int) -> tuple[float, int]:
+        """Nanoseconds, the geometric mean, and drops."""
+        config = Config(
+            rcv_max=16 << 20, snd_max=16 << 20, hystart="++", css_growth_divisor=divisor
+        )
+        logarithms, dropped = [], 0
+        for megabits, holds, seed in itertools.product((20, 60), (1, 3), range(2)):
+            product = megabits * 1000 * 40 // 8  # bytes
+            flow = Flow("reno", bytes_limit=20 * product)
+            path = Path(rate=megabits * 10**6, queue=holds * product // 1514, jitter_ns=_JITTER_NS)
+            dropped += Simulation(path, [flow], seed, config=config).run(60 * NS_PER_S).dropped
+            logarithms.append(math.log(flow.finished_ns))
+        return math.exp(fmean(logarithms)), dropped
+
+    (quarter_ns, quarter), (eighth_ns, eighth) = sent(4), sent(8)
+    assert eighth_ns < quarter_ns * 1.01
+    assert eighth < quarter * 0.8
+
+
+_JITTER_NS = 10 * NS_PER_MS
 
 SNAPSHOT = FilePath(__file__).with_name("loss_and_buffer.txt")
 

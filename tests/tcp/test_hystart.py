@@ -8,7 +8,7 @@ import pytest
 
 from leulo.stack import Stack, StackConfig
 from leulo.tcp import hystart
-from leulo.tcp.config import Config
+from leulo.tcp.config import PRESETS, Config
 from leulo.tcp.congestion.reno import Reno
 from leulo.tcp.pacer import Pacer
 from leulo.tcp.tcb import Tcb
@@ -81,12 +81,27 @@ def test_eight_samples_are_needed() -> None:
     assert slow.is_cautious
 
 
-def test_then_growth_is_a_quarter() -> None:
-    slow = begun()
+def cautious_growth(acked: int, **knobs: object) -> int:
+    """By how many bytes cwnd grows in conservative slow start."""
+    slow = begun(**knobs)
     before = slow.tcb.cwnd
     slow.round(80_000)
-    Reno().on_ack(slow.tcb, 4 * MSS, 0)
-    assert slow.tcb.cwnd == before + MSS
+    Reno().on_ack(slow.tcb, acked, 0)
+    return slow.tcb.cwnd - before
+
+
+def test_then_growth_is_a_quarter_by_the_rfc() -> None:
+    divisor = PRESETS["rfc"].css_growth_divisor
+    assert cautious_growth(4 * MSS, css_growth_divisor=divisor) == MSS
+
+
+def test_then_growth_is_an_eighth() -> None:
+    assert cautious_growth(4 * MSS) == MSS // 2
+
+
+@pytest.mark.parametrize("divisor", [2, 1, 0, -4])
+def test_growth_is_halved_at_least(divisor: int) -> None:
+    assert cautious_growth(4 * MSS, css_growth_divisor=divisor) == 2 * MSS
 
 
 def test_after_five_rounds_congestion_avoidance_begins() -> None:
