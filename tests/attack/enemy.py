@@ -18,12 +18,12 @@ from struct import Struct
 from types import FrameType
 from typing import Any
 
+from tcp_segments import TcpRepr
 from tcp_world import MS, S, Wire, address, make_stack
 
 import leulo
 from leulo.net.wire import checksum
 from leulo.net.wire.ipv4 import Ipv4Repr
-from leulo.net.wire.tcp import TcpRepr
 from leulo.stack import Stack
 
 FIN, SYN, RST, PSH, ACK, URG = 1, 2, 4, 8, 16, 32

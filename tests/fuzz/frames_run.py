@@ -23,19 +23,20 @@ from pathlib import Path
 from random import Random
 
 ROOT = Path(__file__).resolve().parents[2]
-for place in (ROOT, ROOT / "tests/tcp", ROOT / "tests/links"):
+for place in (ROOT, ROOT / "tests", ROOT / "tests/tcp", ROOT / "tests/links"):
     if str(place) not in sys.path:
         sys.path.insert(0, str(place))
 
 from guest_frames import NowhereButHere, framed, mutated, valid  # noqa: E402
 from raw_guest import RawGuest  # noqa: E402
 from tcb_invariants import Invariants  # noqa: E402
+from tcp_segments import TcpRepr  # noqa: E402
 from user_world import GATEWAY, GUEST  # noqa: E402
 
 from leulo.links.user import dns, udp  # noqa: E402
 from leulo.links.user.resolver import Resolvers  # noqa: E402
 from leulo.net.wire.ipv4 import Ipv4Repr  # noqa: E402
-from leulo.net.wire.tcp import ACK, FIN, PSH, RST, SYN, TcpRepr  # noqa: E402
+from leulo.net.wire.tcp import ACK, FIN, PSH, RST, SYN  # noqa: E402
 from leulo.stack import Stack, StackConfig  # noqa: E402
 from leulo.tcp.config import Config  # noqa: E402
 from leulo.tcp.socket import TcpSocket  # noqa: E402

@@ -143,6 +143,8 @@ def options() -> list[bytes]:
 
 
 def codecs() -> list[bytes]:
+    from tcp_segments import TcpRepr
+
     from leulo.net.wire import dhcp
     from leulo.net.wire.arp import ArpRepr
     from leulo.net.wire.dhcp import DhcpRepr
@@ -151,12 +153,11 @@ def codecs() -> list[bytes]:
     from leulo.net.wire.ipv4 import Ipv4Repr
     from leulo.net.wire.ipv6 import FragmentRepr, Ipv6Repr
     from leulo.net.wire.ndp import NeighbourRepr, PrefixRepr, RouterRepr
-    from leulo.net.wire.tcp import TcpRepr, mss
     from leulo.net.wire.udp import UdpRepr
 
     a, b, a6, b6 = bytes(3) + b"\1", bytes(3) + b"\2", bytes(15) + b"\1", bytes(15) + b"\2"
     mac = bytes((2, 0, 0, 0, 0, 1))
-    tcp = TcpRepr(1, 2, options=[mss(1460)]).emit(a, b)
+    tcp = TcpRepr(1, 2, options=[(2, b"\x05\xb4")]).emit(a, b)
     ip = Ipv4Repr(a, b, 6, len(tcp)).emit() + tcp
     six = Ipv6Repr(a6, b6, 0, 8 + len(tcp)).emit() + bytes([6, 0, 1, 4, 0, 0, 0, 0]) + tcp
     lease = DhcpRepr(dhcp.BOOT_REPLY, dhcp.ACK, 1, mac, options={

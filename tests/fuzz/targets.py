@@ -16,7 +16,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 CORPUS = Path(__file__).resolve().parent / "corpus"
-for place in (ROOT, ROOT / "tests/tcp", ROOT / "tests/hypercalls", Path(__file__).resolve().parent):
+HERE = Path(__file__).resolve().parent
+for place in (ROOT, HERE.parent, HERE.parent / "tcp", HERE.parent / "hypercalls", HERE):
     if str(place) not in sys.path:
         sys.path.insert(0, str(place))
 
@@ -78,8 +79,11 @@ def hypercalls(data: bytes) -> None:
 def options(data: bytes) -> None:
     """Option lists: the engine's reader never raises, the codec's refuses or gives a list that
     survives its own writing, and of a list that both take they say the same."""
-    from leulo.net.wire import ParseError, tcp
+    from tcp_segments import TcpRepr, emit_options, parse_options
+
+    from leulo.net.wire import ParseError
     from leulo.net.wire.ipv4 import has_source_route
+    from leulo.net.wire.tcp import OPTION_NOP
     from leulo.tcp.options import MAX_WINDOW_SCALE, parse
 
     text = data[:40]
@@ -87,16 +91,16 @@ def options(data: bytes) -> None:
     seen = parse(frame, 64, 64 + len(text))
     has_source_route(text)
     try:
-        listed = tcp.parse_options(text)
+        listed = parse_options(text)
     except ParseError as error:
         assert error.reason.startswith("tcp_")
         return
-    repr_ = tcp.TcpRepr(1, 2, options=listed)
-    again = tcp.parse_options(tcp.emit_options(listed))
-    while again and again[-1] == tcp.NOP and len(again) > len(listed):
+    repr_ = TcpRepr(1, 2, options=listed)
+    again = parse_options(emit_options(listed))
+    while again and again[-1][0] == OPTION_NOP and len(again) > len(listed):
         again.pop()  # padding
     assert again[: len(listed)] == listed
-    kinds = [option[0] for option in listed if option[0] != tcp.NOP[0]]
+    kinds = [option[0] for option in listed if option[0] != OPTION_NOP]
     if len(set(kinds)) < len(kinds):
         return  # of an option that comes twice one reader may take either
     assert seen.mss == (repr_.mss or 0)
@@ -109,6 +113,8 @@ def options(data: bytes) -> None:
 
 def codecs(data: bytes) -> None:
     """Every header: parse raises ParseError or gives what survives its own writing."""
+    from tcp_segments import TcpRepr
+
     from leulo.links.user.dns import servfail
     from leulo.net.icmp import may_report, parse_error
     from leulo.net.icmpv6 import may_report as may_report6
@@ -122,7 +128,6 @@ def codecs(data: bytes) -> None:
     from leulo.net.wire.ipv4 import Ipv4Repr
     from leulo.net.wire.ipv6 import FragmentRepr, Ipv6Repr, walk
     from leulo.net.wire.ndp import NeighbourRepr, RouterRepr
-    from leulo.net.wire.tcp import TcpRepr
     from leulo.net.wire.udp import UdpRepr
 
     if not data:
@@ -299,7 +304,7 @@ TARGETS: dict[str, Target] = {
     "hypercalls": Target(hypercalls, ("leulo/hypercalls/",), 4096, ("fuzz_world",)),
     "options": Target(
         options, ("leulo/tcp/options.py",), 40,
-        ("leulo.tcp.options", "leulo.net.wire.tcp"),
+        ("leulo.tcp.options", "tcp_segments"),
     ),
     "codecs": Target(
         codecs, ("leulo/net/wire/",), 700,

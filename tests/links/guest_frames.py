@@ -6,6 +6,7 @@ from __future__ import annotations
 from random import Random
 
 from raw_guest import DNS, GATEWAY_MAC, GUEST_MAC
+from tcp_segments import TcpRepr
 from user_world import GATEWAY, GUEST
 
 from leulo.net.wire import dhcp, vnet
@@ -14,7 +15,6 @@ from leulo.net.wire.dhcp import DhcpRepr
 from leulo.net.wire.ethernet import BROADCAST, TYPE_ARP, TYPE_IPV4, EthernetRepr
 from leulo.net.wire.icmp import ECHO_REQUEST, IcmpRepr
 from leulo.net.wire.ipv4 import Ipv4Repr
-from leulo.net.wire.tcp import TcpRepr
 from leulo.net.wire.udp import UdpRepr
 
 NOWHERE = bytes((10, 0, 2, 99))

@@ -7,6 +7,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 
+from tcp_segments import TcpRepr
 from user_world import GATEWAY, GUEST, Port
 
 from leulo.clock import RealClock
@@ -21,7 +22,6 @@ from leulo.net.wire.arp import REPLY, REQUEST, ArpRepr
 from leulo.net.wire.ethernet import BROADCAST, TYPE_ARP, TYPE_IPV4, EthernetRepr
 from leulo.net.wire.icmp import IcmpRepr
 from leulo.net.wire.ipv4 import PROTOCOL_ICMP, PROTOCOL_TCP, PROTOCOL_UDP, Ipv4Repr
-from leulo.net.wire.tcp import TcpRepr
 from leulo.net.wire.udp import UdpRepr
 from leulo.trace import Trace
 

@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 from raw_guest import DNS, RawGuest
+from tcp_segments import TcpRepr
 from user_world import GATEWAY, LINGER_NONE, GuestSocket, Port, World, echo, pattern, sink, source
 
 from leulo.links.user.resolver import Resolvers
 from leulo.net.wire.ipv4 import PROTOCOL_TCP
-from leulo.net.wire.tcp import TcpRepr
 
 FIN, SYN, RST, ACK = 1, 2, 4, 16
 MIB = 1 << 20

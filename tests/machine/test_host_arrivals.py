@@ -5,13 +5,14 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Sequence
 
+from tcp_segments import TcpRepr
+
 from leulo.clock import RealClock
 from leulo.config import MachineConfig
 from leulo.host import Host
 from leulo.links.base import Offload
 from leulo.machine import Machine
 from leulo.net.wire.ipv4 import Ipv4Repr
-from leulo.net.wire.tcp import TcpRepr
 from leulo.outcome import Ending, Outcome
 from leulo.tcp.header import ACK, RST
 from leulo.trace import Trace

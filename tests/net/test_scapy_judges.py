@@ -14,9 +14,10 @@ from random import Random
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tcp_segments import TcpRepr, parse_options
 
 from leulo.net.icmp import parse_error
-from leulo.net.wire import dhcp, tcp
+from leulo.net.wire import dhcp
 from leulo.net.wire.arp import ArpRepr
 from leulo.net.wire.dhcp import DhcpRepr
 from leulo.net.wire.ethernet import EthernetRepr
@@ -25,7 +26,7 @@ from leulo.net.wire.icmpv6 import Icmpv6Repr
 from leulo.net.wire.ipv4 import Ipv4Repr, format_ipv4
 from leulo.net.wire.ipv6 import FragmentRepr, Ipv6Repr, walk
 from leulo.net.wire.ndp import NeighbourRepr, PrefixRepr, RouterRepr
-from leulo.net.wire.tcp import TcpRepr
+from leulo.net.wire.tcp import OPTION_SACK
 from leulo.net.wire.udp import UdpRepr
 from leulo.tcp import options as engine_options
 
@@ -252,7 +253,7 @@ def test_options_of_the_engines_segments(
     told = dict(judge.options)
     assert told["Timestamp"] == (tsval, tsecr)
     assert told["SAck"] == tuple(n for block in blocks for n in block)
-    assert tcp.parse_options(text)[-1][0] == tcp.OPTION_SACK
+    assert parse_options(text)[-1][0] == OPTION_SACK
 
 
 @pytest.mark.parametrize("knobs", ["linux", "bare", "no_sack", "no_timestamps"])

@@ -19,8 +19,9 @@ from engine_process import ADDRESS, EngineProcess
 from http_checks import check_body, get
 from linux_peer import LinuxServer
 from netns import Namespace
+from tcp_segments import TcpRepr
 
-from leulo.net.wire.tcp import SYN, TcpRepr
+from leulo.net.wire.tcp import SYN
 
 pytestmark = [pytest.mark.netns, pytest.mark.slow]
 

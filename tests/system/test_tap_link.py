@@ -8,6 +8,7 @@ from contextlib import suppress
 
 import pytest
 from netns import Namespace
+from tcp_segments import TcpRepr
 
 from leulo.clock import Clock
 from leulo.errors import ConfigError, EnvironmentProblem
@@ -24,7 +25,6 @@ from leulo.net.wire import vnet
 from leulo.net.wire.ethernet import TYPE_ARP, TYPE_IPV4, EthernetPacket, EthernetRepr
 from leulo.net.wire.icmp import ECHO_REQUEST, IcmpRepr
 from leulo.net.wire.ipv4 import PROTOCOL_ICMP, Ipv4Repr
-from leulo.net.wire.tcp import TcpRepr
 from leulo.trace import Trace
 from leulo.units import NS_PER_MS
 

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from random import Random
 
+from tcp_segments import TcpRepr
 from tcp_world import ANY, INET, MS, STREAM, S, address, make_stack
 
 from leulo.net.wire.checksum import checksum
 from leulo.net.wire.ipv4 import Ipv4Repr
-from leulo.net.wire.tcp import ACK, AE, CWR, ECE, FIN, PSH, RST, SYN, URG, TcpRepr
+from leulo.net.wire.tcp import ACK, AE, CWR, ECE, FIN, PSH, RST, SYN, URG
 from leulo.stack import Stack
 from leulo.tcp.socket import TcpSocket
 from leulo.tcp.state import State

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import pytest
 from script_peer import Script
+from tcp_segments import TcpRepr
 from tcp_world import MS, Receiver, S, Sender, Wire, connect, make_stack, pump
 
 from leulo.links.offload import NOTHING, convert
 from leulo.links.sim.damage import mark_congestion
 from leulo.net.wire.ipv4 import Ipv4Repr
-from leulo.net.wire.tcp import AE, CWR, ECE, TcpRepr
+from leulo.net.wire.tcp import AE, CWR, ECE
 from leulo.stack import Stack
 from leulo.tcp.accecn import CE, ECT0, ECT1, Accurate
 from leulo.tcp.accecn_feedback import look_at, take

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import pytest
 from script_peer import HERE, HERE_MAC, MASK, PEER_ISN, THERE, THERE_MAC, Script
+from tcp_segments import TcpRepr
 from tcp_world import MS, Receiver, S, Sender, Wire, connect, make_stack, pump
 
 from leulo.links.offload import NOTHING, convert
 from leulo.links.sim.damage import mark_congestion
 from leulo.net.wire.ipv4 import Ipv4Repr
-from leulo.net.wire.tcp import ACK, CWR, TcpRepr
+from leulo.net.wire.tcp import ACK, CWR
 from leulo.stack import Stack
 from leulo.tcp.tcb import Tcb
 

@@ -7,10 +7,10 @@ from random import Random
 import pytest
 from script_peer import HERE_MAC, MS, PEER_ISN, THERE_MAC, S, Script
 from tcb_invariants import Invariants
+from tcp_segments import TcpRepr
 from tcp_world import Wire, connect, make_stack, tables
 
 from leulo.net.wire.ipv4 import Ipv4Repr
-from leulo.net.wire.tcp import TcpRepr
 
 STATES = ["SYN_SENT", "SYN_RCVD", "ESTABLISHED", "FIN_WAIT_1", "FIN_WAIT_2", "CLOSE_WAIT",
           "CLOSING", "LAST_ACK", "TIME_WAIT"]  # fmt: skip

@@ -7,11 +7,12 @@ from struct import pack, unpack
 
 import pytest
 from script_peer import HERE, HERE_MAC, MS, PEER_ISN, THERE, THERE_MAC, S, Script
+from tcp_segments import TcpRepr
 from tcp_world import ANY, STREAM, Wire, connect, dial, listen, make_stack
 
 from leulo.net.wire.checksum import checksum
 from leulo.net.wire.ipv4 import Ipv4Repr
-from leulo.net.wire.tcp import ACK, TcpRepr
+from leulo.net.wire.tcp import ACK
 from leulo.stack import Stack, StackConfig
 from leulo.tcp.challenge import ChallengeLimit
 from leulo.tcp.ecn import Ecn
