@@ -50,7 +50,7 @@ def open_connection(socket: TcpSocket, address: bytes, port: int, has_data: bool
     if socket.bound_port:
         key = where + socket.bound_port.to_bytes(2, "big") + mark
         if key in engine.connections or key in engine.half_open:
-            return -EADDRNOTAVAIL  # whether TIME_WAIT is in the way, binding has decided
+            return -EADDRNOTAVAIL  # whether one in TIME_WAIT may be shared, binding has decided
     else:
         key = engine.ports.choose_to_connect(settings, where, mark)
         if not key:
@@ -60,6 +60,9 @@ def open_connection(socket: TcpSocket, address: bytes, port: int, has_data: bool
     record = engine.time_wait.get(key)
     ts_recent = 0
     if record is not None:
+        if not record.has_timestamps:
+            # What is left of the old connection could be taken for the new one's. [RFC 6191 2]
+            return -EADDRNOTAVAIL
         if not socket.bound_port:
             ts_recent = record.ts_recent
         if not lt(record.snd_nxt, iss):
@@ -93,6 +96,19 @@ def open_connection(socket: TcpSocket, address: bytes, port: int, has_data: bool
     return -EINPROGRESS
 
 
+def give_up(tcb: Tcb) -> bool:
+    """End the connection at once: with a reset to the peer, but where all has been said on both
+    sides, which is told by True. [RFC 9293 3.10.5]"""
+    engine = tcb.engine
+    state = tcb.state
+    is_over = (state is CLOSING or state is LAST_ACK) and tcb.snd_nxt > tcb.snd_end
+    if is_over and not engine.config.resets_when_over:
+        engine.fail(tcb, 0)
+        return True
+    engine.abort(tcb)
+    return False
+
+
 def disconnect(socket: TcpSocket) -> int:
     """Take connection or listener from ``socket``, which may open another then: connect() to
     AF_UNSPEC. A connection that is not over ends with a reset. Returns 0. [Linux connect(2)]"""
@@ -105,10 +121,7 @@ def disconnect(socket: TcpSocket) -> int:
         state = tcb.state
         if state is CLOSED or state is TIME_WAIT:
             tcb.drop_received()
-        elif (state is CLOSING or state is LAST_ACK) and tcb.snd_nxt > tcb.snd_end:
-            engine.fail(tcb, 0)  # everything is sent, and the peer has nothing more to say
-        else:
-            engine.abort(tcb)
+        elif not give_up(tcb):
             socket.error = ECONNRESET
     socket.is_connecting = socket.is_read_shut = socket.is_write_shut = False
     engine.notify(socket)

@@ -151,6 +151,9 @@ class Config:
     keep_count: int = 9
     has_window_in_reset: bool = True  # a user's reset says what window there was, else 0
     resets_unread: bool = True  # closing with data unread is a reset [RFC 2525 2.17]
+    # A user who does not linger resets a connection that both sides have closed, too; else it is
+    # forgotten [RFC 9293 3.10.5]
+    resets_when_over: bool = False
     # Behind shutdown(SHUT_RD) what comes is acknowledged and thrown away; else it can be read
     discards_after_shutdown: bool = False
     has_epipe_on_reset: bool = True  # a reset in CLOSE_WAIT is EPIPE, not ECONNRESET
@@ -250,6 +253,7 @@ PRESETS = {
         keep_count=8,
         has_window_in_reset=False,
         resets_unread=False,
+        resets_when_over=True,
         discards_after_shutdown=True,
         has_epipe_on_reset=False,
         repeats_fin=True,

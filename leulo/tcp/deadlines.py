@@ -10,7 +10,7 @@ from typing import Final
 
 from leulo.tcp import fast_open_client, mtu_search, rack, recovery, stalled, timeouts
 from leulo.tcp.errno import ETIMEDOUT
-from leulo.tcp.rtt import backed_off
+from leulo.tcp.rtt import again_at
 from leulo.tcp.state import CLOSED, FIN_WAIT_2, ON_ABORT, SENDS, SYN_RCVD, SYN_SENT, TIME_WAIT
 from leulo.tcp.tcb import ACK_NOW, MORE_NONE, PROBE_KEEPALIVE, PROBE_WINDOW, Tcb
 
@@ -102,12 +102,6 @@ def _is_over(tcb: Tcb, now_ns: int) -> bool:
     return limit_ns > 0 and now_ns - tcb.first_timeout_at >= limit_ns
 
 
-def _in_time(tcb: Tcb, at_ns: int) -> int:
-    """``at_ns``, or when the user's timeout ends before: it is kept to the point."""
-    limit_ns = tcb.settings.user_timeout_ns
-    return min(at_ns, tcb.first_timeout_at + limit_ns) if limit_ns else at_ns
-
-
 def _retransmit(tcb: Tcb, now_ns: int) -> None:
     """The retransmission timer. [RFC 6298 5.4-5.7] [RFC 9293 3.8.3]"""
     engine = tcb.engine
@@ -145,7 +139,7 @@ def _retransmit(tcb: Tcb, now_ns: int) -> None:
         timeouts.expired(tcb, now_ns)
     if is_opening:
         tcb.is_syn_due = True
-        tcb.rto_at = _in_time(tcb, now_ns + backed_off(tcb))
+        tcb.rto_at = again_at(tcb, now_ns)
         engine.counts["tcp_retransmits"] += 1
         engine.want_output(tcb)
         return
@@ -162,7 +156,7 @@ def _retransmit(tcb: Tcb, now_ns: int) -> None:
             rack.timeout(tcb, now_ns)
         else:
             recovery.timeout(tcb, now_ns)
-    tcb.rto_at = _in_time(tcb, now_ns + backed_off(tcb))
+    tcb.rto_at = again_at(tcb, now_ns)
     engine.want_output(tcb)
 
 

@@ -36,7 +36,8 @@ if TYPE_CHECKING:
     from leulo.tcp.socket import TcpSocket
 
 _LEAST_HALF_OPEN: Final = 8  # records, however small the backlog
-_COOKIE_SIZES: Final = (536, 1220, 1300, 1360, 1400, 1440, 1452, 1460)
+# The peer's segment size is one of these, or larger; eight, or cookies were easier to guess.
+_COOKIE_SIZES: Final = (48, 216, 536, 1220, 1360, 1400, 1440, 1460)
 _COOKIE_PERIOD_S: Final = 64
 _COOKIE_AGES: Final = 2  # periods a cookie is good for
 _COOKIE_FRESH_NS: Final = _COOKIE_PERIOD_S * _COOKIE_AGES * NS_PER_S

@@ -16,7 +16,7 @@ from leulo.tcp.events import tell_retransmitted
 from leulo.tcp.flight import END, START
 from leulo.tcp.header import ACK, CWR, FIN, PSH, Frame
 from leulo.tcp.mtu_search import MtuSearch
-from leulo.tcp.rtt import backed_off
+from leulo.tcp.rtt import again_at, backed_off
 from leulo.tcp.state import SENDS, SYN_RCVD, SYN_SENT, TIME_WAIT
 from leulo.tcp.tcb import (
     ACK_BARE,
@@ -303,7 +303,7 @@ def _send_by_rack(tcb: Tcb, now_ns: int, out: list[Frame], limit: int) -> None:
             _emit_data(tcb, seq, length, now_ns, out)
             if seq == tcb.snd_una:
                 # It, too, has a whole timeout to be acknowledged.
-                tcb.rto_at = now_ns + backed_off(tcb)
+                tcb.rto_at = again_at(tcb, now_ns)
                 tcb.engine.timers.arm(tcb, tcb.rto_at)
         elif has_fresh and room >= min(fresh, mss):
             length = min(fresh, max(mss, min(largest, room // mss * mss)))
@@ -485,7 +485,8 @@ def _emit_data(tcb: Tcb, seq: int, length: int, now_ns: int, out: list[Frame]) -
     if end == tcb.snd_end:
         if not tcb.more or tcb.more == MORE_RECORDS:
             control = ACK | PSH
-        if tcb.is_fin_queued:
+        # Behind data the FIN, too, waits for the window, unless it has gone before.
+        if tcb.is_fin_queued and (end < max(tcb.snd_una + tcb.snd_wnd, tcb.snd_max) or not length):
             control = ACK | PSH | FIN if length else ACK | FIN
             end += 1
     elif tcb.record_ends is not None and end in tcb.record_ends:

@@ -26,7 +26,8 @@ def after_reading(tcb: Tcb, buffer: RecvBuffer) -> None:
     offered = tcb.rcv_adv - tcb.rcv_nxt
     gain = limit - buffer.length - offered
     if (
-        gain >= tcb.rcv_mss << 1
+        # A small buffer never holds two segments.
+        (gain >= tcb.rcv_mss << 1 or (gain << 1 >= limit and not isinstance(buffer, CountedBuffer)))
         and (gain >= limit >> 2 or offered <= limit >> 3)
         and not (isinstance(buffer, CountedBuffer) and not buffer.is_news())
     ):

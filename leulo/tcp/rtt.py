@@ -93,6 +93,16 @@ def backed_off(tcb: Tcb) -> int:
     return rto_ns if rto_ns < config.rto_max_ns else config.rto_max_ns
 
 
+def again_at(tcb: Tcb, now_ns: int) -> int:
+    """When what is sent again now counts as lost once more; or when the user's timeout ends, if
+    that is before: it is kept to the point. [RFC 5482]"""
+    at = now_ns + backed_off(tcb)
+    limit_ns = tcb.settings.user_timeout_ns
+    if limit_ns and tcb.first_timeout_at:
+        at = min(at, tcb.first_timeout_at + limit_ns)
+    return at
+
+
 def sample_echo(tcb: Tcb, tsecr: int) -> None:
     """Take a measurement from an echoed timestamp, if it can be one. [RFC 7323 4.3]"""
     engine = tcb.engine

@@ -11,9 +11,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Final
 
-from leulo.tcp import fast_open_client, send_room, sockopt, urgent
+from leulo.tcp import active_open, fast_open_client, send_room, sockopt, urgent
 from leulo.tcp.account import LEAST_BYTES, Lent
-from leulo.tcp.active_open import open_connection
 from leulo.tcp.addresses import ANY, ANY_4, ANY_6, inside
 from leulo.tcp.deadlines import await_fin
 from leulo.tcp.errno import (
@@ -167,7 +166,7 @@ class TcpSocket(SocketState):
                 return -EISCONN
             tcb.socket = self.tcb = None
             tcb.drop_received()
-        return open_connection(self, to, port, has_data)
+        return active_open.open_connection(self, to, port, has_data)
 
     def connect_with(self, data: bytes, address: bytes, port: int) -> int:
         """Connect and write at once (MSG_FASTOPEN): how much the SYN carries, or -EINPROGRESS if
@@ -409,13 +408,12 @@ class TcpSocket(SocketState):
             return 0
         tcb.is_counted = True
         engine.orphans += 1
+        is_unread = buffer is not None and buffer.length > 0 and engine.config.resets_unread
         if state is SYN_SENT:
             engine.fail(tcb, 0)
-        elif (
-            (buffer is not None and buffer.length and engine.config.resets_unread)
-            or self.settings.linger_s == 0
-            or engine.orphans > engine.config.orphans_max
-        ):
+        elif self.settings.linger_s == 0 and not is_unread:
+            active_open.give_up(tcb)
+        elif is_unread or engine.orphans > engine.config.orphans_max:
             engine.abort(tcb)
         else:
             tcb.drop_received()

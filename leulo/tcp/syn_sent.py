@@ -106,9 +106,12 @@ def segment_in_syn_sent(
     if tcb.socket is not None and not tcb.socket.is_ready:
         engine.notify(tcb.socket)
     length = end - start
-    if length or control & FIN:
-        length = min(length, tcb.rcv_adv - tcb.rcv_nxt)
-        take_text(tcb, frame, start, tcb.rcv_nxt, length, control & FIN != 0)
+    is_fin = control & FIN != 0
+    if length or is_fin:
+        room = tcb.rcv_adv - tcb.rcv_nxt
+        if length > room:
+            length, is_fin = room, False  # what is cut off comes again, and the FIN behind it
+        take_text(tcb, frame, start, tcb.rcv_nxt, length, is_fin)
 
 
 def _agree_on_ecn(tcb: Tcb, frame: bytes, control: int, options: Options) -> None:

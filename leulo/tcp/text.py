@@ -135,7 +135,9 @@ def payload(frame: bytes, start: int, length: int) -> bytes | memoryview:
 def keep_text(tcb: Tcb, frame: bytes, start: int, length: int, is_fin: bool) -> None:
     """Payload and FIN that come with a SYN without an ACK: they wait until the connection is
     open. [RFC 9293 3.10.7.3 fourth]"""
-    length = min(length, tcb.rcv_adv - tcb.rcv_nxt)
+    room = tcb.rcv_adv - tcb.rcv_nxt
+    if length > room:
+        length, is_fin = room, False  # what is cut off comes again, and the FIN behind it
     if length:
         _queue(tcb, tcb.rcv_nxt, payload(frame, start, length))
     if is_fin:

@@ -341,3 +341,26 @@ def test_segment_ahead_of_a_gap_shows_the_peers_segment_size() -> None:
     assert s.tcb.rcv_mss == 536
     s.inject("A", 2001, 1, bytes(1000))
     assert s.tcb.rcv_mss == 1000
+
+
+@pytest.mark.parametrize("size", [2048, 3000, 4096])
+def test_a_small_buffer_that_was_read_is_told(size: int) -> None:
+    """One of less than two segments is empty again, and the peer would have to ask for ever.
+    [RFC 9293 3.8.6.2.2]"""
+    s = Script()
+    s.listen()
+    assert s.listener is not None
+    s.listener.setsockopt(1, 8, size.to_bytes(4, "little"))  # SO_RCVBUF
+    s.inject("S", 0)
+    window = s.expect("SA", 0, 1).window
+    s.inject("A", 1, 1)
+    socket = s.accept()
+    at = 1
+    while at <= window:
+        part = min(1448, window + 1 - at)
+        s.inject("A", at, 1, bytes(part))
+        at += part
+    s.wait(50 * MS)
+    s.queue.clear()
+    s.do("recv", len(socket.recv(9000)), window)
+    assert s.expect("A", 1, 1 + window, 0).window

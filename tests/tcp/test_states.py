@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from script_peer import MS, S, Script
+from script_peer import HERE, MS, THERE, S, Script
 
 SYNCHRONIZED = ["ESTABLISHED", "FIN_WAIT_1", "FIN_WAIT_2", "CLOSE_WAIT", "CLOSING", "LAST_ACK"]
 
@@ -295,11 +295,64 @@ def test_time_wait_without_timestamps_goes_by_sequence_number() -> None:
     s.expect("SA", 0, 5001)
 
 
+@pytest.mark.parametrize("timestamps", [False, True])
+def test_time_wait_of_a_bound_port_is_reused_only_with_timestamps(timestamps: bool) -> None:
+    """Without them old segments of the peer's could be taken for new ones, even where the user
+    lets the address be shared. [RFC 6191 2] [RFC 9293 3.4.3]"""
+    s = Script(timestamps=timestamps)
+    for _ in range(2):
+        socket = s.new_socket()
+        socket.setsockopt(1, 2, (1).to_bytes(4, "little"))  # SO_REUSEADDR
+        s.do("bind", socket.bind(HERE, 5_000), 0)
+        if s.state == "TIME_WAIT":
+            break
+        s.do("connect", socket.connect(THERE, 80), -115)
+        s.expect("S", 0)
+        s.inject("SA", 0, 1)
+        s.expect("A", 1, 1)
+        socket.close()
+        s.expect("FA", 1, 1)
+        s.inject("FA", 1, 2)
+        s.expect("A", 2, 2)
+    s.do("connect", socket.connect(THERE, 80), -115 if timestamps else -99)
+    s.expect_state("SYN_SENT" if timestamps else "TIME_WAIT")
+
+
 def test_syn_sent_syn_ack_opens() -> None:
     s = Script()
     socket = s.active()
     s.do("connect again", socket.connect(bytes((10, 0, 0, 2)), 80), 0)
     s.do("and again", socket.connect(bytes((10, 0, 0, 2)), 80), -106)
+
+
+def test_syn_sent_fin_behind_more_data_than_the_window_is_no_end_yet() -> None:
+    """What is cut off the SYN-ACK's data comes again: before that the stream has no end.
+    [RFC 9293 3.10.7.3 fourth, 3.10.7.4 eighth]"""
+    s = Script(rcv_default=2048, first_window_segments=1)
+    socket = s.dial()
+    window = s.expect("S", 0).window
+    s.inject("SAF", 0, 1, bytes(window) + b"more")
+    s.expect("A", 1, 1 + window, 0)
+    s.expect_state("ESTABLISHED")
+    s.do("recv", len(socket.recv(9000)), window)
+    s.do("recv", socket.recv(9000), -11)
+    s.expect("A", 1, 1 + window, 0)  # there is room again
+    s.inject("FA", 1 + window, 1, b"more")
+    s.do("recv", socket.recv(9000), b"more")
+    s.expect_state("CLOSE_WAIT")
+
+
+def test_simultaneous_open_fin_behind_more_data_than_the_window_is_no_end_yet() -> None:
+    """The same of a SYN without an ACK, whose data is kept."""
+    s = Script(rcv_default=2048, first_window_segments=1, keeps_text_of_syn=True)
+    socket = s.dial()
+    window = s.expect("S", 0).window
+    s.inject("SF", 0, None, bytes(window) + b"more")
+    s.expect("SA", 0, 1)
+    s.inject("A", 1, 1)
+    s.expect_state("ESTABLISHED")
+    s.do("recv", len(socket.recv(9000)), window)
+    s.do("recv", socket.recv(9000), -11)
 
 
 def test_syn_sent_refused() -> None:
