@@ -126,7 +126,6 @@ class Machine:
         self._counted: CountedCalls | None = None
         self._image: tuple[bytes, str] | None = None
         self._wants_reset = False
-        self.boots = 0
         self.boot: Boot | None = None
 
         self.memory = Memory(config.memory_bytes)
@@ -202,7 +201,6 @@ class Machine:
         self.boot = load(self.memory, image, name=name, command_line=words)
         self.cpu.flush()
         self.cpu.reset(self.boot.entry, self.boot.eax, self.boot.ebx)
-        self.boots += 1
 
     def _reset(self) -> None:
         """The reset line was pulsed: begin again, once the exit that did it is over."""

@@ -32,7 +32,6 @@ _PAGING: Final = bytes.fromhex(
     "0d00000080"  # or eax, 0x80000000     PG
     "0f22c0"  # mov cr0, eax
 )
-PAGING_INSTRUCTIONS: Final = 12
 _END: Final = bytes.fromhex("31c0e6f4faf4")  # xor eax, eax; out 0xf4, al; cli; hlt
 
 # A mix of loads, stores, arithmetic and a branch.

@@ -82,7 +82,6 @@ class _Session:
     """One machine on one host, with its console and everything that was asked for beside it."""
 
     def __init__(self, machine: MachineConfig, run: RunConfig, cleanup: ExitStack) -> None:
-        self._run_config = run
         self._serial: SerialEnd | None = None
         self._debug_bytes_lost = 0
         ready = messages.Ready(machine, run.ready_fd)

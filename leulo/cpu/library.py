@@ -21,7 +21,6 @@ VERSION: Final = "2.1.4"
 ARCH_X86: Final = 4
 MODE_32: Final = 4
 PROT_READ: Final = 1
-PROT_WRITE: Final = 2
 PROT_ALL: Final = 7
 HOOK_INTR: Final = 1
 HOOK_INSN: Final = 2

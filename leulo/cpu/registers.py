@@ -14,7 +14,6 @@ from leulo.cpu.engine import Engine
 _EFLAGS: Final = 25  # UC_X86_REG_EFLAGS
 FLAG_TF: Final = 1 << 8
 FLAG_IF: Final = 1 << 9
-CR0_PE: Final = 1 << 0
 CR0_WP: Final = 1 << 16
 CR0_PG: Final = 1 << 31
 CR4_PSE: Final = 1 << 4
@@ -69,7 +68,6 @@ class Registers:
     cr3 = Word(layout.ENV_CR + 24)
     cr4 = Word(layout.ENV_CR + 32)
     efer = Word(layout.ENV_EFER)
-    dr6 = Word(layout.ENV_DR + 48)
     dr7 = Word(layout.ENV_DR + 56)
     es = Selector(0)
     cs = Selector(1)
@@ -88,11 +86,6 @@ class Registers:
     def eflags(self) -> int:
         """Exact also inside an exit, where the engine has not computed them yet (2 us)."""
         return self._engine.read_register(_EFLAGS) & 0xFFFFFFFF
-
-    @property
-    def interrupt_flag(self) -> bool:
-        """EFLAGS.IF: whether INTR is listened to."""
-        return self.state64[(layout.CPU_ENV + layout.ENV_EFLAGS) // 8] & FLAG_IF != 0
 
     @property
     def cpl(self) -> int:

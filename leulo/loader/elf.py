@@ -1,13 +1,12 @@
-"""ELF32 executables for i386: what a loader needs of them, and the symbols for backtraces.
+"""ELF32 executables for i386: what a loader needs of them.
 
 The file is hostile: every offset and size is checked before it is used, and whatever is wrong
-becomes one `ImageError` that names the file and the place. Symbols are read only when asked for.
-It must not know of boot protocols or of RAM.
+becomes one `ImageError` that names the file and the place. It must not know of boot protocols or
+of RAM.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from dataclasses import dataclass
 from itertools import pairwise
 from struct import Struct
@@ -19,19 +18,11 @@ from leulo.errors import ImageError
 # e_shentsize e_shnum e_shstrndx, after the 16 bytes of e_ident [ELF 1.2 1-3]
 _HEADER: Final = Struct("<16xHHIIIIIHHHHHH")
 _PROGRAM_HEADER: Final = Struct("<8I")
-_SECTION_HEADER: Final = Struct("<10I")
-_SYMBOL: Final = Struct("<IIIBBH")
 
 IDENT_ELF32_LSB: Final = b"\x7fELF\x01\x01\x01"
 ET_EXEC: Final = 2
 EM_386: Final = 3
 PT_LOAD: Final = 1
-SHT_SYMTAB: Final = 2
-SHN_UNDEF: Final = 0
-STT_NOTYPE: Final = 0
-STT_OBJECT: Final = 1
-STT_FUNC: Final = 2
-MAX_NAME_BYTES: Final = 256
 
 _MACHINES: Final = {
     2: "SPARC",
@@ -57,16 +48,6 @@ class Segment:
     flags: int
 
 
-@dataclass(frozen=True, slots=True)
-class Symbol:
-    """A named place; ``size_bytes`` may be 0 if the file does not tell."""
-
-    address: int
-    size_bytes: int
-    name: str
-    kind: int
-
-
 class Elf:
     """A checked executable. ``entry`` and the segments' virtual addresses are as in the file."""
 
@@ -76,8 +57,6 @@ class Elf:
         """Raises ImageError."""
         self.data = data
         self.name = name
-        self._symbols: tuple[Symbol, ...] | None = None
-        self._addresses: list[int] = []
         if not data:
             raise ImageError(f"{name}: is empty")
         if data[:4] != IDENT_ELF32_LSB[:4]:
@@ -87,8 +66,8 @@ class Elf:
         if data[4:7] != IDENT_ELF32_LSB[4:7]:
             raise ImageError(f"{name}: is not a 32-bit little-endian ELF file of version 1")
         header = _HEADER.unpack_from(data)
-        kind, machine, _version, self.entry, programs, self._sections = header[:6]
-        program_bytes, program_count, self._section_bytes, self._section_count = header[8:12]
+        kind, machine, _version, self.entry, programs = header[:5]
+        program_bytes, program_count = header[8:10]
         if machine != EM_386:
             what = _MACHINES.get(machine, f"machine number {machine}")
             raise ImageError(f"{name}: is made for {what}, not for the 32-bit x86 (i386)")
@@ -104,29 +83,6 @@ class Elf:
             if 0 <= offset < segment.memory_bytes:
                 return segment.address + offset
         raise ImageError(f"{self.name}: the entry {self.entry:#x} lies in no loadable segment")
-
-    def symbols(self) -> tuple[Symbol, ...]:
-        """Functions, objects and labels in the order of their addresses. Raises ImageError."""
-        if self._symbols is None:
-            self._symbols = tuple(sorted(self._read_symbols(), key=lambda s: (s.address, s.kind)))
-            self._addresses = [symbol.address for symbol in self._symbols]
-        return self._symbols
-
-    def symbol_at(self, address: int) -> tuple[Symbol, int] | None:
-        """The symbol at or around the (virtual) address, and the offset into it.
-
-        A function or object that contains the address goes before a nearer bare label.
-        """
-        symbols = self.symbols()
-        label: Symbol | None = None
-        for at in range(bisect_right(self._addresses, address) - 1, -1, -1):
-            symbol = symbols[at]
-            if symbol.size_bytes:
-                if address - symbol.address < symbol.size_bytes:
-                    return symbol, address - symbol.address
-                break
-            label = label or symbol
-        return None if label is None else (label, address - label.address)
 
     def _read_segments(self, table: int, entry_bytes: int, count: int) -> tuple[Segment, ...]:
         name = self.name
@@ -170,43 +126,3 @@ class Elf:
                     f"{self.name}: the segments at {before.address:#x} and "
                     f"{after.address:#x} overlap"
                 )
-
-    def _read_symbols(self) -> list[Symbol]:
-        if self._section_count and self._section_bytes != _SECTION_HEADER.size:
-            raise ImageError(
-                f"{self.name}: section headers have {self._section_bytes} bytes each, not 40"
-            )
-        self._check_inside(
-            "section headers", self._sections, self._section_count * _SECTION_HEADER.size
-        )
-        headers = [
-            _SECTION_HEADER.unpack_from(self.data, self._sections + i * _SECTION_HEADER.size)
-            for i in range(self._section_count)
-        ]
-        found: list[Symbol] = []
-        for header in headers:
-            _, kind, _, _, offset, length, link = header[:7]
-            if kind != SHT_SYMTAB:
-                continue
-            self._check_inside("symbol table", offset, length)
-            if link >= len(headers):
-                raise ImageError(f"{self.name}: the symbol table names string section {link}")
-            strings_at, strings_bytes = headers[link][4:6]
-            self._check_inside("string table", strings_at, strings_bytes)
-            strings = self.data[strings_at : strings_at + strings_bytes]
-            table = self.data[offset : offset + length - length % _SYMBOL.size]
-            for name_at, address, size, info, _, section in _SYMBOL.iter_unpack(table):
-                kind = info & 0xF
-                if section == SHN_UNDEF or kind > STT_FUNC or name_at >= len(strings):
-                    continue
-                name = strings[name_at : name_at + MAX_NAME_BYTES].split(b"\0", 1)[0]
-                if name:
-                    found.append(Symbol(address, size, name.decode("utf-8", "replace"), kind))
-        return found
-
-    def _check_inside(self, what: str, offset: int, length: int) -> None:
-        if offset + length > len(self.data):
-            raise ImageError(
-                f"{self.name}: is truncated, its {what} at byte {offset:#x} reach "
-                f"beyond the end at {len(self.data):#x}"
-            )

@@ -92,7 +92,6 @@ class Result:
     dropped: int  # found the queue full
     lost: int
     marked: int
-    segments_sent: int
 
     def rate(self, flow: int = 0) -> int:
         """Payload bit/s that the receiver got while it was measured."""
@@ -198,7 +197,6 @@ class Simulation:
             self._there.overflowed,
             self._lost,
             self._there.marked,
-            counts["segments_out"],
         )
 
     # -- inside

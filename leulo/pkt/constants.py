@@ -12,7 +12,7 @@ LOCAL_OPTION: Final = 0x200000  # options from here on are taken and change noth
 ERRNO: Final[dict[str, int]] = {
     name: value for name, value in vars(errno).items() if name.startswith("E") and name.isupper()
 }
-ERRNO.update(EBADF=9, EFAULT=14, EACCES=13, EEXIST=17, EINTR=4, ENOTSOCK=88, ENETDOWN=100,
+ERRNO.update(EBADF=9, EFAULT=14, EACCES=13, EEXIST=17, EINTR=4, EDOM=33, ENOTSOCK=88, ENETDOWN=100,
              ENETRESET=102, ENOMEM=12, ESHUTDOWN=108, ENOSYS=38, EWOULDBLOCK=11, ENOTSUP=95,
              EPROTO=71, ENOMSG=42, EPROTOTYPE=91, EPFNOSUPPORT=96)  # fmt: skip
 

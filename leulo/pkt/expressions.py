@@ -66,7 +66,8 @@ def _operand(scanner: Scanner, depth: int) -> Expression:
             if match is None:
                 break
             value += _unescaped(match[1])
-        return Text(value, scanner.has("..."))
+        scanner.has("...")  # as strace writes a string that it has cut
+        return Text(value)
     if scanner.has("["):
         return Array(parse_arguments(scanner, "]", depth + 1))
     if scanner.has("{"):

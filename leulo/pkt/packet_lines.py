@@ -203,7 +203,7 @@ def _icmp(
         raise Refused(line, "TCP in UDP")
     return IcmpLine(
         direction, info, None, _text(scanner, begin), match["type"], match["code"] or "", mtu,
-        identifier, quoted, seq, length, quote is not None,
+        identifier, quoted, seq, length,
     )  # fmt: skip
 
 

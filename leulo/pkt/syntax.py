@@ -35,10 +35,9 @@ class Ellipsis_:
 
 @dataclass(slots=True)
 class Text:
-    """A string between double quotes; ``is_prefix`` if ``...`` follows."""
+    """A string between double quotes."""
 
     value: bytes
-    is_prefix: bool = False
 
 
 @dataclass(slots=True)
@@ -149,7 +148,6 @@ class IcmpLine(Packet):
     quoted: str  # tcp, udp or raw: what the error quotes
     seq: int
     length: int
-    is_quote_given: bool
 
 
 # ---------------------------------------------------------------- other actions

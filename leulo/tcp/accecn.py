@@ -27,7 +27,6 @@ FIRST: Final = 3  # of `Config.ecn`: from here on a SYN that asks for accurate E
 ASK: Final = 3  # and our own asks
 
 ACE_AT: Final = 6  # the field's place in the flags: AE, CWR, ECE
-ACE: Final = 7 << ACE_AT
 ASKS: Final = 7 << ACE_AT  # of a SYN
 CLASSIC: Final = 3  # the ACE of a SYN that asks for no more than RFC 3168
 FIRST_ACE: Final = 5 << ACE_AT

@@ -47,7 +47,6 @@ _GSO_ECN: Final = 0x80
 VNET_CHECKSUM: Final = _VNET.pack(_NEEDS_CSUM, _GSO_NONE, 0, 0, LINK_BYTES + 20, 16)
 VNET_CHECKSUM_6: Final = _VNET.pack(_NEEDS_CSUM, _GSO_NONE, 0, 0, LINK_BYTES + 40, 16)
 
-FRONT_BYTES: Final = VNET_BYTES + LINK_BYTES
 # front; of IPv4 version to length, identification and fragment, TTL and protocol, checksum;
 # addresses and ports; seq, ack, offset and flags, window, checksum, urgent
 _PLAIN: Final = Struct("!24sIIHH12sIIHHHH")

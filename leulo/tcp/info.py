@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 # 8 bytes, 24 words, 4 quads, 6 words, 4 quads, 2 words, 2 quads, 6 words, 2 halves, 9 words
 _LAYOUT: Final = Struct("<8B24I4Q6I4Q2I2Q6I2H9I")
-TCP_INFO_BYTES: Final = _LAYOUT.size
 _VALUES: Final = 67
 
 _CA_OPEN: Final = 0

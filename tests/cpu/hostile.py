@@ -17,6 +17,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from guest_images import BASE, Guest
 
 from leulo.cpu import Exit
+from leulo.cpu.registers import FLAG_IF
 
 HANDLER, HANDLER_WITH_CODE = 0x8000, 0x8010
 IDT, GDT, TSS, POINTERS, DIRECTORY = 0x9000, 0xA000, 0xA800, 0xB000, 0xC000
@@ -77,7 +78,7 @@ def play(seed: int) -> tuple[Exit, int]:
             cpu.shutdown.text()
             break
         if found is Exit.HALT:
-            if not cpu.registers.interrupt_flag:
+            if not cpu.registers.eflags & FLAG_IF:
                 break
             cpu.post(0x20)
     state = cpu.save()

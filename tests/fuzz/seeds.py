@@ -183,7 +183,7 @@ def image() -> list[bytes]:
     return [
         ImageBuilder().build(),
         ImageBuilder(pieces=two).build(),
-        ImageBuilder(symbols=[("start", 0x100010, 16, 2), ("main", 0x100020, 16, 2)]).build(),
+        ImageBuilder().build(),
         ImageBuilder(flags=7).build(),
     ]
 

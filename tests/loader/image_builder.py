@@ -28,7 +28,6 @@ class ImageBuilder:
     kind: int = 2
     program_header_bytes: int = 32
     pieces: list[Piece] = field(default_factory=list)
-    symbols: list[tuple[str, int, int, int]] = field(default_factory=list)
     header_padding: int = 0
 
     def build(self) -> bytes:
@@ -54,24 +53,6 @@ class ImageBuilder:
                 16,
             )
             body += piece.contents
-        sections, section_count = b"", 0
-        sections_at = 0
-        if self.symbols:
-            strings, entries = b"\0", struct.pack("<IIIBBH", 0, 0, 0, 0, 0, 0)
-            for name, address, size, symbol_kind in self.symbols:
-                entries += struct.pack("<IIIBBH", len(strings), address, size, symbol_kind, 0, 1)
-                strings += name.encode() + b"\0"
-            entries_at = at + len(body)
-            body += entries
-            strings_at = at + len(body)
-            body += strings
-            sections_at = at + len(body)
-            section_count = 3
-            sections = (
-                bytes(40)
-                + struct.pack("<10I", 0, 2, 0, 0, entries_at, len(entries), 2, 1, 4, 16)
-                + struct.pack("<10I", 0, 3, 0, 0, strings_at, len(strings), 0, 0, 1, 0)
-            )
         elf = b"\x7fELF\x01\x01\x01" + bytes(9) + struct.pack(
             "<HHIIIIIHHHHHH",
             self.kind,
@@ -79,16 +60,16 @@ class ImageBuilder:
             1,
             self.entry,
             52,
-            sections_at,
+            0,
             0,
             52,
             self.program_header_bytes,
             len(pieces),
             40,
-            section_count,
-            2 if section_count else 0,
+            0,
+            0,
         )  # fmt: skip
-        return elf + table + body + sections
+        return elf + table + body
 
     def header(self) -> bytes:
         """A right multiboot header, for pieces of one's own."""

@@ -159,39 +159,7 @@ def test_command_line_that_cannot_be_passed_is_a_configuration_error(words: str)
         boot(ImageBuilder().build(), words=words)
 
 
-def test_symbols_find_the_function_around_an_address() -> None:
-    image = ImageBuilder(
-        symbols=[
-            ("main", 0x100100, 0x40, 2),
-            ("loop", 0x100110, 0, 0),
-            ("table", 0x100200, 8, 1),
-            ("_start", 0x100000, 0, 0),
-            ("guest.c", 0, 0, 4),
-        ]
-    ).build()
-    elf = Elf(image, "guest.img")
-    assert [symbol.name for symbol in elf.symbols()] == ["_start", "main", "loop", "table"]
-
-    def at(address: int) -> tuple[str, int] | None:
-        found = elf.symbol_at(address)
-        return None if found is None else (found[0].name, found[1])
-
-    assert at(0x100114) == ("main", 0x14)
-    assert at(0x100020) == ("_start", 0x20)
-    assert at(0x100204) == ("table", 4)
-    assert at(0x100300) is None
-    assert at(0x10) is None
-
-
-def test_broken_symbol_table_is_an_image_error_only_when_asked_for() -> None:
-    image = bytearray(ImageBuilder(symbols=[("main", 0x100100, 0x40, 2)]).build())
-    struct.pack_into("<I", image, len(image) - 80 + 20, 1 << 30)  # the table's size
-    elf = Elf(bytes(image), "guest.img")
-    with pytest.raises(ImageError, match="symbol table"):
-        elf.symbols()
-
-
-GOOD = ImageBuilder(symbols=[("main", 0x100100, 0x40, 2)], header_padding=8).build()
+GOOD = ImageBuilder(header_padding=8).build()
 
 
 @given(st.data())
@@ -204,6 +172,6 @@ def test_mutated_images_load_or_are_refused(data: st.DataObject) -> None:
     cut = data.draw(st.one_of(st.just(len(image)), st.integers(0, len(image))))
     try:
         boot(bytes(image[:cut]), ram=2 * MIB)
-        Elf(bytes(image[:cut]), "guest.img").symbol_at(0x100110)
+        _ = Elf(bytes(image[:cut]), "guest.img").entry_address()
     except LeuloError as error:
         assert isinstance(error, ImageError)

@@ -10,6 +10,7 @@ import warnings
 from itertools import permutations
 from pathlib import Path
 from random import Random
+from socket import inet_ntoa
 
 import pytest
 from hypothesis import given, settings
@@ -23,7 +24,7 @@ from leulo.net.wire.dhcp import DhcpRepr
 from leulo.net.wire.ethernet import EthernetRepr
 from leulo.net.wire.icmp import IcmpRepr
 from leulo.net.wire.icmpv6 import Icmpv6Repr
-from leulo.net.wire.ipv4 import Ipv4Repr, format_ipv4
+from leulo.net.wire.ipv4 import Ipv4Repr
 from leulo.net.wire.ipv6 import FragmentRepr, Ipv6Repr, walk
 from leulo.net.wire.ndp import NeighbourRepr, PrefixRepr, RouterRepr
 from leulo.net.wire.tcp import OPTION_SACK
@@ -96,8 +97,8 @@ def test_ethernet_of_scapy(destination: bytes, source: bytes, kind: int) -> None
 
 @given(st.sampled_from((1, 2)), unicast_mac, ipv4, unicast_mac, ipv4)
 def test_arp_of_scapy(kind: int, sha: bytes, spa: bytes, tha: bytes, tpa: bytes) -> None:
-    packet = ARP(op=kind, hwsrc=colons(sha), psrc=format_ipv4(spa), hwdst=colons(tha),
-                 pdst=format_ipv4(tpa))  # fmt: skip
+    packet = ARP(op=kind, hwsrc=colons(sha), psrc=inet_ntoa(spa), hwdst=colons(tha),
+                 pdst=inet_ntoa(tpa))  # fmt: skip
     assert ArpRepr.parse(bytes(packet)) == ArpRepr(kind, sha, spa, tha, tpa)
     assert ArpRepr(kind, sha, spa, tha, tpa).emit() == bytes(packet)
 
@@ -405,14 +406,14 @@ def test_dhcp_both_ways_with_options_in_any_order(
     mask = dhcp.mask_of(prefix)
     options = [
         ("message-type", kind),
-        ("subnet_mask", format_ipv4(mask)),
+        ("subnet_mask", inet_ntoa(mask)),
         ("lease_time", lease),
-        ("requested_addr", format_ipv4(wanted)),
-        ("name_server", *map(format_ipv4, names)),
+        ("requested_addr", inet_ntoa(wanted)),
+        ("name_server", *map(inet_ntoa, names)),
     ]
     packet = BOOTP(
         op=op, chaddr=MAC, xid=xid, secs=seconds, flags=0x8000 if broadcast else 0,
-        yiaddr=format_ipv4(yours), siaddr=format_ipv4(server),
+        yiaddr=inet_ntoa(yours), siaddr=inet_ntoa(server),
     ) / DHCP(options=[*(options[n] for n in order), "end"])  # fmt: skip
     message = DhcpRepr.parse(bytes(packet))
     assert (message.kind, message.transaction, message.mac) == (kind, xid, MAC)
@@ -424,5 +425,5 @@ def test_dhcp_both_ways_with_options_in_any_order(
     judge = BOOTP(message.emit())
     told = {o[0]: o[1:] for o in judge[DHCP].options if isinstance(o, tuple)}
     assert told["message-type"] == (kind,)
-    assert told["name_server"] == tuple(map(format_ipv4, names))
-    assert (judge.xid, judge.secs, judge.yiaddr) == (xid, seconds, format_ipv4(yours))
+    assert told["name_server"] == tuple(map(inet_ntoa, names))
+    assert (judge.xid, judge.secs, judge.yiaddr) == (xid, seconds, inet_ntoa(yours))

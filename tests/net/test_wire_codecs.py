@@ -14,14 +14,13 @@ from tcp_segments import Option, TcpRepr, emit_options, parse_options
 
 from leulo.net.wire import ParseError, tcp, vnet
 from leulo.net.wire.arp import ArpRepr
-from leulo.net.wire.ethernet import EthernetRepr, format_mac, parse_mac
+from leulo.net.wire.ethernet import EthernetRepr
 from leulo.net.wire.icmp import IcmpRepr
-from leulo.net.wire.ipv4 import Ipv4Repr, format_ipv4, has_source_route, parse_ipv4
+from leulo.net.wire.ipv4 import Ipv4Repr, has_source_route, parse_ipv4
 from leulo.net.wire.udp import UdpRepr
 
 A = bytes((10, 0, 0, 1))
 B = bytes((10, 0, 0, 2))
-MAC_A = bytes.fromhex("525400000001")
 
 u8 = st.integers(0, 0xFF)
 u16 = st.integers(0, 0xFFFF)
@@ -45,8 +44,8 @@ def test_ethernet_round_trip(destination: bytes, source: bytes, ethertype: int) 
     assert EthernetRepr.parse(header.emit() + b"payload") == header
     judge = Ether(header.emit())
     assert (judge.dst, judge.src, judge.type) == (
-        format_mac(destination),
-        format_mac(source),
+        destination.hex(":"),
+        source.hex(":"),
         ethertype,
     )
 
@@ -57,8 +56,8 @@ def test_arp_round_trip(operation: int, sha: bytes, spa: bytes, tha: bytes, tpa:
     assert ArpRepr.parse(packet.emit() + bytes(18)) == packet
     judge = ARP(packet.emit())
     assert judge.op == operation
-    assert (parse_mac(judge.hwsrc), parse_ipv4(judge.psrc)) == (sha, spa)
-    assert (parse_mac(judge.hwdst), parse_ipv4(judge.pdst)) == (tha, tpa)
+    assert (judge.hwsrc, parse_ipv4(judge.psrc)) == (sha.hex(":"), spa)
+    assert (judge.hwdst, parse_ipv4(judge.pdst)) == (tha.hex(":"), tpa)
 
 
 @given(
@@ -216,11 +215,7 @@ def test_parsed_ipv4_and_tcp_emit_what_was_parsed(data: bytes, length: int) -> N
 
 
 def test_addresses_as_text() -> None:
-    assert parse_ipv4(format_ipv4(A)) == A
-    assert parse_mac(format_mac(MAC_A)) == MAC_A
+    assert parse_ipv4("10.0.0.1") == A
     for text in ("", "1.2.3", "1.2.3.4.5", "1.2.3.256", "1.2.3.-4", "1.2.3.x", "1.2.3.٣"):
         with pytest.raises(ValueError, match="is not an IPv4 address"):
             parse_ipv4(text)
-    for text in ("", "52:54:00:00:00", "52:54:00:00:00:zz", "52:54:00:00:00:001", "+1:2:3:4:5:6"):
-        with pytest.raises(ValueError, match="is not a MAC address"):
-            parse_mac(text)

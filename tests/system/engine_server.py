@@ -38,7 +38,7 @@ from leulo.units import NS_PER_MS
 
 AF_INET6, SOCK_STREAM, SOCK_DGRAM, SHUT_WR = 10, 1, 2, 1
 EAGAIN = 11
-POLLIN, POLLOUT, POLLERR, POLLHUP = 1, 4, 8, 16
+POLLIN, POLLOUT = 1, 4
 MAC = bytes.fromhex("5254000000e2")
 ANY = bytes(16)  # of both versions
 ADDRESS_6 = bytes.fromhex("fd000077") + bytes(11) + b"\x02"  # fd00:77::2

@@ -27,7 +27,6 @@ class LeuloProcess:
         command = [*prefix, sys.executable, "-m", "leulo", "boot", "--ready-fd", str(writer), *args]
         self.console = b""
         self.errors = b""
-        self.started = time.monotonic()
         self.process = subprocess.Popen(
             command,
             stdin=subprocess.PIPE,

@@ -18,7 +18,7 @@ from leulo.tcp.socket import TcpSocket
 from leulo.tcp.state import State
 
 TCP = 6
-FASTOPEN, FASTOPEN_CONNECT, FASTOPEN_KEY, NO_COOKIE = 23, 30, 33, 34
+FASTOPEN, FASTOPEN_CONNECT, FASTOPEN_KEY = 23, 30, 33
 INPROGRESS, AGAIN = -115, -11
 
 

@@ -29,9 +29,6 @@ ACK: Final = 5
 NAK: Final = 6
 RELEASE: Final = 7
 INFORM: Final = 8
-KIND_NAMES: Final = (
-    "", "DISCOVER", "OFFER", "REQUEST", "DECLINE", "ACK", "NAK", "RELEASE", "INFORM",
-)  # fmt: skip
 
 # Options [RFC 2132]
 OPTION_PAD: Final = 0
@@ -39,7 +36,6 @@ OPTION_SUBNET_MASK: Final = 1
 OPTION_ROUTERS: Final = 3
 OPTION_DNS: Final = 6
 OPTION_HOST_NAME: Final = 12
-OPTION_DOMAIN_NAME: Final = 15
 OPTION_MTU: Final = 26
 OPTION_BROADCAST: Final = 28
 OPTION_REQUESTED_ADDRESS: Final = 50

@@ -8,11 +8,9 @@ from typing import Final
 from leulo.net.wire import Buffer, ParseError
 
 HEADER_BYTES: Final = 14
-ADDRESS_BYTES: Final = 6
 
 TYPE_IPV4: Final = 0x0800
 TYPE_ARP: Final = 0x0806
-TYPE_VLAN: Final = 0x8100
 TYPE_IPV6: Final = 0x86DD
 TYPE_FIRST: Final = 0x0600  # below: a length, not a type
 
@@ -28,21 +26,6 @@ def is_multicast(address: Buffer) -> bool:
 def is_unicast(address: Buffer) -> bool:
     """True for an address that one station can have."""
     return not address[0] & 1 and address != UNSPECIFIED
-
-
-def format_mac(address: Buffer) -> str:
-    """``52:54:00:12:34:56``."""
-    return bytes(address).hex(":")
-
-
-def parse_mac(text: str) -> bytes:
-    """The six bytes of ``52:54:00:12:34:56``. Raises ValueError with a sentence."""
-    parts = text.split(":")
-    if len(parts) == ADDRESS_BYTES and all(
-        1 <= len(p) <= 2 and all(c in "0123456789abcdefABCDEF" for c in p) for p in parts
-    ):
-        return bytes(int(p, 16) for p in parts)
-    raise ValueError(f"{text!r} is not a MAC address: write six hex bytes joined by colons")
 
 
 class EthernetPacket:

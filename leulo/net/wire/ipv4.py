@@ -48,11 +48,6 @@ def is_unicast(address: Buffer) -> bool:
     return 0 < first < 0xE0 and first != 127
 
 
-def format_ipv4(address: Buffer) -> str:
-    """``10.0.2.15``."""
-    return ".".join(str(byte) for byte in bytes(address))
-
-
 def parse_ipv4(text: str) -> bytes:
     """The four bytes of ``10.0.2.15``. Raises ValueError with a sentence."""
     parts = text.split(".")
