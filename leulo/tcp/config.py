@@ -193,6 +193,7 @@ class Config:
     invalid_acks: int = 1
     invalid_ack_interval_ns: int = 500 * NS_PER_MS
     has_exact_rst: bool = True  # only at RCV.NXT; else anywhere in the window [RFC 5961 3]
+    has_near_rst: bool = True  # one right before the peer's FIN or at SACK's right edge counts
     has_syn_challenge: bool = True  # else a SYN in the window is a reset, as before RFC 5961
     drops_syn_fin: bool = True  # to a listener; else the FIN is overlooked
     drops_every_syn_fin: bool = False  # not only to a listener
@@ -269,6 +270,7 @@ PRESETS = {
         rst_ends_time_wait=False,
         has_freebsd_icmp=True,
         has_freebsd_fast_open=True,
+        has_near_rst=False,
         invalid_acks=5,  # net.inet.tcp.ack_war_cnt
         invalid_ack_interval_ns=1 * NS_PER_S,
         answers_time_wait_syn=False,
@@ -308,6 +310,7 @@ PRESETS = {
         icmp_ends_open=False,  # [RFC 1122 4.2.3.9]
         icmp_ends_half_open=False,  # [RFC 1122 4.2.3.9]
         keeps_text_of_syn=True,  # [RFC 9293 3.10.7.3 fourth]
+        has_near_rst=False,  # [RFC 5961 3.2]
         time_wait_ns=240 * NS_PER_S,  # two times two minutes [RFC 9293 3.4.2]
     ),
 }

@@ -173,7 +173,7 @@ def examine(
         is_acceptable = rcv_nxt <= seq <= right
     if not is_acceptable:
         if control & RST:
-            if _is_rst_after_fin(tcb, seq):
+            if _is_near_rst(tcb, seq):
                 _reset(tcb)
             else:
                 engine.drop("tcp_rst_outside", tcb)
@@ -243,13 +243,7 @@ def examine(
     if not is_plain:
         # Second: RST, only exactly where it must be. [RFC 5961 3.2]
         if control & RST:
-            queue = tcb.reassembly
-            if (
-                first_seq == rcv_nxt
-                or _is_rst_after_fin(tcb, first_seq)
-                # Where the peer is, if what it sent before has only been overtaken.
-                or (queue is not None and tcb.has_sack and first_seq == queue.end)
-            ):
+            if first_seq == rcv_nxt or _is_near_rst(tcb, first_seq):
                 _reset(tcb)
             elif not rcv_nxt < first_seq < right:
                 engine.drop("tcp_rst_outside", tcb)
@@ -479,10 +473,15 @@ def _report_duplicate(tcb: Tcb, start: int, end: int) -> None:
             accecn.repeats(tcb, tcb.ecn.accurate, start)
 
 
-def _is_rst_after_fin(tcb: Tcb, seq: int) -> bool:
-    """A peer that resets right after its FIN may not have counted the FIN."""
-    # Deviation: this number, and the right edge of what SACK reports, count as exact, as in Linux:
-    # both are where a peer is that says no more. [RFC 5961 3.2]
+def _is_near_rst(tcb: Tcb, seq: int) -> bool:
+    """Does a reset with another number than RCV.NXT count as exact?"""
+    if not tcb.engine.config.has_near_rst:
+        return False
+    # Deviation: the number before the peer's FIN, which it may not have counted, and the right edge
+    # of what SACK reports, both as in Linux: there is a peer that says no more. [RFC 5961 3.2]
+    queue = tcb.reassembly
+    if queue is not None and tcb.has_sack and seq == queue.end:
+        return True
     state = tcb.state
     return seq == tcb.rcv_nxt - 1 and (state is CLOSE_WAIT or state is LAST_ACK or state is CLOSING)
 
