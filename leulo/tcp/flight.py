@@ -24,13 +24,14 @@ END: Final = 1
 SENT_AT: Final = 2
 STATE: Final = 3
 
-# Values of a record's state, with AGAIN beside each
+# Values of a record's state, with AGAIN beside each, and NOT_LOST beside that where it waits
 WAITING: Final = 0
 SACKED: Final = 1
 LOST: Final = 2  # to be sent again
 GONE: Final = 3  # acknowledged
 _KIND: Final = 3
 AGAIN: Final = 4  # it has been sent more than once
+NOT_LOST: Final = 8  # by a probe, or for nothing: it does not count as lost
 
 
 class Flight:
@@ -213,8 +214,11 @@ class Flight:
     def find_lost(self) -> None:
         """Nothing was lost after all: what waits to be sent again is on its way."""
         for record in self.records:
-            if record[STATE] & _KIND == LOST:
+            kind = record[STATE] & _KIND
+            if kind == LOST:
                 record[STATE] = record[STATE] & AGAIN | WAITING
+            if kind in (LOST, WAITING) and record[STATE] & AGAIN:
+                record[STATE] |= NOT_LOST
         self.lost = []
         self.lost_bytes = 0
         if self.order is not None:
@@ -229,7 +233,7 @@ class Flight:
 
     def has_repeats(self) -> bool:
         """Is anything on its way that has been sent more than once?"""
-        return any(record[STATE] == WAITING | AGAIN for record in self.records)
+        return any(r[STATE] & ~NOT_LOST == WAITING | AGAIN for r in self.records)
 
     def next_lost(self) -> Record | None:
         """The first record that is to be sent again."""
@@ -254,7 +258,7 @@ class Flight:
             self.lost_bytes -= record[END] - record[START]
         elif kind == WAITING and record in order:
             order.remove(record)
-        record[STATE] = WAITING | AGAIN
+        record[STATE] = WAITING | AGAIN if kind == LOST else WAITING | AGAIN | NOT_LOST
         record[SENT_AT] = now_ns
         order.append(record)
 
@@ -282,8 +286,8 @@ class Flight:
     # -- inside
 
     def counts(self) -> tuple[int, int]:
-        """Segments that count as lost, those that are on their way again with them; and the
-        latter."""
+        """Segments that count as lost, those of them that are on their way again, too; and all
+        that are on their way again."""
         lost = again = 0
         for record in self.records:
             kind = record[STATE] & _KIND
@@ -291,7 +295,9 @@ class Flight:
                 lost += self._segments(record)
             elif kind == WAITING and record[STATE] & AGAIN:
                 again += self._segments(record)
-        return lost + again, again
+                if not record[STATE] & NOT_LOST:
+                    lost += self._segments(record)
+        return lost, again
 
     def _arrived(self, record: Record, now_ns: int, echo_ms: int, min_rtt_ns: int) -> None:
         """RACK learns from a delivery. [RFC 8985 6.2 steps 1 to 3]"""

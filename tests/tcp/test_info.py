@@ -47,6 +47,22 @@ def test_syn_that_was_repeated_counts_as_a_retransmission() -> None:
     expect(socket, total_retrans=1, segs_out=3, delivered=1, bytes_retrans=0)
 
 
+def test_a_loss_probe_is_a_retransmission_of_nothing_lost() -> None:
+    """It asks; what RACK finds lost then counts, and the probe still does not. [RFC 8985 7.3]"""
+    s = Script()
+    socket = s.passive()
+    socket.send(bytes(10 * MSS))
+    for i in range(10):
+        s.expect("A", 1 + i * MSS, 1, MSS)
+    while not s.queue:
+        s.wait(MS)
+    s.expect("A", 1 + 9 * MSS, 1, MSS)
+    expect(socket, lost=0, retrans=1, unacked=10, total_retrans=1, ca_state=0)
+    s.inject("A", 1, 1, sacks=[(1 + MSS, 1 + 4 * MSS)])
+    s.expect("A", 1, 1, MSS)
+    expect(socket, lost=1, retrans=2, unacked=10, total_retrans=2, ca_state=3)
+
+
 def test_passive_open_does_not_count_its_syn_ack_as_sent() -> None:
     s = Script()
     expect(s.passive(), segs_out=0, segs_in=2, data_segs_in=0, delivered=1)
