@@ -61,21 +61,24 @@ def test_memory_of_a_flood_of_first_fragments_is_bounded() -> None:
     assert counters["ipv4_fragment_evictions"] > 6_000
 
 
-def test_memory_of_tiny_fragments_of_few_datagrams_is_bounded() -> None:
-    """Eight bytes each, out of order: what a fragment costs beside its bytes is counted."""
+@pytest.mark.parametrize(("size", "count"), [(8, 1399), (1480, 43)])
+def test_memory_of_unfinished_datagrams_is_bounded(size: int, count: int) -> None:
+    """Fewer than may be joined at once, but each as much as it can be, out of order: of tiny pieces
+    what one costs beside its bytes is counted."""
     s = Script()
     random = Random(2)
     sent = [
-        fragment(number, 8 * place, bytes(8))
-        for number in range(16)
-        for place in random.sample(range(1, 8000), 1399)
+        fragment(number, size * place, bytes(size))
+        for number in range(MAX_DATAGRAMS - 1)
+        for place in random.sample(range(1, 60_000 // size), min(count, 60_000 // size - 1))
     ]
 
     def flood() -> None:
         for at in range(0, len(sent), 64):
             s.stack.input(sent[at : at + 64], s.now_ns)
 
-    assert held_by(flood) < 2 * MAX_REASSEMBLY_BYTES
+    assert held_by(flood) < 1.25 * MAX_REASSEMBLY_BYTES
+    assert s.stack.counters()["ipv4_fragment_evictions"] > 0
 
 
 @pytest.mark.parametrize("order", ["rising", "falling", "random"])
