@@ -12,13 +12,14 @@ from enemy import HERE, HERE_MAC, MOST_LINES, MS, TRUSTED, S, besieged, held_by,
 from tcp_world import Receiver, Sender, address, connect, dial, make_stack, pump
 
 from leulo.net.ipv6 import Ipv6Config, Ipv6Host
-from leulo.net.neighbours import MAX_ENTRIES
+from leulo.net.neighbours import MAX_ENTRIES, MAX_WAITING_BYTES
 from leulo.net.wire import ParseError
 from leulo.net.wire.arp import REPLY, REQUEST, ArpRepr
 from leulo.net.wire.ipv6 import multicast_mac, solicited_node
 from leulo.stack import Stack, StackConfig
 from leulo.tcp.config import Config
 from leulo.trace import Trace
+from leulo.udp.socket import UdpSocket
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
@@ -67,6 +68,24 @@ def test_flood_of_requests_keeps_the_table_bounded() -> None:
     flood(4_096)
     assert held_by(lambda: flood(6_400)) < 1024 * 512
     assert len(stack.arp.entries()) <= MAX_ENTRIES
+
+
+def test_what_waits_for_silent_neighbours_is_bounded() -> None:
+    """Fewer neighbours are asked for than the table holds, and each has fewer frames waiting than
+    one may have; all together they would be 20 MB."""
+    stack = wide_stack()
+
+    def flood() -> None:
+        for number in range(1, 701):
+            socket = stack.socket(2, 2)
+            assert isinstance(socket, UdpSocket)
+            for _ in range(20):
+                peer = bytes((10, 1, number >> 8, number & 0xFF))
+                assert socket.sendto(bytes(1_400), peer, 9) == 1_400
+            stack.drain(1 * S, 100_000)
+
+    assert held_by(flood) < 3 * MAX_WAITING_BYTES
+    assert stack.counters()["arp_waiting_dropped"] > 12_000
 
 
 def test_work_for_a_request_does_not_grow() -> None:
