@@ -334,7 +334,20 @@ class Calls:
         if running.call.name == "accept4" and len(running.call.arguments) > 3:
             is_nonblocking = bool(self.number(running, 3) & _SOCK_NONBLOCK)
         accepted = Descriptor(child, connection, is_nonblocking, kept=dict(descriptor.kept))
+        self._set_aside(running)
         return self._open(accepted, running)
+
+    def _set_aside(self, running: Running) -> None:
+        """A number in a script is a name: if a socket has the one that accept() is to give, it
+        stays open and the name is the new one's from now on."""
+        expected = running.call.result
+        number = 3 if isinstance(expected, Ellipsis_) else self.value(expected, running.line)
+        if number in self.descriptors:
+            other = self.free_number(running, expected)
+            self.descriptors[other] = self.descriptors.pop(number)
+            for epoll in self.epolls.values():
+                if number in epoll.interests:
+                    epoll.interests[other] = epoll.interests.pop(number)
 
     def _connect(self, running: Running) -> int | None:
         descriptor = self.descriptor_for(running)

@@ -28,7 +28,7 @@ _SEPARATORS = re.compile(r"\n|;|&&|\|\|")
 REDIRECTION: Final = re.compile(r"\s*(?:[12&]?>{1,2}\s*&?\s*[\w/.]+|2>&1|<\s*\S+)")
 _BSD_WORDS = re.compile(
     r">\s*S[.EW]*\s+[^<\n]*<mss \d+,\s*nop,\s*wscale \d+,\s*sackOK"
-    r"|//[^\n]*\bFreeBSD\b|net\.inet\.|kern\.ipc\.|\bsockstat\b|\btcpdrop\b|\bTCP_(?:KEEPINIT|NOOPT)\b"
+    r"|//[^\n]*\b(?i:FreeBSD)\b|net\.inet\.|kern\.ipc\.|\bsockstat\b|\btcpdrop\b|\bTCP_(?:KEEPINIT|NOOPT)\b"
     r"|\bTCPI_(?:CLOS|LISTEN|SYN_SENT|SYN_RECEIVED|ESTAB|FIN_WAIT|LAST_ACK|TIME_WAIT)"
     r"|SO_RCVBUF, \[65536\]"
 )
@@ -143,6 +143,11 @@ def _keys(text: str) -> Changes | None:
     return {"fast_open_keys": b"".join(word.to_bytes(4, "little") for word in words)}
 
 
+def _syn_cookies(text: str) -> Changes:
+    value = _whole(text)
+    return {"has_syn_cookies": value != 0, "has_cookies_always": value == 2}
+
+
 def _rfc1323(text: str) -> Changes:
     value = _whole(text)  # 1: both, 2: window scaling only, 3: timestamps only
     return {"has_window_scaling": value in (1, 2), "has_timestamps": value in (1, 3)}
@@ -166,7 +171,7 @@ _LINUX: Final[dict[str, Setting]] = {
     "tcp_keepalive_intvl": _seconds("keep_interval_ns"),
     "tcp_keepalive_probes": _count("keep_count"),
     "tcp_fin_timeout": _seconds("fin_timeout_ns"),
-    "tcp_syncookies": _flag("has_syn_cookies"),
+    "tcp_syncookies": _syn_cookies,
     "tcp_congestion_control": _congestion,
     "tcp_allowed_congestion_control": _any,
     "tcp_slow_start_after_idle": _flag("restarts_after_idle"),

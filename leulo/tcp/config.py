@@ -169,6 +169,7 @@ class Config:
     max_backlog: int = 4_096
     half_open_limit: int = 1_024  # per listener; past it cookies, or SYNs are dropped
     has_syn_cookies: bool = True  # [RFC 4987 3.6]
+    has_cookies_always: bool = False  # in every answer, not only to a flood
 
     mtu_probing: int = 0  # 0: never, 1: in black holes, 2: always [RFC 4821]
     base_mss: int = 1_024  # what surely passes: where a search begins

@@ -37,7 +37,10 @@ if TYPE_CHECKING:
 
 _LEAST_HALF_OPEN: Final = 8  # records, however small the backlog
 # The peer's segment size is one of these, or larger; eight, or cookies were easier to guess.
-_COOKIE_SIZES: Final = (48, 216, 536, 1220, 1360, 1400, 1440, 1460)
+_COOKIE_SIZES: Final = {  # by the bytes of a connection's key: IPv4 and IPv6
+    12: (48, 216, 536, 1220, 1360, 1400, 1440, 1460),
+    36: (48, 216, 536, 1220, 1360, 1420, 1440, 8_940),
+}
 _COOKIE_PERIOD_S: Final = 64
 _COOKIE_AGES: Final = 2  # periods a cookie is good for
 _COOKIE_FRESH_NS: Final = _COOKIE_PERIOD_S * _COOKIE_AGES * NS_PER_S
@@ -210,7 +213,8 @@ class Listener:
             return "accept_queue_full"
         waiting = self.half_open
         is_cookie = (
-            (waiting > self.backlog and waiting >= _LEAST_HALF_OPEN)
+            config.has_cookies_always
+            or (waiting > self.backlog and waiting >= _LEAST_HALF_OPEN)
             or waiting >= config.half_open_limit
             or len(engine.half_open) >= config.half_open_max
         )
@@ -446,10 +450,11 @@ class Listener:
         if age >= _COOKIE_AGES:
             return None
         size = ((difference & 0xFFFFFF) - self._cookie_hash(key, 1 + count - age)) & 0xFFFFFF
-        if size >= len(_COOKIE_SIZES):
+        sizes = _COOKIE_SIZES[len(key)]
+        if size >= len(sizes):
             return None
         engine = self.engine
-        peer = Options(_COOKIE_SIZES[size])
+        peer = Options(sizes[size])
         ts_offset = 0
         bits = 0
         if option and engine.config.has_timestamps:
@@ -563,7 +568,8 @@ class Listener:
 
     def _make_cookie(self, half: HalfOpen, now_ns: int) -> None:
         size = 0
-        while size + 1 < len(_COOKIE_SIZES) and _COOKIE_SIZES[size + 1] <= half.peer.mss:
+        sizes = _COOKIE_SIZES[len(half.key)]
+        while size + 1 < len(sizes) and sizes[size + 1] <= half.peer.mss:
             size += 1
         count = now_ns // (_COOKIE_PERIOD_S * NS_PER_S)
         low = (self._cookie_hash(half.key, 1 + count) + size) & 0xFFFFFF

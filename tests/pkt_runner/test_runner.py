@@ -447,6 +447,7 @@ def test_auto_takes_the_preset_that_a_script_speaks_of() -> None:
         "+0 getsockopt(3, SOL_SOCKET, SO_RCVBUF, [65536], [4]) = 0",
         "+.1 `sockstat -4 -P tcp -s | grep -c TIME_WAIT | grep 1`",
         "// FreeBSD still acknowledges data, and discards it.",
+        "// from https://example.org/freebsd-net/suite",
     ):
         assert auto.preset_for(text) == "freebsd", text
     for text in (
