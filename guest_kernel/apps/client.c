@@ -100,8 +100,7 @@ int connect_to(const char *name, const char *address, int port) {
     int fd = socket(to.ss_family, SOCK_STREAM, 0);
     if (fd < 0 || connect(fd, (struct sockaddr *)&to, bytes) < 0) {
         dprintf(STDERR_FILENO, "%s: %s: %s\n", name, address, strerror(errno));
-        if (fd >= 0)
-            close(fd);
+        close(fd);
         return -1;
     }
     return fd;

@@ -50,22 +50,25 @@ static int is_name(const char *text) {
     return length && !is_number;
 }
 
-/* The first one of a file as resolv.conf(5) tells. */
+/* The first address behind "nameserver" in a file as resolv.conf(5) tells. */
 static socklen_t name_server(struct sockaddr_storage *to) {
-    char text[1024];
+    char text[1024] = "", *key = NULL; /* of the line; two bytes of it stay zero */
     int fd = open("/etc/resolv.conf", O_RDONLY);
+    socklen_t bytes = 0;
 
     if (fd < 0)
         fd = open("/proc/resolv.conf", O_RDONLY);
-    ssize_t got = read(fd, text, sizeof text - 1);
+    read(fd, text, sizeof text - 2);
     close(fd);
-    text[got > 0 ? got : 0] = 0;
-    char *at = strstr(text, "nameserver ");
-    while (at && at != text && at[-1] != '\n')
-        at = strstr(at + 1, "nameserver ");
-    if (at)
-        at[strcspn(at, "\n")] = 0;
-    return at ? parse_address(to, at + 11, 53) : 0;
+    for (char *word = text, *end; *word && !bytes; word = end + 1) {
+        end = word + strcspn(word, " \t\r\n");
+        int is_last = *end == '\n';
+        *end = 0;
+        if (key && !strcmp(key, "nameserver"))
+            bytes = parse_address(to, word, 53);
+        key = is_last ? NULL : key || !*word ? key : word;
+    }
+    return bytes;
 }
 
 /* How many bytes it has. */
@@ -151,8 +154,7 @@ static const char *look_up(struct sockaddr_storage *to, const char *name) {
         why = strerror(errno);
     else if ((why = ask(fd, name, TYPE_A, to)) == no_address)
         why = ask(fd, name, TYPE_AAAA, to);
-    if (fd >= 0)
-        close(fd);
+    close(fd);
     return why;
 }
 

@@ -14,9 +14,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from leulo_process import LeuloProcess
 from netns import Namespace
 from test_guest_programs import command
+
+from leulo.cli.image import command as image_command
+from leulo.packaged import packaged
 
 pytestmark = [pytest.mark.compiler, pytest.mark.netns]
 SERVER = "198.51.100.53"
@@ -147,6 +151,40 @@ def test_the_name_server_is_the_one_that_dns_says(named: tuple[Namespace, list[b
         assert "1 received" in said, "it has not believed that the host is 10.0.2.99"
         said = command(process, "fetch nobody-.test./a")
         assert "fetch: nobody-.test.: " in said
+
+
+MANY_FORMS = f"""# nameserver 10.0.2.99
+;nameserver 10.0.2.98
+
+search nameserver 10.0.2.97
+ nameserver
+nameserver host.test
+\t nameserver \t{SERVER}\t # nobody else\r
+nameserver 10.0.2.96
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "is_known"), [(MANY_FORMS, True), ("# nameserver 10.0.2.3\nnameserver\n", False)]
+)
+def test_a_name_server_of_ones_own_stands_in_a_file_as_people_write_it(
+    named: tuple[Namespace, list[bytes]], tmp_path: Path, text: str, is_known: bool
+) -> None:
+    """Comments, blanks of either kind, lines without an address; the first that has one counts."""
+    namespace, asked = named
+    (tmp_path / "resolv.conf").write_bytes(text.encode())
+    made = tmp_path / "mine.img"
+    words = ["add", str(packaged()), str(tmp_path / "resolv.conf")]
+    result = CliRunner().invoke(
+        image_command, [*words, "--to", "/etc/resolv.conf", "-o", str(made)]
+    )
+    assert result.exit_code == 0, result.output
+    flags = (str(made), "--host-loopback", "--publish", "none")
+    with LeuloProcess(*flags, netns=namespace.name) as process:
+        process.expect_services()
+        said = command(process, "ping -c 1 gateway.test")
+        assert ("1 received" in said) == is_known == bool(asked), said
+        assert ("no name server is known" in said) != is_known
 
 
 @pytest.mark.parametrize(("net", "server"), [("user", "nameserver 10.0.2.3\n"), ("none", "")])
