@@ -131,7 +131,7 @@ def command(
     for path in _scripts(paths):
         begin = time.perf_counter()
         try:
-            outcome = run_text(_read(path), mode)
+            outcome = run_text(_read(path), mode, str(path))
         except OSError as error:
             outcome = Outcome(Status.ERROR, None, "", error.strerror or str(error))
         result = Result(str(path), outcome, time.perf_counter() - begin)

@@ -12,6 +12,7 @@ from leulo.tcp.config import PRESETS
 
 AUTO: Final = "auto"  # the preset that the script's own set-up suggests
 _PRESET: Final = re.compile(r"^--preset=(\w+)", re.MULTILINE)
+_BSD_DIRECTORIES: Final = {"bsd", "freebsd"}  # as suites have them
 
 
 class Status(Enum):
@@ -44,14 +45,16 @@ class Mode:
     commands: tuple[str, ...] = ()  # set-up before the script's own
     options: tuple[tuple[str, str], ...] = ()  # name and value, before the script's own
 
-    def preset_for(self, text: str) -> str:
-        """The preset's name for this script, which may name it by ``--preset=NAME``."""
+    def preset_for(self, text: str, path: str = "") -> str:
+        """The preset's name for this script, which may name it by ``--preset=NAME``, or lie in a
+        directory of FreeBSD's."""
         if self.preset != AUTO:
             return self.preset
         named = _PRESET.search(text)
         if named is not None and named[1] in PRESETS:
             return named[1]
-        return "freebsd" if looks_like_bsd(text) and "freebsd" in PRESETS else "linux"
+        is_there = not _BSD_DIRECTORIES.isdisjoint(path.lower().split("/")[:-1])
+        return "freebsd" if is_there or looks_like_bsd(text) else "linux"
 
 
 # What #ifdef finds with each preset.

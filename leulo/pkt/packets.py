@@ -76,7 +76,9 @@ ICMP_CODES: Final = {
 
 ICMPV6_TYPES: Final = {
     "unreachable": 1, "packet_too_big": 2, "time_exceeded": 3, "parameter_problem": 4,
-    "echo_request": 128, "echo_reply": 129,
+    "echo_request": 128, "echo_reply": 129, "router_solicitation": 133,
+    "router_advertisement": 134, "neighbor_solicitation": 135, "neighbor_advertisement": 136,
+    "redirect": 137,
 }  # fmt: skip
 ICMPV6_CODES: Final = {
     1: {
@@ -236,7 +238,7 @@ def icmp_frame(macs: bytes, line: IcmpLine, connection: Connection) -> bytes:
     if is_error:
         rest, payload = line.mtu or 0, _quoted(line, connection)
     else:
-        rest, payload = line.identifier << 16, payload_at(0, line.length)
+        rest, payload = line.mtu or line.identifier << 16, payload_at(0, line.length)
     peer, local = connection.peer, connection.local
     if is_ipv6:
         message = Icmpv6Repr(kind, code, rest, payload).emit(peer, local)

@@ -75,12 +75,13 @@ class Mismatch(Exception):
         self.actual: str = actual
 
 
-def run_text(text: str, mode: Mode | None = None) -> Outcome:
-    """Parse and play ``text``. Never raises for anything a script can say or a stack can do."""
+def run_text(text: str, mode: Mode | None = None, path: str = "") -> Outcome:
+    """Parse and play ``text``, which was read from ``path``. Never raises for anything a script can
+    say or a stack can do."""
     mode = mode or Mode()
     run: Run | None = None
     try:
-        preset = mode.preset_for(text)
+        preset = mode.preset_for(text, path)
         said = _VERSION.search(text)
         version = said[1] if said is not None else dict(mode.options).get("ip_version", "")
         definitions = {**DEFINITIONS_OF.get(version, DEFINITIONS), **dict(mode.definitions)}

@@ -457,6 +457,11 @@ def test_auto_takes_the_preset_that_a_script_speaks_of() -> None:
         "#ifdef FreeBSD",
     ):
         assert auto.preset_for(text) == "linux", text
+    for path in ("tests/bsd/tcp/close.pkt", "FreeBSD/close.pkt"):
+        assert auto.preset_for("+0 < . 1:1(0) ack 1 win 1", path) == "freebsd", path
+    for path in ("tests/linux/tcp/close.pkt", "tests/bsd.pkt", "close.pkt"):
+        assert auto.preset_for("+0 < . 1:1(0) ack 1 win 1", path) == "linux", path
+    assert auto.preset_for("--preset=rfc\n", "bsd/close.pkt") == "rfc"
     assert Mode(preset="rfc").preset_for("net.inet.") == "rfc"
     assert auto.preset_for("// why\n--preset=rfc\n0 `sysctl -w net.inet.tcp.sack=1`") == "rfc"
 
