@@ -132,7 +132,7 @@ class Calls:
         self.epolls: dict[int, epoll_calls.EpollSet] = {}
         self.files: dict[int, file_calls.File] = {}
         self.pipe_ends: dict[int, pipes.End] = {}
-        self.secrets: Secrets = Secrets()  # of TCP-MD5
+        self.secrets: Secrets = Secrets(world.peer, world.setup.md5_secret)  # of TCP-MD5
         from leulo.pkt import message_calls
 
         self._calls: dict[str, Callable[[Running], int | None]] = {

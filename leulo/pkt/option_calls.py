@@ -13,9 +13,9 @@ from leulo.pkt.constants import CONSTANTS, ERRNO, LOCAL_OPTION
 from leulo.pkt.differences import CallDiffers
 from leulo.pkt.error_queue import OPT_ID, OPT_TSONLY, TX_ACK, TX_SCHED, TX_SOFTWARE
 from leulo.pkt.lexer import Refused, ScriptError
-from leulo.pkt.signatures import key_argument
+from leulo.pkt.signatures import key_argument, switch_key
 from leulo.pkt.snippets import decode_info
-from leulo.pkt.syntax import Array, Ellipsis_, Struct, Text
+from leulo.pkt.syntax import Array, Ellipsis_, Expression, Struct, Text
 from leulo.tcp.socket import TcpSocket
 from leulo.tcp.sockopt.names import TCP_MD5SIG, TCP_MD5SIG_EXT
 
@@ -80,6 +80,8 @@ def setsockopt(calls: Calls, running: Running) -> int:
         data = value.value
     elif isinstance(value, Struct) and (level, name) in _KEYS:
         data = key_argument(calls, descriptor, value, name, line)
+    elif (level, name) in _KEYS and calls.world.setup.md5_secret:
+        return switch_key(calls, descriptor, _is_set(calls, value, line))
     elif isinstance(value, Struct):
         parts = list(value.fields.values())
         if (level, name) != _SO_LINGER and (level, name) not in TIMEOUTS:
@@ -98,6 +100,11 @@ def setsockopt(calls: Calls, running: Running) -> int:
         descriptor.kept[level, name] = max(0, seconds) * _US_PER_S + microseconds
         return 0
     return _known(descriptor.socket.setsockopt(level, name, data), running)
+
+
+def _is_set(calls: Calls, value: Expression, line: int) -> bool:
+    item = value.items[0] if isinstance(value, Array) and value.items else value
+    return calls.value(item, line) != 0
 
 
 def given_up(calls: Calls, running: Running) -> int | None:

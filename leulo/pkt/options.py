@@ -44,6 +44,7 @@ class Options:
     non_fatal: set[str] = field(default_factory=set)  # what is told, but fails no script
     tick_ns: int = 0  # of timestamps, 0: their values are not compared
     commands: list[str] = field(default_factory=list)  # --init_scripts
+    md5_secret: bytes = b""  # of TCP-MD5, for the peer
 
 
 def read_options(pairs: list[tuple[str, str]]) -> Options:
@@ -108,6 +109,8 @@ def _read(options: Options, name: str, value: str) -> None:
             raise ValueError("write packet, syscall or both")
     elif name == "tcp_ts_tick_usecs":
         options.tick_ns = min(max(int(value), 0), _MAX_TOLERANCE_US) * _US
+    elif name == "tcp_md5_secret":
+        options.md5_secret = value.encode()
     elif name in ("init_scripts", "init_script"):
         options.commands += [part for part in value.split(",") if part]
     elif name in ("define", "D"):

@@ -126,7 +126,7 @@ class Run:
         self.family: int = _AF_INET6 if is_six else _AF_INET
         self.bind_port: int = options.bind_port
         self.connect_port: int = options.connect_port
-        self.setup: Setup = Setup()
+        self.setup: Setup = Setup(options.md5_secret)
         self.line: int = 1
         self.start_ns: int = START_NS
         self.tolerance_ns: int = options.tolerance_ns

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import fields
 from typing import Final
 
@@ -24,7 +24,7 @@ Changes = dict[str, object]
 Setting = Callable[[str], Changes | None]  # None: refused
 
 _FIELDS: Final = {field.name for field in fields(Config)}
-_SEPARATORS = re.compile(r"\n|;|&&|\|\|")
+_SEPARATORS = re.compile(r"""('[^']*'|"[^"]*"|(?<!\S)\#[^\n]*)|\n|;|&&|\|\|""")  # or what is none
 REDIRECTION: Final = re.compile(r"\s*(?:[12&]?>{1,2}\s*&?\s*[\w/.]+|2>&1|<\s*\S+)")
 _BSD_WORDS = re.compile(
     r">\s*S[.EW]*\s+[^<\n]*<mss \d+,\s*nop,\s*wscale \d+,\s*sackOK"
@@ -34,7 +34,7 @@ _BSD_WORDS = re.compile(
 )
 _DONE_NOTHING: Final = {"true", ":", "sleep", "echo", "kldload", "kldunload", "modprobe", "sync",
                         "rm", "exit", "fi", "done", "set", "#", "tcpdump", "pkill", "killall",
-                        "dmesg"}  # fmt: skip
+                        "dmesg", "kldstat", "setkey"}  # fmt: skip
 _ROUTE_WORDS: Final = {"via", "dev", "src", "table", "proto", "scope", "metric"}
 _ARITHMETIC = re.compile(r"\$\(\(\s*(\d{1,9}(?:\s*\*\s*\d{1,9}){0,4})\s*\)\)")
 _RESTORE = re.compile(r"(?:^|/)sysctl_restore[\w${}.]*|restore\w*\.sh$")
@@ -383,7 +383,8 @@ _DEFAULTS: Final = (
 class Setup:
     """Gathers changes of the configuration from commands."""
 
-    def __init__(self) -> None:
+    def __init__(self, md5_secret: bytes = b"") -> None:
+        self.md5_secret: bytes = md5_secret  # of TCP-MD5, for the peer
         self.changes: Changes = {}
         self.mtu: int = 0  # 0: not set
         self.is_stalled: bool | None = None  # takes the device packets? None: as before
@@ -392,7 +393,7 @@ class Setup:
     def command(self, text: str, line: int) -> None:
         """Take one piece of shell. Raises Refused with the name of what is not known."""
         text = text.replace("\\\n", " ")
-        for part in _SEPARATORS.split(text):
+        for part in _pieces(text):
             part = REDIRECTION.sub("", part).strip()
             if part and not part.startswith("#"):
                 self._one(part, line)
@@ -486,6 +487,16 @@ class Setup:
         if changes is None or not set(changes) <= _FIELDS:
             raise Refused(line, f"sysctl {name}={value}")
         self.changes.update(changes)
+
+
+def _pieces(text: str) -> Iterator[str]:
+    """The commands of a piece of shell."""
+    begin = 0
+    for found in _SEPARATORS.finditer(text):
+        if found[1] is None:
+            yield text[begin : found.start()]
+            begin = found.end()
+    yield text[begin:]
 
 
 def _in_full(words: list[str]) -> list[str]:

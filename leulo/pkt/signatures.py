@@ -16,8 +16,8 @@ from leulo.pkt.address_arguments import address_of
 from leulo.pkt.lexer import Refused, ScriptError
 from leulo.pkt.syntax import Ellipsis_, Struct, TcpOption, Text
 from leulo.tcp.addresses import MAPPED, shown
-from leulo.tcp.errno import AF_INET
-from leulo.tcp.sockopt.names import TCP_MD5SIG_EXT
+from leulo.tcp.errno import AF_INET, ENOENT
+from leulo.tcp.sockopt.names import TCP_MD5SIG, TCP_MD5SIG_EXT
 
 if TYPE_CHECKING:
     from leulo.pkt.calls import Calls, Descriptor
@@ -32,14 +32,18 @@ _FIELDS: Final = {
     "tcpm_addr", "tcpm_flags", "tcpm_prefixlen", "tcpm_keylen", "tcpm_ifindex", "tcpm_key",
 }  # fmt: skip
 _HEADER_BYTES: Final = 20
+_KIND: Final = 19  # of the option
+_LEVEL: Final = 6  # of TCP's socket options
 _MOST_KEY_BYTES: Final = 80
 
 
 class Secrets:
     """The keys a script has set, by network."""
 
-    def __init__(self) -> None:
+    def __init__(self, peer: bytes = b"", secret: bytes = b"") -> None:
         self._known: dict[tuple[bytes, int], bytes] = {}
+        if secret:
+            self.learn(peer, 8 * len(peer), secret)
 
     def learn(self, address: bytes, prefix: int, secret: bytes) -> None:
         """From now on it is this one."""
@@ -93,9 +97,12 @@ def expected(
 
 
 def is_signed(segment: bytes, source: bytes, destination: bytes, secret: bytes) -> bool:
-    """Has a segment of the stack's the right signature, which stands first among its options?"""
+    """Has a segment of the stack's the right signature?"""
     options = segment[_HEADER_BYTES : (segment[12] >> 4) * 4]
-    return options[4:20] == digest(source, destination, segment, secret)
+    at = 0
+    while at < len(options) and options[at] != _KIND:
+        at += max(options[at + 1], 1) if options[at] > 1 else 1
+    return options[at + 2 : at + 18] == digest(source, destination, segment, secret)
 
 
 def filled(
@@ -154,3 +161,17 @@ def key_argument(
         is_network = name == TCP_MD5SIG_EXT and flags & FLAG_PREFIX
         calls.secrets.learn(wire, prefix if is_network else len(wire) * 8, key[:length])
     return value
+
+
+def switch_key(calls: Calls, descriptor: Descriptor, is_on: bool) -> int:
+    """What FreeBSD's TCP_MD5SIG does, an int: signatures for the peer with the secret of
+    ``--tcp_md5_secret``, which its setkey has told the kernel, or none."""
+    key = calls.world.setup.md5_secret if is_on else b""
+    peer = calls.world.peer
+    rest = (0, 0, len(key), 0, key[:_MOST_KEY_BYTES])
+    if len(peer) == 4 and descriptor.socket.family == AF_INET:
+        value = _KEY.pack(2, b"", peer, b"", *rest)
+    else:
+        value = _KEY_6.pack(10, b"", b"", (MAPPED + peer)[-16:], b"", *rest)
+    result = descriptor.socket.setsockopt(_LEVEL, TCP_MD5SIG, value)
+    return 0 if result == -ENOENT and not is_on else result

@@ -191,7 +191,7 @@ def _answer(
     keys: md5.Keys,
 ) -> None:
     if keys:
-        options = md5.lead(keys, key) + options
+        options = md5.ordered(md5.lead(keys, key) + options, engine.config)
     frame = header.plain(front, turned(key), seq, ack, flags, window, options)
     engine.reply(md5.signed(frame, keys, key) if keys else frame, is_loopback)
 

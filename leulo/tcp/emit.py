@@ -68,6 +68,7 @@ def emit(
     else:
         secret = md5.secret_of(tcb) if tcb.settings.md5_keys else b""
         options = _odd_options(tcb, length, md5.BLANK if secret else b"")
+        options = md5.ordered(options, engine.config) if secret else options
         tos = ecn.NOT_ECT
         notification = tcb.ecn
         if notification is not None:
@@ -296,6 +297,8 @@ def _odd_syn(
     options = begin + options
     if md5.has_room(options + option):
         options += option
+    if begin:
+        options = md5.ordered(options, config)
     return header.plain(
         tcb.front or b"", tcb.ends, tcb.iss, ack, control, window, options, length, tos
     )

@@ -468,7 +468,7 @@ class Engine:
             return
         keys = tcb.settings.md5_keys
         if keys:
-            options = md5.lead(keys, tcb.key) + options
+            options = md5.ordered(md5.lead(keys, tcb.key) + options, self.config)
         frame = header.plain(tcb.front, tcb.ends, seq, ack, flags, window, options)
         if keys:
             frame = md5.signed(frame, keys, tcb.key)

@@ -550,6 +550,8 @@ class Listener:
         options = begin + options
         if md5.has_room(options + option):
             options += option
+        if begin:
+            options = md5.ordered(options, config)
         frame = header.plain(
             half.front, half.ends, half.iss, half.irs + 1, flags, half.room(), options, tos=tos
         )

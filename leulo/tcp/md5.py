@@ -17,7 +17,16 @@ from hmac import compare_digest
 from typing import TYPE_CHECKING, Final
 
 from leulo.tcp.header import ENDS_4_BYTES, IP_AT, TCP, TCP_AT, Frame
-from leulo.tcp.options import NOP, SIGNATURE, SIGNATURE_BYTES, Options
+from leulo.tcp.options import (
+    MSS,
+    NOP,
+    SACK_PERMITTED,
+    SIGNATURE,
+    SIGNATURE_BYTES,
+    TIMESTAMPS,
+    WINDOW_SCALE,
+    Options,
+)
 
 if TYPE_CHECKING:
     from leulo.tcp.config import Config
@@ -28,7 +37,8 @@ if TYPE_CHECKING:
 Keys = tuple[tuple[bytes, int, bytes], ...]
 
 NO_KEYS: Final[Keys] = ()
-# The option, to be filled in, behind two NOPs: it stands before all others, as in Linux.
+# The option, to be filled in, behind two NOPs: it stands before all others, as in Linux, unless
+# `ordered` moves it.
 BLANK: Final = bytes((NOP, NOP, SIGNATURE, SIGNATURE_BYTES)) + bytes(16)
 OPTION_BYTES: Final = len(BLANK)
 
@@ -41,6 +51,7 @@ _MOST_OPTION_BYTES: Final = 40
 _TIMESTAMP_BYTES: Final = 12
 _SACK_BYTES: Final = 4
 _BLOCK_BYTES: Final = 8
+_KINDS_BEFORE: Final = (MSS, WINDOW_SCALE, SACK_PERMITTED, TIMESTAMPS)  # in FreeBSD's order
 
 
 # ---------------------------------------------------------------- keys
@@ -117,6 +128,27 @@ def has_room(options: bytes) -> bool:
     return len(options) <= _MOST_OPTION_BYTES
 
 
+def ordered(options: bytes, config: Config) -> bytes:
+    """``options`` of a segment, which `BLANK` begins if it is signed, in the preset's order:
+    FreeBSD's signature stands behind the options of a SYN and the timestamps, before what else
+    there is. [FreeBSD tcp(4)]"""
+    if not config.has_freebsd_syn or not options.startswith(BLANK):
+        return options
+    end = at = OPTION_BYTES
+    while at < len(options):
+        kind = options[at]
+        if kind > NOP and kind not in _KINDS_BEFORE:
+            break
+        at += options[at + 1] if kind > NOP else 1
+        if kind > NOP:
+            end = at
+    first = options[OPTION_BYTES:end]
+    rest = options[end:].lstrip(bytes((0, NOP)))
+    pads = bytes((NOP,)) * ((2 - len(first)) % 4)
+    out = first + pads + BLANK[2:]
+    return out + bytes((NOP,)) * (-len(rest) % 4) + rest if rest else out
+
+
 # ---------------------------------------------------------------- signing
 
 
@@ -136,7 +168,7 @@ def signature(addresses: bytes, header: bytes, length: int, payload: Frame, secr
 
 
 def sign(head: bytes, payload: Frame, secret: bytes) -> bytes:
-    """The headers ``head`` of a segment of ours, whose options begin with `BLANK`, with the
+    """The headers ``head`` of a segment of ours, among whose options `BLANK` is, with the
     signature in it. To be called when nothing else will change but the checksum."""
     if head[IP_AT] >> 4 == 4:
         start = TCP_AT
@@ -148,9 +180,17 @@ def sign(head: bytes, payload: Frame, secret: bytes) -> bytes:
     for part in payload:
         length += len(part)
     options_at = start + _HEADER_BYTES
-    at = options_at + OPTION_BYTES - _DIGEST_BYTES
+    at = options_at + _digest_at(head[options_at:])
     digest = signature(addresses, head[start:options_at], length, payload, secret)
     return head[:at] + digest + head[at + _DIGEST_BYTES :]
+
+
+def _digest_at(options: bytes) -> int:
+    """Where in ``options`` of ours the digest is."""
+    at = 0
+    while options[at] != SIGNATURE:
+        at += options[at + 1] if options[at] > NOP else 1
+    return at + SIGNATURE_BYTES - _DIGEST_BYTES
 
 
 def lead(keys: Keys, key: bytes) -> bytes:
@@ -208,9 +248,14 @@ def drops(
 def keys_of_service(engine: Engine, key: bytes) -> Keys:
     """The keys for a signed segment that nobody wants: perhaps we have lost a connection that we
     had opened to a service which is offered here, too, and its listener knows the peer, who is
-    told by a reset then. As in Linux. [RFC 2385 4.1]"""
+    told by a reset then. As in Linux. [RFC 2385 4.1] On FreeBSD it may also have come to a socket
+    that is bound and does not listen."""
     ends_bytes = 2 * _peer_bytes(key)
     local = key[ends_bytes // 2 : ends_bytes]
+    if engine.config.has_freebsd_syn:
+        for socket in engine.ports.bound_to(local, int.from_bytes(key[-2:], "big")):
+            if socket.settings.md5_keys:
+                return socket.settings.md5_keys
     port = key[ends_bytes : ends_bytes + 2]  # the peer's
     listener = engine.find_listener(local + local + port + port)
     return NO_KEYS if listener is None else listener.settings.md5_keys

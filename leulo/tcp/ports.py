@@ -65,6 +65,10 @@ class Ports:
         for key, _ in self._engine.time_wait.held():
             used[ends_of(key)[1]] = 1
 
+    def bound_to(self, address: bytes, port: int) -> list[TcpSocket]:
+        """The sockets that have ``port`` at ``address``."""
+        return [s for s in self._bound.get(port, ()) if overlap(address, s.bound_address)]
+
     def listens(self, port: int) -> None:
         """From now on there may be connections to ``port``."""
         self._used[port] = 1

@@ -103,3 +103,32 @@ def test_a_signature_of_a_later_segment_counts(monkeypatch: pytest.MonkeyPatch) 
     outcome = run_text(text + "+0 > P. 1:2801(2800) ack 1 <nop,nop,md5 valid>\n")
     assert outcome.status is Status.FAILED
     assert "signature of a later segment" in outcome.actual
+
+
+def test_the_secret_of_the_option_is_switched_on_and_off() -> None:
+    """As on FreeBSD, where TCP_MD5SIG is a flag and the key is the kernel's."""
+    lines = SERVER.replace('{tcpm_key="k"}', "[1]")
+    text = "--tcp_md5_secret=fish\n" + lines
+    assert run_text(text + "+0 > P. 1:101(100) ack 1 <nop,nop,md5 valid>\n").status is Status.PASSED
+    without = (
+        text.replace("[1]", "[0]")
+        .replace("nop,nop,md5 valid,", "")
+        .replace("<nop,nop,md5 valid>", "")
+    )
+    assert run_text(without + "+0 > P. 1:101(100) ack 1\n").status is Status.PASSED
+    assert run_text(lines).status is not Status.PASSED  # there is no such key
+
+
+@pytest.mark.parametrize(
+    ("shell", "what"),
+    [
+        ("kldstat -q -m x || kldload x; echo 'add a b ;\n add b a ;' | setkey -c", ""),
+        ("# don't\nsysctl -w net.ipv4.tcp_sack=0 # isn't\nfish; true", "command `fish`"),
+        ("sysctl -w net.ipv4.tcp_rmem='1;2'", "sysctl tcp_rmem=1;2"),
+        ('echo "a;b" && fish \'c', "command `fish 'c`"),
+    ],
+)
+def test_what_is_quoted_separates_no_commands(shell: str, what: str) -> None:
+    outcome = run_text(f"0.00 `{shell}`\n+0 socket(..., SOCK_STREAM, IPPROTO_TCP) = 3\n")
+    assert outcome.actual == what
+    assert outcome.status is (Status.REFUSED if what else Status.PASSED)

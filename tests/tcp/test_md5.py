@@ -303,6 +303,28 @@ def test_a_signature_is_found_wherever_it_stands() -> None:
 # ---------------------------------------------------------------- keys
 
 
+@pytest.mark.parametrize(
+    ("before", "behind", "rest"),
+    [
+        (b"\x02\x04\x05\xb4\x04\x02", b"", b""),  # MSS, SACK permitted
+        (b"\x02\x04\x05\xb4", b"\x01\x01", b""),
+        (b"\x01\x01\x08\x0a" + bytes(8), b"\x01\x01", b"\x01\x01\x05\x0a" + bytes(8)),
+        (b"", b"\x01\x01", b"\x01\x01\x05\x12" + bytes(16)),
+        (b"", b"\x01\x01", b""),
+    ],
+)
+def test_freebsds_signature_stands_behind_what_a_syn_offers(
+    before: bytes, behind: bytes, rest: bytes
+) -> None:
+    padded = before + bytes(-len(before) % 4)
+    linux = md5.BLANK + padded + rest
+    assert md5.ordered(linux, PRESETS["linux"]) == linux
+    assert md5.ordered(padded + rest, PRESETS["freebsd"]) == padded + rest
+    found = md5.ordered(linux, PRESETS["freebsd"])
+    assert found == before + behind + md5.BLANK[2:] + rest
+    assert len(found) % 4 == 0
+
+
 def test_the_longest_prefix_counts() -> None:
     keys = md5.NO_KEYS
     for network, bits, secret in (
