@@ -3,7 +3,8 @@
 Without SACK it is NewReno [RFC 6582]; with SACK `rack` does all this, and only where that is off
 it is RFC 6675 (scoreboard, pipe, NextSeg) here. This module decides what is lost and how large the
 window is; what is then sent, `output` decides in drain. After a timeout everything not reported by
-SACK is sent again in slow start. [RFC 5681 3.1, 4.3]
+SACK is sent again in slow start [RFC 5681 3.1, 4.3], unless F-RTO finds that nothing was lost
+[RFC 5682 2].
 """
 
 from __future__ import annotations
@@ -11,11 +12,13 @@ from __future__ import annotations
 from typing import Final
 
 from leulo.tcp import ecn, rack
-from leulo.tcp.episode import Episode
+from leulo.tcp.episode import FRTO_FIRST, FRTO_NEW, FRTO_OFF, Episode
 from leulo.tcp.scoreboard import Scoreboard
 from leulo.tcp.tcb import ACK_NOW, RECOVERY_FAST, RECOVERY_NONE, RECOVERY_TIMEOUT, Tcb
 
 _LIMITED: Final = 2  # duplicate ACKs that each let one new segment out [RFC 3042 2]
+_FRTO_SEGMENTS: Final = 2  # new ones that ask whether a timeout was none [RFC 5682 2.1 (2b)]
+_REAL_SEGMENTS: Final = 3  # of the window when they have told that it was real (3a)
 
 
 def take_sacks(tcb: Tcb, blocks: list[tuple[int, int]]) -> int:
@@ -58,6 +61,8 @@ def duplicate(tcb: Tcb, news: int, is_progress: bool, now_ns: int) -> None:
             tcb.cwnd += tcb.mss
     elif tcb.recovery == RECOVERY_NONE and _is_lost(tcb):
         _enter(tcb, news if tcb.has_sack else tcb.mss, is_progress, now_ns)
+    elif tcb.recovery == RECOVERY_TIMEOUT and tcb.episode is not None:
+        _believe(tcb, tcb.episode)
     tcb.engine.want_output(tcb)
 
 
@@ -140,6 +145,8 @@ def advanced(tcb: Tcb, acked: int, now_ns: int) -> None:
         _leave(tcb, now_ns)
     else:
         tcb.dupacks = 0
+        if tcb.recovery == RECOVERY_TIMEOUT and episode is not None:
+            _judge_timeout(tcb, episode, now_ns)
     tcb.refresh_ordinary()
 
 
@@ -165,9 +172,16 @@ def told_of_congestion(tcb: Tcb, marks: ecn.Ecn, ack: int, now_ns: int) -> None:
 
 def timeout(tcb: Tcb, now_ns: int) -> None:
     """The retransmission timer expired: back to snd_una with a window of one segment.
-    [RFC 5681 3.1] [RFC 6298 5.4-5.6]"""
+    [RFC 5681 3.1] [RFC 6298 5.4-5.6] [RFC 5682 2.1 (1)]"""
+    episode = None if tcb.recovery == RECOVERY_FAST else tcb.episode
     if tcb.recovery != RECOVERY_TIMEOUT:
+        before = tcb.cwnd, tcb.ssthresh
         tcb.congestion.on_timeout(tcb, rack.reducible(tcb, in_flight(tcb)), now_ns)
+        if tcb.recovery == RECOVERY_NONE and tcb.engine.config.has_frto and not tcb.has_sack:
+            episode = Episode(tcb.snd_una, *before, tcb.snd_max - tcb.snd_una)
+    if episode is not None:
+        # Another timeout of the same segment begins anew, one of another is believed.
+        episode.frto = FRTO_FIRST if tcb.snd_una == episode.begin else FRTO_OFF
     board = tcb.scoreboard
     if board is not None and board.first <= tcb.snd_una:
         tcb.scoreboard = None  # the peer has dropped what it reported [RFC 2018 8]
@@ -180,7 +194,7 @@ def timeout(tcb: Tcb, now_ns: int) -> None:
     tcb.dupacks = 0
     tcb.is_rexmit_due = False
     tcb.is_ordinary = False
-    tcb.episode = None
+    tcb.episode = episode
     ecn.reduced(tcb)
 
 
@@ -243,6 +257,38 @@ def _enter(tcb: Tcb, news: int, is_progress: bool, now_ns: int) -> None:
             tcb.cwnd += threshold * tcb.mss
     ecn.reduced(tcb)
     tcb.engine.counts["tcp_fast_recoveries"] += 1
+
+
+def _judge_timeout(tcb: Tcb, episode: Episode, now_ns: int) -> None:
+    """After a timeout an acknowledgement goes forward, though not to the end of what was out then.
+    If it is for the segment that was sent again, new data asks whether the others are lost; if it
+    is for others, they are not. [RFC 5682 2.1 (2), (3b)]"""
+    if episode.frto == FRTO_NEW:
+        tcb.cwnd = max(tcb.cwnd, episode.cwnd)
+        tcb.ssthresh = max(tcb.ssthresh, episode.ssthresh)
+        tcb.recover = tcb.snd_una - 1  # three duplicates from now on tell of a loss
+        _leave(tcb, now_ns)
+        tcb.congestion.on_undo(tcb, now_ns)
+        tcb.engine.counts["tcp_undone"] += 1
+        tcb.engine.want_output(tcb)
+    elif episode.frto == FRTO_FIRST:
+        nxt = tcb.snd_max
+        has_new = tcb.snd_end > nxt and tcb.snd_una + tcb.snd_wnd > nxt
+        if not has_new or tcb.snd_una < tcb.again_end:
+            episode.frto = FRTO_OFF
+            return
+        episode.frto = FRTO_NEW
+        tcb.snd_nxt = nxt
+        tcb.cwnd = nxt - tcb.snd_una + _FRTO_SEGMENTS * tcb.mss
+        tcb.is_pushing = True  # whatever Nagle's algorithm says
+
+
+def _believe(tcb: Tcb, episode: Episode) -> None:
+    """A duplicate after a timeout: something is missing. [RFC 5682 2.1 (2a), (3a)]"""
+    if episode.frto == FRTO_NEW:
+        tcb.snd_nxt = tcb.snd_una
+        tcb.cwnd = min(tcb.cwnd, _REAL_SEGMENTS * tcb.mss)
+    episode.frto = FRTO_OFF
 
 
 def _is_paced(tcb: Tcb) -> bool:
