@@ -408,6 +408,17 @@ def test_gateway_and_name_server_answer_ping(guests: Callable[..., RawGuest]) ->
         assert message.payload == b"payload"
 
 
+def test_pings_in_fragments_are_answered_in_fragments(guests: Callable[..., RawGuest]) -> None:
+    guest = guests()
+    data = bytes(range(256)) * 255
+    for target in (GATEWAY, DNS):
+        guest.send_icmp(target, IcmpRepr(ECHO_REQUEST, 0, 0x12340001, data))
+        guest.until(lambda: guest.icmp)
+        ip, message = guest.icmp.pop()
+        assert (ip.source, message.kind, message.payload) == (target, ECHO_REPLY, data)
+    assert guest.fragments > 80
+
+
 def test_ping_to_nobody_in_the_network_is_unreachable(guests: Callable[..., RawGuest]) -> None:
     guest = guests()
     guest.send_icmp(bytes((10, 0, 2, 200)), IcmpRepr(ECHO_REQUEST, 0, 1, b""))

@@ -105,6 +105,8 @@ class Datagrams:
             raise ParseError("ipv4_broadcast")  # nobody else is here who would listen
         if not self._route.is_on_link(ip.source) or self._plan.is_own(ip.source):
             raise ParseError("ipv4_source")
+        if ip.protocol == PROTOCOL_ICMP and self._plan.is_own(ip.destination):
+            return False  # with all its fragments: the stack puts them together
         if ip.is_fragment:
             whole = self._reassembler.input(ip, packet, now_ns)
             if whole is None:
@@ -116,7 +118,7 @@ class Datagrams:
         if ip.protocol == PROTOCOL_UDP:
             self._datagram(ip, payload, packet, is_checked, now_ns)
             return True
-        if self._plan.is_own(ip.destination) or IcmpPacket(payload).kind != ECHO_REQUEST:
+        if IcmpPacket(payload).kind != ECHO_REQUEST:
             return False
         self._pings.request(ip.source, ip.destination, IcmpRepr.parse(payload), packet, now_ns)
         return True
