@@ -45,6 +45,7 @@ def read_files(image: bytes, name: str) -> dict[str, bytes]:
 
 def with_files(image: bytes, name: str, files: dict[str, bytes]) -> bytes:
     """The same image with an archive of just these files. Raises ImageError."""
+    _check_folders(files)
     elf = Elf(image, name)
     mark, _, _ = _find(elf, name)
     place = mark + len(_MARK)
@@ -152,6 +153,17 @@ def _read_file(path: Path, root: Path, most: int, flag: str) -> bytes:
     except (OSError, RuntimeError) as error:  # RuntimeError: links in a circle
         why = error.strerror if isinstance(error, OSError) else "its links go round in a circle"
         raise ImageError(f"{flag}: {path} cannot be read: {why}") from None
+
+
+def _check_folders(files: dict[str, bytes]) -> None:
+    """No path is a file and a folder at once: the guest would find one of them only."""
+    for path in files:
+        for end, letter in enumerate(path):
+            if letter == "/" and path[:end] in files:
+                raise ImageError(
+                    f"/{path[:end]}: would be a file, but there is /{path} in a folder of that "
+                    f"name: write /{path[:end]}/ for a place in the folder"
+                )
 
 
 def _find(elf: Elf, name: str) -> tuple[int, int, int]:

@@ -129,12 +129,7 @@ def add(
     made = image_files.with_files(data, name, held)
     load(Memory(max(16 << 20, 2 * len(made) & -4096)), made, name=name)
     output = output or image
-    partial = output.with_name(output.name + ".part")
-    try:
-        partial.write_bytes(made)
-        partial.replace(output)
-    except OSError as error:
-        raise ImageError(f"{output}: cannot be written: {error.strerror}") from None
+    _write(output, made)
     if as_json:
         import json
 
@@ -162,6 +157,29 @@ def ls(image: Path | None, as_json: bool) -> None:
         return
     for path, data in sorted(held.items()):
         click.echo(f"{len(data):9}  /{path}")
+
+
+def _write(output: Path, made: bytes) -> None:
+    """All of it or nothing where a file is to be; what is a device or a pipe stays one."""
+    from leulo.errors import ImageError
+
+    try:
+        if output.exists() and not output.is_file():
+            output.write_bytes(made)
+            return
+        target = output.resolve()  # a link goes on leading there
+        partial = target.with_name(target.name + ".part")
+        try:
+            partial.write_bytes(made)
+            if target.exists():
+                partial.chmod(target.stat().st_mode & 0o777)
+            partial.replace(target)
+        except BaseException:
+            partial.unlink(missing_ok=True)
+            raise
+    except (OSError, RuntimeError) as error:  # RuntimeError: links in a circle
+        why = error.strerror if isinstance(error, OSError) else "its links go round in a circle"
+        raise ImageError(f"{output}: cannot be written: {why}") from None
 
 
 def _named(path: Path, to: str | None, *, is_folder: bool) -> dict[str, bytes]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -116,6 +117,41 @@ def test_hostile_folders_are_one_sentence(built: Path, tmp_path: Path) -> None:
             read_image(built / "guest.img", folder)
         assert "\n" not in str(caught.value), name
         assert str(caught.value).startswith("--www"), name
+
+
+@pytest.mark.parametrize("to", ["/www", "/www/index.html/deep"])
+def test_no_path_is_a_file_and_a_folder(built: Path, tmp_path: Path, to: str) -> None:
+    made, added = tmp_path / "mine.img", tmp_path / "x"
+    added.write_text("x")
+    words = ["add", str(built / "guest.img"), str(added), "-o", str(made), "--to", to]
+    result = CliRunner().invoke(command, words)
+    assert isinstance(result.exception, ImageError)
+    assert "in a folder of that name" in str(result.exception)
+    assert not made.exists()
+    words[-1] = "/www/"
+    assert CliRunner().invoke(command, words, catch_exceptions=False).exit_code == 0
+
+
+def test_only_files_are_replaced(built: Path, tmp_path: Path) -> None:
+    """A pipe (or a device, for root) stays one, a link stays one, a mode stays."""
+    added = tmp_path / "x"
+    added.write_text("x")
+    kept, link, pipe = tmp_path / "kept.img", tmp_path / "link.img", tmp_path / "pipe"
+    kept.write_bytes(b"before")
+    kept.chmod(0o640)
+    link.symlink_to(kept)
+    words = ["add", str(built / "guest.img"), str(added), "-o"]
+    CliRunner().invoke(command, [*words, str(link)], catch_exceptions=False)
+    assert link.is_symlink()
+    assert kept.stat().st_mode & 0o777 == 0o640
+    os.mkfifo(pipe)
+    read: list[bytes] = []
+    reader = threading.Thread(target=lambda: read.append(pipe.read_bytes()))
+    reader.start()
+    CliRunner().invoke(command, [*words, str(pipe)], catch_exceptions=False)
+    assert pipe.is_fifo()
+    reader.join(10)
+    assert read == [kept.read_bytes()]
 
 
 @pytest.mark.parametrize("path", ["", "/", "/www/../x", "a//b", "./a", "a\tb", "x" * 300])
