@@ -367,8 +367,11 @@ class Listener:
         irs = half.irs
         peer = half.peer
         settings = self.settings
+        terms = half.terms
+        if terms.settings is not settings:
+            terms = handshake.terms_of(self.terms, engine, settings, half.ends)
         if settings.md5_keys:
-            settings = md5.inherited(settings, md5.peer_of(key))
+            settings = md5.inherited(settings, md5.peer_of(key))  # the terms are the same
         una = half.iss if is_early else half.iss + 1
         tcb = Tcb(engine, half.serial, key, half.ends, half.words, settings, half.iss, una)
         tcb.state = SYN_RCVD  # the record's, so to speak
@@ -403,9 +406,6 @@ class Listener:
             tcb.ts_offset = half.ts_offset
             tcb.ts_recent = peer.tsval
             tcb.ts_recent_at = now_ns
-        terms = half.terms
-        if terms.settings is not settings:
-            terms = handshake.terms_of(self.terms, engine, settings, half.ends)
         handshake.apply_settings(tcb, terms, half.rcv_limit)
         handshake.negotiate(tcb, terms.link_mss, peer.mss)
         if engine.config.has_whole_segment_buffers:

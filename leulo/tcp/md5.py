@@ -92,7 +92,7 @@ def inherited(settings: Settings, peer: bytes) -> Settings:
     """The settings of a connection that a listener with keys has accepted from ``peer``."""
     secret = secret_for(settings.md5_keys, peer)
     keys = ((peer, len(peer) * 8, secret),) if secret else NO_KEYS
-    return replace(settings, md5_keys=keys)
+    return settings if keys == settings.md5_keys else replace(settings, md5_keys=keys)
 
 
 # ---------------------------------------------------------------- room

@@ -400,6 +400,28 @@ def test_an_accepted_connection_keeps_its_peers_key_alone() -> None:
     assert_all_signed(wire)
 
 
+def test_what_accepted_connections_begin_with_is_worked_out_once() -> None:
+    """However many keys there are; with the peer's alone they share the listener's settings."""
+    a, b = make_stack(1), make_stack(2)
+    wire = Wire(a, b)
+    _, first, listener = keyed_pair(wire)
+    assert first.settings is listener.settings and listener.listener is not None
+    use_key(listener, address(9), b"somebody else's")
+    seen = []
+    for _ in range(2):
+        client = a.socket(2, STREAM)
+        assert isinstance(client, TcpSocket)
+        use_key(client, b.address)
+        client.connect(b.address, 80)
+        wire.run(1 * S)
+        server = listener.accept()
+        assert isinstance(server, TcpSocket)
+        assert server.settings.md5_keys == ((a.address, 32, SECRET),)
+        seen.append(dict(listener.listener.terms))
+    assert seen[0] == seen[1]
+    assert [terms.settings for terms in seen[1].values()] == [listener.settings]
+
+
 def test_a_peer_without_a_key_has_an_ordinary_connection() -> None:
     a, b = make_stack(1), make_stack(2)
     wire = Wire(a, b)
