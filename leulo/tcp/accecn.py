@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from leulo.state import State as Saved
 from leulo.state import load_fields, save_fields
+from leulo.tcp import segment_size
 from leulo.tcp.options import ACCURATE_1, NOP
 
 if TYPE_CHECKING:
@@ -199,17 +200,12 @@ def _looks_for_damage(tcb: Tcb) -> bool:
 # ---------------------------------------------------------------- what arrives
 
 
-def largest(tcb: Tcb) -> int:
-    """Payload of the largest packet that there can be on our link."""
-    return tcb.engine.mtu - 40 if len(tcb.peer) == 4 else tcb.engine.mtu6 - 60
-
-
 def arrives(tcb: Tcb, accurate: Accurate, mark: int, length: int) -> None:
     """An acceptable segment with ``length`` bytes of payload; decides whether it is answered at
     once. [RFC 9768 3.2, 3.2.2.5.1]"""
     if mark != NOT_ECT:
         if mark == CE:
-            most = largest(tcb)
+            most = segment_size.of_link(tcb.engine, len(tcb.peer) == 4)
             count = 1 if length <= most else -(-length // most)  # some that the link has joined
             accurate.received_ce += count
             accurate.pending += count
@@ -265,10 +261,7 @@ def fit(tcb: Tcb, accurate: Accurate) -> None:
     if not config.ecn_option or not accurate.seen or accurate.is_option_lost:
         room = 0
     if room != accurate.room:
-        old = tcb.mss
-        new = tcb.mss = max(old + accurate.room - room, OPTION_BYTES)
-        tcb.mss_most = max(tcb.mss_most + accurate.room - room, OPTION_BYTES)
-        tcb.cwnd = tcb.cwnd * new // old  # as many segments
+        segment_size.headers_grow(tcb, room - accurate.room)
         accurate.room = room
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from leulo.tcp import accecn, ecn, rack
+from leulo.tcp import accecn, ecn, rack, segment_size
 from leulo.tcp.accecn import (
     CE,
     ECT0,
@@ -92,7 +92,8 @@ def take(
         option is not None
         and len(option) >= 2 * _FIELD_BYTES
         and not accurate.is_ambiguous
-        and accurate.delivered[CE] > (notification.delivered_ce + count) * accecn.largest(tcb)
+        and accurate.delivered[CE]
+        > (notification.delivered_ce + count) * segment_size.of_link(tcb.engine, len(tcb.peer) == 4)
     ):
         accurate.has_ect = False  # more bytes than marked packets can have had
     if count and not accurate.is_deaf:

@@ -8,11 +8,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
-from leulo.tcp import congestion, counted_buffer, md5, mtu_search, path_mtu, rtt
+from leulo.tcp import congestion, counted_buffer, md5, mtu_search, path_mtu, rtt, segment_size
 from leulo.tcp.config import Config
 from leulo.tcp.congestion.base import CongestionControl
 from leulo.tcp.options import Options, emit_freebsd_syn, emit_syn
 from leulo.tcp.pacer import Pacer
+from leulo.tcp.segment_size import LEAST, TIMESTAMP_BYTES
 from leulo.tcp.send_room import for_window
 from leulo.tcp.settings import PATH_WANT, Settings
 from leulo.tcp.tcb import Tcb
@@ -21,18 +22,16 @@ from leulo.units import NS_PER_S
 if TYPE_CHECKING:
     from leulo.tcp.engine import Engine
 
-_TIMESTAMP_BYTES: Final = 12
 _ENDS_4_BYTES: Final = 12  # of IPv4 addresses and ports
 _FULL_MSS: Final = 1460  # bytes that the initial window counts a segment as, at most
 _FALLBACK_RTO_NS: Final = 3 * NS_PER_S  # [RFC 6298 5.7]
-_SMALLEST_MSS: Final = 24  # left for payload whatever the options take
 _MOST_LOST_SYNS: Final = 1  # that say nothing of the path's load: the first timeout is short
 
 
 def link_mss(engine: Engine, settings: Settings, ends: bytes) -> int:
     """The largest segment, without options, that the link of ``ends``'s family and the user allow.
     [RFC 9293 3.7.1]"""
-    mss = engine.mtu - 40 if len(ends) == _ENDS_4_BYTES else engine.mtu6 - 60
+    mss = segment_size.of_link(engine, len(ends) == _ENDS_4_BYTES)
     if settings.max_segment:
         mss = min(mss, settings.max_segment)
     return mss
@@ -80,7 +79,7 @@ def first_limit(engine: Engine, settings: Settings, mss: int, has_timestamps: bo
     limit = settings.rcv_bytes or config.rcv_default
     if settings.window_clamp:
         limit = min(limit, settings.window_clamp)
-    segment = mss - _TIMESTAMP_BYTES if has_timestamps else mss
+    segment = mss - TIMESTAMP_BYTES if has_timestamps else mss
     if config.rounds_first_window and limit > segment:
         limit -= limit % segment
     if config.first_window_most and not settings.rcv_bytes:
@@ -186,11 +185,11 @@ def negotiate(tcb: Tcb, mss: int, peer_mss: int) -> None:
     if peer_mss < mss:
         mss = peer_mss
     if tcb.has_timestamps:
-        mss -= _TIMESTAMP_BYTES
+        mss -= TIMESTAMP_BYTES
     if tcb.settings.md5_keys:
         mss -= md5.overhead(tcb)
-    if mss < _SMALLEST_MSS:
-        mss = _SMALLEST_MSS
+    if mss < LEAST:
+        mss = LEAST
     tcb.mss = tcb.mss_most = mss
     if not config.offers_all_room and not config.may_shrink_window:
         # Windows are rounded up, so that the edge does not move back by what scaling cannot say.

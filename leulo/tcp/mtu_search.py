@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from leulo.state import State as Saved
 from leulo.state import load_fields, save_fields
-from leulo.tcp import md5
+from leulo.tcp.segment_size import overhead
 
 if TYPE_CHECKING:
     from leulo.tcp.tcb import Tcb
@@ -26,12 +26,6 @@ _BEHIND: Final = 4  # full segments that are sent behind a probe, for the same r
 _FIELDS: Final = (
     "checked_ns", "high", "is_on", "low", "most", "probe", "probe_end", "probe_start",
 )  # fmt: skip
-
-
-_HEADERS: Final = 40
-_HEADERS_6: Final = 60
-_TIMESTAMP_BYTES: Final = 12
-_IPV6_BYTES: Final = 16
 
 
 class MtuSearch:
@@ -60,16 +54,6 @@ class MtuSearch:
         search = cls()
         load_fields(search, 1, _FIELDS, state)
         return search
-
-
-def overhead(tcb: Tcb) -> int:
-    """Bytes of a packet that are not payload."""
-    headers = _HEADERS_6 if len(tcb.peer) == _IPV6_BYTES else _HEADERS
-    if tcb.ecn is not None and tcb.ecn.accurate is not None:
-        headers += tcb.ecn.accurate.room
-    if tcb.settings.md5_keys:
-        headers += md5.overhead(tcb)
-    return headers + _TIMESTAMP_BYTES if tcb.has_timestamps else headers
 
 
 def begin(tcb: Tcb) -> None:

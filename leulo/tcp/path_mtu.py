@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from leulo.state import State as Saved
 from leulo.tcp import mtu_search, rack
-from leulo.tcp.mtu_search import overhead
+from leulo.tcp.segment_size import HEADERS, HEADERS_6, overhead
 from leulo.tcp.state import SYN_SENT
 
 if TYPE_CHECKING:
@@ -25,8 +25,6 @@ LEAST_MTU: Final = 552  # as Linux: less is an attacker's way to tiny segments
 LEAST_MTU_6: Final = 1280  # of every link that carries IPv6 [RFC 8200 5]
 
 _MAX_PATHS: Final = 1024
-_HEADERS: Final = 40
-_HEADERS_6: Final = 60
 _IPV6_BYTES: Final = 16
 _NEVER: Final = 1 << 62
 
@@ -150,5 +148,5 @@ def limit(engine: Engine, peer: bytes, settings: Settings) -> int:
     if not settings.believes_reports:
         return 0
     known = engine.path_mtus.get(peer, engine.now_ns)
-    headers = _HEADERS_6 if len(peer) == _IPV6_BYTES else _HEADERS
+    headers = HEADERS_6 if len(peer) == _IPV6_BYTES else HEADERS
     return known - headers if known else 0

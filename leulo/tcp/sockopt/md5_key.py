@@ -10,14 +10,13 @@ from __future__ import annotations
 from struct import Struct
 from typing import TYPE_CHECKING, Final
 
-from leulo.tcp import md5
+from leulo.tcp import md5, segment_size
 from leulo.tcp.addresses import inside
 from leulo.tcp.errno import AF_INET, EINVAL, ENOENT, ENOMEM
 from leulo.tcp.state import CLOSED
 
 if TYPE_CHECKING:
     from leulo.tcp.socket import TcpSocket
-    from leulo.tcp.tcb import Tcb
 
 FLAG_PREFIX: Final = 1  # the prefix's length counts
 FLAG_INTERFACE: Final = 2
@@ -29,7 +28,6 @@ MOST_KEYS: Final = 150
 _KEY: Final = Struct("<H126sBBHI80s")
 _ADDRESS_4: Final = Struct("2x4s")  # behind the family: port, address
 _ADDRESS_6: Final = Struct("6x16s")  # port, flow label, address
-_LEAST_MSS: Final = 8  # of payload, however much the options take
 
 
 def change(socket: TcpSocket, is_extended: bool, value: bytes) -> int:
@@ -61,16 +59,9 @@ def change(socket: TcpSocket, is_extended: bool, value: bytes) -> int:
     before = md5.overhead(tcb) if tcb is not None else 0
     socket.change_settings(md5_keys=new)
     if tcb is not None and tcb.state is not CLOSED:
-        _fit(tcb, md5.overhead(tcb) - before)
+        growth = md5.overhead(tcb) - before
+        if growth and tcb.mss_most:
+            segment_size.headers_grow(tcb, growth)
+        tcb.refresh_odd()
+        tcb.refresh_ordinary()
     return 0
-
-
-def _fit(tcb: Tcb, growth: int) -> None:
-    """Every header of an open connection is ``growth`` bytes longer from now on."""
-    if growth and tcb.mss_most:
-        old = tcb.mss
-        tcb.mss = max(_LEAST_MSS, old - growth)
-        tcb.mss_most = max(_LEAST_MSS, tcb.mss_most - growth)
-        tcb.cwnd = tcb.cwnd * tcb.mss // old  # as many segments
-    tcb.refresh_odd()
-    tcb.refresh_ordinary()
