@@ -162,7 +162,7 @@ OPERATIONS: Final = (
         "Once the last byte is acknowledged the socket's mask has SENT. Streams only.",
         "args[0]: buffer; args[1]: offset; args[2]: length; flags: MSG_MORE, MSG_DONTWAIT, "
         "MSG_NOSIGNAL",
-        "result: bytes queued: all, up to 0x7ffff000",
+        "result: bytes queued: all, up to 0x7ffff000; fewer at the machine's quota of buffers",
         feature=Feature.SENDFILE,
     ),
     Operation(

@@ -3,8 +3,8 @@
 A list of immutable pieces with the sequence number of each piece's first byte. Segments are views
 into the pieces, so payload is never copied on its way out, and a view stays good after the piece
 has left the buffer. Small writes are joined into pieces of a few kilobytes, so that the number of
-pieces is bounded by the number of bytes. Lent memory is a piece by reference: it costs nothing
-here, and is given back when the last byte of its stretch is acknowledged.
+pieces is bounded by the number of bytes. Lent memory is a piece by reference: it costs what the
+reference takes, and is given back when the last byte of its stretch is acknowledged.
 """
 
 from __future__ import annotations
@@ -18,7 +18,20 @@ from leulo.tcp.account import NO_LIMIT, Account, Lent
 Buffer = bytes | memoryview
 
 _JOINED_BYTES: Final = 4096  # pieces are joined while the sum is at most this
+VIEW_BYTES: Final = 256  # what a lent piece takes here, however long it is
 _ANYBODY: Final = Account(NO_LIMIT)
+
+
+def affordable(views: list[memoryview], spare: int) -> list[memoryview]:
+    """What of ``views``, from the first on, `SendBuffer.append_lent` takes ``spare`` bytes for."""
+    if len(views) * _JOINED_BYTES <= spare:
+        return views
+    for at, view in enumerate(views):
+        cost = len(view) if len(view) < _JOINED_BYTES else VIEW_BYTES
+        if cost > spare:
+            return [*views[:at], view[:spare]] if spare else views[:at]
+        spare -= cost
+    return views
 
 
 class SendBuffer:
@@ -29,7 +42,7 @@ class SendBuffer:
 
     def __init__(self, start: int, account: Account = _ANYBODY) -> None:
         self.account: Account = account
-        self._held: int = 0  # bytes of pieces that are copies
+        self._held: int = 0  # bytes of pieces that are copies, and of what refers to the others
         self._starts: list[int] = []
         self._pieces: list[Buffer] = []
         # The sequence number behind a stretch that is lent, and whose it is.
@@ -61,6 +74,8 @@ class SendBuffer:
             self._starts.append(self.end)
             self._pieces.append(view)
             self.end += len(view)
+            self._held += VIEW_BYTES
+            self.account.used += VIEW_BYTES
             is_kept = True
         if is_kept:
             lent.in_flight += 1
@@ -118,8 +133,7 @@ class SendBuffer:
         if gone > 0:
             freed = 0
             for piece in self._pieces[:gone]:
-                if isinstance(piece, bytes):
-                    freed += len(piece)
+                freed += len(piece) if isinstance(piece, bytes) else VIEW_BYTES
             self._held -= freed
             self.account.used -= freed
             del self._starts[:gone]

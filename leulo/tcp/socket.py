@@ -37,7 +37,7 @@ from leulo.tcp.errno import (
 from leulo.tcp.fast_open import CLIENT
 from leulo.tcp.listen import Listener
 from leulo.tcp.reading import after_reading, stop_reading
-from leulo.tcp.send_buffer import SendBuffer
+from leulo.tcp.send_buffer import SendBuffer, affordable
 from leulo.tcp.socket_state import SocketState
 from leulo.tcp.state import (
     CLOSE_WAIT,
@@ -266,7 +266,9 @@ class TcpSocket(SocketState):
     def send_lent(self, views: list[memoryview], lent: Lent, more: bool = False) -> int:
         """Take all of ``views``, however long, by reference: the engine sends from them as the
         windows open, and counts ``lent.in_flight`` down when all of it is acknowledged or the
-        connection is over. Until then they must not change. Returns the count, or as `send`."""
+        connection is over. Until then they must not change. Returns the count, which is short
+        where copies of short views and what refers to the others would be past the account's
+        limit, or as `send`."""
         room = self.send_room()
         if room < 0:
             return room
@@ -280,7 +282,9 @@ class TcpSocket(SocketState):
         if buffer is None:
             buffer = tcb.send_buffer = SendBuffer(tcb.snd_end, self.engine.account)
         before = buffer.end
-        buffer.append_lent(views, lent)
+        account = self.engine.account
+        least = LEAST_BYTES if tcb.snd_una >= before else 0
+        buffer.append_lent(affordable(views, max(account.limit - account.used, least)), lent)
         if not tcb.busy_at:
             tcb.busy_at = self.engine.now_ns
         tcb.snd_end = tcb.snd_top = tcb.lent_end = buffer.end

@@ -7,8 +7,11 @@ from engine_world import EngineWorld
 from hypercall_guest import DATA, MAC, OUT, TABLE, Guest
 
 from leulo.hypercalls import Limits, abi
+from leulo.tcp.account import LEAST_BYTES
+from leulo.tcp.config import Config
+from leulo.tcp.send_buffer import VIEW_BYTES
 from leulo.tcp.socket import TcpSocket
-from leulo.units import MIB, NS_PER_MS, NS_PER_S
+from leulo.units import KIB, MIB, NS_PER_MS, NS_PER_S
 
 Op, Errno, Flag, Status = abi.Op, abi.Errno, abi.Flag, abi.Status
 FILE = 0x100000
@@ -61,13 +64,13 @@ def test_file_past_every_buffer_is_sent_without_the_guest() -> None:
 
 
 def test_nothing_of_it_is_copied_into_the_engine() -> None:
-    """The account of the engine's buffers stays empty, whatever is queued."""
+    """Only what refers to it is in the account of the engine's buffers, whatever is queued."""
     world = big_world()
     fill(world, 8 * MIB)
     handle, _ = world.connected()
     buffer = register(world.guest, (FILE, 8 * MIB))
     world.guest.call(Op.SENDFILE, handle, args=(buffer, 0, 8 * MIB))
-    assert world.stack.counters()["tcp_buffered_bytes"] == 0
+    assert world.stack.counters()["tcp_buffered_bytes"] == VIEW_BYTES
     frames = world.stack.drain(world.clock.now_ns())
     payload = [part for frame in frames for part in frame[1:]]
     assert payload and all(isinstance(part, memoryview) for part in payload)
@@ -259,6 +262,40 @@ def test_full_send_buffer_takes_no_file() -> None:
         answer = guest.call(Op.SENDFILE, handle, args=(buffer, 0, MIB))
         assert answer.result == -Errno.EAGAIN and not answer.events & OUT
     assert guest.hypercalls.counters()["sendfile.bytes"] == MIB
+
+
+@pytest.mark.parametrize("piece", [1, 4095, 4096])
+def test_pieces_count_and_what_fits_is_queued(piece: int) -> None:
+    """Thousands of pieces, on every connection: neither their copies nor what refers to them goes
+    past the quota, and a connection without anything always gets on."""
+    quota = 200 * KIB
+    world = EngineWorld(memory_bytes=4 * MIB, tcp=Config(buffers_max=quota))
+    guest = world.guest
+    rows = b"".join(
+        abi.IOVEC_STRUCT.pack(FILE + 8192 * (number % 2), piece) for number in range(4096)
+    )
+    guest.memory.write(3 * MIB, rows)
+    buffer = guest.call(Op.BUFFER_REGISTER, flags=Flag.IOVEC, args=(3 * MIB, 4096)).handle
+    data = fill(world, 8192 + piece)
+    whole = (data[:piece] + data[8192:]) * 2048
+    pairs = [world.connected() for _ in range(60)]
+    world.is_cut = True
+    taken = [
+        guest.call(Op.SENDFILE, handle, args=(buffer, 0, len(whole))).result for handle, _ in pairs
+    ]
+    assert world.stack.counters()["tcp_buffered_bytes"] <= quota + 60 * LEAST_BYTES
+    assert min(taken) > 0
+    if piece > 1:
+        assert taken[0] > taken[-1]
+        assert 0 < LEAST_BYTES // piece <= taken[-1] <= 16 * piece
+        answer = guest.call(Op.SENDFILE, pairs[-1][0], args=(buffer, 0, len(whole)))
+        assert answer.result == -Errno.ENOBUFS
+    world.is_cut = False
+    for (_, other), length in zip(pairs, taken, strict=True):
+        assert receive(world, other, length) == whole[:length]
+    world.sleep(NS_PER_S)
+    assert world.stack.counters()["tcp_buffered_bytes"] == 0
+    assert guest.call(Op.BUFFER_RELEASE, buffer).result == 0
 
 
 def test_files_in_flight_survive_save_and_load() -> None:

@@ -23,6 +23,8 @@ from user_world import (
 )
 
 from leulo.errors import EnvironmentProblem
+from leulo.links.user import gateway
+from leulo.links.user.splice import Splice
 from leulo.tcp.config import Config
 from leulo.trace import Event
 from leulo.units import NS_PER_S
@@ -221,6 +223,54 @@ def test_slow_guest_makes_the_host_wait(worlds: list[World]) -> None:
     sink(world.connections[0])
     world.until(lambda: client.has_ended)
     assert world.connections[0].received == data
+
+
+def test_what_dead_peers_leave_in_the_gateway_is_bounded(
+    worlds: list[World], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither guests nor hosts that stop reading take more than the gateway's buffers, whoever
+    finds them full waits without a loop, and all arrives when there is room again."""
+    monkeypatch.setattr(gateway, "BUFFERS_BYTES", MIB)
+    world = make(worlds, 9, 19)
+    data = pattern(4 * MIB)
+
+    world.serve(9, lambda connection: None)
+    world.serve(19, source(data))
+    for _ in range(30):
+        world.client(world.ports[0], data)
+    out = [world.client(world.ports[1]) for _ in range(5)]
+    for client in out:
+        client.is_reading = False
+
+    def held() -> int:
+        pending = sum(len(splice._pending or b"") for splice in world.link._splices)
+        return world.link.counters()["gateway.tcp_buffered_bytes"] + pending
+
+    most = 0
+    for _ in range(300):
+        world.turn()
+        most = max(most, held())
+    assert len(world.connections) == 35
+    assert MIB // 2 < most < 2 * MIB
+    retried: list[object] = []
+    monkeypatch.setattr(Splice, "retry", lambda splice: retried.append(splice))
+    world.skipped_ns += NS_PER_S  # every timer of theirs is due; those who wait look once
+    world.turn()
+    assert retried
+    monkeypatch.undo()
+    for splice in retried:
+        splice.retry()  # type: ignore[attr-defined]
+    for client in out:
+        client.is_reading = True
+    world.servers[9] = sink
+    for connection in world.connections:
+        if connection.tcp.local and connection.tcp.local[1] == 9:
+            connection.serve = sink
+            sink(connection)
+    world.until(lambda: all(client.is_over() for client in world.clients))
+    assert all(client.received == data for client in out)
+    assert sum(connection.received == data for connection in world.connections) == 30
+    assert world.link.counters()["resets"] == 0
 
 
 def test_ended_host_with_a_guest_that_does_not_read_does_not_spin(worlds: list[World]) -> None:

@@ -29,17 +29,18 @@ from leulo.links.user.ping import PingRelay
 from leulo.links.user.plan import DNS_PORT, AddressPlan
 from leulo.links.user.publish import PublishedPort
 from leulo.links.user.resolver import Resolvers
-from leulo.links.user.splice import Splice
+from leulo.links.user.splice import PIECE_BYTES, Shortage, Splice
 from leulo.links.user.udp import UdpRelay
 from leulo.links.user.udp_publish import PublishedDatagrams, Senders
 from leulo.net.wire.ipv4 import PROTOCOL_TCP
 from leulo.stack import Stack, StackConfig
 from leulo.tcp.config import Config
 from leulo.tcp.socket import TcpSocket
-from leulo.units import NS_PER_S
+from leulo.units import MIB, NS_PER_S
 
 MAX_CONNECTIONS: Final = 4096
 DESCRIPTORS: Final = 8192  # asked of the host: every connection, every UDP flow, and room
+BUFFERS_BYTES: Final = 256 * MIB  # of all connections to the guest; half as much to the host
 TURNS: Final = 64  # looks at what is ready, at one call; the rest waits for the next
 _STREAM: Final = 1
 _INET: Final = 2
@@ -86,7 +87,11 @@ class UserLink:
                 checksum=True,
                 tso_bytes=_SUPER,
                 accept_any=True,
-                tcp=Config(time_wait_ns=_TIME_WAIT_NS, half_open_limit=MAX_CONNECTIONS),
+                tcp=Config(
+                    time_wait_ns=_TIME_WAIT_NS,
+                    half_open_limit=MAX_CONNECTIONS,
+                    buffers_max=BUFFERS_BYTES,
+                ),
             ),
             context.random_bits,
             context.trace,
@@ -117,6 +122,7 @@ class UserLink:
         self._udp = UdpRelay(plan, self._guests, poller, now_ns, wants)
         self._pings = PingRelay(plan, self._guests, poller, now_ns, wants)
         self._senders = Senders()
+        self._shortage = Shortage(now_ns)
         self._datagrams = Datagrams(
             self._stack.mac, plan, self._guests, DhcpServer(plan, context.mtu), self._names,
             self._udp, self._senders, self._pings,
@@ -138,7 +144,7 @@ class UserLink:
             raise
         self._timed: tuple[_Timed, ...] = (
             self._stack, self._names, self._udp.flows, self._pings.flows, self._senders,
-            self._datagrams, *self.published,
+            self._datagrams, self._shortage, *self.published,
         )  # fmt: skip
 
     # ------------------------------------------------------------ the link
@@ -304,10 +310,15 @@ class UserLink:
     def _join(self, guest: TcpSocket, host: socket.socket) -> Splice:
         splice = Splice(
             guest, host, self._poller, done=self._ended, wants_output=self._needs_output,
-            keep_time=self._keep_time,
+            keep_time=self._keep_time, piece_bytes=self._piece_bytes,
+            shortage=self._shortage,
         )  # fmt: skip
         self._splices[splice] = None
         return splice
+
+    def _piece_bytes(self) -> int:
+        """How much of one connection may wait for the host's side: all of them bounded."""
+        return min(PIECE_BYTES, BUFFERS_BYTES // 2 // max(len(self._splices), 1))
 
     def _refuse(self, connection: socket.socket) -> None:
         self._counters["refused"] += 1

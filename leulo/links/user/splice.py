@@ -17,11 +17,14 @@ from typing import Final
 
 from leulo.links.poller import ERR, HUP, IN, OUT, Poller
 from leulo.tcp.socket import TcpSocket
+from leulo.units import NS_PER_MS
 
 PIECE_BYTES: Final = 256 * 1024  # read from a side at once
 TURNS: Final = 4  # pieces to the host at one readiness; the rest waits for the next
 
 _EAGAIN: Final = 11
+_ENOBUFS: Final = 105
+_SHORTAGE_NS: Final = 10 * NS_PER_MS  # until those that found no room look again
 _POLL_IN: Final = 0x1
 _POLL_OUT: Final = 0x4
 _POLL_ERR: Final = 0x8
@@ -37,13 +40,14 @@ class Splice:
 
     ``done`` is called once, when both sides are let go of. ``wants_output`` is called when the
     gateway's stack may have something to send because of the host, ``keep_time`` before the host's
-    side is served.
+    side is served. ``piece_bytes`` says how much may be held for the host at present, ``shortage``
+    takes who finds the stack's buffers full.
     """
 
     __slots__ = (
         "_done", "_guest", "_guest_ended", "_host", "_host_ended", "_is_closed", "_is_joined",
-        "_keep_time", "_mask", "_pending", "_poller", "_wants_output", "bytes_from_guest",
-        "bytes_to_guest", "was_reset",
+        "_is_short", "_keep_time", "_mask", "_pending", "_piece_bytes", "_poller", "_shortage",
+        "_wants_output", "bytes_from_guest", "bytes_to_guest", "was_reset",
     )  # fmt: skip
 
     def __init__(
@@ -55,6 +59,8 @@ class Splice:
         done: Callable[[Splice], None],
         wants_output: Callable[[], None],
         keep_time: Callable[[], None],
+        piece_bytes: Callable[[], int],
+        shortage: Shortage,
     ) -> None:
         """The host's side is connected; the guest's may still be on its way. Until it has
         arrived nothing is asked of the host's: what it sends waits in the host's kernel."""
@@ -64,6 +70,9 @@ class Splice:
         self._done = done
         self._wants_output = wants_output
         self._keep_time = keep_time
+        self._piece_bytes = piece_bytes
+        self._shortage = shortage
+        self._is_short = False  # the stack's buffers were full
         self._pending: memoryview | None = None  # from the guest, not yet taken by the host
         self._guest_ended = False
         self._host_ended = False
@@ -91,6 +100,11 @@ class Splice:
         self._from_guest()
         if not self._is_closed and events & _POLL_ERR:
             self.reset()
+        self._settle()
+
+    def retry(self) -> None:
+        """The stack's buffers may have room again."""
+        self._is_short = False
         self._settle()
 
     def reset(self) -> None:
@@ -131,7 +145,10 @@ class Splice:
     def _from_host(self) -> None:
         room = self._guest.send_room()
         if room <= 0:
-            if room < 0 and room != -_EAGAIN:
+            if room == -_ENOBUFS:
+                self._is_short = True
+                self._shortage.add(self)
+            elif room < 0 and room != -_EAGAIN:
                 self.reset()
             return
         try:
@@ -155,7 +172,7 @@ class Splice:
         for _ in range(TURNS):
             if self._pending is not None or self._guest_ended or self._is_closed:
                 return
-            data = self._guest.recv(PIECE_BYTES)
+            data = self._guest.recv(self._piece_bytes())
             if isinstance(data, int):
                 if data != -_EAGAIN:
                     self.reset()
@@ -197,7 +214,12 @@ class Splice:
             return
         mask = 0
         guest_events = self._guest.events
-        if self._is_joined and not self._host_ended and guest_events & _POLL_OUT:
+        if (
+            self._is_joined
+            and not self._host_ended
+            and not self._is_short
+            and guest_events & _POLL_OUT
+        ):
             mask |= IN
         if self._pending is not None or (
             # Not moved yet because its turns were over: the host's side is writable, so epoll
@@ -227,3 +249,26 @@ class Splice:
         self._guest.close()
         self._host.close()
         self._done(self)
+
+
+class Shortage:
+    """Connections that found the buffers of the gateway's stack full; they look again by and by,
+    because nothing tells when others have made room."""
+
+    def __init__(self, now_ns: Callable[[], int]) -> None:
+        self._now_ns = now_ns
+        self._waiting: dict[Splice, None] = {}
+        self._due: int | None = None
+
+    def add(self, splice: Splice) -> None:
+        self._waiting[splice] = None
+        if self._due is None:
+            self._due = self._now_ns() + _SHORTAGE_NS
+
+    def next_deadline(self) -> int | None:
+        return self._due
+
+    def advance(self, now_ns: int) -> None:
+        waiting, self._waiting, self._due = self._waiting, {}, None
+        for splice in waiting:
+            splice.retry()
