@@ -35,6 +35,7 @@ class Config:
     snd_min: int = 2_304
     snd_default: int = 64 * KIB
     snd_max: int = 4 * MIB
+    tunes_rcvbuf: bool = True  # else the receive buffer stays as it was, or as its user has set it
     notsent_lowat: int = 0  # TCP_NOTSENT_LOWAT of who has set none; 0: no bound
     is_buffer_doubled: bool = True  # SO_RCVBUF and SO_SNDBUF are read back as twice the payload
     has_whole_segment_buffers: bool = False  # rounded up to segments when a connection opens
@@ -78,6 +79,8 @@ class Config:
     has_rack: bool = True  # loss by time, on connections with SACK [RFC 8985]
     has_tail_probe: bool = True  # [RFC 8985 7]
     has_frto: bool = True  # [RFC 5682]
+    max_reordering: int = 300  # segments that one counts as late by, at most
+    has_limited_transmit: bool = True  # the first duplicates let new segments out [RFC 3042]
     has_dsack: bool = True  # report what came twice [RFC 2883]
     # Fast recovery without RACK, and without SACK, too, sends in proportion to what arrives
     # [RFC 9937]; else as the window of RFC 6582 and RFC 6675 allows
@@ -91,6 +94,9 @@ class Config:
     css_growth_divisor: int = 8
 
     has_pacing: bool = False  # every connection is paced; else those that ask for it
+    # How fast, in hundredths of a window a round trip, where no model of the path says it
+    pacing_slow_start_percent: int = 200
+    pacing_avoidance_percent: int = 120
 
     # retransmission
     rto_initial_ns: int = 1 * NS_PER_S  # [RFC 6298 2.1]
@@ -157,6 +163,9 @@ class Config:
     # Behind shutdown(SHUT_RD) what comes is acknowledged and thrown away; else it can be read
     discards_after_shutdown: bool = False
     has_epipe_on_reset: bool = True  # a reset in CLOSE_WAIT is EPIPE, not ECONNRESET
+    # The urgent pointer names the last urgent byte, as RFC 1122 had it; else the one behind
+    # [RFC 6093 3.1]
+    has_old_urgent_pointer: bool = False
     repeats_fin: bool = False  # every ACK has the FIN until that is acknowledged
     # One of the next number; else none does [RFC 1337 3]
     rst_ends_time_wait: bool = True
@@ -168,6 +177,8 @@ class Config:
     # passive opens
     max_backlog: int = 4_096
     half_open_limit: int = 1_024  # per listener; past it cookies, or SYNs are dropped
+    # A handshake that ends where no more may wait is reset; else its last ACK is as if it were lost
+    resets_on_overflow: bool = False
     has_syn_cookies: bool = True  # [RFC 4987 3.6]
     has_cookies_always: bool = False  # in every answer, not only to a flood
 

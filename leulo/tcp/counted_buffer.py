@@ -172,6 +172,8 @@ class CountedBuffer(RecvBuffer):
         account = tcb.engine.account
         if tcb.settings.rcv_bytes or account.used > account.pressure:
             return
+        if not tcb.engine.config.tunes_rcvbuf:
+            return
         most = min(wanted * 256 // self.ratio, tcb.engine.config.rcv_max)
         if most > self.most:
             self.most = most

@@ -259,8 +259,11 @@ def half_open_arrives(
     if option and not offset:
         peer.tsval = tsval  # [RFC 7323 4.3 (2)]
     if listener.is_full():
-        engine.count_drop("accept_queue_full")  # the SYN-ACK will be sent again
-        return
+        engine.count_drop("accept_queue_full")
+        if engine.config.resets_on_overflow:
+            listener.lose(half)
+            refuse(engine, half.key, half.front, length, seq, ack, control, half.is_loopback, keys)
+        return  # else the SYN-ACK will be sent again
     listener.forget(half)
     tcb = listener.connect(half, window, tsecr, now_ns)
     if tcb.ecn is not None:

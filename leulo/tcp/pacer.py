@@ -21,8 +21,6 @@ UNLIMITED: Final = 0  # a rate that is not known yet, or has no bound
 _QUANTA_PER_S: Final = 1_000
 _LEAST_SEGMENTS: Final = 2
 _SLOW_BYTES_S: Final = 150_000  # below this a quantum is one segment: 1.2 Mbit/s
-_SLOW_START_PERCENT: Final = 200
-_AVOIDANCE_PERCENT: Final = 120
 _FIELDS: Final = ("at", "has_expired", "model_rate", "next_ns")
 
 
@@ -64,7 +62,10 @@ def rate(tcb: Tcb, pacer: Pacer) -> int:
     """Bytes of payload a second, UNLIMITED while there is nothing to tell it from."""
     wanted = pacer.model_rate
     if not wanted and tcb.srtt_ns:
-        percent = _SLOW_START_PERCENT if tcb.cwnd < tcb.ssthresh >> 1 else _AVOIDANCE_PERCENT
+        config = tcb.engine.config
+        percent = config.pacing_avoidance_percent
+        if tcb.cwnd < tcb.ssthresh >> 1:
+            percent = config.pacing_slow_start_percent
         wanted = max(1, tcb.cwnd * NS_PER_S // tcb.srtt_ns * percent // 100)
     most = tcb.settings.max_pacing_rate
     return most if most and (not wanted or most < wanted) else wanted

@@ -28,7 +28,6 @@ from leulo.tcp.tcb import (
 from leulo.units import NS_PER_MS
 
 _LONGEST_MS: Final = 1 << 22  # an echo older than 70 minutes is nonsense
-_MOST_DEGREE: Final = 300  # segments, as in Linux
 _PERSIST: Final = 16  # recoveries for which a wider window is kept [RFC 8985 6.2 step 4]
 _MOST_MULTIPLIER: Final = 64  # the window is bounded by the smoothed round trip anyway
 _LEAST_PROBE_NS: Final = 2 * NS_PER_MS  # two round trips of a path without delay are no time
@@ -186,7 +185,7 @@ def after_ack(
         reordering.is_seen = True
         reordering.count += 1
         late = -(-(flight.fack - flight.low) // tcb.mss)
-        reordering.degree = max(reordering.degree, min(late, _MOST_DEGREE))
+        reordering.degree = max(reordering.degree, min(late, tcb.engine.config.max_reordering))
     if tcb.probe is not None:
         _judge_probe(tcb, dsack, is_bare and not acked and not sacks, now_ns)
     is_bare = is_bare and dsack is None  # a report of a duplicate is no duplicate ACK

@@ -66,7 +66,8 @@ def _tune(tcb: Tcb, taken: int, now_ns: int) -> None:
     asked = tcb.settings.rcv_bytes
     if asked > tcb.rcv_limit:
         tcb.rcv_limit = min(asked, tcb.settings.window_clamp or asked)  # it was rounded
-    if wanted > tcb.rcv_limit and not tcb.settings.rcv_bytes and account.used <= account.pressure:
+    is_free = tcb.engine.config.tunes_rcvbuf and not tcb.settings.rcv_bytes
+    if wanted > tcb.rcv_limit and is_free and account.used <= account.pressure:
         # Slow start doubles, and a new window is a round trip late.
         most = tcb.settings.window_clamp or tcb.engine.config.rcv_max
         tcb.rcv_limit = min(wanted, 4 * tcb.rcv_limit, most)
@@ -76,7 +77,10 @@ def make_room_behind(tcb: Tcb, end: int) -> None:
     """Data up to ``end`` has come ahead of a gap. The user cannot read it before the gap is
     filled: the buffer has room for it besides what is read in two round trips. [RFC 9293 3.8.6]"""
     account = tcb.engine.account
+    config = tcb.engine.config
     if tcb.socket is None or tcb.settings.rcv_bytes or account.used > account.pressure:
+        return
+    if not config.tunes_rcvbuf:
         return
     buffer = tcb.receive_buffer
     counted = buffer if isinstance(buffer, CountedBuffer) else None
@@ -85,5 +89,5 @@ def make_room_behind(tcb: Tcb, end: int) -> None:
     if counted is not None:
         counted.widen(wanted)
     elif wanted > tcb.rcv_limit:
-        most = tcb.settings.window_clamp or tcb.engine.config.rcv_max
+        most = tcb.settings.window_clamp or config.rcv_max
         tcb.rcv_limit = max(min(wanted, most), tcb.rcv_limit)

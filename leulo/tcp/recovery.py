@@ -70,6 +70,8 @@ def limited_transmit(tcb: Tcb) -> int:
     """Bytes beyond cwnd that the first duplicate ACKs allow. [RFC 3042 2]"""
     if tcb.recovery != RECOVERY_NONE or not tcb.dupacks or tcb.has_sack:
         return 0  # by SACK what has arrived makes room anyway
+    if not tcb.engine.config.has_limited_transmit:
+        return 0
     return min(tcb.dupacks, _LIMITED) * tcb.mss
 
 

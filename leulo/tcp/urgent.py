@@ -80,6 +80,8 @@ def pointer_arrives(tcb: Tcb, seq: int, up: int) -> None:
     """A segment from ``seq`` has the URG flag, and ``up`` as its pointer: the user is told when
     the mark moves on. [RFC 9293 3.10.7.4 sixth] [RFC 6093 3.1]"""
     mark = seq + max(up - 1, 0)
+    if tcb.engine.config.has_old_urgent_pointer:
+        mark = seq + up
     # Nothing behind what was read, nor a copy of a pointer whose byte has been here already.
     if mark < read_seq(tcb) or mark < tcb.rcv_nxt - _has_fin(tcb):
         return
