@@ -30,6 +30,7 @@ _COUNTERS: Final = {
     "TcpExtTCPMD5Unexpected": ("drop_tcp_md5_unexpected",),
     "TcpExtTCPLossProbes": ("tcp_tail_probes",),
     "TcpExtTCPRcvQDrop": ("drop_tcp_buffers_full",),
+    "TcpExtTCPOFODrop": ("drop_tcp_reassembly_full",),
     "TcpExtTCPTimeouts": ("tcp_timeouts",),
     "TcpExtTCPZeroWindowDrop": ("drop_tcp_zero_window",),
 }  # fmt: skip

@@ -81,6 +81,7 @@ class Config:
     has_frto: bool = True  # [RFC 5682]
     max_reordering: int = 300  # segments that one counts as late by, at most
     has_limited_transmit: bool = True  # the first duplicates let new segments out [RFC 3042]
+    undoes_backoff: bool = True  # for a router's word that a retransmission got to him [RFC 6069]
     has_dsack: bool = True  # report what came twice [RFC 2883]
     # Fast recovery without RACK, and without SACK, too, sends in proportion to what arrives
     # [RFC 9937]; else as the window of RFC 6582 and RFC 6675 allows
@@ -243,6 +244,7 @@ PRESETS = {
         has_tail_probe=False,
         answers_partial_acks=True,
         has_frto=False,
+        undoes_backoff=False,
         has_linux_cubic=False,
         hystart="",
         has_freebsd_ecn=True,
@@ -303,6 +305,7 @@ PRESETS = {
         has_capable_control=False,  # [RFC 3168 6.1.4, 6.1.5]
         has_ace_in_time_wait=True,  # [RFC 9768 3.2.2.2]
         reduces_cwnd=False,  # [RFC 5681 3.1 (4)]
+        undoes_backoff=False,
         rto_min_ns=1 * NS_PER_S,  # [RFC 6298 2.4]
         has_min_variance=False,
         rto_max_ns=60 * NS_PER_S,  # at least [RFC 6298 2.5]

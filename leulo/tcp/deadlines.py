@@ -131,7 +131,11 @@ def _retransmit(tcb: Tcb, now_ns: int) -> None:
         rack.probe(tcb, now_ns)
         tcb.rto_at = now_ns + tcb.rto_ns
         return
-    tcb.backoff += 1
+    is_stalled = engine.is_stalled and not is_opening
+    if is_stalled:
+        tcb.keep_probes += 1
+    else:
+        tcb.backoff += 1
     engine.counts["tcp_timeouts"] += 1
     if tcb.backoff == _RESOLVE_AGAIN_AT:
         engine.lose_link(tcb)
@@ -156,7 +160,7 @@ def _retransmit(tcb: Tcb, now_ns: int) -> None:
             rack.timeout(tcb, now_ns)
         else:
             recovery.timeout(tcb, now_ns)
-    tcb.rto_at = again_at(tcb, now_ns)
+    tcb.rto_at = again_at(tcb, now_ns, stalled.INTERVAL_NS if is_stalled else 0)
     engine.want_output(tcb)
 
 
@@ -169,7 +173,8 @@ def _persist(tcb: Tcb, now_ns: int) -> None:
     if engine.is_stalled:
         stalled.try_again(tcb, now_ns)
         return
-    if tcb.snd_wnd >= tcb.snd_end - tcb.snd_nxt:
+    needed = tcb.snd_end - tcb.snd_nxt or (0 if config.probes_with_data else 1)  # for a FIN
+    if tcb.snd_wnd >= needed:
         tcb.is_pushing = True  # only a cork or Nagle held it
         tcb.more = MORE_NONE
         engine.want_output(tcb)

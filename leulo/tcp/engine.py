@@ -51,7 +51,15 @@ from leulo.tcp.seq import MASK
 from leulo.tcp.settings import Settings
 from leulo.tcp.socket import TcpSocket
 from leulo.tcp.state import CLOSED, ON_ABORT, SYN_RCVD, SYN_SENT, SYNCHRONIZED, TIME_WAIT
-from leulo.tcp.tcb import ACK_BARE, ACK_DELAYED, ACK_NONE, ACK_NOW, PROBE_NONE, Tcb
+from leulo.tcp.tcb import (
+    ACK_BARE,
+    ACK_DELAYED,
+    ACK_NONE,
+    ACK_NOW,
+    PROBE_NONE,
+    RECOVERY_TIMEOUT,
+    Tcb,
+)
 from leulo.tcp.time_wait import TimeWaitTable
 from leulo.tcp.timers import Timers
 from leulo.trace import Channel, Trace
@@ -256,7 +264,8 @@ class Engine:
         self.is_stalled = is_stalled
         self.has_marks = True  # the careful way
         for tcb in self.connections.values():
-            self.want_output(tcb)
+            if tcb.recovery != RECOVERY_TIMEOUT:  # whose next try has its time
+                self.want_output(tcb)
 
     def change_mtu(self, mtu: int) -> None:
         """The link has become wider, or narrower, than it was; IPv6 needs its least in any case."""

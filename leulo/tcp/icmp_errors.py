@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Final
 
 from leulo.tcp import path_mtu
 from leulo.tcp.errno import ECONNREFUSED, EHOSTUNREACH, ENETUNREACH, ENOPROTOOPT
-from leulo.tcp.seq import unwrap
+from leulo.tcp.rtt import backed_off
+from leulo.tcp.seq import MASK, unwrap
 from leulo.tcp.state import SYN_RCVD, SYN_SENT
 
 if TYPE_CHECKING:
     from leulo.tcp.engine import Engine
+    from leulo.tcp.tcb import Tcb
 
 # By code of "destination unreachable", as Linux maps them
 _ERRORS: Final = {
@@ -32,6 +34,7 @@ _ERRORS: Final = {
     12: EHOSTUNREACH,
     13: EHOSTUNREACH,
 }
+_NO_WAY: Final = {4: (0, 1), 16: (0,)}  # codes, by the length of an address [RFC 6069 3]
 _UNREACHABLE: Final = 3  # types
 _TIME_EXCEEDED: Final = 11
 _PARAMETER_PROBLEM: Final = 12
@@ -92,7 +95,35 @@ def icmp_error_arrives(
         engine.fail(tcb, error)
     elif is_opening or tcb.backoff:
         tcb.soft_error = error
+        if not is_opening and kind == _UNREACHABLE and config.undoes_backoff:
+            _undo_backoff(tcb, sequence, code)
     return None
+
+
+def _undo_backoff(tcb: Tcb, sequence: int, code: int) -> None:
+    """There is no way to the peer, says a router that a segment has got to. If it may be one that
+    was sent again for a timeout, that was for no congestion before him, and the timeout is half as
+    long again: so a way that is back is soon found. [RFC 6069 4.2]"""
+    engine = tcb.engine
+    is_oldest = sequence == tcb.snd_una & MASK
+    if code not in _NO_WAY[len(tcb.peer)] or not is_oldest or tcb.is_persisting or not tcb.rto_at:
+        return
+    if engine.now_ns - tcb.first_timeout_at >= _patience_ns(tcb):
+        return
+    since_ns = tcb.rto_at - backed_off(tcb)
+    tcb.backoff -= 1
+    tcb.rto_at = max(since_ns + backed_off(tcb), engine.now_ns)
+    engine.timers.arm(tcb, tcb.rto_at)
+
+
+def _patience_ns(tcb: Tcb) -> int:
+    """How long a connection lasts that hears nothing: as many timeouts as are let pass."""
+    config = tcb.engine.config
+    most_ns = config.rto_max_ns
+    total = 0
+    for count in range(config.retries + 1):
+        total += min(tcb.rto_ns << count, most_ns)
+    return total
 
 
 def _for_half_open(engine: Engine, key: bytes, sequence: int, kind: int, code: int) -> str | None:

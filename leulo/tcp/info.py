@@ -138,9 +138,12 @@ def _of(tcb: Tcb) -> tuple[int, ...]:
     since_send = _bounded((now_ns - tcb.last_send_ns) // _MS)
     since_data = _bounded((now_ns - tcb.last_data_ns) // _MS)
     since_recv = _bounded((now_ns - tcb.heard_ns) // _MS)
+    again_tries, probes = (tcb.backoff if tcb.first_timeout_at else 0), tcb.keep_probes
+    if tcb.recovery == RECOVERY_TIMEOUT and not tcb.is_persisting:
+        again_tries, probes = again_tries + probes, 0  # for a device that took nothing
     return (
-        int(tcb.state), ca_state, min(tcb.backoff, 255) if tcb.first_timeout_at else 0,
-        min(tcb.keep_probes, 255), min(_doublings(tcb), 255), options,
+        int(tcb.state), ca_state, min(again_tries, 255),
+        min(probes, 255), min(_doublings(tcb), 255), options,
         tcb.snd_wscale | tcb.rcv_wscale << 4,
         (0 if fast is None else fast.failure << 1) | _is_limited(tcb),
         (tcb.rto_ns if tcb.is_persisting else backed_off(tcb)) // _US,

@@ -93,10 +93,10 @@ def backed_off(tcb: Tcb) -> int:
     return rto_ns if rto_ns < config.rto_max_ns else config.rto_max_ns
 
 
-def again_at(tcb: Tcb, now_ns: int) -> int:
-    """When what is sent again now counts as lost once more; or when the user's timeout ends, if
-    that is before: it is kept to the point. [RFC 5482]"""
-    at = now_ns + backed_off(tcb)
+def again_at(tcb: Tcb, now_ns: int, wait_ns: int = 0) -> int:
+    """When what is sent again now counts as lost once more, or after ``wait_ns`` if that is given;
+    or when the user's timeout ends, if that is before: it is kept to the point. [RFC 5482]"""
+    at = now_ns + (wait_ns or backed_off(tcb))
     limit_ns = tcb.settings.user_timeout_ns
     if limit_ns and tcb.first_timeout_at:
         at = min(at, tcb.first_timeout_at + limit_ns)

@@ -1,8 +1,9 @@
 """A device that takes no packets: its queue has no room, and who sends is told so at once.
 
 Nothing counts as sent then, so nothing is lost. What is not outstanding yet is tried again by the
-persist timer, which does not back off: senders share the device. What is outstanding has its
-timeout. `Engine.stall` begins and ends it. [Linux tc(8)] [Linux tcp(7) TCP_USER_TIMEOUT]
+persist timer, which does not back off: senders share the device; no more does the retransmission
+timer, once it has run out. `Engine.stall` begins and ends it. [Linux tc(8)]
+[Linux tcp(7) TCP_USER_TIMEOUT]
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from leulo.tcp.state import SYN_RCVD, SYN_SENT
 from leulo.tcp.tcb import ACK_NONE, PROBE_NONE, Tcb
 from leulo.units import NS_PER_MS
 
-_INTERVAL_NS: Final = 500 * NS_PER_MS
+INTERVAL_NS: Final = 500 * NS_PER_MS
 
 
 def hold(tcb: Tcb, now_ns: int) -> None:
@@ -26,7 +27,7 @@ def hold(tcb: Tcb, now_ns: int) -> None:
     if tcb.state is SYN_SENT or tcb.state is SYN_RCVD:
         _try_at(tcb, now_ns + tcb.rto_ns)
     elif tcb.snd_una == tcb.snd_max and tcb.snd_nxt < tcb.snd_top:
-        _try_at(tcb, now_ns + (_INTERVAL_NS if tcb.first_timeout_at else tcb.rto_ns))
+        _try_at(tcb, now_ns + (INTERVAL_NS if tcb.first_timeout_at else tcb.rto_ns))
         tcb.is_persisting = True
 
 

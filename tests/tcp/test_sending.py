@@ -233,8 +233,25 @@ def test_fin_behind_data_waits_for_the_window(size: int) -> None:
     s.expect("FA", 1 + size, 1, 0)
 
 
-def test_fin_beyond_a_zero_window_gets_through() -> None:
+def test_fin_waits_for_a_window() -> None:
+    """Probes have an old number, and the FIN goes when there is room for it"""
     s = Script()
+    socket = s.passive()
+    s.inject("A", 1, 1, window=0)
+    socket.shutdown(1)
+    for _ in range(2):
+        while not s.queue:
+            s.wait(100 * MS)
+        s.expect("A", 0, 1, 0)
+        s.inject("A", 1, 1, window=0)
+    s.inject("A", 1, 1, window=100)
+    s.expect("FA", 1, 1, 0)
+    s.inject("A", 1, 2, window=0)
+    s.expect_state("FIN_WAIT_2")
+
+
+def test_fin_beyond_a_zero_window_gets_through() -> None:
+    s = Script(probes_with_data=True)
     socket = s.passive()
     s.inject("A", 1, 1, window=0)
     socket.shutdown(1)
