@@ -18,6 +18,7 @@ from leulo.pkt.file_calls import made_by_dd
 from leulo.pkt.lexer import Refused
 from leulo.tcp import congestion
 from leulo.tcp.config import Config
+from leulo.tcp.siphash import KEY_BYTES
 from leulo.units import NS_PER_MS, NS_PER_S
 
 Changes = dict[str, object]
@@ -34,7 +35,7 @@ _BSD_WORDS = re.compile(
 )
 _DONE_NOTHING: Final = {"true", ":", "sleep", "echo", "kldload", "kldunload", "modprobe", "sync",
                         "rm", "exit", "fi", "done", "set", "#", "tcpdump", "pkill", "killall",
-                        "dmesg", "kldstat", "setkey"}  # fmt: skip
+                        "dmesg", "kldstat", "cc", "if"}  # fmt: skip
 _ROUTE_WORDS: Final = {"via", "dev", "src", "table", "proto", "scope", "metric"}
 _ARITHMETIC = re.compile(r"\$\(\(\s*(\d{1,9}(?:\s*\*\s*\d{1,9}){0,4})\s*\)\)")
 _RESTORE = re.compile(r"(?:^|/)sysctl_restore[\w${}.]*|restore\w*\.sh$")
@@ -411,6 +412,9 @@ class Setup:
             program = words[0].rsplit("/", 1)[-1]
         if program == "ip":
             words = _in_full(words)
+        if program == "then" and words[1:2] == ["cc"]:
+            words = words[1:]  # a suite makes a program of its own
+            program = "cc"
         if program in _DONE_NOTHING or _RESTORE.search(words[0]):
             return
         if program == "defaults.sh":
@@ -431,6 +435,9 @@ class Setup:
             return
         elif words[:2] == ["ip", "route"] and words[2:3] in (["add"], ["change"], ["replace"]):
             self._route(words[3:], line)
+        elif program == "setkey":
+            if len(words) == 1:  # FreeBSD's suite's, for Fast Open; the system's has options
+                self.changes["fast_open_keys"] = bytes(KEY_BYTES)
         elif program == "dd":
             path, length = made_by_dd(words, line)
             self.files[path] = length

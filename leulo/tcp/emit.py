@@ -24,7 +24,7 @@ from leulo.tcp.header import (
     URG,
     Frame,
 )
-from leulo.tcp.options import TIMESTAMPS_ONLY, emit_sack, emit_timestamps
+from leulo.tcp.options import TIMESTAMPS_ONLY, emit_sack, emit_timestamps, with_last
 from leulo.tcp.rtt import backed_off
 from leulo.tcp.seq import MASK
 from leulo.tcp.settings import PATH_WANT
@@ -296,7 +296,7 @@ def _odd_syn(
             options = accecn.with_option(options, is_behind, len(begin) + len(option))
     options = begin + options
     if md5.has_room(options + option):
-        options += option
+        options = with_last(options, option)
     if begin:
         options = md5.ordered(options, config)
     return header.plain(

@@ -455,6 +455,8 @@ def _open(tcb: Tcb, seq: int, ack: int, wnd: int, tsecr: int, now_ns: int) -> No
         fast_open_server.leave(fast, False, now_ns)
         if tcb.flight is not None:
             tcb.flight.advance(tcb.snd_una, now_ns, -1, tcb.min_rtt_ns)
+        if fast.room and ack == tcb.iss + 1:
+            tcb.snd_nxt = ack  # nothing of what the SYN-ACK carried has arrived: all goes again
     else:
         tcb.snd_nxt = ack  # what the SYN carried beyond that goes again
     if tcb.snd_nxt > tcb.snd_una:

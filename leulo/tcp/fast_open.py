@@ -28,6 +28,8 @@ FAILED_NO_COOKIE: Final = 1
 FAILED_NOT_ACKED: Final = 2
 FAILED_TIMEOUT: Final = 3
 
+OPTION_BYTES: Final = 40  # left free in a SYN with data, for whatever a box on the way may add
+
 _EXPERIMENT: Final = b"\xf9\x89"  # of option 254, from before there was a number [RFC 7413 7]
 _EXPERIMENT_KIND: Final = 254
 
@@ -51,10 +53,10 @@ class FastOpen:
         self.cookie: bytes = b""  # for the first SYN, or SYN-ACK; empty asks for one
         self.has_option: bool = False  # the first SYN, or SYN-ACK, carries the option
         self.is_experimental: bool = False  # in its old form
-        self.is_deferred: bool = False  # the SYN waits for the user's first write
+        self.is_deferred: bool = False  # the SYN, or SYN-ACK, waits for the user's first write
         self.is_queueing: bool = False  # more may be written before the connection is open
         self.padding: int = NOP  # behind the option
-        self.room: int = 0  # bytes of data that the SYN may carry
+        self.room: int = 0  # bytes of data that the SYN may carry, or that the SYN-ACK has
         self.data_end: int = 0  # behind the SYN's data, ours or the peer's; 0: it has carried none
         self.is_acked: bool = False  # all of that was taken
         self.failure: int = FAILED_NOT

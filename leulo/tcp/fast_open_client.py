@@ -18,16 +18,16 @@ from leulo.tcp.fast_open import (
     FAILED_NO_COOKIE,
     FAILED_NOT_ACKED,
     FAILED_TIMEOUT,
+    OPTION_BYTES,
     FastOpen,
 )
 from leulo.tcp.handshake import own_mss
 from leulo.tcp.options import END, Options
-from leulo.tcp.tcb import MORE_NONE, MORE_RECORDS, NO_FIN, Tcb
+from leulo.tcp.tcb import ACK_DELAYED, MORE_NONE, MORE_RECORDS, NO_FIN, Tcb
 
 if TYPE_CHECKING:
     from leulo.tcp.engine import Engine
 
-_OPTION_BYTES: Final = 40  # left free in the SYN, for whatever a box on the way may add
 _BLACKHOLE_TIMEOUTS: Final = 2  # before the one that counts
 _MOST_DOUBLINGS: Final = 6
 _TRY_OLD: Final = 1  # values of `Remembered.fallback`: with the experimental option next time
@@ -159,7 +159,7 @@ def prepare(tcb: Tcb) -> None:
         mss = own_mss(engine, tcb.settings, tcb.ends)
         if known is not None and known.mss:
             mss = min(mss, known.mss)
-        fast.room = tcb.mss = max(mss - _OPTION_BYTES, 1)
+        fast.room = tcb.mss = max(mss - OPTION_BYTES, 1)
 
 
 def write_nothing(tcb: Tcb) -> int:
@@ -172,9 +172,15 @@ def write_nothing(tcb: Tcb) -> int:
 
 
 def is_waiting(tcb: Tcb) -> bool:
-    """Is ``tcb`` in SYN_SENT without a SYN, until something is written?"""
+    """Is ``tcb`` in SYN_SENT without a SYN, until something is written? Or in SYN_RCVD without a
+    SYN-ACK, until an acknowledgement may not wait longer?"""
     fast = tcb.fast_open
-    return fast is not None and fast.is_deferred and tcb.snd_end == tcb.iss + 1
+    return (
+        fast is not None
+        and fast.is_deferred
+        and tcb.snd_end == tcb.iss + 1
+        and (not fast.is_passive or tcb.ack_due == ACK_DELAYED)
+    )
 
 
 def first_syn(tcb: Tcb, fast: FastOpen) -> tuple[bytes, int]:
@@ -183,8 +189,10 @@ def first_syn(tcb: Tcb, fast: FastOpen) -> tuple[bytes, int]:
     if tcb.snd_nxt != tcb.iss:
         return b"", 0
     fast.is_deferred = False
-    length = 0 if fast.is_passive else min(fast.room, tcb.snd_end - tcb.iss - 1)
-    if length:
+    length = min(fast.room, tcb.snd_end - tcb.iss - 1)
+    if fast.is_passive:
+        fast.room = length
+    elif length:
         fast.data_end = tcb.iss + 1 + length
     return fast.option(), length
 

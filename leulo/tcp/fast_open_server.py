@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Final
 
 from leulo.tcp import text
 from leulo.tcp.addresses import ends_of
-from leulo.tcp.fast_open import SERVER, SERVER_WITHOUT_COOKIE, FastOpen
-from leulo.tcp.options import Options
+from leulo.tcp.fast_open import OPTION_BYTES, SERVER, SERVER_WITHOUT_COOKIE, FastOpen
+from leulo.tcp.options import END, Options
 from leulo.tcp.siphash import KEY_BYTES, siphash
-from leulo.tcp.tcb import Tcb
+from leulo.tcp.tcb import ACK_DELAYED, Tcb
 from leulo.units import NS_PER_S
 
 if TYPE_CHECKING:
@@ -37,7 +37,8 @@ def keys_of(engine: Engine, own: bytes) -> list[bytes]:
 
 
 def cookie_for(secret: bytes, client: bytes, server: bytes) -> bytes:
-    """The eight bytes for a client's address. [RFC 7413 4.1.2]"""
+    """The eight bytes for a client's address, on FreeBSD whatever ``server`` is, then empty.
+    [RFC 7413 4.1.2]"""
     return siphash(secret, client + server).to_bytes(8, "little")
 
 
@@ -73,9 +74,12 @@ def judge(listener: Listener, key: bytes, length: int, options: Options, now_ns:
         return _NO
     local, _, peer, _ = ends_of(key)
     secrets = keys_of(engine, listener.settings.fast_open_keys)
+    is_bsd = config.has_freebsd_fast_open
+    if is_bsd:
+        local = b""
     right = cookie_for(secrets[0], peer, local)
     if cookie == right:
-        return Verdict(True, b"")
+        return Verdict(True, right if is_bsd else b"")
     engine.counts["fast_open_cookies_sent"] += 1
     if not cookie:
         return Verdict(False, right)
@@ -98,6 +102,8 @@ def begin(
     fast.has_option = cookie != b""
     fast.cookie = cookie
     fast.is_experimental = is_experimental
+    if engine.config.has_freebsd_fast_open:
+        fast.padding = END
     # Never scaled in a SYN [RFC 7323 2.2]; of data, and our SYN before it is none [RFC 9293 3.1].
     tcb.snd_max_wnd = window
     tcb.snd_wnd = window + 1 if window else 0
@@ -109,6 +115,11 @@ def begin(
         tcb.data_in += 1
         text.deliver(tcb, text.payload(frame, start, length), length)
         fast.data_end = tcb.rcv_nxt
+        if engine.config.has_freebsd_fast_open:
+            # The SYN-ACK waits as an acknowledgement does, for the answer to go with it.
+            fast.is_deferred = True
+            fast.room = min(max(tcb.mss - OPTION_BYTES, 0), window)
+            tcb.ack_due = ACK_DELAYED
     tcb.is_syn_due = True
     engine.want_output(tcb)
     engine.counts["fast_opens_passive"] += 1

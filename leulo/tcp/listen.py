@@ -22,7 +22,7 @@ from leulo.tcp.fast_open import ALL_LISTENERS, emit
 from leulo.tcp.handshake import Terms
 from leulo.tcp.header import ACK, AE, ECE, RST, SYN
 from leulo.tcp.marks import marked
-from leulo.tcp.options import Options
+from leulo.tcp.options import END, NOP, Options, with_last
 from leulo.tcp.seq import MASK, lt
 from leulo.tcp.settings import Settings
 from leulo.tcp.state import ON_ACK_OF_SYN, SYN_RCVD
@@ -185,6 +185,8 @@ class Listener:
     def fast_open_limit(self) -> int:
         """How many connections may be open before their handshake is complete: TCP_FASTOPEN."""
         queue = self.settings.fast_open_queue
+        if queue and self.engine.config.has_freebsd_fast_open:
+            return self.backlog // 2 + 1  # it is a switch there
         return queue or (self.backlog if self.engine.config.fast_open & ALL_LISTENERS else 0)
 
     def syn_arrives(
@@ -255,7 +257,8 @@ class Listener:
                 fast_open_server.begin(self, tcb, window, verdict.cookie, is_old, frame, start, end)
                 return None
             if verdict.cookie:
-                option = emit(verdict.cookie, is_old)
+                padding = END if engine.config.has_freebsd_fast_open else NOP
+                option = emit(verdict.cookie, is_old, padding)
         self.half_open += 1
         engine.half_open[key] = half
         if self.screen is not None:
@@ -549,7 +552,7 @@ class Listener:
                 options = accecn.with_option(options, is_behind, len(begin) + len(option))
         options = begin + options
         if md5.has_room(options + option):
-            options += option
+            options = with_last(options, option)
         if begin:
             options = md5.ordered(options, config)
         frame = header.plain(

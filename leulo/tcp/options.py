@@ -175,6 +175,18 @@ def emit_freebsd_syn(
     return out + bytes(-len(out) % 4)
 
 
+def with_last(options: bytes, option: bytes) -> bytes:
+    """``options`` of a SYN with one more behind them, which is padded to whole words as they are:
+    zeros that end them move behind it."""
+    end = at = 0
+    while at < len(options) and options[at] != END:
+        end = at = at + (options[at + 1] if options[at] > NOP else 1)
+    if end == len(options):
+        return options + option
+    out = options[:end] + option[: option[1]] if option else options
+    return out + bytes(-len(out) % 4)
+
+
 def emit_timestamps(tsval: int, tsecr: int) -> bytes:
     """NOP NOP TS: the twelve bytes of every ordinary segment. [RFC 7323 A]"""
     return _TIMESTAMPS.pack(TIMESTAMPS_ONLY, tsval, tsecr)

@@ -115,7 +115,7 @@ def _send_with_care(tcb: Tcb, now_ns: int, out: list[Frame], limit: int) -> None
         if tcb.is_syn_due:
             emit_syn(tcb, now_ns, out)
         fast = tcb.fast_open
-        if fast is not None and fast.is_passive and tcb.snd_nxt < tcb.snd_top:
+        if fast is not None and fast.is_passive and tcb.iss < tcb.snd_nxt < tcb.snd_top:
             tcb.cwnd += 1  # the SYN is out, and fills none of it
             _send(tcb, now_ns, out, limit)  # [RFC 7413 4.2.1]
             tcb.cwnd -= 1

@@ -13,6 +13,7 @@ from test_saved import reborn
 from leulo.stack import Stack
 from leulo.tcp.fast_open_client import CookieJar
 from leulo.tcp.fast_open_server import cookie_for
+from leulo.tcp.options import with_last
 from leulo.tcp.siphash import siphash
 from leulo.tcp.socket import TcpSocket
 from leulo.tcp.state import State
@@ -90,6 +91,21 @@ def test_cookies_are_those_of_linux_with_the_same_key(
     key = bytes.fromhex("a1a1a1a1b2b2b2b2c3c3c3c3d4d4d4d4")
     ends = [ip_address(end).packed for end in (client, server)]
     assert cookie_for(key, *ends).hex() == cookie
+
+
+def test_cookies_of_freebsd_are_of_the_clients_address_alone() -> None:
+    assert cookie_for(bytes(16), ip_address("192.0.2.1").packed, b"").hex() == "2069a359c930dba9"
+
+
+def test_a_syns_last_option_stands_before_the_zeros_that_end_them() -> None:
+    mss, sack, cookie = b"\x02\x04\x05\xb4", b"\x04\x02", b"\x22\x06abc\0"
+    last = cookie + b"\0\0"
+    assert with_last(mss, last) == mss + last
+    assert with_last(b"", last) == last
+    assert with_last(mss + sack + b"\0\0", b"") == mss + sack + b"\0\0"
+    assert with_last(mss + sack + b"\0\0", last) == mss + sack + cookie
+    assert with_last(sack + b"\0\0", b"\x22\x02\1\1") == sack + b"\x22\x02"
+    assert with_last(b"\1\1" + sack, last) == b"\1\1" + sack + last
 
 
 def test_jar_forgets_whom_it_has_not_heard_of_for_longest() -> None:

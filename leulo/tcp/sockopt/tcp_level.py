@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from leulo.tcp.socket import TcpSocket
 
 _CONGESTION_BYTES: Final = 16
+_FREEBSD_FLAG: Final = -(1 << 31)  # what TCP_FASTOPEN reads as there: the flag in its place
 _MOST_KEEP_S: Final = 32_767
 _MOST_KEEP_PROBES: Final = 127
 _LEAST_MSS: Final = 88
@@ -249,7 +250,10 @@ def _set_notsent_lowat(socket: TcpSocket, value: int) -> int:
 
 def _get_fastopen(socket: TcpSocket) -> int:
     listener = socket.listener
-    return socket.settings.fast_open_queue if listener is None else listener.fast_open_limit
+    queue = socket.settings.fast_open_queue if listener is None else listener.fast_open_limit
+    if queue and socket.engine.config.has_freebsd_fast_open:
+        return _FREEBSD_FLAG
+    return queue
 
 
 def _set_fastopen(socket: TcpSocket, value: int) -> int:
