@@ -14,7 +14,6 @@ import signal
 import subprocess
 from contextlib import ExitStack, suppress
 from pathlib import Path
-from types import TracebackType
 from typing import Final
 
 from leulo.errors import EnvironmentProblem
@@ -63,12 +62,7 @@ class Network:
             raise
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._cleanup.close()
 
     def _set(self, name: str, key: str, value: str) -> bool:

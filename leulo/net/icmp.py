@@ -151,21 +151,43 @@ def may_report(packet: Buffer, is_link_broadcast: bool) -> bool:
     return True
 
 
-class IcmpHost:
-    """Answers and reports, within limits of rate."""
+class LimitedHost:
+    """What both versions of ICMP have: limits of rate, and counters, which ``name`` begins."""
 
-    def __init__(self) -> None:
+    def __init__(self, name: str) -> None:
         self._echo_limit: RateLimit = RateLimit(per_second=1000, burst=200)
         # Per second and burst as Linux's icmp_msgs_per_sec and icmp_msgs_burst have them, less
         # sharply: port scans of a closed range stay answered. [RFC 1812 4.3.2.8]
         self._error_limit: RateLimit = RateLimit(per_second=1000, burst=50)
-        self._counters: dict[str, int] = {
-            "icmp_in": 0,
-            "icmp_echo_replies": 0,
-            "icmp_errors_in": 0,
-            "icmp_errors_out": 0,
-            "icmp_limited": 0,
+        counted = ("in", "echo_replies", "errors_in", "errors_out", "limited")
+        self._counters: dict[str, int] = {f"{name}_{what}": 0 for what in counted}
+
+    def counters(self) -> dict[str, int]:
+        return dict(self._counters)
+
+    def save(self) -> State:
+        return {
+            "version": 1,
+            "counters": dict(self._counters),
+            "echo_limit": self._echo_limit.save(),
+            "error_limit": self._error_limit.save(),
         }
+
+    def load(self, state: State) -> None:
+        """Raises ValueError on another version."""
+        if state.get("version") != 1:
+            kind = type(self).__name__
+            raise ValueError(f"{kind}: saved state has version {state.get('version')}, not 1")
+        self._counters = dict(state["counters"])
+        self._echo_limit.load(state["echo_limit"])
+        self._error_limit.load(state["error_limit"])
+
+
+class IcmpHost(LimitedHost):
+    """Answers and reports, within limits of rate."""
+
+    def __init__(self) -> None:
+        super().__init__("icmp")
 
     def input(
         self, message: Buffer, to_broadcast: bool, now_ns: int
@@ -220,22 +242,3 @@ class IcmpHost:
         total_bytes = Ipv4Packet(packet).total_bytes
         quote = bytes(packet[: min(total_bytes, ERROR_BYTES - 8)])
         return IcmpRepr(kind, code, rest, quote).emit()
-
-    def counters(self) -> dict[str, int]:
-        return dict(self._counters)
-
-    def save(self) -> State:
-        return {
-            "version": 1,
-            "counters": dict(self._counters),
-            "echo_limit": self._echo_limit.save(),
-            "error_limit": self._error_limit.save(),
-        }
-
-    def load(self, state: State) -> None:
-        """Raises ValueError on another version."""
-        if state.get("version") != 1:
-            raise ValueError(f"IcmpHost: saved state has version {state.get('version')}, not 1")
-        self._counters = dict(state["counters"])
-        self._echo_limit.load(state["echo_limit"])
-        self._error_limit.load(state["error_limit"])

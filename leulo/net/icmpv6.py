@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from leulo.net.icmp import IcmpError, RateLimit
+from leulo.net.icmp import IcmpError, LimitedHost
 from leulo.net.wire import Buffer, ParseError
 from leulo.net.wire import icmp as icmp4
 from leulo.net.wire.icmpv6 import (
@@ -36,7 +36,6 @@ from leulo.net.wire.ipv6 import (
     is_multicast,
     walk,
 )
-from leulo.state import State
 
 _QUOTE_BYTES: Final = MIN_MTU - HEADER_BYTES - 8  # an error is never fragmented [RFC 4443 2.4 c]
 _PORTS_BYTES: Final = 8
@@ -114,17 +113,11 @@ def may_report(packet: Buffer, to_multicast: bool) -> bool:
     return kind >= 128 and kind != REDIRECT
 
 
-class Icmpv6Host:
+class Icmpv6Host(LimitedHost):
     """Answers and reports, within limits of rate. [RFC 4443 2.4 f]"""
 
     def __init__(self) -> None:
-        self._echo_limit: RateLimit = RateLimit(per_second=1000, burst=200)
-        self._error_limit: RateLimit = RateLimit(per_second=1000, burst=50)
-        self._counters: dict[str, int] = dict.fromkeys(
-            ("icmpv6_in", "icmpv6_echo_replies", "icmpv6_errors_in", "icmpv6_errors_out",
-             "icmpv6_limited"),
-            0,
-        )  # fmt: skip
+        super().__init__("icmpv6")
 
     def input(self, message: Icmpv6Repr, now_ns: int) -> Icmpv6Repr | IcmpError | None:
         """A message that is not neighbour discovery's: the answer to its source, or the error it
@@ -160,22 +153,3 @@ class Icmpv6Host:
             return None
         self._counters["icmpv6_errors_out"] += 1
         return Icmpv6Repr(kind, code, rest, bytes(packet[:_QUOTE_BYTES]))
-
-    def counters(self) -> dict[str, int]:
-        return dict(self._counters)
-
-    def save(self) -> State:
-        return {
-            "version": 1,
-            "counters": dict(self._counters),
-            "echo_limit": self._echo_limit.save(),
-            "error_limit": self._error_limit.save(),
-        }
-
-    def load(self, state: State) -> None:
-        """Raises ValueError on another version."""
-        if state.get("version") != 1:
-            raise ValueError(f"Icmpv6Host: saved state has version {state.get('version')}, not 1")
-        self._counters = dict(state["counters"])
-        self._echo_limit.load(state["echo_limit"])
-        self._error_limit.load(state["error_limit"])

@@ -24,7 +24,7 @@ from leulo.tcp.header import (
     URG,
     Frame,
 )
-from leulo.tcp.options import TIMESTAMPS_ONLY, emit_sack, emit_timestamps, with_last
+from leulo.tcp.options import TIMESTAMPS_ONLY, emit_sack, emit_timestamps
 from leulo.tcp.rtt import backed_off
 from leulo.tcp.seq import MASK
 from leulo.tcp.settings import PATH_WANT
@@ -294,11 +294,7 @@ def _odd_syn(
         if is_answer and not tcb.backoff and config.ecn_option and not tcb.settings.is_bare:
             is_behind = timestamps is not None and not config.has_freebsd_syn
             options = accecn.with_option(options, is_behind, len(begin) + len(option))
-    options = begin + options
-    if md5.has_room(options + option):
-        options = with_last(options, option)
-    if begin:
-        options = md5.ordered(options, config)
+    options = md5.joined(begin, options, option, config)
     return header.plain(
         tcb.front or b"", tcb.ends, tcb.iss, ack, control, window, options, length, tos
     )

@@ -22,7 +22,7 @@ from leulo.tcp.fast_open import ALL_LISTENERS, emit
 from leulo.tcp.handshake import Terms
 from leulo.tcp.header import ACK, AE, ECE, RST, SYN
 from leulo.tcp.marks import marked
-from leulo.tcp.options import END, NOP, Options, with_last
+from leulo.tcp.options import END, NOP, Options
 from leulo.tcp.seq import MASK, lt
 from leulo.tcp.settings import Settings
 from leulo.tcp.state import ON_ACK_OF_SYN, SYN_RCVD
@@ -550,11 +550,7 @@ class Listener:
             if half.accurate >= 0 and config.ecn_option and not is_again and options:
                 is_behind = timestamps is not None and not config.has_freebsd_syn
                 options = accecn.with_option(options, is_behind, len(begin) + len(option))
-        options = begin + options
-        if md5.has_room(options + option):
-            options = with_last(options, option)
-        if begin:
-            options = md5.ordered(options, config)
+        options = md5.joined(begin, options, option, config)
         frame = header.plain(
             half.front, half.ends, half.iss, half.irs + 1, flags, half.room(), options, tos=tos
         )

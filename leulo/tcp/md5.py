@@ -26,6 +26,7 @@ from leulo.tcp.options import (
     TIMESTAMPS,
     WINDOW_SCALE,
     Options,
+    with_last,
 )
 
 if TYPE_CHECKING:
@@ -123,11 +124,6 @@ def restrict(options: Options, settings: Settings, config: Config, peer: bytes) 
         options.has_timestamps = False
 
 
-def has_room(options: bytes) -> bool:
-    """Do ``options`` fit into a header?"""
-    return len(options) <= _MOST_OPTION_BYTES
-
-
 def ordered(options: bytes, config: Config) -> bytes:
     """``options`` of a segment, which `BLANK` begins if it is signed, in the preset's order:
     FreeBSD's signature stands behind the options of a SYN and the timestamps, before what else
@@ -147,6 +143,15 @@ def ordered(options: bytes, config: Config) -> bytes:
     pads = bytes((NOP,)) * ((2 - len(first)) % 4)
     out = first + pads + BLANK[2:]
     return out + bytes((NOP,)) * (-len(rest) % 4) + rest if rest else out
+
+
+def joined(begin: bytes, options: bytes, option: bytes, config: Config) -> bytes:
+    """The options of a SYN or SYN-ACK: ``begin`` is `lead`'s, ``option`` is left out if it has no
+    room."""
+    options = begin + options
+    if len(options) + len(option) <= _MOST_OPTION_BYTES:
+        options = with_last(options, option)
+    return ordered(options, config) if begin else options
 
 
 # ---------------------------------------------------------------- signing

@@ -5,21 +5,13 @@ from __future__ import annotations
 from itertools import pairwise
 
 import pytest
+from hand_clock import HandClock
 from hypothesis import given
 from hypothesis import strategies as st
 
-from leulo.clock import Clock
 from leulo.devices.pit import Pit, clock_begin_ns, clock_index
 from leulo.devices.pit_counter import PitCounter
 from leulo.irq import Line
-
-
-class HandClock(Clock):
-    def __init__(self) -> None:
-        self.ns = 0
-
-    def now_ns(self) -> int:
-        return self.ns
 
 
 class Bench:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+from hand_clock import HandClock
 from hypothesis import given
 from hypothesis import strategies as st
 
-from leulo.clock import Clock
 from leulo.devices.calendar_date import from_seconds, to_seconds
 from leulo.devices.rtc import Rtc
 from leulo.irq import Line
@@ -16,14 +16,6 @@ from leulo.units import NS_PER_S
 # Thursday, 29 February 2024, 23:59:50
 EPOCH_S = int(datetime(2024, 2, 29, 23, 59, 50, tzinfo=UTC).timestamp())
 TIME = (0, 2, 4, 6, 7, 8, 9, 0x32)
-
-
-class HandClock(Clock):
-    def __init__(self) -> None:
-        self.ns = 0
-
-    def now_ns(self) -> int:
-        return self.ns
 
 
 class Bench:

@@ -2,21 +2,13 @@
 
 from __future__ import annotations
 
+from hand_clock import HandClock
 from hypothesis import given
 from hypothesis import strategies as st
 
-from leulo.clock import Clock
 from leulo.devices import uart as reg
 from leulo.devices.uart import Uart
 from leulo.irq import Line
-
-
-class HandClock(Clock):
-    def __init__(self) -> None:
-        self.ns = 0
-
-    def now_ns(self) -> int:
-        return self.ns
 
 
 class Bench:

@@ -18,7 +18,7 @@ import signal
 import subprocess
 import sys
 import time
-from types import FrameType, TracebackType
+from types import FrameType
 
 from netns import Namespace, enter
 from socket_link import SocketLink
@@ -109,12 +109,7 @@ class EngineRouter:
     def __enter__(self) -> EngineRouter:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self._process.terminate()
         try:
             output, errors = self._process.communicate(timeout=10)

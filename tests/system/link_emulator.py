@@ -24,7 +24,7 @@ import sys
 import time
 from collections import deque
 from dataclasses import asdict, dataclass
-from types import FrameType, TracebackType
+from types import FrameType
 
 from netns import Namespace
 
@@ -211,12 +211,7 @@ class LinkEmulator:
     def __enter__(self) -> LinkEmulator:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if self._process.poll() is None:
             self._process.terminate()
         try:

@@ -6,7 +6,6 @@ import socket
 import threading
 import time
 from contextlib import suppress
-from types import TracebackType
 
 from http_checks import Checker, expected_bytes
 from netns import Namespace
@@ -94,12 +93,7 @@ class LinuxServer:
     def __enter__(self) -> LinuxServer:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._is_stopped.set()
         for thread in self._threads:
             thread.join()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import heapq
 from random import Random
 
+from leulo.links.sim.damage import mark_congestion
 from leulo.stack import Stack, StackConfig
 from leulo.tcp.config import Config
 from leulo.tcp.socket import TcpSocket
@@ -128,6 +129,27 @@ class Wire:
             if not self.step(end):
                 return bool(until())
         return True
+
+    def replace_stacks(self, *others: Stack) -> None:
+        """Others go on from where these are saved."""
+        for old, new in zip(self.stacks, others, strict=True):
+            new.load(old.save())
+        self.stacks = others
+
+
+class MarkingWire(Wire):
+    """Marks a share of what may be marked."""
+
+    marked = 0
+    share = 0.02
+
+    def _post(self, to: int, frame: bytes) -> None:
+        if self.random.random() < self.share:
+            changed = mark_congestion(frame)
+            if changed is not None:
+                self.marked += 1
+                frame = changed
+        super()._post(to, frame)
 
 
 def listen(stack: Stack, port: int = 80, backlog: int = 16) -> TcpSocket:

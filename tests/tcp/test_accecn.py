@@ -5,10 +5,9 @@ from __future__ import annotations
 import pytest
 from script_peer import Script
 from tcp_segments import TcpRepr
-from tcp_world import MS, Receiver, S, Sender, Wire, connect, make_stack, pump
+from tcp_world import MS, MarkingWire, Receiver, S, Sender, Wire, connect, make_stack, pump
 
 from leulo.links.offload import NOTHING, convert
-from leulo.links.sim.damage import mark_congestion
 from leulo.net.wire.ipv4 import Ipv4Repr
 from leulo.net.wire.tcp import AE, CWR, ECE
 from leulo.stack import Stack
@@ -138,21 +137,6 @@ def test_a_segment_that_the_link_has_joined_counts_as_so_many() -> None:
     assert accurate_of(s.stack).received[CE] == 4 * 1448
 
 
-class MarkingWire(Wire):
-    """Marks a share of what may be marked."""
-
-    marked = 0
-    share = 0.02
-
-    def _post(self, to: int, frame: bytes) -> None:
-        if self.random.random() < self.share:
-            changed = mark_congestion(frame)
-            if changed is not None:
-                self.marked += 1
-                frame = changed
-        super()._post(to, frame)
-
-
 @pytest.mark.parametrize(
     ("knobs", "share", "loss"),
     [
@@ -213,10 +197,7 @@ def test_saved_in_the_middle_it_goes_on_the_same() -> None:
         wire.run(S, lambda: only(a).recovery == 3)
         assert only(a).recovery == 3  # in the middle of a reduction
         if is_saved:
-            a2, b2 = make_stack(1, ecn=3), make_stack(2, ecn=3)
-            a2.load(a.save())
-            b2.load(b.save())
-            wire.stacks = (a2, b2)
+            wire.replace_stacks(make_stack(1, ecn=3), make_stack(2, ecn=3))
         begin = len(wire.log)
         wire.run(200 * MS)
         return [frame for _, _, frame in wire.log[begin:]]

@@ -175,12 +175,7 @@ def test_saved_it_goes_on_the_same() -> None:
         client.send(bytes(60_000))
         wire.run(5 * MS)
         if is_saved:
-            loaded = []
-            for n, stack in ((1, a), (2, b)):
-                other = make_stack(n)
-                other.load(stack.save())
-                loaded.append(other)
-            wire.stacks = (loaded[0], loaded[1])
+            wire.replace_stacks(make_stack(1), make_stack(2))
         begin = len(wire.log)
         wire.run(500 * MS)
         return wire.log[begin:]

@@ -5,10 +5,9 @@ from __future__ import annotations
 import pytest
 from script_peer import HERE, HERE_MAC, MASK, PEER_ISN, THERE, THERE_MAC, Script
 from tcp_segments import TcpRepr
-from tcp_world import MS, Receiver, S, Sender, Wire, connect, make_stack, pump
+from tcp_world import MS, MarkingWire, Receiver, S, Sender, Wire, connect, make_stack, pump
 
 from leulo.links.offload import NOTHING, convert
-from leulo.links.sim.damage import mark_congestion
 from leulo.net.wire.ipv4 import Ipv4Repr
 from leulo.net.wire.tcp import ACK, CWR
 from leulo.stack import Stack
@@ -87,21 +86,6 @@ def test_a_super_segment_says_cwr_once() -> None:
     assert not later[0][1] & _GSO_ECN
 
 
-class MarkingWire(Wire):
-    """Marks a share of what may be marked."""
-
-    marked = 0
-    share = 0.02
-
-    def _post(self, to: int, frame: bytes) -> None:
-        if self.random.random() < self.share:
-            changed = mark_congestion(frame)
-            if changed is not None:
-                self.marked += 1
-                frame = changed
-        super()._post(to, frame)
-
-
 @pytest.mark.parametrize("checksum", [True, False])
 def test_a_marked_stream_arrives_without_a_retransmission(checksum: bool) -> None:
     a, b = make_stack(1, ecn=1, checksum=checksum), make_stack(2, checksum=checksum)
@@ -131,10 +115,7 @@ def test_saved_in_the_middle_it_goes_on_the_same() -> None:
         wire.run(S, lambda: _open(a).recovery == 3)
         assert _open(a).recovery == 3  # in the middle of a reduction
         if is_saved:
-            a2, b2 = make_stack(1, ecn=1), make_stack(2)
-            a2.load(a.save())
-            b2.load(b.save())
-            wire.stacks = (a2, b2)
+            wire.replace_stacks(make_stack(1, ecn=1), make_stack(2))
         begin = len(wire.log)
         wire.run(200 * MS)
         return [frame for _, _, frame in wire.log[begin:]]

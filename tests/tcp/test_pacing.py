@@ -7,7 +7,6 @@ from struct import pack, unpack
 import pytest
 from tcp_world import MS, Receiver, S, Sender, Wire, connect, make_stack, pump
 
-from leulo.stack import Stack
 from leulo.tcp.socket import TcpSocket
 
 SOL_SOCKET, SO_MAX_PACING_RATE = 1, 47
@@ -98,12 +97,7 @@ def test_saved_between_two_segments_it_goes_on_the_same() -> None:
         tcb = client.tcb
         assert tcb is not None and tcb.pacer is not None and tcb.pacer.at
         if is_saved:
-            loaded: list[Stack] = []
-            for n, stack in ((1, a), (2, b)):
-                other = make_stack(n)
-                other.load(stack.save())
-                loaded.append(other)
-            wire.stacks = (loaded[0], loaded[1])
+            wire.replace_stacks(make_stack(1), make_stack(2))
         begin = len(wire.log)
         wire.run(60 * MS)
         return wire.log[begin:]
