@@ -1,4 +1,5 @@
-"""Make the reference pages that follow from the code: command line, events, chips, exit codes.
+"""Make the reference pages that follow from the code: command line, events, chips, exit codes, the
+states of TCP.
 
 ``python tools/generate_reference.py`` writes them, ``--check`` only says which would change.
 Nobody edits these pages: change the code they come from.
@@ -15,6 +16,7 @@ from dataclasses import fields
 from pathlib import Path
 
 import click
+import state_diagram
 
 from leulo import errors
 from leulo.cli import VERBS, group
@@ -76,6 +78,23 @@ def events() -> str:
 
 def _type(kind: object) -> str:
     return f"`{kind if isinstance(kind, str) else getattr(kind, '__name__', kind)}`"
+
+
+def tcp_states() -> str:
+    """The state machine of a connection."""
+    return "\n".join(
+        [
+            _NOTE,
+            "# TCP states\n",
+            "Every change of a connection's state goes through one table, `TRANSITIONS` in "
+            "`leulo/tcp/state.py`; what is drawn and listed here is that table. ABORT (the user, a "
+            "reset or a timer ends the connection at once) leads from everywhere to CLOSED and is "
+            "not drawn. A passive open is a small record until its handshake is complete, and "
+            "TIME_WAIT is one from then on.\n",
+            "![The states of a connection and what leads from one to another](tcp-states.svg)\n",
+            state_diagram.table(),
+        ]
+    )
 
 
 def exit_codes() -> str:
@@ -161,6 +180,8 @@ MAKERS = {
     "events.md": events,
     "exit-codes.md": exit_codes,
     "chips.md": chips,
+    "tcp-states.md": tcp_states,
+    "tcp-states.svg": state_diagram.picture,
 }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib.util
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -11,6 +12,8 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+
+from leulo.tcp.state import TRANSITIONS
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -124,3 +127,15 @@ def test_no_compiled_class_declares_what_its_base_does() -> None:
         for base in node.bases:
             if isinstance(base, ast.Name) and base.id in classes:
                 assert not declared(node) & declared(classes[base.id]), node.name
+
+
+def test_every_way_of_the_state_machine_is_drawn_and_listed() -> None:
+    """And nothing else: the picture is the engine's own table."""
+    pages = ROOT / "docs" / "reference"
+    picture = (pages / "tcp-states.svg").read_text(encoding="utf-8")
+    page = (pages / "tcp-states.md").read_text(encoding="utf-8")
+    ways = [(a.name, e.name, b.name) for a, ways in TRANSITIONS.items() for e, b in ways.items()]
+    drawn = re.findall(r"<title>(\w+) (\w+) (\w+)</title>", picture)
+    assert sorted(drawn) == sorted(way for way in ways if way[1] != "ABORT")
+    assert all(f"| {' | '.join(way)} |" in page for way in ways)
+    assert len(re.findall(r"(?m)^\| [A-Z]", page)) == len(ways)
