@@ -1,8 +1,8 @@
 """The state machine of a connection, as data.
 
 `TRANSITIONS` is the machine: every change of state of a connection goes through it, and the
-diagram in docs/reference/tcp-states.md is drawn from it. It must not know what a segment or a timer is; those
-who do name the event that happened. [RFC 9293 3.3.2]
+diagram in docs/reference/tcp-states.md is drawn from it. It must not know what a segment or a
+timer is; those who do name the event that happened. [RFC 9293 3.3.2]
 """
 
 from __future__ import annotations
