@@ -10,7 +10,7 @@ from typing import Final
 from leulo.tcp import goodput, hystart, rack, recovery
 from leulo.tcp.deadlines import await_fin
 from leulo.tcp.limits import BUFFER, NOTHING, WINDOW
-from leulo.tcp.rtt import sample, sample_echo
+from leulo.tcp.rtt import backed_off, sample, sample_echo
 from leulo.tcp.send_room import for_window, is_roomy
 from leulo.tcp.state import CLOSING, FIN_WAIT_1, LAST_ACK, ON_ACK_OF_FIN
 from leulo.tcp.tcb import MORE_HELD, MORE_SENT, RECOVERY_NONE, RECOVERY_PACED, Tcb
@@ -43,7 +43,12 @@ def acknowledged(tcb: Tcb, acked: int, tsecr: int, now_ns: int) -> None:
             sample(tcb, now_ns - tcb.timed_at, now_ns)
     elif tsecr and (tcb.recovery != RECOVERY_NONE or tcb.backoff or tcb.has_probed):
         sample_echo(tcb, tsecr)
-    tcb.backoff = 0
+    if tcb.backoff:
+        if not tcb.is_persisting:
+            # Nothing was measured: the timeout stays as long as it had to become, or a path that
+            # has grown slow would never be measured (Karn). [RFC 6298 5]
+            tcb.rto_ns = backed_off(tcb)
+        tcb.backoff = 0
     if tcb.is_cwnd_limited and tcb.cwnd < tcb.growth_limit and not tcb.recovery & RECOVERY_PACED:
         news = acked if tcb.is_ordinary else recovery.delivered(tcb, acked)
         tcb.congestion.on_ack(tcb, news, now_ns)

@@ -26,6 +26,7 @@ def sample(tcb: Tcb, rtt_ns: int, now_ns: int) -> None:
     if rtt_ns < 1:
         rtt_ns = 1
     tcb.has_probed = False
+    tcb.backoff = 0
     if rtt_ns <= tcb.min_rtt_ns or now_ns >= tcb.min_rtt_until:
         tcb.min_rtt_ns = rtt_ns
         tcb.min_rtt_until = now_ns + _MIN_RTT_LIFE_NS

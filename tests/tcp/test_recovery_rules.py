@@ -65,6 +65,50 @@ def test_timestamps_measure_what_was_sent_again() -> None:
     assert s.tcb.srtt_ns > before
 
 
+def test_the_longer_timeout_stays_until_something_is_measured() -> None:
+    """Karn's algorithm: without timestamps what was sent twice is not measured, so on a path that
+    has become slow each segment would go again for ever, and nothing ever be measured."""
+    s = opened(0)
+    at = 1
+    copies = []
+    for _ in range(6):
+        write(s, 1)
+        s.wait(1 * S)
+        copies.append(len(s.queue))
+        s.queue.clear()
+        at += MSS
+        s.inject("A", 1, at)
+    assert copies == [3, 1, 1, 1, 1, 1]
+    assert s.tcb.rto_ns > 1 * S
+
+
+def test_a_measurement_ends_the_longer_timeout() -> None:
+    s = opened(1)
+    before = s.tcb.rto_ns
+    s.wait(s.tcb.rto_at - s.now_ns)
+    s.wait(s.tcb.rto_at - s.now_ns)
+    s.queue.clear()
+    s.inject("A", 1, end(1))
+    assert s.tcb.backoff == 0
+    assert s.tcb.rto_ns == 4 * before
+    write(s, 1)
+    s.wait(100 * MS)
+    s.inject("A", 1, end(2))
+    assert s.tcb.rto_ns <= before
+
+
+def test_probes_of_a_closed_window_make_no_timeout_longer() -> None:
+    """They come ever more rarely, but nothing was lost."""
+    s = opened(0, probes_with_data=True)
+    before = s.tcb.rto_ns
+    s.inject("A", 1, 1, window=0)
+    write(s, 1)
+    s.wait(5 * S)
+    assert s.tcb.backoff > 2
+    s.inject("A", 1, 2, window=0)  # a byte was taken all the same
+    assert s.tcb.rto_ns == before
+
+
 # -- Reno and NewReno [RFC 5681] [RFC 6582]
 
 
