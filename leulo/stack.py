@@ -209,7 +209,7 @@ class Stack(StackNetwork):
                 self._drop(refused.reason)
             else:
                 if report is not None:
-                    self._icmp_error(report, now_ns)
+                    self._icmp_error(report)
         else:
             self._drop("ethernet_type")
 
@@ -239,7 +239,7 @@ class Stack(StackNetwork):
             if answer is not None:
                 self._send(ip.destination, ip.source, PROTOCOL_ICMP, answer, now_ns)
             elif error is not None:
-                self._icmp_error(error, now_ns)
+                self._icmp_error(error)
             elif not self.udp.reply_arrives(ip.source, ip.destination, payload):
                 raise ParseError("icmp_reply_unasked")
         else:
@@ -271,7 +271,7 @@ class Stack(StackNetwork):
         self.engine.segments_in -= 1  # it was counted as it came
         self.input((again,), now_ns)
 
-    def _icmp_error(self, error: IcmpError, now_ns: int) -> None:
+    def _icmp_error(self, error: IcmpError) -> None:
         if error.protocol != PROTOCOL_TCP:
             reason = self.udp.icmp_error_arrives(error)
         else:

@@ -78,7 +78,6 @@ ENV_DR: Final = 0x1518
 ENV_WATCHPOINTS: Final = 0x1558  # pointers, of DR0 to DR3
 ENV_OLD_EXCEPTION: Final = 0x1578
 ENV_VM_VMCB: Final = 0x1580
-ENV_RESET_END: Final = 0x15C0  # what a reset clears ends here
 ENV_CPUID_LEVEL: Final = 0x15E4
 ENV_CPUID_XLEVEL: Final = 0x15E8
 ENV_FEATURES: Final = 0x1600

@@ -106,7 +106,7 @@ class DhcpClient:
                 self.tries = 0
                 self.retry_ns = now_ns
         elif message.kind == dhcp.ACK:
-            self._acknowledged(message, now_ns)
+            self._acknowledged(message)
         elif message.kind == dhcp.NAK and self._is_from_our_server(message):
             self._counters["dhcp_naks"] += 1
             self._begin_again(now_ns + FIRST_RETRY_NS)
@@ -116,7 +116,7 @@ class DhcpClient:
             self._offer is not None and message.server_id == self._offer.server
         )
 
-    def _acknowledged(self, message: DhcpRepr, now_ns: int) -> None:
+    def _acknowledged(self, message: DhcpRepr) -> None:
         lease = _lease_of(message)
         if lease is None or not self._is_from_our_server(message):
             self._counters["dhcp_ignored"] += 1

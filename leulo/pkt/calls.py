@@ -429,7 +429,7 @@ class Calls:
                 if data == _EAGAIN and not is_nonblocking:
                     return None
                 return running.progress or data
-            self._check_data(descriptor, data, expected, running)
+            self._check_data(descriptor, data, expected)
             if not flags & MSG_PEEK:
                 descriptor.read += len(data)
             running.progress += len(data)
@@ -438,9 +438,7 @@ class Calls:
             if is_enough or not flags & MSG_WAITALL or is_nonblocking:
                 return running.progress
 
-    def _check_data(
-        self, descriptor: Descriptor, data: bytes, expected: Expression, running: Running
-    ) -> None:
+    def _check_data(self, descriptor: Descriptor, data: bytes, expected: Expression) -> None:
         if isinstance(expected, Text) or descriptor.connection.has_odd_data:
             return
         if data != payload_at(descriptor.read, len(data)):

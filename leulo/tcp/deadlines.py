@@ -38,7 +38,7 @@ def expire(tcb: Tcb, now_ns: int) -> None:
         else:
             _retransmit(tcb, now_ns)
     if tcb.probe_at and now_ns >= tcb.probe_at:
-        rack.probe(tcb, now_ns)
+        rack.probe(tcb)
     if tcb.reorder_at and now_ns >= tcb.reorder_at:
         rack.detect(tcb, now_ns)
     if tcb.keep_at and now_ns >= tcb.keep_at:
@@ -128,7 +128,7 @@ def _retransmit(tcb: Tcb, now_ns: int) -> None:
         return
     if not is_opening and rack.may_probe(tcb):
         # The probe's own time would have been later. [RFC 8985 7.2]
-        rack.probe(tcb, now_ns)
+        rack.probe(tcb)
         tcb.rto_at = now_ns + tcb.rto_ns
         return
     is_stalled = engine.is_stalled and not is_opening

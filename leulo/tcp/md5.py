@@ -149,7 +149,7 @@ def joined(begin: bytes, options: bytes, option: bytes, config: Config) -> bytes
     """The options of a SYN or SYN-ACK: ``begin`` is `lead`'s, ``option`` is left out if it has no
     room."""
     options = begin + options
-    if len(options) + len(option) <= _MOST_OPTION_BYTES:
+    if option and len(options) + len(option) <= _MOST_OPTION_BYTES:
         options = with_last(options, option)
     return ordered(options, config) if begin else options
 

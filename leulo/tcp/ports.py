@@ -126,7 +126,7 @@ class Ports:
             for other in self._bound.get(socket.bound_port, ())
         )
 
-    def choose_to_bind(self, socket: TcpSocket, address: bytes) -> int:
+    def choose_to_bind(self, socket: TcpSocket) -> int:
         """A free port for bind() to port 0, taken for ``socket``; 0 if none is free."""
         engine = self._engine
         first = engine.config.first_ephemeral

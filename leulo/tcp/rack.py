@@ -119,7 +119,7 @@ def may_probe(tcb: Tcb) -> bool:
     )
 
 
-def probe(tcb: Tcb, now_ns: int) -> None:
+def probe(tcb: Tcb) -> None:
     """The probe timer expired."""
     tcb.probe_at = 0
     if not may_probe(tcb):

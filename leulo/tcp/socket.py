@@ -83,7 +83,7 @@ class TcpSocket(SocketState):
             if not engine.ports.bind(self, where, port):
                 return -EADDRINUSE
         elif not engine.accepts_any:
-            port = engine.ports.choose_to_bind(self, where)
+            port = engine.ports.choose_to_bind(self)
             if not port:
                 return -EADDRINUSE
         self.bound_address = where

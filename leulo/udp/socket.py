@@ -505,14 +505,13 @@ class UdpSocket:
         """Have a port. False: none is free."""
         if self.port:
             return True
-        wildcard = _ANY_4 if self.family == AF_INET else _ANY_6
-        was_open = bool(self.address)  # bound to port 0 of a stack that accepts any
-        port = self.table.choose(self, self.address or wildcard)
+        port = self.table.choose(self)
         if port < 0:
             return False
-        if was_open:
+        if self.address:  # bound to port 0 of a stack that accepts any
             self.table.release(self, 0)
-        self.address = self.address or wildcard
+        else:
+            self.address = _ANY_4 if self.family == AF_INET else _ANY_6
         self.port = port
         return True
 

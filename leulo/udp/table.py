@@ -231,10 +231,10 @@ class UdpTable:
     # ------------------------------------------------------------ ports
 
     def bind(self, socket: UdpSocket, address: bytes, port: int) -> int:
-        """Give ``port`` (0: choose one) at ``address`` to ``socket``: the port, 0 if there is
+        """Give ``port`` (0: choose one) at ``address`` to ``socket``: the port, -1 if there is
         none. Two sockets share a port if both allow it, or have different addresses."""
         if not port and (socket.space or not self.accepts_any):
-            return self._choose(socket, address)
+            return self.choose(socket)
         others = self._bound.get(socket.space | port, ())
         if any(
             not (socket.is_address_reused and other.is_address_reused)
@@ -245,8 +245,9 @@ class UdpTable:
         self._bound.setdefault(socket.space | port, []).append(socket)
         return port
 
-    def _choose(self, socket: UdpSocket, address: bytes) -> int:
-        """A random free port, the next free one from there. [RFC 6056 3.3.1]"""
+    def choose(self, socket: UdpSocket) -> int:
+        """As `bind` to port 0, also where every port is accepted: a random free port, or the next
+        free one from there; -1 if all are taken. [RFC 6056 3.3.1]"""
         offset = self._random_bits(32) % self._ports
         for step in range(self._ports):
             port = self._first + (offset + step) % self._ports
@@ -254,10 +255,6 @@ class UdpTable:
                 self._bound[socket.space | port] = [socket]
                 return port
         return -1
-
-    def choose(self, socket: UdpSocket, address: bytes) -> int:
-        """As `bind` to port 0, also where every port is accepted; -1 if all are taken."""
-        return self._choose(socket, address)
 
     def release(self, socket: UdpSocket, port: int) -> None:
         """``socket`` lets go of ``port``."""

@@ -40,11 +40,6 @@ class DhcpServer:
         self._leases: dict[bytes, bytes] = {}  # client -> address
         self._declined: dict[bytes, None] = {}  # somebody else was found there
 
-    @property
-    def leases(self) -> dict[bytes, bytes]:
-        """Addresses by client identifier, for people."""
-        return dict(self._leases)
-
     def answer(self, message: DhcpRepr) -> Reply | None:
         """What to say to a client; None: nothing."""
         if message.operation != dhcp.BOOT_REQUEST or message.relay != _NOWHERE:

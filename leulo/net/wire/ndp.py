@@ -22,7 +22,6 @@ SOURCE_LINK_ADDRESS: Final = 1
 TARGET_LINK_ADDRESS: Final = 2
 PREFIX_INFORMATION: Final = 3
 MTU: Final = 5
-RECURSIVE_DNS: Final = 25  # [RFC 8106 5.1]
 
 INFINITE_S: Final = 0xFFFFFFFF
 MAX_PREFIXES: Final = 16  # of one advertisement
