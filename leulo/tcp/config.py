@@ -95,7 +95,8 @@ class Config:
     css_growth_divisor: int = 8
 
     has_pacing: bool = False  # every connection is paced; else those that ask for it
-    # How fast, in hundredths of a window a round trip, where no model of the path says it
+    # How fast, in hundredths of a window a round trip, where no model of the path says it; 0: as
+    # if it were not paced
     pacing_slow_start_percent: int = 200
     pacing_avoidance_percent: int = 120
 

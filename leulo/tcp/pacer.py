@@ -66,7 +66,7 @@ def rate(tcb: Tcb, pacer: Pacer) -> int:
         percent = config.pacing_avoidance_percent
         if tcb.cwnd < tcb.ssthresh >> 1:
             percent = config.pacing_slow_start_percent
-        wanted = max(1, tcb.cwnd * NS_PER_S // tcb.srtt_ns * percent // 100)
+        wanted = max(min(percent, 1), tcb.cwnd * NS_PER_S // tcb.srtt_ns * percent // 100)
     most = tcb.settings.max_pacing_rate
     return most if most and (not wanted or most < wanted) else wanted
 

@@ -56,7 +56,9 @@ def test_receive_buffer_grows_by_what_is_read_or_not(is_tuned: bool) -> None:
 def test_pacing_goes_by_the_percentages() -> None:
     """tcp_pacing_ss_ratio and tcp_pacing_ca_ratio"""
     rates = []
-    for slow_start, avoidance, ssthresh in ((200, 120, 1 << 40), (300, 120, 1 << 40), (200, 50, 0)):
+    for slow_start, avoidance, ssthresh in (
+        (200, 120, 1 << 40), (300, 120, 1 << 40), (200, 50, 0), (0, 120, 1 << 40),
+    ):  # fmt: skip
         s = Script(
             has_pacing=True,
             pacing_slow_start_percent=slow_start,
@@ -69,7 +71,7 @@ def test_pacing_goes_by_the_percentages() -> None:
         assert isinstance(raw, bytes)
         rates.append(int.from_bytes(raw[104:112], "little"))
     by_window = 10 * MSS * 100
-    assert rates == [2 * by_window, 3 * by_window, by_window // 2]
+    assert rates == [2 * by_window, 3 * by_window, by_window // 2, (1 << 64) - 1]
 
 
 def test_reordering_counts_up_to_the_bound() -> None:
