@@ -146,7 +146,10 @@ class Invariants:
         if tcb.snd_una < tcb.snd_max and tcb.state not in _OPENING:
             assert tcb.rto_at or waits, (where, "outstanding without a timer")
         if tcb.state in _OPENING:
-            assert tcb.rto_at or waits, (where, "opening without a timer")
+            # On FreeBSD the SYN-ACK of a fast open waits as an acknowledgement does.
+            is_held = tcb.fast_open is not None and tcb.fast_open.is_deferred
+            at = tcb.rto_at or (is_held and tcb.delack_at)
+            assert at or waits, (where, "opening without a timer")
         if SENDS >> tcb.state & 1 and tcb.snd_nxt < tcb.snd_top:
             assert tcb.rto_at or paced_at or waits, (where, "unsent without a timer")
         if tcb.ack_due == ACK_DELAYED:
