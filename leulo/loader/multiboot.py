@@ -54,7 +54,6 @@ class Boot:
     entry: int
     eax: int
     ebx: int
-    elf: Elf
     occupied: tuple[tuple[int, int, str], ...]
 
 
@@ -108,7 +107,7 @@ def load(
     for address, contents, _ in placed:
         memory.write(address, contents)
     memory.write(info, _information(info, memory.size, text, placed))
-    return Boot(entry, BOOT_MAGIC, info, elf, tuple(sorted(layout.occupied)))
+    return Boot(entry, BOOT_MAGIC, info, tuple(sorted(layout.occupied)))
 
 
 def find_header(image: bytes, name: str) -> int:

@@ -1,4 +1,4 @@
-"""The pcapng file format: blocks as bytes, and a reader for what we write. [pcapng 4]
+"""The pcapng file format: blocks as bytes. [pcapng 4]
 
 A pure writer: it gives bytes and knows no files. Little-endian, one section, time stamps in
 nanoseconds, one interface description per link. Wireshark and tshark read the result.
@@ -6,9 +6,7 @@ nanoseconds, one interface description per link. Wireshark and tshark read the r
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from struct import Struct
-from struct import error as struct_error
 from typing import Final
 
 from leulo.net.wire import Buffer
@@ -95,85 +93,6 @@ def statistics(number: int, time_ns: int, received: int, dropped: int) -> bytes:
     ]
     body = _ISB.pack(number, time_ns >> 32, time_ns & 0xFFFFFFFF)
     return _block(_STATISTICS, body + _options(options))
-
-
-@dataclass
-class Packet:
-    """One frame as read back."""
-
-    interface: int
-    time_ns: int
-    data: bytes
-    direction: int
-    comment: str
-
-
-@dataclass
-class Capture:
-    """A file as read back."""
-
-    interfaces: list[str] = field(default_factory=list)
-    packets: list[Packet] = field(default_factory=list)
-    received: dict[int, int] = field(default_factory=dict)  # by interface, from its end block
-
-
-def read(data: bytes) -> Capture:
-    """Read a file of this writer's dialect. Raises ValueError with the place of what is wrong."""
-    capture = Capture()
-    at = 0
-    while at < len(data):
-        if at + 12 > len(data):
-            raise ValueError(f"pcapng: a block is cut off at byte {at}")
-        kind, total = _HEAD.unpack_from(data, at)
-        if total < 12 or total & 3 or at + total > len(data):
-            raise ValueError(f"pcapng: the block at byte {at} has the length {total}")
-        if _LENGTH.unpack_from(data, at + total - 4)[0] != total:
-            raise ValueError(f"pcapng: the lengths of the block at byte {at} differ")
-        if at == 0 and kind != _SECTION:
-            raise ValueError("pcapng: the file does not begin with a section header")
-        try:
-            _read_block(capture, kind, data[at + 8 : at + total - 4])
-        except (IndexError, struct_error) as error:
-            raise ValueError(f"pcapng: the block at byte {at} is too short: {error}") from error
-        at += total
-    return capture
-
-
-def _read_block(capture: Capture, kind: int, body: bytes) -> None:
-    if kind == _SECTION:
-        if _SHB.unpack_from(body)[0] != _BYTE_ORDER:
-            raise ValueError("pcapng: only little-endian sections are read")
-    elif kind == _INTERFACE:
-        options = _read_options(body[_IDB.size :])
-        if options.get(_IF_TSRESOL) != b"\x09":
-            raise ValueError("pcapng: only time stamps in nanoseconds are read")
-        capture.interfaces.append(options.get(_IF_NAME, b"").decode(errors="replace"))
-    elif kind == _PACKET:
-        number, high, low, length, _ = _EPB.unpack_from(body)
-        start = _EPB.size
-        options = _read_options(body[start + length + (-length & 3) :])
-        flags = int.from_bytes(options.get(_EPB_FLAGS, b"")[:4], "little")
-        comment = options.get(_OPT_COMMENT, b"").decode(errors="replace")
-        frame = body[start : start + length]
-        if len(frame) != length:
-            raise IndexError("the frame is cut off")
-        capture.packets.append(Packet(number, high << 32 | low, frame, flags & 3, comment))
-    elif kind == _STATISTICS:
-        number = _ISB.unpack_from(body)[0]
-        options = _read_options(body[_ISB.size :])
-        capture.received[number] = int.from_bytes(options.get(_ISB_IFRECV, b""), "little")
-
-
-def _read_options(data: bytes) -> dict[int, bytes]:
-    options: dict[int, bytes] = {}
-    at = 0
-    while at + 4 <= len(data):
-        code, length = _OPTION.unpack_from(data, at)
-        if code == _OPT_END:
-            break
-        options[code] = data[at + 4 : at + 4 + length]
-        at += 4 + length + (-length & 3)
-    return options
 
 
 def _text(text: str, limit: int) -> bytes:

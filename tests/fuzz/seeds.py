@@ -253,17 +253,6 @@ def pkt() -> list[bytes]:
     return [path.read_bytes() for path in scripts[::step]]
 
 
-def capture() -> list[bytes]:
-    from leulo.net import pcapng
-
-    head = pcapng.section_header("t") + pcapng.interface("wire", "what")
-    return [
-        head,
-        head + pcapng.packet(0, 5, (b"frame",), 5, 1, "note"),
-        head + pcapng.statistics(0, 5, 1, 0),
-    ]
-
-
 def main() -> None:
     for name in sys.argv[1:]:
         folder = CORPUS / name

@@ -282,16 +282,6 @@ def pkt(data: bytes) -> None:
         ), outcome.actual
 
 
-def capture(data: bytes) -> None:
-    """A pcapng file."""
-    from leulo.net.pcapng import read
-
-    try:
-        read(data)
-    except ValueError as error:
-        assert str(error).startswith("pcapng: ")
-
-
 TARGETS: dict[str, Target] = {
     "stack": Target(
         stack, ("leulo/stack.py", "leulo/stack_ipv6.py", "leulo/tcp/", "leulo/net/"), 2048,
@@ -316,7 +306,6 @@ TARGETS: dict[str, Target] = {
     "wire": Target(wire, ("leulo/links/sim/script.py", "leulo/links/sim/spec.py"), 2048,
                    ("leulo.links.sim.spec",)),
     "pkt": Target(pkt, ("leulo/pkt/",), 4096, ("leulo.pkt.runner",)),
-    "capture": Target(capture, ("leulo/net/pcapng.py",), 2048, ("leulo.net.pcapng",)),
 }  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""pcapng blocks: read back by our reader, by scapy and by tshark."""
+"""pcapng blocks: read back by scapy and by tshark."""
 
 from __future__ import annotations
 
@@ -7,8 +7,6 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from scapy.layers.inet import IP, UDP
 from scapy.layers.l2 import Ether
 from scapy.utils import RawPcapNgReader
@@ -34,24 +32,16 @@ def written() -> bytes:
     return b"".join(blocks)
 
 
-def test_reader_gives_back_what_was_written(written: bytes) -> None:
-    capture = pcapng.read(written)
-    assert capture.interfaces == ["wire"]
-    assert [p.data for p in capture.packets] == FRAMES
-    assert [p.time_ns for p in capture.packets] == list(TIMES)
-    assert [p.direction for p in capture.packets] == [1, 2, 1, 2]
-    assert [p.comment for p in capture.packets] == ["", "frame 1 ✓", "frame 2 ✓", "frame 3 ✓"]
-    assert capture.received == {0: 4}
-
-
-def test_scapy_reads_frames_and_times(written: bytes, tmp_path: Path) -> None:
+def test_scapy_reads_all_of_it(written: bytes, tmp_path: Path) -> None:
     path = tmp_path / "x.pcapng"
     path.write_bytes(written)
     with RawPcapNgReader(str(path)) as reader:
         packets = list(reader)
     assert [bytes(data) for data, _ in packets] == FRAMES
     assert [(m.tshigh << 32) + m.tslow for _, m in packets] == list(TIMES)
-    assert {m.tsresol for _, m in packets} == {10**9}
+    assert {(m.tsresol, m.ifname) for _, m in packets} == {(10**9, b"wire")}
+    assert [m.direction for _, m in packets] == [1, 2, 1, 2]
+    assert [m.comments for _, m in packets[:2]] == [None, ["frame 1 ✓".encode()]]
 
 
 @pytest.mark.skipif(shutil.which("tshark") is None, reason="needs tshark (Debian: tshark)")
@@ -74,30 +64,5 @@ def test_tshark_reads_directions_comments_and_interface(written: bytes, tmp_path
 
 def test_long_comment_is_cut_between_characters() -> None:
     block = pcapng.packet(0, 0, (b"x",), 1, 1, "ä" * 2000)
-    whole = pcapng.section_header("t") + pcapng.interface("i") + block
-    [packet] = pcapng.read(whole).packets
-    assert packet.comment == "ä" * (pcapng.MAX_COMMENT_BYTES // 2)
-
-
-def test_cut_off_file_is_one_sentence(written: bytes) -> None:
-    whole = 0
-    for size in range(len(written)):
-        try:
-            pcapng.read(written[:size])
-            whole += 1  # cut exactly between two blocks
-        except ValueError as error:
-            assert str(error).startswith("pcapng: ")
-    assert whole == 7
-
-
-@settings(max_examples=200)
-@given(st.data())
-def test_damaged_file_is_never_worse_than_a_value_error(data: st.DataObject) -> None:
-    good = pcapng.section_header("t") + pcapng.interface("i") + pcapng.packet(0, 5, (b"abc",), 3, 1)
-    damaged = bytearray(good)
-    for _ in range(data.draw(st.integers(1, 6))):
-        damaged[data.draw(st.integers(0, len(good) - 1))] = data.draw(st.integers(0, 255))
-    try:
-        pcapng.read(bytes(damaged))
-    except ValueError as error:
-        assert str(error)
+    assert block == pcapng.packet(0, 0, (b"x",), 1, 1, "ä" * (pcapng.MAX_COMMENT_BYTES // 2))
+    assert "ä".encode() * (pcapng.MAX_COMMENT_BYTES // 2) + bytes(4) in block
