@@ -441,7 +441,7 @@ class Setup:
         elif program == "dd":
             path, length = made_by_dd(words, line)
             self.files[path] = length
-        elif words[:4] == ["ip", "link", "set", "dev"] and "mtu" in words:
+        elif "mtu" in words and (program == "ifconfig" or words[:3] == ["ip", "link", "set"]):
             self.mtu = self._mtu(words, line)
         else:
             raise Refused(line, f"command `{' '.join(words[:4])}`")

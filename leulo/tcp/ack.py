@@ -59,7 +59,7 @@ def acknowledged(tcb: Tcb, acked: int, tsecr: int, now_ns: int) -> None:
         and (tcb.recovery or tcb.dupacks or tcb.scoreboard is not None)
         and not rack.is_used(tcb)  # which comes after this
     ):
-        recovery.advanced(tcb, acked, now_ns)
+        recovery.advanced(tcb, acked, tsecr, now_ns)
     if tcb.snd_nxt < una:
         tcb.snd_nxt = una
     if una == tcb.snd_max:

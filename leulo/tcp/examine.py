@@ -441,7 +441,7 @@ def _open(tcb: Tcb, seq: int, ack: int, wnd: int, tsecr: int, now_ns: int) -> No
     tcb.snd_wnd = tcb.snd_max_wnd = wnd
     tcb.snd_wl1, tcb.snd_wl2 = seq, ack
     tcb.snd_una = tcb.iss + 1
-    rtt_ns = now_ns - tcb.timed_at if tcb.timed_seq else 0
+    rtt_ns = max(now_ns - tcb.timed_at, 1) if tcb.timed_seq else 0
     lost_syns = tcb.backoff
     handshake.syn_acknowledged(tcb)
     handshake.established(tcb, rtt_ns, tsecr, lost_syns, now_ns)

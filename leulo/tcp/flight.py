@@ -86,6 +86,10 @@ class Flight:
         if self.order is not None:
             self.order.append(record)
 
+    def has_start(self, seq: int) -> bool:
+        """Does what was sent last begin there?"""
+        return bool(self.records) and self.records[-1][START] == seq
+
     def begin(self) -> None:
         """Another acknowledgement is looked at."""
         self.original_end = 0

@@ -416,7 +416,7 @@ class Listener:
         limit = tcb.rcv_limit
         tcb.rcv_adv = tcb.rcv_nxt + (limit if limit < 0xFFFF else 0xFFFF)
         if not is_early:
-            rtt_ns = now_ns - half.sent_at if half.sent_at else 0
+            rtt_ns = max(now_ns - half.sent_at, 1) if half.sent_at else 0
             lost_syns = 0 if half.is_acked else half.retries
             handshake.established(tcb, rtt_ns, tsecr, lost_syns, now_ns)
             tcb.change_state(ON_ACK_OF_SYN)

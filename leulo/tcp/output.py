@@ -485,8 +485,7 @@ def _emit_data(tcb: Tcb, seq: int, length: int, now_ns: int, out: list[Frame]) -
     if end == tcb.snd_end:
         if not tcb.more or tcb.more == MORE_RECORDS:
             control = ACK | PSH
-        # Behind data the FIN, too, waits for the window, unless it has gone before.
-        if tcb.is_fin_queued and (end < max(tcb.snd_una + tcb.snd_wnd, tcb.snd_max) or not length):
+        if tcb.is_fin_queued and (not length or recovery.takes_fin(tcb, end, length)):
             control = ACK | PSH | FIN if length else ACK | FIN
             end += 1
     elif tcb.record_ends is not None and end in tcb.record_ends:

@@ -89,7 +89,8 @@ def schedule_probe(tcb: Tcb, now_ns: int) -> None:
         at = now_ns + (srtt << 1)
     else:
         at = now_ns + (_LEAST_PROBE_NS if srtt else _FIRST_PROBE_NS)
-    if tcb.snd_max - tcb.snd_una <= tcb.mss and srtt:
+    is_alone = tcb.flight is None or len(tcb.flight.records) == 1
+    if is_alone and tcb.snd_max - tcb.snd_una <= tcb.mss and srtt:
         at += _PEERS_DELAY_NS  # of one segment the acknowledgement may be delayed
     rto_at = tcb.rto_at
     if rto_at and at >= rto_at:

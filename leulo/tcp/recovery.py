@@ -15,6 +15,7 @@ from leulo.tcp import ecn, rack
 from leulo.tcp.episode import FRTO_FIRST, FRTO_NEW, FRTO_OFF, Episode
 from leulo.tcp.scoreboard import Scoreboard
 from leulo.tcp.tcb import ACK_NOW, RECOVERY_FAST, RECOVERY_NONE, RECOVERY_TIMEOUT, Tcb
+from leulo.units import NS_PER_MS
 
 _LIMITED: Final = 2  # duplicate ACKs that each let one new segment out [RFC 3042 2]
 _FRTO_SEGMENTS: Final = 2  # new ones that ask whether a timeout was none [RFC 5682 2.1 (2b)]
@@ -103,10 +104,13 @@ def delivered(tcb: Tcb, acked: int) -> int:
     return acked
 
 
-def advanced(tcb: Tcb, acked: int, now_ns: int) -> None:
+def advanced(tcb: Tcb, acked: int, tsecr: int, now_ns: int) -> None:
     """snd_una has moved by ``acked`` while recovery, scoreboard or dupacks were not empty."""
     board = tcb.scoreboard
     episode = tcb.episode
+    if episode is not None and 0 <= rack.echo_ms(tcb, tsecr) < episode.again_ms:
+        # It is for the original of what was sent again. [RFC 3522 3.2]
+        _undo(tcb, episode, now_ns)
     arrived = acked
     if board is not None:
         held = board.sacked
@@ -176,12 +180,14 @@ def timeout(tcb: Tcb, now_ns: int) -> None:
     """The retransmission timer expired: back to snd_una with a window of one segment.
     [RFC 5681 3.1] [RFC 6298 5.4-5.6] [RFC 5682 2.1 (1)]"""
     episode = None if tcb.recovery == RECOVERY_FAST else tcb.episode
+    has_frto = tcb.engine.config.has_frto and not tcb.has_sack
     if tcb.recovery != RECOVERY_TIMEOUT:
         before = tcb.cwnd, tcb.ssthresh
         tcb.congestion.on_timeout(tcb, rack.reducible(tcb, in_flight(tcb)), now_ns)
-        if tcb.recovery == RECOVERY_NONE and tcb.engine.config.has_frto and not tcb.has_sack:
+        if tcb.recovery == RECOVERY_NONE and (has_frto or tcb.has_timestamps):
             episode = Episode(tcb.snd_una, *before, tcb.snd_max - tcb.snd_una)
-    if episode is not None:
+            episode.again_ms = now_ns // NS_PER_MS
+    if episode is not None and has_frto:
         # Another timeout of the same segment begins anew, one of another is believed.
         episode.frto = FRTO_FIRST if tcb.snd_una == episode.begin else FRTO_OFF
     board = tcb.scoreboard
@@ -221,6 +227,14 @@ def in_flight(tcb: Tcb) -> int:
     return outstanding if board is None else outstanding - board.below(tcb.snd_nxt)
 
 
+def takes_fin(tcb: Tcb, end: int, length: int) -> bool:
+    """Has the FIN behind ``end`` a place in the segment of ``length`` bytes before it? It waits for
+    the window, too, unless it has gone before; if that was by itself, a full segment stays so."""
+    if length >= tcb.mss and tcb.flight is not None and tcb.flight.has_start(end):
+        return False
+    return end < max(tcb.snd_una + tcb.snd_wnd, tcb.snd_max)
+
+
 def _is_lost(tcb: Tcb) -> bool:
     threshold = tcb.engine.config.duplicate_threshold
     board = tcb.scoreboard
@@ -247,6 +261,8 @@ def _enter(tcb: Tcb, news: int, is_progress: bool, now_ns: int) -> None:
     board = tcb.scoreboard
     held = (tcb.dupacks - 1) * tcb.mss if board is None else board.sacked - news
     episode = tcb.episode = Episode(tcb.snd_una, *before, in_flight - held)
+    if tcb.engine.config.has_frto and not tcb.has_sack:
+        episode.again_ms = now_ns // NS_PER_MS  # FreeBSD takes back timeouts alone
     threshold = tcb.engine.config.duplicate_threshold
     if board is not None:
         episode.lost_edge = board.lost_edge(tcb.mss, threshold)
@@ -266,13 +282,8 @@ def _judge_timeout(tcb: Tcb, episode: Episode, now_ns: int) -> None:
     If it is for the segment that was sent again, new data asks whether the others are lost; if it
     is for others, they are not. [RFC 5682 2.1 (2), (3b)]"""
     if episode.frto == FRTO_NEW:
-        tcb.cwnd = max(tcb.cwnd, episode.cwnd)
-        tcb.ssthresh = max(tcb.ssthresh, episode.ssthresh)
         tcb.recover = tcb.snd_una - 1  # three duplicates from now on tell of a loss
-        _leave(tcb, now_ns)
-        tcb.congestion.on_undo(tcb, now_ns)
-        tcb.engine.counts["tcp_undone"] += 1
-        tcb.engine.want_output(tcb)
+        _undo(tcb, episode, now_ns)
     elif episode.frto == FRTO_FIRST:
         nxt = tcb.snd_max
         has_new = tcb.snd_end > nxt and tcb.snd_una + tcb.snd_wnd > nxt
@@ -291,6 +302,17 @@ def _believe(tcb: Tcb, episode: Episode) -> None:
         tcb.snd_nxt = tcb.snd_una
         tcb.cwnd = min(tcb.cwnd, _REAL_SEGMENTS * tcb.mss)
     episode.frto = FRTO_OFF
+
+
+def _undo(tcb: Tcb, episode: Episode, now_ns: int) -> None:
+    """Nothing was lost: the reduction is taken back. [RFC 4015 3.2] [RFC 5682 4]"""
+    tcb.cwnd = max(tcb.cwnd, episode.cwnd)
+    tcb.ssthresh = max(tcb.ssthresh, episode.ssthresh)
+    tcb.snd_nxt = tcb.snd_max
+    _leave(tcb, now_ns)
+    tcb.congestion.on_undo(tcb, now_ns)
+    tcb.engine.counts["tcp_undone"] += 1
+    tcb.engine.want_output(tcb)
 
 
 def _is_paced(tcb: Tcb) -> bool:

@@ -88,7 +88,7 @@ def segment_in_syn_sent(
         if config.keeps_text_of_syn:
             keep_text(tcb, frame, start, end - start, is_fin)
         return
-    rtt_ns = now_ns - tcb.timed_at if tcb.timed_seq else 0
+    rtt_ns = max(now_ns - tcb.timed_at, 1) if tcb.timed_seq else 0
     if tcb.fast_open is not None:
         fast_open_client.answered(tcb, tcb.fast_open, ack, options)
         if tcb.send_buffer is not None:

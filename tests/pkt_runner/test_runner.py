@@ -220,6 +220,7 @@ def test_calls_and_snippets_are_judged(line: str, actual: str) -> None:
         ("--udp_encaps=1\n" + SERVER, "--udp_encaps"),
         ("`ip route add 192.0.2.1 dev tun0 mtu lock 6`\n" + SERVER, "an MTU of 6"),
         ("`ip link set dev tun0 mtu 99999`\n" + SERVER, "an MTU of 99999"),
+        ("`ifconfig tun0 mtu 99999`\n" + SERVER, "an MTU of 99999"),
         (
             "`sysctl net.ipv4.tcp_fastopen_key=aaaaaaaaaa-1-2-3`\n" + SERVER,
             "tcp_fastopen_key=aaaaaaaaaa",
