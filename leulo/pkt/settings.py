@@ -336,7 +336,7 @@ _BSD: Final[dict[str, Setting]] = {
     "net.inet.tcp.tso": _any,
     "net.inet.tcp.path_mtu_discovery": _any,
     "net.inet.tcp.pmtud_blackhole_detection": _only(0),
-    "net.inet.tcp.always_keepalive": _any,
+    "net.inet.tcp.always_keepalive": _flag("always_keepalive"),
     "net.inet.tcp.icmp_may_rst": _flag("believes_icmp"),
     "net.inet.tcp.ts_offset_per_conn": _any,
     "net.inet.tcp.tolerate_missing_ts": lambda text: {

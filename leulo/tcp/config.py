@@ -157,6 +157,7 @@ class Config:
     keep_idle_ns: int = 7_200 * NS_PER_S
     keep_interval_ns: int = 75 * NS_PER_S
     keep_count: int = 9
+    always_keepalive: bool = False  # whatever the user says [FreeBSD tcp(4)]
     has_window_in_reset: bool = True  # a user's reset says what window there was, else 0
     resets_unread: bool = True  # closing with data unread is a reset [RFC 2525 2.17]
     # A user who does not linger resets a connection that both sides have closed, too; else it is
@@ -267,6 +268,7 @@ PRESETS = {
         acks_every_second=True,
         nagle="bsd",
         keep_count=8,
+        always_keepalive=True,
         has_window_in_reset=False,
         resets_unread=False,
         resets_when_over=True,

@@ -205,7 +205,9 @@ def _keep_alive(tcb: Tcb, now_ns: int) -> None:
     """Ask a silent peer for a sign of life. [RFC 9293 3.8.4]"""
     settings = tcb.settings
     tcb.keep_at = 0
-    if not settings.has_keepalive or tcb.state is SYN_SENT or tcb.state is SYN_RCVD:
+    if tcb.state is SYN_SENT or tcb.state is SYN_RCVD:
+        return
+    if not settings.has_keepalive and not tcb.engine.config.always_keepalive:
         return
     heard_ns = tcb.heard_ns
     if now_ns - heard_ns < settings.keep_idle_ns:

@@ -260,6 +260,6 @@ def established(tcb: Tcb, rtt_ns: int, tsecr: int, lost_syns: int, now_ns: int) 
     tcb.last_recv_ns = tcb.last_data_ns = tcb.last_send_ns = now_ns
     tcb.rcv_round_at = now_ns
     tcb.congestion.begin(tcb, now_ns)
-    if tcb.settings.has_keepalive:
+    if tcb.settings.has_keepalive or tcb.engine.config.always_keepalive:
         tcb.keep_at = now_ns + tcb.settings.keep_idle_ns
         tcb.engine.timers.arm(tcb, tcb.keep_at)

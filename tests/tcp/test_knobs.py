@@ -7,6 +7,7 @@ import pytest
 from script_peer import MS, S, Script
 
 from leulo.pkt.settings import Setup
+from leulo.tcp.config import PRESETS
 
 MSS = 1448
 
@@ -102,6 +103,18 @@ def test_duplicates_let_nothing_out_where_that_is_off() -> None:
     s.expect_none()
     s.inject("A", 1, 1)
     s.expect("A", 1, 1, MSS)
+
+
+@pytest.mark.parametrize("preset", ["linux", "freebsd"])
+def test_silence_is_asked_about_without_being_told_to(preset: str) -> None:
+    """net.inet.tcp.always_keepalive, which FreeBSD has on; SO_KEEPALIVE still says what was set."""
+    s = Script(always_keepalive=PRESETS[preset].always_keepalive)
+    socket = s.passive()
+    s.wait(7_201 * S)
+    if preset == "freebsd":
+        s.expect("A", 0, 1, 0)
+    s.expect_none()
+    assert socket.getsockopt(1, 9) == bytes(4)
 
 
 def test_scripts_set_them_by_the_systems_names() -> None:

@@ -135,7 +135,7 @@ def arm_keepalive(socket: TcpSocket) -> None:
     if tcb is None or tcb.state in (CLOSED, TIME_WAIT):
         return
     tcb.keep_at = 0
-    if socket.settings.has_keepalive:
+    if socket.settings.has_keepalive or socket.engine.config.always_keepalive:
         tcb.keep_at = socket.engine.now_ns + socket.settings.keep_idle_ns
         socket.engine.timers.arm(tcb, tcb.keep_at)
 
