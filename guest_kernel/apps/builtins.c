@@ -32,7 +32,11 @@ static void show(const char *path) {
     ssize_t got = -1;
 
     while (fd >= 0 && (got = read(fd, block, sizeof block)) > 0)
-        write(STDOUT_FILENO, block, (size_t)got);
+        for (ssize_t at = 0, sent; at < got; at += sent)
+            if ((sent = write(STDOUT_FILENO, block + at, (size_t)(got - at))) < 0) {
+                perror("output");
+                exit(1); /* of a child: the shell itself writes to the console only */
+            }
     if (got < 0)
         perror(path ? path : "input");
     if (fd > STDIN_FILENO)
@@ -72,10 +76,8 @@ static void each(int argc, char **argv, int (*action)(const char *)) {
 }
 
 static int end_process(const char *pid) {
-    if (atoi(pid) > 0) /* 0 and less would be groups of them */
-        return kill(atoi(pid), SIGTERM);
-    errno = ESRCH;
-    return -1;
+    errno = ESRCH; /* 0 and less would be groups of them */
+    return atoi(pid) > 0 ? kill(atoi(pid), SIGTERM) : -1;
 }
 
 static void help(void) {

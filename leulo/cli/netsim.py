@@ -132,12 +132,10 @@ def _table(rows: tuple[str, ...], quick: bool, with_long: bool, as_json: bool) -
     from leulo.netsim.behaviour import CASES, check
     from leulo.netsim.simulation import Simulation
 
+    named = [case for case in CASES if not rows or any(fnmatchcase(case.name, row) for row in rows)]
     chosen = [
-        case
-        for case in CASES
-        if (not rows and (with_long or not case.is_long))
-        or any(fnmatchcase(case.name, row) for row in rows)
-    ]
+        case for case in named if with_long or not case.is_long or case.name in rows
+    ] or named  # a glob that means only rows that take minutes
     if not chosen:
         names = ", ".join(case.name for case in CASES)
         raise ConfigError(f"netsim {' '.join(rows)}: no row is called so; there are: {names}")

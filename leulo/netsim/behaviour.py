@@ -25,6 +25,7 @@ _PER_BILLION: Final = 10**9
 _THOUSANDTHS: Final = 1000
 _QUICK_SEEDS: Final = 2
 _QUICK_SECONDS: Final = 20
+_QUICK_LONG_SECONDS: Final = 100  # of rows that look away for the first 20
 _QUICK_SLACK: Final = 250  # by so much a few losses more or less move a rate in a quick look
 _CLEAN_RATE: Final = 20_000_000
 _RTT_NS: Final = 40 * NS_PER_MS
@@ -66,7 +67,8 @@ def check(case: Case, quick: bool = False) -> Verdict:
         return Verdict(case, case.measure(case.seeds, case.seconds))
     most = None if case.most is None else case.most + case.slack
     wider = replace(case, least=max(0, case.least - case.slack), most=most)
-    seeds, seconds = min(_QUICK_SEEDS, case.seeds), min(_QUICK_SECONDS, case.seconds)
+    most_seconds = _QUICK_LONG_SECONDS if case.is_long else _QUICK_SECONDS
+    seeds, seconds = min(_QUICK_SEEDS, case.seeds), min(most_seconds, case.seconds)
     return Verdict(wider, case.measure(seeds, seconds))
 
 

@@ -6,6 +6,7 @@ import itertools
 import json
 import math
 import sys
+from dataclasses import replace
 from pathlib import Path as FilePath
 from statistics import fmean
 from types import FrameType
@@ -62,6 +63,41 @@ def test_a_quick_look_at_what_needs_many_seeds_is_no_failure(name: str) -> None:
     assert verdict.case.most is not None
     assert case.most is not None
     assert verdict.case.most > case.most
+
+
+def test_a_quick_look_at_a_long_row_looks_beyond_its_beginning() -> None:
+    """Protects: `leulo netsim 'cubic*' --quick`, which divided by no samples at all."""
+    asked: list[tuple[int, int]] = []
+
+    def measure(seeds: int, seconds: int) -> int:
+        asked.append((seeds, seconds))
+        return 1000
+
+    for case in CASES:
+        check(replace(case, measure=measure), quick=True)
+    long = [case.name for case in CASES if case.is_long]
+    assert long == ["cubic window 0.01 %", "cubic window 0.001 %"]
+    assert asked.count((2, 100)) == len(long)
+    assert max(seconds for _, seconds in asked) == 100
+
+
+@pytest.mark.parametrize(
+    ("words", "has_long"),
+    [
+        (["cubic*"], False),
+        (["cubic*", "--long"], True),
+        (["cubic window*"], True),
+        (["cubic window 0.01 %", "cubic, *"], True),
+        ([], False),
+    ],
+)
+def test_a_glob_chooses_rows_that_take_minutes_only_with_long(
+    words: list[str], has_long: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(behaviour, "check", lambda case, quick: Verdict(case, 1000))
+    result = CliRunner().invoke(command, words)
+    assert ("cubic window 0.01 %" in result.output) == has_long
+    assert ("cubic 1 %" in result.output) == (words[:1] in ([], ["cubic*"]))
 
 
 def test_a_quick_look_is_wider_only_where_losses_decide() -> None:

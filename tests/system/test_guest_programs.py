@@ -283,3 +283,15 @@ def test_the_shell_refuses_in_words_and_harms_nobody() -> None:
         assert "no such program" in command(process, "x" * 200)
         said = command(process, "ls /www /bin")
         assert "index.html" in said and "httpd" in said
+
+
+def test_a_full_tmp_is_told_by_what_writes_to_it() -> None:
+    with LeuloProcess("--publish", "none", "--mem", "8M") as process:
+        process.expect_services()
+        said = command(process, "cat" + " /bin/sh" * 12 + " > /tmp/a")
+        assert "output" not in said
+        said = command(process, "cat" + " /tmp/a" * 20 + " > /tmp/b")
+        assert said.count("output: No space left on device") == 1
+        assert "ended with status 1" in said
+        assert command(process, "rm /tmp/b").count("\n") == 1
+        assert "3 bytes" in command(process, "echo hi | wc")
