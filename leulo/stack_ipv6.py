@@ -31,7 +31,6 @@ from leulo.udp.table import Outgoing, UdpTable
 _TYPE_IPV6: Final = b"\x86\xdd"
 # seq, ack, offset and flags, window; the first three words of the options
 _SEGMENT: Final = Struct("!8xIIHH4xIII")
-_SEGMENT_BYTES: Final = 32
 _MORE: Final = HEADER_BYTES - 20  # how much longer the header is than IPv4's
 _PORTS_END: Final = IP_AT + HEADER_BYTES + 4
 _KEY_AT: Final = IP_AT + 8

@@ -21,7 +21,6 @@ from leulo.units import NS_PER_S, NS_PER_US
 
 _STEP_NS = 50 * NS_PER_US
 _CHUNK_BYTES = 65_536
-_ROOM_BYTES = 1 << 20
 _RESPONSE = b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\nConnection: close\r\n\r\n" + b"x" * 100
 _REQUEST = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
 _BUDGET = 1 << 20

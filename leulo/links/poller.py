@@ -16,7 +16,6 @@ IN: Final = select.EPOLLIN
 OUT: Final = select.EPOLLOUT
 ERR: Final = select.EPOLLERR
 HUP: Final = select.EPOLLHUP
-RDHUP: Final = select.EPOLLRDHUP
 EDGE: Final = select.EPOLLET  # call back when more has come, not as long as there is something
 
 Callback = Callable[[int], None]

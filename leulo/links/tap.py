@@ -24,6 +24,7 @@ from leulo.errors import ConfigError, EnvironmentProblem
 from leulo.links.base import VNET_HDR_BYTES, Offload, TxFrame
 from leulo.links.context import LinkContext
 from leulo.links.interface import Interface
+from leulo.links.offload import EVERYTHING, NOTHING
 from leulo.links.poller import IN, Poller
 
 DEVICE: Final = "/dev/net/tun"
@@ -52,9 +53,9 @@ _MAX_FRAME_BYTES: Final = VNET_HDR_BYTES + 18 + 65_535
 _MAX_PIECES: Final = 1024  # UIO_MAXIOV
 
 _OFFLOADS: Final = (
-    (TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6, Offload(checksum=True, tso_bytes=65_535)),
+    (TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6, EVERYTHING),
     (TUN_F_CSUM, Offload(checksum=True, tso_bytes=0)),
-    (0, Offload(checksum=False, tso_bytes=0)),
+    (0, NOTHING),
 )
 
 _DROP_REASONS: Final = {
@@ -287,4 +288,4 @@ def _set_offload(fd: int) -> Offload:
         except OSError:
             continue
         return offload
-    return Offload(checksum=False, tso_bytes=0)
+    return NOTHING

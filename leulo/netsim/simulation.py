@@ -27,7 +27,6 @@ from leulo.units import NS_PER_S
 
 _PORT: Final = 5001
 _CHUNK: Final = bytes(65_536)
-_ROOM: Final = 1 << 18
 _DRAIN_FRAMES: Final = 1 << 20
 _IPPROTO_TCP: Final = 6
 _TCP_CONGESTION: Final = 13

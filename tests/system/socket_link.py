@@ -9,7 +9,8 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable, Sequence
 
-from leulo.links.base import Offload, TxFrame
+from leulo.links.base import TxFrame
+from leulo.links.offload import NOTHING
 from leulo.links.poller import IN, Poller
 from leulo.net.wire import vnet
 
@@ -23,7 +24,7 @@ class SocketLink:
     def __init__(self, fd: int, poller: Poller) -> None:
         self.name = "socket"
         self.mtu = 1500
-        self.offload = Offload(checksum=False, tso_bytes=0)
+        self.offload = NOTHING
         self._socket = socket.socket(fileno=fd)
         self._socket.setblocking(False)
         self._poller = poller

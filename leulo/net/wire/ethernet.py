@@ -18,11 +18,6 @@ BROADCAST: Final = b"\xff" * 6
 UNSPECIFIED: Final = bytes(6)
 
 
-def is_multicast(address: Buffer) -> bool:
-    """True for group addresses, the broadcast address among them."""
-    return bool(address[0] & 1)
-
-
 def is_unicast(address: Buffer) -> bool:
     """True for an address that one station can have."""
     return not address[0] & 1 and address != UNSPECIFIED

@@ -11,7 +11,6 @@ from leulo.net.wire.checksum import checksum, pseudo_header
 from leulo.net.wire.ipv6 import PROTOCOL_ICMPV6
 
 HEADER_BYTES: Final = 8
-CHECKSUM_OFFSET: Final = 2
 
 DESTINATION_UNREACHABLE: Final = 1
 PACKET_TOO_BIG: Final = 2

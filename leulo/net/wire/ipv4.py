@@ -10,7 +10,6 @@ from leulo.net.wire import Buffer, ParseError
 from leulo.net.wire.checksum import checksum
 
 HEADER_BYTES: Final = 20
-MAX_HEADER_BYTES: Final = 60
 MAX_PACKET_BYTES: Final = 65_535
 
 PROTOCOL_ICMP: Final = 1
@@ -30,11 +29,6 @@ UNSPECIFIED: Final = bytes(4)
 LIMITED_BROADCAST: Final = b"\xff\xff\xff\xff"
 
 _HEADER: Final = Struct("!BBHHHBBH4s4s")
-
-
-def is_multicast(address: Buffer) -> bool:
-    """224.0.0.0/4. [RFC 1112 4]"""
-    return address[0] >> 4 == 0xE
 
 
 def is_loopback(address: Buffer) -> bool:

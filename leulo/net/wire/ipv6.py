@@ -49,11 +49,6 @@ def is_link_local(address: Buffer) -> bool:
     return address[0] == 0xFE and address[1] & 0xC0 == 0x80
 
 
-def is_unicast(address: Buffer) -> bool:
-    """An address of one host that may appear on a link."""
-    return not is_multicast(address) and address not in (UNSPECIFIED, LOOPBACK)
-
-
 def solicited_node(address: Buffer) -> bytes:
     """The group that the owner of ``address`` listens to. [RFC 4291 2.7.1]"""
     return _SOLICITED + bytes(address[13:])
