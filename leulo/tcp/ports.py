@@ -7,6 +7,9 @@ judges them.
 Connections and records of TIME_WAIT are tens of thousands, and are not counted by port: that would
 be work for each of them. A port that none of them can have is known, which is most that somebody
 wants to bind; only for another are they all looked through.
+
+A user with nearly all ports in use could make each choice a search through all of them, so a long
+search is made four times a second at most; a choice in between ends as if there were no port.
 """
 
 from __future__ import annotations
@@ -16,6 +19,7 @@ from typing import TYPE_CHECKING, Final
 from leulo.tcp.addresses import ends_of, overlap
 from leulo.tcp.settings import Settings
 from leulo.tcp.tcb import LOOPBACK_MARK
+from leulo.units import NS_PER_S
 
 if TYPE_CHECKING:
     from leulo.tcp.engine import Engine
@@ -24,12 +28,14 @@ if TYPE_CHECKING:
 _TABLE: Final = 64  # counters of the double hash
 _MAX_HASHES: Final = 256
 _PORTS: Final = 1 << 16
+_SHORT_SEARCH: Final = 1_024  # ports, or holders of some, that every choice may look at
+_LONG_SEARCH_NS: Final = NS_PER_S // 4
 
 
 class Ports:
     """The bound sockets of a stack by port, and the counters of the port choice."""
 
-    __slots__ = ("_bound", "_engine", "_hashes", "_used", "steps")
+    __slots__ = ("_bound", "_engine", "_hashes", "_long_ns", "_used", "steps")
 
     def __init__(self, engine: Engine) -> None:
         self._engine: Engine = engine
@@ -39,6 +45,7 @@ class Ports:
         self._used: bytearray = bytearray(_PORTS)
         self.steps: list[int] = [0] * _TABLE
         self._hashes: dict[bytes, int] = {}  # of destinations lately connected to
+        self._long_ns: int = 0  # when the next long search may be made
 
     def bind(self, socket: TcpSocket, address: bytes, port: int) -> bool:
         """Give ``port`` at ``address`` to ``socket``; False if that conflicts."""
@@ -133,7 +140,8 @@ class Ports:
         end = engine.config.last_ephemeral + 1
         start = first + engine.random_bits(32) % (end - first)
         port = self._unused(start, end) or self._unused(first, start)
-        if not port:  # so it seems
+        holders = len(engine.connections) + len(engine.time_wait)
+        if not port and (holders <= _SHORT_SEARCH or self._may_search()):  # so it seems
             self.look()
             port = self._unused(start, end) or self._unused(first, start)
         if port:
@@ -165,7 +173,9 @@ class Ports:
                 self._hashes = {}
             hashed = self._hashes[where] = engine.isn.digest(b"port" + where)
         index = hashed % _TABLE
-        for _ in range(count):
+        for tried in range(count):
+            if tried == _SHORT_SEARCH and not self._may_search():
+                break  # the next choice goes on from here
             step = self.steps[index]
             self.steps[index] = step + 1
             port = first + ((hashed >> 32) + step) % count
@@ -175,6 +185,14 @@ class Ports:
                     self._used[port] = 1
                     return key
         return b""
+
+    def _may_search(self) -> bool:
+        """Through all ports and whoever has them, now?"""
+        now_ns = self._engine.now_ns
+        if now_ns < self._long_ns:
+            return False
+        self._long_ns = now_ns + _LONG_SEARCH_NS
+        return True
 
     def __len__(self) -> int:
         return len(self._bound)
