@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 from leulo.state import State as Saved
 from leulo.state import load_fields, save_fields
 from leulo.tcp import accecn, ecn, fast_open_server, handshake, header, md5
-from leulo.tcp.addresses import turned, words_of
+from leulo.tcp.addresses import ends_of, turned, words_of
 from leulo.tcp.fast_open import ALL_LISTENERS, emit
 from leulo.tcp.handshake import Terms
 from leulo.tcp.header import ACK, AE, ECE, RST, SYN
@@ -37,10 +37,8 @@ if TYPE_CHECKING:
 
 _LEAST_HALF_OPEN: Final = 8  # records, however small the backlog
 # The peer's segment size is one of these, or larger; eight, or cookies were easier to guess.
-_COOKIE_SIZES: Final = {  # by the bytes of a connection's key: IPv4 and IPv6
-    12: (48, 216, 536, 1220, 1360, 1400, 1440, 1460),
-    36: (48, 216, 536, 1220, 1360, 1420, 1440, 8_940),
-}
+_COOKIE_SIZES: Final = (48, 216, 536, 1220, 1360, 1400, 1440, 1460)
+_COOKIE_SIZES_6: Final = (48, 216, 536, 1220, 1360, 1420, 1440, 8_940)
 _COOKIE_PERIOD_S: Final = 64
 _COOKIE_AGES: Final = 2  # periods a cookie is good for
 _COOKIE_FRESH_NS: Final = _COOKIE_PERIOD_S * _COOKIE_AGES * NS_PER_S
@@ -453,7 +451,7 @@ class Listener:
         if age >= _COOKIE_AGES:
             return None
         size = ((difference & 0xFFFFFF) - self._cookie_hash(key, 1 + count - age)) & 0xFFFFFF
-        sizes = _COOKIE_SIZES[len(key)]
+        sizes = _cookie_sizes(key)
         if size >= len(sizes):
             return None
         engine = self.engine
@@ -569,7 +567,7 @@ class Listener:
 
     def _make_cookie(self, half: HalfOpen, now_ns: int) -> None:
         size = 0
-        sizes = _COOKIE_SIZES[len(half.key)]
+        sizes = _cookie_sizes(half.key)
         while size + 1 < len(sizes) and sizes[size + 1] <= half.peer.mss:
             size += 1
         count = now_ns // (_COOKIE_PERIOD_S * NS_PER_S)
@@ -593,3 +591,8 @@ class Listener:
         if low > tsval:
             low -= 0x40
         return low & MASK
+
+
+def _cookie_sizes(key: bytes) -> tuple[int, ...]:
+    """Of IPv4 or IPv6, by a connection's key, which is longer inside the stack."""
+    return _COOKIE_SIZES if len(ends_of(key)[0]) == 4 else _COOKIE_SIZES_6

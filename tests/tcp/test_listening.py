@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import gc
 import itertools
+from random import Random
 from struct import pack
 
 import pytest
 from script_peer import HERE, MS, THERE, S, Script
 from tcp_world import ANY, Wire, address, connect, dial, listen, make_stack
 
+from leulo.stack import Stack, StackConfig
+from leulo.tcp.config import Config
 from leulo.tcp.socket import TcpSocket
 from leulo.tcp.time_wait import TimeWait
+from leulo.trace import Trace
 
 
 def test_accept_queue_full_drops_the_ack_and_recovers() -> None:
@@ -73,6 +77,37 @@ def test_cookie_opens_the_same_connection(timestamps: bool, mss: int) -> None:
     sizes = (48, 216, 536, 1220, 1360, 1400, 1440, 1460)
     wanted = max(size for size in sizes if size <= mss)  # never more than the peer takes
     assert tcb.mss == wanted - (12 if timestamps else 0)
+
+
+@pytest.mark.parametrize("family", [2, 10])
+def test_cookies_open_connections_inside_the_stack(family: int) -> None:
+    """A guest that connects to itself more often at once than there is room for half-open ones."""
+    config = StackConfig(
+        name="inside", mac=bytes((2, 0, 0, 0, 0, 1)), address=address(1), prefix_length=24,
+        has_ipv6=True, tcp=Config(half_open_limit=2),
+    )  # fmt: skip
+    stack = Stack(config, Random(1).getrandbits, Trace())
+    here = address(1) if family == 2 else bytes(15) + b"\1"
+
+    def socket() -> TcpSocket:
+        made = stack.socket(family, 1)
+        assert isinstance(made, TcpSocket)
+        return made
+
+    listener = socket()
+    assert listener.bind(bytes(len(here)), 80) == 0 and listener.listen(64) == 0
+    clients = [socket() for _ in range(20)]
+    for client in clients:
+        assert client.connect(here, 80) == -115
+    wire = Wire(stack, make_stack(2))
+    wire.run(S)
+    assert stack.counters()["syn_cookies_sent"] >= 10
+    accepted = [listener.accept() for _ in clients]
+    for number, client in enumerate(clients):
+        assert client.send(bytes([number]) * 5000) == 5000
+    wire.run(S)
+    data = [one.recv(9000) for one in accepted if isinstance(one, TcpSocket)]
+    assert sorted(map(bytes, data)) == [bytes([n]) * 5000 for n in range(20)]  # type: ignore[arg-type]
 
 
 def test_guessed_cookie_is_refused() -> None:
