@@ -23,6 +23,7 @@ from leulo.config import MachineConfig, RunConfig
 from leulo.costs import Costs
 from leulo.errors import EXIT_ENVIRONMENT, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_OK, EXIT_PIPE
 from leulo.host import Host
+from leulo.hypercalls.events import TraceMark
 from leulo.links import LinkContext, open_link
 from leulo.links.base import Offload
 from leulo.links.poller import Poller
@@ -150,6 +151,7 @@ class _Session:
             capture = Capture(run.pcap, clock, epoch_ns)
             cleanup.callback(capture.close)
             self.host.switch.watch(capture.record)
+            trace.subscribe(TraceMark.NAME, lambda mark: capture.comment(mark.text))
         finished = getattr(link, "on_finished", None)
         if finished is not None:
             finished(lambda: self.host.finish(Outcome(Ending.FINISHED)))

@@ -186,7 +186,7 @@ OPERATIONS: Final = (
     Operation(Op.ORPHAN_POLICY, "What becomes of sockets without a guest.", offered=False),
     Operation(
         Op.TRACE_MARK,
-        "Puts a text into the event stream.",
+        "Puts a text into the event stream; in a capture it is a comment on the next frame.",
         "args[0], args[1]: address and length of UTF-8 text, at most 256 bytes",
     ),
     Operation(

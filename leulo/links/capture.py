@@ -56,8 +56,10 @@ class Capture:
             self.frames += 1
 
     def comment(self, text: str) -> None:
-        """Attach a comment to the next frame."""
-        self._comment = f"{self._comment}; {text}" if self._comment else text
+        """Attach a comment to the next frame, behind those that wait for it as far as there is
+        room."""
+        comment = f"{self._comment}; {text}" if self._comment else text
+        self._comment = comment[: pcapng.MAX_COMMENT_BYTES]
 
     def flush(self) -> None:
         """Bring everything recorded so far into the file. Raises EnvironmentProblem."""

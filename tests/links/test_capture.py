@@ -79,6 +79,17 @@ def test_capture_does_not_change_what_is_sent(tmp_path: Path) -> None:
     assert link.sent[0] is frame
 
 
+def test_comments_that_wait_for_a_frame_are_bounded(tmp_path: Path) -> None:
+    """However much a guest says before it sends anything."""
+    with Capture(tmp_path / "c", Tick()) as capture:
+        for _ in range(10_000):
+            capture.comment("ä" * 100)
+        assert len(capture._comment) <= pcapng.MAX_COMMENT_BYTES
+        capture.record([bytes(60)], True, 5)
+    [(_, says)] = read(tmp_path / "c")
+    assert says.comments[0].startswith("ä".encode() * 100 + b"; ")
+
+
 def test_epoch_moves_the_times(tmp_path: Path) -> None:
     with Capture(tmp_path / "c", Tick(), epoch_ns=1_700_000_000_000_000_000) as capture:
         capture.record([bytes(60)], True, 5)
