@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from leulo.tcp.tcb import Tcb
 
 _MIN_RTT_LIFE_NS: Final = 300 * NS_PER_S  # [RFC 8985 6.2 step 1] [Linux tcp(7)]
+_NO_TIME_NS: Final = NS_PER_MS  # of a round trip that took no time: a tick, as Linux says
 _LONGEST_MS: Final = 1 << 22  # an echo older than 70 minutes is nonsense
 
 
@@ -27,8 +28,9 @@ def sample(tcb: Tcb, rtt_ns: int, now_ns: int) -> None:
         rtt_ns = 1
     tcb.has_probed = False
     tcb.backoff = 0
-    if rtt_ns <= tcb.min_rtt_ns or now_ns >= tcb.min_rtt_until:
-        tcb.min_rtt_ns = rtt_ns
+    least_ns = rtt_ns if rtt_ns > 1 else _NO_TIME_NS
+    if least_ns <= tcb.min_rtt_ns or now_ns >= tcb.min_rtt_until:
+        tcb.min_rtt_ns = least_ns
         tcb.min_rtt_until = now_ns + _MIN_RTT_LIFE_NS
     srtt = tcb.srtt_ns
     if srtt:

@@ -283,13 +283,12 @@ class Script:
         self.socket = socket
         return socket
 
-    def passive(self, rtt_ns: int = 0) -> TcpSocket:
+    def passive(self) -> TcpSocket:
         """ESTABLISHED by a passive open; both sides' next number is 1."""
         if self.listener is None:
             self.listen()
         self.inject("S", 0)
         self.expect("SA", 0, 1)
-        self.wait(rtt_ns)
         self.inject("A", 1, 1)
         self.expect_none()
         self.expect_state("ESTABLISHED")
