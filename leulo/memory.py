@@ -41,11 +41,6 @@ class Memory:
         self.check(address, len(data))
         self.view[address : address + len(data)] = data
 
-    def range(self, address: int, length: int) -> memoryview:
-        """A writable view of the range. Raises `BadAddress`."""
-        self.check(address, length)
-        return self.view[address : address + length]
-
     def clear(self) -> None:
         """Zero all of it, as at power-on."""
         zeros = bytes(1 << 20)

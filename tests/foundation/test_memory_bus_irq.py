@@ -34,10 +34,10 @@ class Register:
 def test_a_range_is_taken_only_if_all_of_it_is_ram(address: int, length: int) -> None:
     inside = 0 <= address and 0 <= length and address + length <= SIZE
     if inside:
-        assert len(MEMORY.range(address, length)) == length
+        assert len(MEMORY.read(address, length)) == length
     else:
         with pytest.raises(BadAddress):
-            MEMORY.range(address, length)
+            MEMORY.read(address, length)
 
 
 def test_a_write_across_the_end_writes_nothing() -> None:
