@@ -16,6 +16,7 @@ from hashlib import md5
 from hmac import compare_digest
 from typing import TYPE_CHECKING, Final
 
+from leulo.tcp.addresses import ends_of
 from leulo.tcp.header import ENDS_4_BYTES, IP_AT, TCP, TCP_AT, Frame
 from leulo.tcp.options import (
     MSS,
@@ -258,7 +259,7 @@ def keys_of_service(engine: Engine, key: bytes) -> Keys:
     ends_bytes = 2 * _peer_bytes(key)
     local = key[ends_bytes // 2 : ends_bytes]
     if engine.config.has_freebsd_syn:
-        for socket in engine.ports.bound_to(local, int.from_bytes(key[-2:], "big")):
+        for socket in engine.ports.bound_to(local, ends_of(key)[1]):
             if socket.settings.md5_keys:
                 return socket.settings.md5_keys
     port = key[ends_bytes : ends_bytes + 2]  # the peer's

@@ -31,12 +31,13 @@ from test_over_ipv6 import tcp as tcp_6
 from leulo.state import State as Saved
 from leulo.tcp import md5
 from leulo.tcp.config import PRESETS
-from leulo.tcp.errno import ECONNRESET, EINVAL, ENOENT, ENOMEM, ENOPROTOOPT
+from leulo.tcp.errno import AF_INET, ECONNRESET, EINVAL, ENOENT, ENOMEM, ENOPROTOOPT
 from leulo.tcp.options import parse
 from leulo.tcp.socket import TcpSocket
 from leulo.tcp.sockopt.md5_key import FLAG_INTERFACE, FLAG_PREFIX, MOST_KEYS
 from leulo.tcp.sockopt.names import IP_MTU_DISCOVER, IP_TOS, IP_TTL, TCP_MD5SIG, TCP_MD5SIG_EXT
 from leulo.tcp.state import State
+from leulo.tcp.tcb import LOOPBACK_MARK
 
 TCP = 6
 SECRET = b"correct horse"
@@ -323,6 +324,18 @@ def test_freebsds_signature_stands_behind_what_a_syn_offers(
     found = md5.ordered(linux, PRESETS["freebsd"])
     assert found == before + behind + md5.BLANK[2:] + rest
     assert len(found) % 4 == 0
+
+
+@pytest.mark.parametrize("is_inside", [False, True])
+def test_freebsds_bound_socket_has_the_key_for_its_port(is_inside: bool) -> None:
+    """Of a connection inside the stack, too, whose key ends in a mark. [FreeBSD tcp(4)]"""
+    stack = make_stack(1, **WORLDS["freebsd"])
+    socket = stack.socket(AF_INET, STREAM)
+    assert isinstance(socket, TcpSocket)
+    assert socket.bind(address(1), 5_000) == 0
+    use_key(socket, address(2))
+    key = address(2) + address(1) + pack("!HH", 1_234, 5_000) + LOOPBACK_MARK * is_inside
+    assert md5.keys_of_service(stack.engine, key) == socket.settings.md5_keys != md5.NO_KEYS
 
 
 def test_the_longest_prefix_counts() -> None:
