@@ -228,6 +228,11 @@ class Stack(StackNetwork):
             if whole is None:
                 return
             payload: Buffer = whole
+            # What an error quotes: the packet as it was before somebody cut it.
+            packet = Ipv4Repr(
+                ip.source, ip.destination, ip.protocol, len(whole), ip.ttl, ip.traffic_class,
+                ip.identification,
+            ).emit() + whole  # fmt: skip
         else:
             payload = packet[ip.header_bytes : ip.header_bytes + ip.payload_bytes]
         if ip.protocol == PROTOCOL_TCP:

@@ -132,8 +132,11 @@ class DhcpClient:
         seconds = max(DEFAULT_LEASE_S if seconds is None else seconds, LEAST_LEASE_S)
         t1 = message.time_option(dhcp.OPTION_RENEWAL_TIME)
         t2 = message.time_option(dhcp.OPTION_REBINDING_TIME)
-        if t1 is None or t2 is None or not 0 < t1 < t2 < seconds:
-            t1, t2 = seconds // 2, seconds * 7 // 8  # [RFC 2131 4.4.5]
+        # Each of them by itself has a default. [RFC 2131 4.4.5]
+        t1 = seconds // 2 if t1 is None else t1
+        t2 = seconds * 7 // 8 if t2 is None else t2
+        if not 0 < t1 < t2 < seconds:
+            t1, t2 = seconds // 2, seconds * 7 // 8
         self.renew_ns = self.began_ns + t1 * NS_PER_S
         self.rebind_ns = self.began_ns + t2 * NS_PER_S
         self.expires_ns = self.began_ns + seconds * NS_PER_S

@@ -52,6 +52,7 @@ from leulo.net.wire.ipv6 import (
     Ipv6Repr,
     Upper,
     is_link_local,
+    is_mapped,
     is_multicast,
     multicast_mac,
     solicited_node,
@@ -69,7 +70,6 @@ MAX_SOLICITATION_NS: Final = 3600 * NS_PER_S  # and at last [RFC 7559 2]
 _HOPS: Final = 64  # of who sets none
 _IP_AT: Final = vnet.HEADER_BYTES + 14
 _CHECKED: Final = vnet.F_NEEDS_CSUM | vnet.F_DATA_VALID
-_QUOTE_BYTES: Final = 64  # of the fragmentable part, kept of a first fragment
 _LEAST_UPPER: Final = {PROTOCOL_TCP: 20, PROTOCOL_UDP: 8, PROTOCOL_ICMPV6: 8}
 
 
@@ -233,8 +233,14 @@ class Ipv6Host:
             raise ParseError("ethernet_destination")
         if destination not in self.own.addresses and not self._is_joined(destination):
             raise ParseError("ipv6_destination")
-        if is_multicast(ip.source) or ip.source == LOOPBACK or self.own.is_usable(ip.source):
+        if mac[0] & 1 and not is_multicast(destination):
+            # As with IPv4; so no error is told of what went to a group of the link.
+            raise ParseError("ipv6_link_group")  # [RFC 4443 2.4 e]
+        source = ip.source
+        if is_multicast(source) or source == LOOPBACK or self.own.is_usable(source):
             raise ParseError("ipv6_source")
+        if is_mapped(source):  # a socket of both families would take it for one of IPv4
+            raise ParseError("ipv6_source")  # [RFC 6890 2.2.3]
 
     def _is_joined(self, group: bytes) -> bool:
         return group == ALL_NODES or (
@@ -252,20 +258,20 @@ class Ipv6Host:
             raise BadHeader("ipv6_fragment", BAD_FIELD, 4)
         if fragment.offset + len(payload) > MAX_PAYLOAD_BYTES:
             raise BadHeader("ipv6_fragment", BAD_FIELD, upper.at + 2)
-        quote = b""
         if not fragment.offset:
             self._check_first(packet, fragment, at)
-            quote = packet[: at + _QUOTE_BYTES]
         key = b"".join((ip.source, ip.destination, fragment.identification.to_bytes(4, "big")))
         reassembler = self.reassembler
         whole = reassembler.insert(
-            key, fragment.offset, payload, fragment.has_more, quote, ip.traffic_class & 3, now_ns
-        )
+            key, fragment.offset, payload, fragment.has_more, packet[:at], ip.traffic_class & 3,
+            now_ns,
+        )  # fmt: skip
         if whole is None:
             return None
         first = reassembler.first
         head = walk(first, len(first))
         kind = FragmentRepr.parse(first[head.at :]).next_header
+        ip = Ipv6Repr.parse(first, 0x1FFFF)  # the headers before a later one count for nothing
         traffic_class = ip.traffic_class & ~3 | reassembler.codepoint
         joined = Ipv6Repr(ip.source, ip.destination, kind, len(whole), ip.hop_limit, traffic_class)
         text = joined.emit() + whole
@@ -342,10 +348,13 @@ class Ipv6Host:
         about packets that are not ours. [RFC 8201 4]"""
         destination = error.remote[0]
         if error.is_too_big and self.is_local(error.local[0]) and error.mtu >= MIN_MTU:
-            if len(self._paths) >= MAX_PATHS and destination not in self._paths:
-                del self._paths[next(iter(self._paths))]
-            if error.mtu < self.path_mtu(destination, now_ns):
-                self._paths[destination] = (error.mtu, now_ns + PATH_NS)
+            known = self.path_mtu(destination, now_ns)
+            if error.mtu < known or destination in self._paths:
+                # Whatever it says, no larger one is tried for a while from now on.
+                self._paths.pop(destination, None)
+                if len(self._paths) >= MAX_PATHS:
+                    del self._paths[next(iter(self._paths))]
+                self._paths[destination] = (min(error.mtu, known), now_ns + PATH_NS)
         return error
 
     def report(self, received: Received, kind: int, code: int, rest: int, now_ns: int) -> None:

@@ -19,7 +19,7 @@ MAX_DATAGRAMS: Final = 64  # being reassembled at once
 MAX_REASSEMBLY_BYTES: Final = 1 << 20  # of all of them together, with bookkeeping
 MAX_FRAGMENTS: Final = 1400  # of one datagram: 65,535 bytes over the smallest MTU, 68
 _FRAGMENT_COST_BYTES: Final = 128  # what a fragment takes beside its payload
-_QUOTE_BYTES: Final = 64  # kept of the first fragment, for an ICMP error
+_QUOTE_BYTES: Final = 1280  # of a first fragment: no ICMP error quotes more
 _CODEPOINT: Final = 3  # of the traffic class
 # The ECN field of a datagram by those of its fragments, a bit each: a mark on one counts for all.
 # One that is not capable among others that are is a mistake, or an attempt to hide a mark: -1, and
@@ -34,7 +34,7 @@ _COUNTS: Final = (
 class _Datagram:
     """Fragments of one datagram, in order, not overlapping."""
 
-    __slots__ = ("codepoints", "cost", "deadline_ns", "is_poisoned", "offsets", "pieces", "quote",
+    __slots__ = ("codepoints", "cost", "deadline_ns", "head", "is_poisoned", "offsets", "pieces",
                  "received", "total")  # fmt: skip
 
     def __init__(self, deadline_ns: int) -> None:
@@ -44,7 +44,7 @@ class _Datagram:
         self.received: int = 0
         self.total: int = -1  # bytes of payload, once the last fragment has come
         self.cost: int = 0
-        self.quote: bytes = b""  # the first fragment's header and first bytes
+        self.head: bytes = b""  # what stands before the first fragment's payload
         self.codepoints: int = 0  # a bit for each of the ECN field's that a fragment had
         self.is_poisoned: bool = False  # an overlap was seen: everything further is dropped
 
@@ -59,7 +59,7 @@ class Reassembler:
     def __init__(self, prefix: str = "ipv4_") -> None:
         self._prefix: str = prefix  # of the counters' names
         self.datagrams: dict[bytes, _Datagram] = {}  # oldest first, so also by deadline
-        self.first: bytes = b""  # the ``quote`` of the datagram that was last whole
+        self.first: bytes = b""  # the ``head`` of the datagram that was last whole
         self.codepoint: int = 0  # and its ECN field
         self._cost: int = 0
         self._expired: list[bytes] = []
@@ -80,12 +80,10 @@ class Reassembler:
         )
         end = ip.header_bytes + ip.payload_bytes
         payload = bytes(packet[ip.header_bytes : end])
-        quote = b""
-        if not ip.fragment_offset:
-            quote = bytes(packet[: max(_QUOTE_BYTES, ip.header_bytes + 8)])
+        head = bytes(packet[: ip.header_bytes])
         codepoint = ip.traffic_class & _CODEPOINT
         return self.insert(
-            key, ip.fragment_offset, payload, ip.more_fragments, quote, codepoint, now_ns
+            key, ip.fragment_offset, payload, ip.more_fragments, head, codepoint, now_ns
         )
 
     def insert(
@@ -94,13 +92,13 @@ class Reassembler:
         start: int,
         payload: bytes,
         has_more: bool,
-        quote: bytes,
+        head: bytes,
         codepoint: int,
         now_ns: int,
     ) -> bytes | None:
-        """Take a fragment of the datagram ``key``; ``quote`` is the beginning of the packet if it
-        is the first fragment, ``codepoint`` its ECN field. Returns the whole payload, once it is
-        there. Never raises."""
+        """Take a fragment of the datagram ``key``; ``head`` is what stands before its payload, of
+        which the first one's is kept, ``codepoint`` its ECN field. Returns the whole payload,
+        once it is there. Never raises."""
         self._count("fragments")
         self.advance(now_ns)
         datagram = self.datagrams.get(key)
@@ -108,14 +106,14 @@ class Reassembler:
             datagram = self.datagrams[key] = _Datagram(now_ns + REASSEMBLY_NS)
         if datagram.is_poisoned:
             return None
-        if not self._insert(datagram, start, payload, has_more, quote):
+        if not self._insert(datagram, start, payload, has_more, head):
             self._count("fragment_overlaps")
             self._release(datagram)
             datagram.is_poisoned = True
         datagram.codepoints |= 1 << codepoint
         if datagram.received == datagram.total:
             del self.datagrams[key]
-            self.first = datagram.quote
+            self.first = datagram.head
             self.codepoint = _JOINED[datagram.codepoints]
             payload = b"".join(datagram.pieces)
             self._release(datagram)
@@ -146,8 +144,8 @@ class Reassembler:
                 return
             del self.datagrams[key]
             self._count("fragment_timeouts")
-            if datagram.quote and len(self._expired) < MAX_DATAGRAMS:
-                self._expired.append(datagram.quote)
+            if datagram.head and datagram.pieces and len(self._expired) < MAX_DATAGRAMS:
+                self._expired.append((datagram.head + datagram.pieces[0])[:_QUOTE_BYTES])
             self._release(datagram)
 
     def take_expired(self) -> list[bytes]:
@@ -161,7 +159,7 @@ class Reassembler:
 
     def save(self) -> State:
         return {
-            "version": 2,
+            "version": 3,
             "counters": dict(self._counters),
             "expired": list(self._expired),
             "datagrams": [
@@ -171,7 +169,7 @@ class Reassembler:
                     "offsets": list(d.offsets),
                     "pieces": list(d.pieces),
                     "total": d.total,
-                    "quote": d.quote,
+                    "head": d.head,
                     "codepoints": d.codepoints,
                     "is_poisoned": d.is_poisoned,
                 }
@@ -181,8 +179,8 @@ class Reassembler:
 
     def load(self, state: State) -> None:
         """Raises ValueError on another version."""
-        if state.get("version") != 2:
-            raise ValueError(f"Reassembler: saved state has version {state.get('version')}, not 2")
+        if state.get("version") != 3:
+            raise ValueError(f"Reassembler: saved state has version {state.get('version')}, not 3")
         self._counters = dict(state["counters"])
         self._expired = list(state["expired"])
         self.datagrams = {}
@@ -192,7 +190,7 @@ class Reassembler:
             datagram.offsets = list(saved["offsets"])
             datagram.pieces = list(saved["pieces"])
             datagram.total = saved["total"]
-            datagram.quote = saved["quote"]
+            datagram.head = saved["head"]
             datagram.codepoints = saved["codepoints"]
             datagram.is_poisoned = saved["is_poisoned"]
             datagram.received = sum(len(piece) for piece in datagram.pieces)
@@ -203,7 +201,7 @@ class Reassembler:
         self._counters[self._prefix + name] += 1
 
     def _insert(
-        self, datagram: _Datagram, start: int, payload: bytes, has_more: bool, quote: bytes
+        self, datagram: _Datagram, start: int, payload: bytes, has_more: bool, head: bytes
     ) -> bool:
         """Put a fragment in its place; False if it contradicts what is there."""
         end = start + len(payload)
@@ -232,7 +230,7 @@ class Reassembler:
         datagram.cost += cost
         self._cost += cost
         if start == 0:
-            datagram.quote = quote
+            datagram.head = head
         return True
 
     def _release(self, datagram: _Datagram) -> None:

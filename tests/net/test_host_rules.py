@@ -127,6 +127,18 @@ def test_a_closed_port_is_told() -> None:
     assert bytes(told[ICMP])[8:] == bytes(packet)
 
 
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 1, 0), (0, 2, 1)])
+def test_a_closed_port_is_told_of_a_datagram_in_fragments(order: tuple[int, ...]) -> None:
+    """Whichever came last. [RFC 1122 3.2.2.1, 4.1.3.1]"""
+    packet = IP(src=PEER, dst=HERE, id=7) / UDP(sport=5, dport=9) / bytes(2500)
+    pieces = fragment(IP(bytes(packet)), 1000)
+    stack = make_host()
+    *quiet, [told] = [give(stack, pieces[at]) for at in order]
+    assert quiet == [[], []]
+    assert (told[ICMP].type, told[ICMP].code) == (3, 3)
+    assert bytes(told[ICMP])[8:] == bytes(packet)[: len(bytes(told[ICMP])) - 8]
+
+
 def test_fragments_without_a_rest_are_told_after_a_minute() -> None:
     """[RFC 1122 3.3.2]"""
     stack = make_host()

@@ -299,3 +299,58 @@ def test_fragments_of_two_packets_do_not_mix() -> None:
 
 def test_sixty_seconds() -> None:
     assert REASSEMBLY_NS == 60 * S
+
+
+def test_a_joined_packet_has_the_header_of_its_first_fragment() -> None:
+    """Whatever stands before the others. [RFC 8200 4.5]"""
+    data = bytes(UDP(sport=1, dport=2, len=108) / bytes(100))
+    ip = Ipv6Repr(A, B, 17, len(data), hop_limit=50, traffic_class=0x28)
+    first, second = cut(ip, data, 112, 9)
+    other = bytearray(second)
+    other[0], other[7] = 0x6C, 9
+    for packets in ((first, bytes(other)), (bytes(other), first)):
+        host = known()
+        joined = [give(host, packet) for packet in packets][-1]
+        assert isinstance(joined, Received)
+        head = Ipv6Repr.parse(joined.packet)
+        assert (head.hop_limit, head.traffic_class) == (50, 0x28)
+
+
+def test_a_fragment_that_is_given_up_is_quoted_whole() -> None:
+    """As any other packet. [RFC 4443 2.4 c]"""
+    host = known()
+    first = IPv6(src=PEER, dst=OURS) / IPv6ExtHdrFragment(m=1, id=3, nh=17) / bytes(range(200))
+    give(host, first)
+    host.advance(2 * S + REASSEMBLY_NS)
+    [reply] = said(host)
+    assert bytes(reply)[48:] == bytes(first)
+
+
+@pytest.mark.parametrize("protocol", [17, 132])
+def test_no_error_about_a_frame_to_a_group(protocol: int) -> None:
+    """It is dropped, as with IPv4. [RFC 4443 2.4 e] [RFC 1122 3.3.6]"""
+    host = known()
+    packet = IPv6(src=PEER, dst=OURS, nh=protocol) / bytes(8)
+    for to in ("333300000001", "ffffffffffff"):
+        with pytest.raises(ParseError, match="ipv6_link_group"):
+            give(host, packet, to=bytes.fromhex(to))
+    assert sent(host) == []
+
+
+def test_nothing_comes_from_an_address_of_ipv4() -> None:
+    """To a socket of both families it would look like the local host. [RFC 6890 2.2.3]"""
+    host = known()
+    for source in ("::ffff:127.0.0.1", "::ffff:10.0.0.1"):
+        with pytest.raises(ParseError, match="ipv6_source"):
+            give(host, IPv6(src=source, dst=OURS) / UDP(sport=1, dport=2))
+
+
+def test_every_report_keeps_a_path_small_for_ten_minutes() -> None:
+    """The time counts from the last one, not from the first. [RFC 8201 4]"""
+    host = make_host()
+    too_big(host, 1400, 10 * S)
+    too_big(host, 1400, 600 * S)
+    assert host.path_mtu(A, 1199 * S) == 1400
+    too_big(host, 1450, 1199 * S)
+    assert host.path_mtu(A, 1798 * S) == 1400
+    assert host.path_mtu(A, 1799 * S) == 1500

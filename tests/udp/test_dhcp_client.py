@@ -338,6 +338,28 @@ def test_times_of_the_server_count_if_they_are_in_order() -> None:
         assert client.next_deadline() == due * S
 
 
+@pytest.mark.parametrize(
+    ("option", "seconds", "renew", "rebind"),
+    [
+        (dhcp.OPTION_RENEWAL_TIME, 100, 100, 875),
+        (dhcp.OPTION_REBINDING_TIME, 700, 500, 700),
+        (dhcp.OPTION_REBINDING_TIME, 400, 500, 875),  # it would come before the default of T1
+    ],
+)
+def test_one_time_of_the_server_counts_without_the_other(
+    option: int, seconds: int, renew: int, rebind: int
+) -> None:
+    """[RFC 2131 4.4.5]"""
+    client = make_client()
+    discover, _ = ask(client, 0)
+    client.input(reply(discover, dhcp.OFFER).emit(), 0)
+    request, _ = ask(client, 0)
+    ack = reply(request, dhcp.ACK)
+    ack.options[option] = seconds.to_bytes(4, "big")
+    client.input(ack.emit(), 0)
+    assert (client.renew_ns, client.rebind_ns) == (renew * S, rebind * S)
+
+
 def test_renewals_wait_half_of_what_is_left_and_a_minute_at_least() -> None:
     """[RFC 2131 4.4.5]"""
     client = bound_client(8000)

@@ -31,6 +31,7 @@ ALL_NODES: Final = b"\xff\x02" + bytes(13) + b"\x01"
 ALL_ROUTERS: Final = b"\xff\x02" + bytes(13) + b"\x02"
 _SOLICITED: Final = b"\xff\x02" + bytes(9) + b"\x01\xff"
 _LINK_LOCAL: Final = b"\xfe\x80" + bytes(6)
+_MAPPED: Final = bytes(10) + b"\xff\xff"
 
 _HEADER: Final = Struct("!IHBB16s16s")
 _FRAGMENT: Final = Struct("!BxHI")
@@ -47,6 +48,12 @@ def is_multicast(address: Buffer) -> bool:
 
 def is_link_local(address: Buffer) -> bool:
     return address[0] == 0xFE and address[1] & 0xC0 == 0x80
+
+
+def is_mapped(address: Buffer) -> bool:
+    """Does it stand for an address of IPv4? Those are for sockets, not for a link.
+    [RFC 4291 2.5.5.2]"""
+    return address[:12] == _MAPPED
 
 
 def solicited_node(address: Buffer) -> bytes:
