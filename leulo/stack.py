@@ -38,14 +38,12 @@ from leulo.stack_ipv6 import StackIpv6
 from leulo.stack_network import StackNetwork
 from leulo.state import State
 from leulo.tcp.account import Lent
-from leulo.tcp.addresses import ends_of
 from leulo.tcp.demux import half_open_arrives, stranger_arrives, syn_arrives
 from leulo.tcp.engine import Engine
 from leulo.tcp.errno import (
     AF_INET,
     AF_INET6,
     EAFNOSUPPORT,
-    ECONNABORTED,
     EPROTONOSUPPORT,
     ESOCKTNOSUPPORT,
     SOCK_DGRAM,
@@ -344,12 +342,7 @@ class Stack(StackNetwork):
         """Have the leased address, or none; connections of another one are over."""
         old = self.address
         self._be_at(lease)
-        for tcb in list(self.engine.connections.values()):
-            if tcb.local == old:
-                self.engine.abort(tcb, ECONNABORTED)
-        for half in list(self.engine.half_open.values()):
-            if ends_of(half.key)[0] == old:
-                half.listener.lose(half)
+        self.engine.leave(old)
         if lease is not None:
             self.arp.announce()
 

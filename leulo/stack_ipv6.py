@@ -192,6 +192,8 @@ class StackIpv6:
         self._is_due_known = False
         if self.host.advance(now_ns):
             self._engine.retry_links()
+        for address in self.host.take_gone():
+            self._engine.leave(address)
 
     def save(self) -> State:
         return self.host.save()

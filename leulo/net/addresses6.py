@@ -89,7 +89,16 @@ class Addresses:
         if entry is None or entry.state != TENTATIVE:
             return False
         entry.state = DUPLICATE
+        if address == self.link_local:
+            # Somebody has our MAC: nothing that we did here would work. [RFC 4862 5.4.5]
+            for other in self.addresses.values():
+                other.state = DUPLICATE
         return True
+
+    @property
+    def is_off(self) -> bool:
+        """Nothing is sent or heard, because somebody has our MAC."""
+        return self.addresses[self.link_local].state == DUPLICATE
 
     # -- where to, and from where
 
@@ -166,7 +175,7 @@ class Addresses:
             self.prefixes[key] = _until(now_ns, prefix.valid_s)
 
     def _take_address(self, prefix: PrefixRepr, now_ns: int) -> None:
-        if prefix.preferred_s > prefix.valid_s:
+        if prefix.preferred_s > prefix.valid_s or self.is_off:
             return
         address = prefix.prefix[:8] + interface_identifier(self._mac)
         own = self._own_prefix
@@ -205,11 +214,12 @@ class Addresses:
                 times.append(entry.preferred_ns)
         return min(times, default=None)
 
-    def advance(self, now_ns: int) -> tuple[list[bytes], list[bytes]]:
-        """Do what is due. Returns the addresses to be probed for now, and those that have just
-        become ours."""
+    def advance(self, now_ns: int) -> tuple[list[bytes], list[bytes], list[bytes]]:
+        """Do what is due. Returns the addresses to be probed for now, those that have just become
+        ours, and those that are ours no longer."""
         probes: list[bytes] = []
         ours: list[bytes] = []
+        gone: list[bytes] = []
         for router in [r for r, until in self.routers.items() if until and until <= now_ns]:
             self.forget_router(router)
         for prefix in [p for p, until in self.prefixes.items() if until and until <= now_ns]:
@@ -224,9 +234,10 @@ class Addresses:
                     ours.append(entry.address)
             if entry.valid_ns and entry.valid_ns <= now_ns:
                 del self.addresses[entry.address]
+                gone.append(entry.address)
             elif entry.state == PREFERRED and entry.preferred_ns and entry.preferred_ns <= now_ns:
                 entry.state = DEPRECATED
-        return probes, ours
+        return probes, ours, gone
 
     # -- state
 

@@ -117,6 +117,7 @@ class Ipv6Host:
         self._solicit_ns: int = 0  # when to ask routers again; 0: not yet
         self._solicit_wait_ns: int = 0  # the last wait for an answer
         self._duplicates: int = 0
+        self._gone: list[bytes] = []  # addresses whose time is over
 
     # ------------------------------------------------------------ where to
 
@@ -321,6 +322,8 @@ class Ipv6Host:
     # ------------------------------------------------------------ ICMPv6
 
     def _icmp(self, ip: Ipv6Repr, message: Icmpv6Repr, mac: bytes, now_ns: int) -> IcmpError | None:
+        if not is_multicast(ip.destination) and not self.is_local(ip.destination):
+            raise ParseError("ipv6_tentative")  # neighbour discovery, too [RFC 4862 5.4]
         if ROUTER_SOLICITATION <= message.kind <= REDIRECT:
             if ip.hop_limit != HOP_LIMIT:
                 raise ParseError("ndp_hop_limit")
@@ -328,8 +331,6 @@ class Ipv6Host:
             return None
         if ip.source == UNSPECIFIED:
             raise ParseError("ipv6_source")
-        if not is_multicast(ip.destination) and not self.is_local(ip.destination):
-            raise ParseError("ipv6_tentative")
         answer = self.icmp.input(message, now_ns)
         if answer is None:
             return None
@@ -466,7 +467,8 @@ class Ipv6Host:
 
     def advance(self, now_ns: int) -> bool:
         """Do what is due. True if a neighbour has failed, or an address has become ours."""
-        probes, ours = self.own.advance(now_ns)
+        probes, ours, gone = self.own.advance(now_ns)
+        self._gone += gone
         for address in probes:
             self.ndp.probe(address)
         if self.own.link_local in ours:
@@ -487,6 +489,11 @@ class Ipv6Host:
     @property
     def has_output(self) -> bool:
         return bool(self._output or self.ndp.output)
+
+    def take_gone(self) -> list[bytes]:
+        """Addresses that are ours no longer, each once."""
+        gone, self._gone = self._gone, []
+        return gone
 
     def take_output(self) -> list[TxFrame]:
         """Frames to be sent now, each once."""

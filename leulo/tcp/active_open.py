@@ -41,6 +41,8 @@ def open_connection(socket: TcpSocket, address: bytes, port: int, has_data: bool
         if source is None:
             return -ENETUNREACH
         local = source
+    elif not network.may_bind(local):
+        return -EADDRNOTAVAIL  # it was ours once [RFC 4862 5.5.4]
     if len(local) != len(address):
         return -ENETUNREACH
     is_loopback = network.is_local(address)

@@ -21,12 +21,12 @@ from leulo.tcp import (
     stalled,
 )
 from leulo.tcp.account import Account, Lent
-from leulo.tcp.addresses import ANY, ANY_4, ANY_6
+from leulo.tcp.addresses import ANY, ANY_4, ANY_6, ends_of
 from leulo.tcp.challenge import ChallengeLimit
 from leulo.tcp.config import Config
 from leulo.tcp.congestion.base import CongestionControl
 from leulo.tcp.deadlines import expire
-from leulo.tcp.errno import EHOSTUNREACH
+from leulo.tcp.errno import ECONNABORTED, EHOSTUNREACH
 from leulo.tcp.events import (
     Retransmitted,
     SegmentDropped,
@@ -454,6 +454,16 @@ class Engine:
                 window = tcb.window
             self._send_rst(tcb, tcb.snd_max, tcb.rcv_nxt, RST | ACK, options, window)
         self.fail(tcb, error)
+
+    def leave(self, address: bytes) -> None:
+        """``address`` is ours no longer: its connections are over, and nothing is sent from it.
+        [RFC 2131 4.4.5] [RFC 4862 5.5.4]"""
+        for tcb in list(self.connections.values()):
+            if tcb.local == address and tcb.state is not CLOSED and tcb.state is not TIME_WAIT:
+                self.fail(tcb, ECONNABORTED)
+        for half in list(self.half_open.values()):
+            if ends_of(half.key)[0] == address:
+                half.listener.lose(half)
 
     def send_reset(self, tcb: Tcb, seq: int) -> None:
         """Answer an acknowledgement of something we never sent. [RFC 9293 3.10.7.3]"""

@@ -275,7 +275,8 @@ class UdpSocket:
 
     def sendto(self, data: bytes, address: bytes, port: int, source: Endpoint | None = None) -> int:
         """Send one datagram: its length, -EAGAIN (the buffer is full), -EMSGSIZE, -EINVAL,
-        -EACCES, -ENETUNREACH, -EPIPE, -EAFNOSUPPORT, or an error that an earlier one met.
+        -EACCES, -ENETUNREACH, -EADDRNOTAVAIL (its own address is gone), -EPIPE, -EAFNOSUPPORT,
+        or an error that an earlier one met.
 
         ``source`` replaces the socket's own address; a stack that accepts any address has to
         choose it.
@@ -301,13 +302,15 @@ class UdpSocket:
             if not self._bind_any():
                 return -EAGAIN
             own = self.address
-            if own in (b"", _ANY_4, _ANY_6):
+            if own in (b"", _ANY_4, _ANY_6) or network.is_broadcast(own):
                 chosen = self._source_for(address)
                 if chosen is None:
                     return -ENETUNREACH
                 own = chosen
             elif len(own) != len(address) or self._source_for(address) is None:
                 return -ENETUNREACH
+            elif not network.may_bind(own):
+                return -EADDRNOTAVAIL  # it was ours once [RFC 4862 5.5.4]
             source = (own, self.port)
         if not any(address):
             to = (source[0], port)

@@ -313,3 +313,39 @@ def test_a_connection_that_is_answered_asks_for_no_neighbour(to: bytes) -> None:
         entries = [*stack.arp.entries(), *stack.ipv6.host.ndp.entries()]
         states += [state for address, _, state in entries if address in (to, to[12:])]
     assert states == sorted(states) and states[-1] == "STALE"  # nobody has asked him since
+
+
+def test_connections_of_an_address_whose_time_is_over_end_in_silence() -> None:
+    """It is no source and no destination any more. [RFC 4862 5.5.4]"""
+    wire = make_wire()
+    _, b = wire.stacks
+    listener = listen(b)
+    client, server = open_connection(wire, global_address(2), listener)
+    other, _ = open_connection(wire, link_local(b.mac), listener)
+    assert b.ipv6 is not None
+    b.ipv6.host.own.addresses[global_address(2)].valid_ns = wire.now_ns + S
+    b.advance(wire.now_ns)
+    b.ipv6._is_due_known = False
+    wire.run(wire.now_ns + 2 * S)
+    assert server.getsockopt(1, 4) == errno.ECONNABORTED.to_bytes(4, "little")
+    wire.log.clear()
+    client.send(b"is anybody there?")
+    other.send(b"and there?")
+    wire.run(wire.now_ns + 5 * S)
+    said = [frame[32:48] for _, who, frame in wire.log if who == 1 and frame[22:24] == b"\x86\xdd"]
+    assert global_address(2) not in said and link_local(b.mac) in said
+
+
+def test_nothing_is_sent_from_an_address_whose_time_is_over() -> None:
+    """By sockets that are bound to it, either. [RFC 4862 5.5.4]"""
+    wire = make_wire()
+    b = wire.stacks[1]
+    caller, sender, connected = tcp(b), udp(b), udp(b)
+    for socket in (caller, sender):
+        assert socket.bind(global_address(2), 99) == 0
+    assert connected.connect(global_address(1), 9) == 0
+    assert b.ipv6 is not None
+    del b.ipv6.host.own.addresses[global_address(2)]
+    assert caller.connect(global_address(1), 80) == -errno.EADDRNOTAVAIL
+    assert sender.sendto(b"x", global_address(1), 9) == -errno.EADDRNOTAVAIL
+    assert connected.send(b"x") == -errno.EADDRNOTAVAIL

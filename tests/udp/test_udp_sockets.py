@@ -228,6 +228,17 @@ def test_broadcast_needs_permission_and_reaches_every_socket() -> None:
     assert pair.b.counters()["icmp_errors_out"] == 0
 
 
+def test_who_is_bound_to_the_broadcast_address_sends_from_its_own() -> None:
+    """Nothing comes from everybody. [RFC 1122 3.2.1.3 d] [Linux ip(7)]"""
+    pair = Pair()
+    server, client = open_socket(pair.b, 53), pair.a.socket(INET, DGRAM)
+    assert isinstance(client, UdpSocket)
+    assert client.bind(EVERYBODY, 99) == 0
+    assert client.sendto(b"x", B, 53) == 1
+    pair.run()
+    assert server.recvfrom(10) == (b"x", (A, 99), 1)
+
+
 def test_wrong_use_is_an_errno() -> None:
     stack = make_stack(1)
     socket = open_socket(stack)
