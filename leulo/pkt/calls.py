@@ -366,11 +366,8 @@ class Calls:
                 descriptor.connection.peer = inside(address, socket.family, False) or address
                 descriptor.connection.peer_port = port
             return result
-        if running.has_begun:
-            if socket.state in (State.SYN_SENT, State.SYN_RCVD):
-                return None
-            socket.is_connecting = False
-            return -socket.take_error()
+        if running.has_begun and socket.state in (State.SYN_SENT, State.SYN_RCVD):
+            return None
         result = socket.connect(address, port)
         if result == _EINPROGRESS or (not result and socket.state is State.SYN_SENT):
             self._note_opening(descriptor, address, port)

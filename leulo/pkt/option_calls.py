@@ -236,10 +236,10 @@ def ioctl(calls: Calls, running: Running) -> int:
             actual = socket.readable
     elif command == CONSTANTS["SIOCATMARK"]:
         actual = int(isinstance(socket, TcpSocket) and socket.is_at_mark)
-    elif command == CONSTANTS["SIOCOUTQ"]:
-        actual = 0 if tcb is None else max(0, tcb.snd_end - max(tcb.snd_una, tcb.iss + 1))
+    elif command == CONSTANTS["SIOCOUTQ"]:  # a FIN counts as a byte
+        actual = 0 if tcb is None else max(0, tcb.snd_top - max(tcb.snd_una, tcb.iss + 1))
     elif command == CONSTANTS["SIOCOUTQNSD"]:
-        actual = 0 if tcb is None else max(0, tcb.snd_end - max(tcb.snd_nxt, tcb.iss + 1))
+        actual = 0 if tcb is None else max(0, tcb.snd_top - max(tcb.snd_nxt, tcb.iss + 1))
     else:
         raise Refused(running.line, f"ioctl command {command:#x}")
     expected = running.call.arguments[2]

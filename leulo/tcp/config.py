@@ -115,6 +115,9 @@ class Config:
     syn_retries: int = 6
     # So many timeouts of a SYN are as long as the first, and beside ``syn_retries``
     syn_linear_timeouts: int = 4
+    # How soon a SYN goes again whose wrong acknowledgement was reset: its sender has nothing any
+    # more that it could be of; 0: at its time
+    syn_after_reset_ns: int = 12 * NS_PER_MS
     synack_retries: int = 5
     retries1: int = 3  # R1: then the path is suspected [RFC 9293 3.8.3]
     retries: int = 15  # R2 of an open connection [RFC 9293 3.8.3]
@@ -135,6 +138,8 @@ class Config:
     # what Linux does in its own way
     reduces_cwnd: bool = True  # a loss takes its part of cwnd, else of what is in flight
     probes_with_data: bool = False  # a zero window is probed by a byte, else by an old number
+    # What ends at our last acknowledgement or behind counts but for its text, else it is old
+    takes_last_again: bool = True
     trims_to_window: bool = False  # of a segment beyond the window; else all of it or nothing
     drops_missing_timestamps: bool = False  # segments without those agreed on [RFC 7323 3.2]
     delays_ack_of_fin: bool = True  # on an open connection, as for data
@@ -277,6 +282,8 @@ PRESETS = {
         repeats_fin=True,
         probes_with_data=True,
         trims_to_window=True,
+        takes_last_again=False,
+        syn_after_reset_ns=0,
         drops_missing_timestamps=True,
         delays_ack_of_fin=False,
         rounds_first_window=False,
@@ -322,6 +329,8 @@ PRESETS = {
         probes_with_data=True,  # [RFC 9293 3.8.6.1]
         drops_missing_timestamps=True,  # [RFC 7323 3.2]
         trims_to_window=True,  # [RFC 9293 3.10.7.4 first]
+        takes_last_again=False,  # [RFC 9293 3.10.7.4 first]
+        syn_after_reset_ns=0,
         delays_ack_of_fin=False,  # [RFC 9293 3.10.7.4 eighth]
         rounds_first_window=False,
         acks_unsent=True,  # [RFC 9293 3.10.7.4 fifth]

@@ -324,7 +324,7 @@ def _refuse_half_open(
         refuse(engine, half.key, half.front, length, seq, ack, control, half.is_loopback, keys)
     else:
         engine.count_drop("tcp_outside_window")
-        if _may_challenge(engine, half, now_ns):
+        if length or control & FIN or _may_challenge(engine, half, now_ns):
             _acknowledge(engine, half)
 
 

@@ -99,7 +99,7 @@ def emit(
         # follows.
         if (
             not length
-            or (tcb.reassembly is None and tcb.dsack is None)
+            or (tcb.reassembly is None and tcb.dsack is None and tcb.rcv_nxt >= tcb.fin_at)
             or (tcb.has_sack and _block_room(tcb, length))
         ):
             tcb.ack_due = ACK_NONE
@@ -166,6 +166,8 @@ def _odd_options(tcb: Tcb, length: int, options: bytes) -> bytes:
             engine.counts["tcp_dsacks_sent"] += 1
         if tcb.reassembly is not None:
             blocks += tcb.reassembly.sack_blocks(most - len(blocks))
+        if tcb.rcv_nxt < tcb.fin_at:
+            blocks = _with_fin(blocks, tcb.fin_at)[:most]
         if accurate is None:
             options += emit_sack(blocks)
         else:
@@ -178,7 +180,17 @@ def _odd_options(tcb: Tcb, length: int, options: bytes) -> bytes:
 
 def _has_blocks(tcb: Tcb) -> bool:
     """Is there anything to report by SACK?"""
+    if tcb.rcv_nxt < tcb.fin_at:
+        return tcb.has_sack
     return (tcb.reassembly is not None or tcb.dsack is not None) and tcb.has_sack
+
+
+def _with_fin(blocks: list[tuple[int, int]], fin_at: int) -> list[tuple[int, int]]:
+    """The peer's FIN behind a gap has a number, too: that of the block in front of it, or alone.
+    [RFC 2018 3]"""
+    if any(end == fin_at for _, end in blocks):
+        return [(start, end + (end == fin_at)) for start, end in blocks]
+    return [*blocks, (fin_at, fin_at + 1)]
 
 
 def _block_room(tcb: Tcb, length: int) -> int:

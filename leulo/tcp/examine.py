@@ -27,7 +27,7 @@ from leulo.tcp.errno import ECONNREFUSED, ECONNRESET, EPIPE
 from leulo.tcp.header import ACK, CWR, ECE, FIN, RST, SYN, TCP_AT, URG
 from leulo.tcp.options import TIMESTAMPS_ONLY, Options, parse
 from leulo.tcp.receiver_rtt import FULL_BYTES, data_arrives, echo_arrives
-from leulo.tcp.seq import lt, unwrap, unwrap_ranges
+from leulo.tcp.seq import MASK, lt, unwrap, unwrap_ranges
 from leulo.tcp.state import (
     CLOSE_WAIT,
     CLOSED,
@@ -91,7 +91,7 @@ def examine(
         tcb.bare_in += 1
     state = tcb.state
     seq = unwrap(tcb.rcv_nxt, seq_wire)
-    length = end - start
+    length = carried = end - start
     is_fin = control & FIN != 0
     wnd = window << tcb.snd_wscale
     # Most segments are nothing but data or an acknowledgement on an open connection.
@@ -171,6 +171,16 @@ def examine(
             is_acceptable = True
     else:
         is_acceptable = rcv_nxt <= seq <= right
+    if (
+        not is_acceptable
+        and tcb.last_ack_sent <= seq + span <= rcv_nxt
+        and not control & (SYN | RST)
+        and engine.config.takes_last_again
+    ):
+        # Deviation: what ends no earlier than our last acknowledgement is no surprise to its
+        # sender: it counts but for its text, as in Linux. [RFC 9293 3.10.7.4 first]
+        is_acceptable = True
+        is_fin = False
     if not is_acceptable:
         if control & RST:
             if _is_near_rst(tcb, seq):
@@ -178,12 +188,12 @@ def examine(
             else:
                 engine.drop("tcp_rst_outside", tcb)
         else:
-            if length and seq + length <= rcv_nxt:
-                if accurate is not None and seq + length == rcv_nxt:
+            if length + (control & FIN) and seq + length <= rcv_nxt:
+                if accurate is not None and length and seq + length == rcv_nxt:
                     # Deviation: it counts though it is outside of the window, as in Linux: the
                     # sender learns what the path does to repetitions. [RFC 9768 3.2]
                     accecn.arrives(tcb, accurate, ecn.mark_of(frame, tcb.ends), length)
-                _report_duplicate(tcb, seq, seq + length)
+                _report_duplicate(tcb, seq, min(seq + length + (control & FIN), rcv_nxt))
             is_old = seq + span <= rcv_nxt
             reason = "tcp_old_segment" if is_old else "tcp_outside_window"
             _answer_invalid(tcb, reason, length + (control & FIN), now_ns)
@@ -200,15 +210,15 @@ def examine(
     if accurate is not None:
         accecn.arrives(tcb, accurate, ecn.mark_of(frame, tcb.ends), max(length, 0))
     first_seq = seq
+    came_twice = False
     if seq < rcv_nxt and not control & (SYN | RST):
         skip = rcv_nxt - seq
-        if length > 0:
-            _report_duplicate(tcb, seq, min(seq + length, rcv_nxt))
+        if span:
+            _report_duplicate(tcb, seq, min(seq + span, rcv_nxt))
         start += skip
         length -= skip
         seq = rcv_nxt
-        tcb.ack_due = ACK_NOW  # part of it came twice
-        engine.want_output(tcb)
+        came_twice = span > 0  # part of it
         if length < 0:
             length = 0
     is_overrun = seq + length > right
@@ -276,8 +286,13 @@ def examine(
     if accurate is not None:
         before = accecn_feedback.mark_of_delivery(tcb)
         outstanding = tcb.snd_max - tcb.snd_una
-    if not _take_ack(tcb, seq, ack_wire, length, is_fin, wnd, tsecr, sacks, is_echo, now_ns):
+    if came_twice and first_seq == tcb.snd_wl1 and ack_wire == tcb.snd_una & MASK and wnd:
+        wnd = max(wnd, tcb.snd_wnd)  # a smaller one of the same time is older
+    if not _take_ack(tcb, first_seq, ack_wire, carried, is_fin, wnd, tsecr, sacks, is_echo, now_ns):
         return
+    if came_twice:
+        tcb.ack_due = ACK_NOW
+        engine.want_output(tcb)
     if tcb.search is not None and tcb.search.probe:
         mtu_search.arrived(tcb, tcb.search)
     if accurate is not None and tcb.ecn is not None:
@@ -319,7 +334,8 @@ def examine(
             ecn.data_arrives(tcb, tcb.ecn, frame)
     state = tcb.state
     if (length or is_fin) and RECEIVES >> state & 1:
-        if length and _is_deaf(tcb) and (state is FIN_WAIT_1 or state is FIN_WAIT_2):
+        is_news = length > 0 or seq > rcv_nxt  # a FIN ahead of a gap says that there is some
+        if is_news and _is_deaf(tcb) and (state is FIN_WAIT_1 or state is FIN_WAIT_2):
             # Nobody will ever read it: tell the peer. [RFC 9293 3.6.1] [RFC 2525 2.17]
             engine.drop("tcp_data_after_close", tcb)
             engine.send_reset(tcb, ack_wire)
@@ -335,8 +351,8 @@ def examine(
             data_arrives(tcb, length, now_ns)
         if is_overrun and tcb.reassembly is None and not is_fin and not is_flood:
             tcb.ack_due = ACK_DELAYED  # the window cannot open, so there is no hurry
-    elif length or is_fin:
-        tcb.ack_due = ACK_NOW
+    elif (length or is_fin) and first_seq < rcv_nxt:
+        tcb.ack_due = ACK_NOW  # else it is behind the peer's FIN, and is ignored
         engine.want_output(tcb)
 
 
@@ -469,6 +485,8 @@ def _open(tcb: Tcb, seq: int, ack: int, wnd: int, tsecr: int, now_ns: int) -> No
 
 def _report_duplicate(tcb: Tcb, start: int, end: int) -> None:
     """Say in the next acknowledgement that this came twice. [RFC 2883 4]"""
+    if tcb.state is FIN_WAIT_2 and tcb.is_orphan:
+        return  # more of it will be reset: the peer has nothing to learn
     if tcb.has_sack and tcb.engine.config.has_dsack and tcb.state is not SYN_RCVD:
         tcb.dsack = (start, end)
         if tcb.ecn is not None and tcb.ecn.accurate is not None:

@@ -142,7 +142,7 @@ def _of(tcb: Tcb) -> tuple[int, ...]:
     if tcb.recovery == RECOVERY_TIMEOUT and not tcb.is_persisting:
         again_tries, probes = again_tries + probes, 0  # for a device that took nothing
     return (
-        int(tcb.state), ca_state, min(again_tries, 255),
+        _state(tcb), ca_state, min(again_tries, 255),
         min(probes, 255), min(_doublings(tcb), 255), options,
         tcb.snd_wscale | tcb.rcv_wscale << 4,
         (0 if fast is None else fast.failure << 1) | _is_limited(tcb),
@@ -168,6 +168,12 @@ def _of(tcb: Tcb) -> tuple[int, ...]:
         _bounded(tcb.overtaking_in), _bounded(tcb.snd_wnd),
         _bounded(tcb.rcv_adv - tcb.rcv_nxt), 0, *_timeouts(tcb), *_accurate(tcb),
     )  # fmt: skip
+
+
+def _state(tcb: Tcb) -> int:
+    """As the user is told: on Linux a connection in TIME_WAIT is no longer the socket's."""
+    is_over = tcb.state is State.TIME_WAIT and not tcb.engine.config.has_freebsd_syn
+    return int(State.CLOSED if is_over else tcb.state)
 
 
 def _segments(tcb: Tcb, mss: int, outstanding: int) -> int:

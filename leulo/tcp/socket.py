@@ -22,6 +22,7 @@ from leulo.tcp.errno import (
     EAFNOSUPPORT,
     EAGAIN,
     EALREADY,
+    ECONNABORTED,
     EINPROGRESS,
     EINVAL,
     EISCONN,
@@ -141,7 +142,8 @@ class TcpSocket(SocketState):
 
     def connect(self, address: bytes, port: int, has_data: bool = False) -> int:
         """Begin to open a connection: -EINPROGRESS. Asked again: -EALREADY, 0 once when it is
-        open, then -EISCONN, or what it failed with. Also -EADDRNOTAVAIL, -ENETUNREACH,
+        open, then -EISCONN, even when it is over, or what it failed with, -ECONNABORTED if that
+        has been asked for. Also -EADDRNOTAVAIL, -ENETUNREACH,
         -EAFNOSUPPORT. 0 at once if it opens fast and waits for the first write, which comes with
         this call if it ``has_data``. [RFC 7413]"""
         to = inside(address, self.family, self.is_v6only)
@@ -153,19 +155,15 @@ class TcpSocket(SocketState):
         if tcb is not None:
             if tcb.state is SYN_SENT or tcb.state is SYN_RCVD:
                 return -EISCONN if fast_open_client.is_waiting(tcb) else -EALREADY
-            if self.is_connecting:
-                self.is_connecting = False
-                error = self.take_error()
-                if error:
-                    tcb.socket = self.tcb = None
-                    tcb.drop_received()
-                    return -error
-                if tcb.state is not CLOSED:
-                    return 0
-            elif tcb.state is not CLOSED:
-                return -EISCONN
+            if not self.is_connecting:
+                return -EISCONN  # or was: `disconnect` comes first
+            self.is_connecting = False
+            error = self.take_error()
+            if not error and tcb.state is not CLOSED:
+                return 0
             tcb.socket = self.tcb = None
             tcb.drop_received()
+            return -(error or ECONNABORTED)  # whoever has asked for the error has taken it
         return active_open.open_connection(self, to, port, has_data)
 
     def connect_with(self, data: bytes, address: bytes, port: int) -> int:
@@ -386,6 +384,7 @@ class TcpSocket(SocketState):
         if how != SHUT_RD and not self.is_write_shut:
             self.is_write_shut = True
             self._finish(tcb)
+        self.is_connecting = self.is_connecting and tcb.state is SYN_RCVD
         self.engine.notify(self)
         return 0
 

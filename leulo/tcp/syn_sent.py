@@ -32,6 +32,7 @@ def segment_in_syn_sent(
     if has_ack and not tcb.iss < ack <= tcb.snd_max:
         if not control & RST:
             engine.send_reset(tcb, ack_wire)
+        _ask_again(tcb, now_ns)
         engine.drop("tcp_ack_in_syn_sent", tcb)
         return
     if control & RST:
@@ -112,6 +113,15 @@ def segment_in_syn_sent(
         if length > room:
             length, is_fin = room, False  # what is cut off comes again, and the FIN behind it
         take_text(tcb, frame, start, tcb.rcv_nxt, length, is_fin)
+
+
+def _ask_again(tcb: Tcb, now_ns: int) -> None:
+    """The reset has ended what the peer had of an old connection: the SYN need not wait for its
+    timeout, once."""
+    delay_ns = tcb.engine.config.syn_after_reset_ns
+    if delay_ns and not tcb.backoff:
+        tcb.rto_at = now_ns + delay_ns
+        tcb.engine.timers.arm(tcb, tcb.rto_at)
 
 
 def _agree_on_ecn(tcb: Tcb, frame: bytes, control: int, options: Options) -> None:

@@ -329,6 +329,7 @@ class Tcb(Timed):
             or len(self.ends) != ENDS_4_BYTES
             or self.ecn is not None
             or self.urgent is not None
+            or self.rcv_nxt < self.fin_at  # SACK tells of it
             or (self.settings.path_discovery != PATH_WANT and self.settings.may_fragment)
             or len(self.settings.md5_keys) > 0
         )

@@ -72,6 +72,16 @@ def take_text(tcb: Tcb, frame: bytes, start: int, seq: int, length: int, is_fin:
     """Payload and FIN, already cut to the window. [RFC 9293 3.10.7.4 seventh, eighth]"""
     engine = tcb.engine
     is_known = is_fin and tcb.fin_at == seq + length
+    if (
+        tcb.fin_at != NO_FIN
+        and seq == tcb.rcv_nxt
+        and (seq + length > tcb.fin_at or (is_fin and not is_known))
+    ):
+        # What comes next in order says otherwise than a FIN ahead of it, which may be forged.
+        engine.drop("tcp_fin_contradicted", tcb)
+        tcb.fin_at = NO_FIN
+        tcb.refresh_ordinary()
+        tcb.refresh_odd()
     if is_fin and tcb.fin_at == NO_FIN:
         queue = tcb.reassembly
         has_more = queue is not None and queue.end > seq + length
@@ -85,7 +95,9 @@ def take_text(tcb: Tcb, frame: bytes, start: int, seq: int, length: int, is_fin:
                 queue.drop()
                 tcb.reassembly = None
             tcb.fin_at = seq + length
-            tcb.is_ordinary = tcb.is_ordinary and seq == tcb.rcv_nxt
+            if seq != tcb.rcv_nxt:
+                tcb.is_ordinary = False
+                tcb.is_odd = True
     if tcb.fin_at != NO_FIN and seq + length > tcb.fin_at:
         length = max(0, tcb.fin_at - seq)  # nothing comes behind a FIN
     if not tcb.is_pending:
@@ -106,10 +118,14 @@ def take_text(tcb: Tcb, frame: bytes, start: int, seq: int, length: int, is_fin:
     if length:
         queue = tcb.reassembly
         if queue is None:
+            if is_fin and seq + length == tcb.fin_at:
+                _be_patient(tcb)
             deliver(tcb, payload(frame, start, length), length)
         else:
             _fill(tcb, queue, payload(frame, start, length), seq + length)
     if tcb.rcv_nxt == tcb.fin_at:
+        if not is_fin:
+            tcb.ack_due = ACK_NOW  # it was the gap in front of the FIN [RFC 5681 4.2]
         take_fin(tcb)
 
 
@@ -121,8 +137,15 @@ def take_last_text(tcb: Tcb, frame: bytes, start: int, length: int) -> None:
         tcb.is_pending = True
         tcb.engine.pending.append(tcb)
     if length:
+        _be_patient(tcb)
         deliver(tcb, payload(frame, start, length), length)
     take_fin(tcb)
+
+
+def _be_patient(tcb: Tcb) -> None:
+    """The text that comes now ends with a FIN: see `take_fin`."""
+    if tcb.state is ESTABLISHED and tcb.engine.config.delays_ack_of_fin:
+        tcb.quick_acks = 0
 
 
 def payload(frame: bytes, start: int, length: int) -> bytes | memoryview:
@@ -208,6 +231,8 @@ def take_fin(tcb: Tcb) -> None:
     """Everything up to the peer's FIN is here. [RFC 9293 3.10.7.4 eighth]"""
     engine = tcb.engine
     tcb.rcv_nxt += 1
+    if not tcb.is_ordinary:
+        tcb.refresh_odd()
     tcb.dsack = None  # nothing more will come that the peer could learn for
     fast = tcb.fast_open
     state = tcb.state
