@@ -100,6 +100,44 @@ def patient() -> list[bytes]:
     ]
 
 
+def counted(ace: int, kind: int, *counters: int, order: int = 0xAE) -> bytes:
+    """An acknowledgement with three bits and an option of accurate ECN, of so many counters."""
+    text = b"".join(value.to_bytes(3, "big") for value in counters)
+    option = bytes((order, 2 + len(text))) + text
+    option += b"\1" * (-len(option) % 4)
+    return said(
+        ACK | (ace & 3) << 6, 0, 0, kind | 0x20 | ace >> 2 & 1, bytes((len(option),)) + option
+    )
+
+
+def accurate() -> list[bytes]:
+    """Marks that are told by counters: truly, by more than eight at once, zeroed, backwards."""
+    shake = bytes((19, 0xC2))
+    asks = said(PSH_ACK | 0x40, 0, 0, 3, bytes((MSS,)))  # with a CE mark
+    sure = writes() + counted(5, ALL, 1, 0, 60_001) + writes() + counted(6, ALL, 1, 1448, 118_553)
+    doubt = sure + writes() + waits(1) + counted(7, ALL) + writes() + waits(1)
+    return [
+        shake + doubt + counted(1, ALL, 1, 30_000, 150_001, order=0xAC) + RELOAD + sure,
+        shake + (writes() + said(ACK | 0x40, 0, 0, ALL | 1) + waits(1)) * 3 + sure,
+        shake + writes() + counted(5, ALL, 0, 0, 0) + writes() + counted(2, UNA) + asks * 4,
+        shake + sure + counted(6, UNA, 1, 100, 50_000) + writes() + counted(6, ALL) + asks,
+        bytes((19, 0xC6)) + asks * 3 + reports(1448) + sure + reports(2896, LARGE) + doubt,
+        bytes((19, 0xC0)) + asks + sure + waits(4),
+        bytes((19, 0xF3)) + asks + bytes((7, 1, 11, 0)) + doubt + waits(6) + sure,
+    ]
+
+
+def urgent() -> list[bytes]:
+    """Urgent data ahead of what is there, within it, and behind it; read in and out of line."""
+    points = [said(PSH_ACK | 32, 0, 0, 3, bytes((MSS, at))) for at in (1, 0, 200)]
+    read = bytes((7, 1, 3, 0))
+    inline = bytes((13, 1, 7, 4, 1, 0, 0, 0))
+    return [
+        points[0] + read + points[2] + read * 2 + points[1] + RELOAD + read,
+        points[2] + inline + read + points[0] + said(FIN_ACK | 32, 0, 0, ALL, b"\1") + read,
+    ]
+
+
 def stack() -> list[bytes]:
     stories = [bytes((0, 0)) + SHAKE + tale for tale in tales()]
     stories += [bytes((0, 0)) + SHAKE6 + tale for tale in tales()[:6]]
@@ -108,6 +146,8 @@ def stack() -> list[bytes]:
     for more in (1, 4, 8, 0x10, 0x20, 0x30, 0x40, 0x84):
         stories += [bytes((0, more)) + SHAKE + tale for tale in tales()[:5]]
     stories += [bytes((0, 0x30)) + SHAKE + tale for tale in patient()]
+    stories += [bytes((0, more)) + tale for tale in accurate() for more in (3, 0x13)]
+    stories += [bytes((0, more)) + SHAKE + tale for tale in urgent() for more in (0, 0x10)]
     stories.append(bytes((0, 4, 12, 0, 0x10)) + bytes((0, 0, 18, 0, 0, OPEN, 0, 5, 180, 7)))
     syn_ack = bytes((0, 0, 18, 0, 0, OPEN, 0, 5, 180, 7))
     syn = bytes((0, 0, 2, 0, 0, OPEN, 0, 5, 180, 7))
@@ -199,6 +239,21 @@ def archive() -> list[bytes]:
     text = (head + b"LULOCPIO" + struct.pack("<II", start, start + len(small))).ljust(64, b"\0")
     whole = ImageBuilder(pieces=[Piece(0x100000, text + small)]).build()
     return [small, pack_cpio({}), whole, b"070701" + b"0" * 104]
+
+
+def dhcp() -> list[bytes]:
+    """Actions of `targets.dhcp`: 0 waits, 1 to 3 an OFFER, ACK, NAK, 4 bytes as they are."""
+    offer, ack, nak = bytes((1, 0)), bytes((2, 0)), bytes((3, 0))
+    bound = offer + ack
+    times = bytes((2, 15, 0, 0, 3, 232, 0, 0, 1, 44, 0, 0, 2, 188, 255, 255, 255, 0))
+    return [
+        bound + bytes((0, 6)) * 4 + ack + bytes((0, 7)) * 6,
+        offer + nak + bytes((0, 3)) * 4 + bound + bytes((0, 5)) * 3 + nak,
+        offer + bytes((0, 4)) * 8 + bytes((5,)) + bound,
+        offer + times + bytes((0, 5, 5, 0, 5)) + ack,
+        offer + bytes((2, 8, 255, 255, 255, 255)) + bytes((0, 9)),
+        bytes((4, 20)) + bytes(20) + bytes((1, 16)) + bytes((2, 64)) + offer + bytes((2, 32)),
+    ]
 
 
 def lines() -> list[bytes]:

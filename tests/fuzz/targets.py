@@ -111,6 +111,65 @@ def options(data: bytes) -> None:
         assert seen.has_timestamps and (seen.tsval, seen.tsecr) == repr_.timestamps
 
 
+def dhcp(data: bytes) -> None:
+    """A DHCP client, its server and time: what it says it has and when it is next due fit its
+    state, and it is the same after it was saved."""
+    from leulo.net import dhcp as client_of
+    from leulo.net.wire import dhcp as wire
+    from leulo.net.wire.dhcp import DhcpRepr
+
+    seconds = (0, 1, 3, 5, 16, 60, 600, 3_600, 90_000, 1 << 31)
+    mac, server = bytes((2, 0, 0, 0, 0, 1)), bytes((10, 0, 0, 1))
+    chance = random.Random(1).getrandbits
+    client = client_of.DhcpClient(mac, "fuzz", chance)
+    now_ns = at = 0
+
+    def some(count: int) -> bytes:
+        nonlocal at
+        at += count
+        return data[at - count : at].ljust(count, b"\0")
+
+    for _ in range(100):
+        client.advance(now_ns)
+        for message, to in client.take_output():
+            asked = DhcpRepr.parse(message)
+            assert asked.mac == mac and asked.transaction == client.transaction and len(to) == 4
+        is_bound = client.state in (client_of.BOUND, client_of.RENEWING, client_of.REBINDING)
+        assert (client.lease is not None) == is_bound
+        due_ns = client.next_deadline()
+        assert due_ns is None or due_ns > now_ns
+        assert client.renew_ns <= client.rebind_ns <= client.expires_ns
+        if at >= len(data):
+            break
+        action = some(1)[0] % 6
+        if action == 0:
+            now_ns += seconds[some(1)[0] % len(seconds)] * 1_000_000_000
+        elif action == 4:
+            client.input(some(some(1)[0]), now_ns)
+        elif action == 5:
+            saved = client.save()
+            client = client_of.DhcpClient(mac, "fuzz", chance)
+            client.load(saved)
+            assert client.save() == saved
+        else:
+            has = some(1)[0]
+            options = {wire.OPTION_SERVER_ID: some(4) if has & 16 else server}
+            numbers = (wire.OPTION_REBINDING_TIME, wire.OPTION_RENEWAL_TIME,
+                       wire.OPTION_SUBNET_MASK, wire.OPTION_LEASE_TIME)  # fmt: skip
+            for bit in (3, 1, 0, 2):
+                if has >> bit & 1:
+                    options[numbers[bit]] = some(4)
+            if has & 32:
+                options[wire.OPTION_ROUTERS] = some(some(1)[0] % 9)
+            kind = (wire.OFFER, wire.ACK, wire.NAK)[action - 1]
+            given = some(4) if has & 64 else bytes((10, 0, 0, 9))
+            reply = DhcpRepr(
+                wire.BOOT_REPLY, kind, client.transaction, mac, 0, False, 0, bytes(4), given,
+                options=options,
+            )  # fmt: skip
+            client.input(reply.emit(), now_ns)
+
+
 def codecs(data: bytes) -> None:
     """Every header: parse raises ParseError or gives what survives its own writing."""
     from tcp_segments import TcpRepr
@@ -288,6 +347,9 @@ TARGETS: dict[str, Target] = {
         ("stack_target",),
     ),
     "hypercalls": Target(hypercalls, ("leulo/hypercalls/",), 4096, ("fuzz_world",)),
+    "dhcp": Target(
+        dhcp, ("leulo/net/dhcp.py", "leulo/net/wire/dhcp.py"), 1024, ("leulo.net.dhcp",)
+    ),
     "options": Target(
         options, ("leulo/tcp/options.py",), 40,
         ("leulo.tcp.options", "tcp_segments"),

@@ -95,6 +95,31 @@ def test_the_corpus_lets_acknowledgements_wait_for_the_guest() -> None:
     assert seen["held"] >= 5 and seen["let go"] >= 2, seen
 
 
+def test_the_corpus_counts_marks() -> None:
+    """Accurate ECN in both directions: ours are told, and the peer's counters are believed."""
+    from stack_target import StackTarget
+
+    seen = {"marks": 0, "reductions": 0, "counters": 0}
+
+    class Watched(StackTarget):
+        believes = False
+
+        def _drain(self) -> None:
+            super()._drain()
+            for tcb in self.stack.engine.connections.values():
+                accurate = None if tcb.ecn is None else tcb.ecn.accurate
+                self.believes |= accurate is not None and any(accurate.delivered)
+
+    for path in corpus_of("stack"):
+        target = Watched(path.read_bytes())
+        target.run()
+        counts = target.stack.engine.counts
+        seen["marks"] += counts["tcp_ecn_marks"] > 0
+        seen["reductions"] += counts["tcp_ecn_reductions"] > 0
+        seen["counters"] += target.believes
+    assert min(seen.values()) >= 3, seen
+
+
 @pytest.mark.parametrize("name", TARGETS)
 def test_corpus_is_small(name: str) -> None:
     sizes = [path.stat().st_size for path in corpus_of(name)]
