@@ -16,6 +16,7 @@ from leulo.net.wire.ipv4 import is_unicast
 from leulo.state import State
 from leulo.units import NS_PER_S
 
+LOCK_NS: Final = NS_PER_S  # for so long a fresh entry is not replaced by another MAC
 DEFEND_NS: Final = 10 * NS_PER_S  # [RFC 5227 1.1 DEFEND_INTERVAL]
 
 
@@ -27,7 +28,7 @@ class ArpCache(NeighbourCache):
     """
 
     def __init__(self, mac: bytes, address: bytes, accept_any: bool = False) -> None:
-        super().__init__(mac, "arp_", 0)
+        super().__init__(mac, "arp_", 0, LOCK_NS)
         self.address: bytes = address
         self.accept_any: bool = accept_any
         self._defended_ns: int = -DEFEND_NS

@@ -35,7 +35,7 @@ class NdpCache(NeighbourCache):
     it waits."""
 
     def __init__(self, mac: bytes) -> None:
-        super().__init__(mac, "ndp_", DELAY_FIRST_PROBE_NS)
+        super().__init__(mac, "ndp_", DELAY_FIRST_PROBE_NS, 0)  # messages say what they override
         self.source: bytes = UNSPECIFIED
 
     # -- what came
@@ -112,6 +112,8 @@ class NdpCache(NeighbourCache):
     def _ask(self, address: bytes, entry: Neighbour) -> None:
         if self.source == UNSPECIFIED:
             return  # the timer asks again
+        # Deviation: from the link-local address, whatever it is that waits, because several of
+        # ours may. [RFC 4861 7.2.2]
         message = NeighbourRepr(NEIGHBOUR_SOLICITATION, address, self.mac)
         to = address if entry.state == PROBE else solicited_node(address)
         self.emit(self.source, to, message.emit(), entry.mac)

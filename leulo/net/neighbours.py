@@ -32,7 +32,6 @@ RETRANSMIT_NS: Final = NS_PER_S  # at most one request per second and address [R
 REQUESTS: Final = 3
 REACHABLE_NS: Final = 30 * NS_PER_S
 FAILED_NS: Final = 5 * NS_PER_S
-LOCK_NS: Final = NS_PER_S  # a fresh entry is not replaced by another MAC for so long
 MAX_ENTRIES: Final = 1024
 MAX_WAITING_FRAMES: Final = 64  # per address; the oldest are dropped [RFC 1122 2.3.2.2]
 MAX_WAITING_BYTES: Final = 1 << 20  # of all addresses together
@@ -60,12 +59,14 @@ _COUNTS: Final = ("in", "out", "conflicts", "evicted", "waiting_dropped", "faile
 
 class NeighbourCache:
     """What ARP and neighbour discovery share. ``prefix`` begins the names of the counters,
-    ``delay_ns`` is how long a stale entry is used before its neighbour is asked."""
+    ``delay_ns`` is how long a stale entry is used before its neighbour is asked, ``lock_ns`` for
+    how long no other MAC replaces one that is fresh."""
 
-    def __init__(self, mac: bytes, prefix: str, delay_ns: int) -> None:
+    def __init__(self, mac: bytes, prefix: str, delay_ns: int, lock_ns: int) -> None:
         self.mac: bytes = mac
         self._prefix: str = prefix
         self._delay_ns: int = delay_ns
+        self._lock_ns: int = lock_ns
         self._entries: dict[bytes, Neighbour] = {}  # least recently changed first
         self.output: list[TxFrame] = []
         self._failed: list[bytes] = []
@@ -254,7 +255,8 @@ class NeighbourCache:
         return False
 
     def _learn(self, address: bytes, entry: Neighbour, mac: bytes, now_ns: int) -> None:
-        if entry.state == REACHABLE and entry.mac != mac and now_ns - entry.updated_ns < LOCK_NS:
+        is_fresh = entry.state == REACHABLE and now_ns - entry.updated_ns < self._lock_ns
+        if is_fresh and entry.mac != mac:
             return  # of two answers the first counts, so that they do not take turns
         if entry.requests and (entry.state == INCOMPLETE or entry.state == FAILED):
             self._has_news = True

@@ -7,10 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from leulo.net import neighbours as cache_module
-from leulo.net.arp import ArpCache
+from leulo.net.arp import LOCK_NS, ArpCache
 from leulo.net.neighbours import (
     FAILED_NS,
-    LOCK_NS,
     MAX_ENTRIES,
     MAX_WAITING_FRAMES,
     REACHABLE_NS,

@@ -110,6 +110,24 @@ def test_another_mac_counts_only_with_the_override_flag() -> None:
     assert state_of(host) == (PEER_MAC[:5] + b"\x09", "REACHABLE")
 
 
+@pytest.mark.parametrize("by", ["answer", "news", "question"])
+def test_another_mac_counts_at_once(by: str) -> None:
+    """Somebody has taken the address over: a moment later as well as a minute. [RFC 4861 7.2.3,
+    7.2.5]"""
+    host = asked()
+    give(host, advert(S=1, O=1) / mac_option(1), now_ns=3 * S)
+    packet = {
+        "answer": advert(S=1, O=1) / mac_option(9),
+        "news": advert(S=0, O=1) / mac_option(9),
+        "question": IPv6(src=PEER, dst=OURS, hlim=255)
+        / ICMPv6ND_NS(tgt=OURS)
+        / ICMPv6NDOptSrcLLAddr(lladdr="02:00:00:00:00:09"),
+    }[by]
+    give(host, packet, now_ns=3 * S + 1)
+    mac = bytes((2, 0, 0, 0, 0, 9))
+    assert state_of(host) == (mac, "REACHABLE" if by == "answer" else "STALE")
+
+
 def test_an_answer_that_nobody_asked_for_makes_no_entry() -> None:
     host = make_host()
     with pytest.raises(ParseError, match="ndp_unasked"):
