@@ -237,7 +237,7 @@ def half_open_arrives(
     if (
         control & (SYN | RST | ACK) != ACK
         or (ack - half.iss) & MASK != 1
-        or offset > 0xFFFF
+        or (offset and offset >= half.room() and length <= -offset & MASK)
         or half.is_held
         # PAWS, or the preset, may forbid it. [RFC 7323 3.2, 5.3 R1]
         or (peer.has_timestamps and option and (tsval - peer.tsval) & MASK >= HALF)

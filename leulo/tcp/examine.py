@@ -44,7 +44,7 @@ from leulo.tcp.state import (
     TIME_WAIT,
 )
 from leulo.tcp.syn_sent import segment_in_syn_sent
-from leulo.tcp.tcb import ACK_DELAYED, ACK_NOW, RECOVERY_NONE, Tcb
+from leulo.tcp.tcb import ACK_DELAYED, ACK_NOW, MORE_HELD, MORE_SENT, RECOVERY_NONE, Tcb
 from leulo.tcp.text import take_kept, take_text
 from leulo.units import NS_PER_S
 
@@ -149,8 +149,9 @@ def examine(
                 engine.drop("tcp_no_timestamp", tcb)
                 return
         elif lt(tsval, tcb.ts_recent) and now_ns - tcb.ts_recent_at < _PAWS_IDLE_NS:
-            if length and seq < rcv_nxt:
-                _report_duplicate(tcb, seq, min(seq + length, rcv_nxt))  # [RFC 2883 4.3]
+            end_seq = seq + length + (control & FIN)
+            if seq < min(end_seq, rcv_nxt):
+                _report_duplicate(tcb, seq, min(end_seq, rcv_nxt))  # [RFC 2883 4.3]
             _answer_invalid(tcb, "tcp_paws", length + (control & FIN), now_ns)
             return
 
@@ -218,9 +219,9 @@ def examine(
         start += skip
         length -= skip
         seq = rcv_nxt
-        came_twice = span > 0  # part of it
-        if length < 0:
+        if length <= 0:
             length = 0
+            came_twice = span > 0 and not is_fin
     is_overrun = seq + length > right
     if is_overrun:
         if engine.config.trims_to_window:
@@ -293,6 +294,9 @@ def examine(
     if came_twice:
         tcb.ack_due = ACK_NOW
         engine.want_output(tcb)
+    if tcb.more == MORE_HELD and tcb.snd_nxt < tcb.snd_end:
+        tcb.more = MORE_SENT  # as in Linux, whatever it is that the peer says
+        engine.want_output(tcb)
     if tcb.search is not None and tcb.search.probe:
         mtu_search.arrived(tcb, tcb.search)
     if accurate is not None and tcb.ecn is not None:
@@ -341,12 +345,12 @@ def examine(
             engine.send_reset(tcb, ack_wire)
             engine.fail(tcb, 0 if tcb.is_orphan else ECONNRESET)
             return
-        if length:
-            tcb.last_data_ns = now_ns
         is_flood = counted is not None and counted.is_past(length)
         if is_ts_new and length >= FULL_BYTES and seq == tcb.rcv_nxt:
             echo_arrives(tcb, length, tsecr)
         take_text(tcb, frame, start, seq, length, is_fin)
+        if length:
+            tcb.last_data_ns = now_ns
         if length and not tcb.has_timestamps:
             data_arrives(tcb, length, now_ns)
         if is_overrun and tcb.reassembly is None and not is_fin and not is_flood:

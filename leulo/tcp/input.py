@@ -89,20 +89,21 @@ def segment_arrives(
             if fin:
                 if length:
                     tcb.data_in += 1
-                    tcb.last_data_ns = now_ns
                 else:
                     tcb.bare_in += 1
                     tcb.last_recv_ns = now_ns
                 take_last_text(tcb, frame, TIMESTAMPED_AT, length)
+                if length:
+                    tcb.last_data_ns = now_ns
             elif length:
                 tcb.data_in += 1
-                tcb.last_data_ns = now_ns
                 if tcb.ecn is not None:
                     data_arrives(tcb, tcb.ecn, frame)
                 if length < VIEWED_BYTES or length << 1 < len(frame):
                     deliver(tcb, frame[TIMESTAMPED_AT:end], length)
                 else:  # as `payload` has it
                     deliver(tcb, memoryview(frame)[TIMESTAMPED_AT:end], length)
+                tcb.last_data_ns = now_ns
             else:
                 tcb.bare_in += 1
                 tcb.last_recv_ns = now_ns

@@ -54,10 +54,13 @@ def deliver(tcb: Tcb, piece: bytes | memoryview, length: int) -> None:
     elif rcv_nxt - tcb.last_ack_sent > tcb.rcv_mss:
         tcb.ack_due = ACK_NOW
     elif not tcb.ack_due:
+        engine = tcb.engine
+        now_ns = engine.now_ns
+        if now_ns - tcb.last_data_ns > tcb.rto_ns and _begins_anew(tcb):
+            return
         tcb.ack_due = ACK_DELAYED
         if not tcb.delack_at and not tcb.is_pending:  # else `output` sees to it
-            engine = tcb.engine
-            tcb.delack_at = at = engine.now_ns + engine.config.delayed_ack_ns
+            tcb.delack_at = at = now_ns + engine.config.delayed_ack_ns
             if not tcb.timer_at or at < tcb.timer_at:
                 engine.timers.arm(tcb, at)
         return  # whatever else there is to send is marked elsewhere
@@ -66,6 +69,22 @@ def deliver(tcb: Tcb, piece: bytes | memoryview, length: int) -> None:
     if not tcb.is_pending:
         tcb.is_pending = True
         tcb.engine.pending.append(tcb)
+
+
+def _begins_anew(tcb: Tcb) -> bool:
+    """After a silence longer than a timeout the peer is in slow start again, unless the two take
+    turns: then its first segments are acknowledged at once, as in Linux."""
+    engine = tcb.engine
+    if not engine.config.quick_acks or tcb.last_send_ns >= tcb.last_data_ns:
+        return False
+    tcb.quick_acks = engine.config.quick_acks - 1
+    tcb.quick_until = engine.now_ns + engine.config.delayed_ack_ns
+    if engine.config.ack_patience_ns:
+        engine.hold_ack(tcb)
+    else:
+        tcb.ack_due = ACK_NOW
+        engine.want_output(tcb)
+    return True
 
 
 def take_text(tcb: Tcb, frame: bytes, start: int, seq: int, length: int, is_fin: bool) -> None:
@@ -146,6 +165,7 @@ def _be_patient(tcb: Tcb) -> None:
     """The text that comes now ends with a FIN: see `take_fin`."""
     if tcb.state is ESTABLISHED and tcb.engine.config.delays_ack_of_fin:
         tcb.quick_acks = 0
+        tcb.last_data_ns = tcb.engine.now_ns
 
 
 def payload(frame: bytes, start: int, length: int) -> bytes | memoryview:
