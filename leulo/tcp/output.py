@@ -195,13 +195,13 @@ def _send(tcb: Tcb, now_ns: int, out: list[Frame], limit: int) -> None:
                 length -= tail
         elif length <= 0:
             if tcb.is_fin_queued:
-                _send_last(tcb, nxt, available, window_edge, now_ns, out)
+                _send_last(tcb, nxt, available, una + cwnd, window_edge, now_ns, out)
             break
         elif length < available:
             # The window, not the data, is the limit: only what is worth it. [RFC 9293 3.8.6.2.1]
             if not tcb.is_pushing and (cwnd < tcb.snd_wnd or length < tcb.snd_max_wnd >> 1):
                 if tcb.is_fin_queued:
-                    _send_last(tcb, nxt, available, window_edge, now_ns, out)
+                    _send_last(tcb, nxt, available, una + cwnd, window_edge, now_ns, out)
                 break
         elif not _may_send_small(tcb, nxt, begin):
             break
@@ -263,12 +263,19 @@ def _end_of_record(tcb: Tcb, nxt: int) -> int:
 
 
 def _send_last(
-    tcb: Tcb, nxt: int, available: int, window_edge: int, now_ns: int, out: list[Frame]
+    tcb: Tcb,
+    nxt: int,
+    available: int,
+    cwnd_edge: int,
+    window_edge: int,
+    now_ns: int,
+    out: list[Frame],
 ) -> None:
     """Send the FIN, which is queued, with what is left before it if that is less than a segment,
-    though the congestion window is full: it is the last thing that will be sent."""
+    and for some though the congestion window is full: it is the last thing that will be sent."""
     if (
         available <= tcb.mss
+        and (tcb.engine.config.sends_last_fin or nxt + available < cwnd_edge)
         and nxt < tcb.snd_top
         and (nxt + available < window_edge or (not available and tcb.is_pushing))
     ):

@@ -18,8 +18,20 @@ def on(value: int = 1) -> bytes:
     return pack("<i", value)
 
 
-def test_last_fin_goes_out_though_the_window_of_congestion_is_full() -> None:
+def test_last_fin_waits_for_the_window_of_congestion() -> None:
     s = Script()
+    socket = s.passive()
+    socket.send(bytes(10 * MSS))
+    for i in range(10):
+        s.expect("A", 1 + i * MSS, 1, MSS)
+    socket.close()
+    s.expect_none()
+    s.inject("A", 1, 1 + MSS)
+    s.expect("FA", 1 + 10 * MSS, 1, 0)
+
+
+def test_last_fin_goes_out_at_once_where_it_may() -> None:
+    s = Script(sends_last_fin=True)
     socket = s.passive()
     socket.send(bytes(10 * MSS))
     for i in range(10):
