@@ -263,20 +263,15 @@ def _end_of_record(tcb: Tcb, nxt: int) -> int:
 
 
 def _send_last(
-    tcb: Tcb,
-    nxt: int,
-    available: int,
-    cwnd_edge: int,
-    window_edge: int,
-    now_ns: int,
+    tcb: Tcb, nxt: int, available: int, cwnd_edge: int, window_edge: int, now_ns: int,
     out: list[Frame],
-) -> None:
+) -> None:  # fmt: skip
     """Send the FIN, which is queued, with what is left before it if that is less than a segment,
     and for some though the congestion window is full: it is the last thing that will be sent."""
     if (
         available <= tcb.mss
-        and (tcb.engine.config.sends_last_fin or nxt + available < cwnd_edge)
         and nxt < tcb.snd_top
+        and (tcb.engine.config.sends_last_fin or nxt + available < cwnd_edge)
         and (nxt + available < window_edge or (not available and tcb.is_pushing))
     ):
         _emit_data(tcb, nxt, available, now_ns, out)
