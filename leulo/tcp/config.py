@@ -80,7 +80,7 @@ class Config:
     has_tail_probe: bool = True  # [RFC 8985 7]
     has_frto: bool = True  # [RFC 5682]
     max_reordering: int = 300  # segments that one counts as late by, at most
-    sends_last_fin: bool = False  # though the window is full, as older releases of Linux did
+    sends_last_fin: bool = True  # though the window is full; not so on Linux 6.18
     has_limited_transmit: bool = True  # the first duplicates let new segments out [RFC 3042]
     undoes_backoff: bool = True  # for a router's word that a retransmission got to him [RFC 6069]
     has_dsack: bool = True  # report what came twice [RFC 2883]
@@ -281,7 +281,6 @@ PRESETS = {
         discards_after_shutdown=True,
         has_epipe_on_reset=False,
         repeats_fin=True,
-        sends_last_fin=True,
         probes_with_data=True,
         trims_to_window=True,
         takes_last_again=False,

@@ -219,9 +219,9 @@ def examine(
         start += skip
         length -= skip
         seq = rcv_nxt
-        if length <= 0:
+        came_twice = span > 0  # part of it
+        if length < 0:
             length = 0
-            came_twice = span > 0 and not is_fin
     is_overrun = seq + length > right
     if is_overrun:
         if engine.config.trims_to_window:
@@ -355,8 +355,8 @@ def examine(
             data_arrives(tcb, length, now_ns)
         if is_overrun and tcb.reassembly is None and not is_fin and not is_flood:
             tcb.ack_due = ACK_DELAYED  # the window cannot open, so there is no hurry
-    elif (length or is_fin) and first_seq < rcv_nxt:
-        tcb.ack_due = ACK_NOW  # else it is behind the peer's FIN, and is ignored
+    elif length or is_fin:
+        tcb.ack_due = ACK_NOW
         engine.want_output(tcb)
 
 

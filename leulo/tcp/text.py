@@ -262,9 +262,11 @@ def take_fin(tcb: Tcb) -> None:
         and tcb.rcv_nxt > tcb.irs + 2  # data has come, and not in the SYN alone
         and not (fast is not None and fast.is_passive and tcb.rcv_nxt == fast.data_end + 1)
     ):
-        # The user may close at once: then both go in one segment.
+        # The user may close at once: then both go in one segment. But a FIN, too, is more than a
+        # segment together with one.
         tcb.quick_acks = 0
-        tcb.ack_due = tcb.ack_due or ACK_DELAYED
+        is_more = tcb.rcv_nxt - tcb.last_ack_sent > tcb.rcv_mss
+        tcb.ack_due = ACK_NOW if is_more else tcb.ack_due or ACK_DELAYED
     else:
         tcb.ack_due = ACK_NOW
     if state is FIN_WAIT_2:

@@ -18,8 +18,8 @@ def on(value: int = 1) -> bytes:
     return pack("<i", value)
 
 
-def test_last_fin_waits_for_the_window_of_congestion() -> None:
-    s = Script()
+def test_last_fin_waits_for_the_window_of_congestion_where_it_must() -> None:
+    s = Script(sends_last_fin=False)
     socket = s.passive()
     socket.send(bytes(10 * MSS))
     for i in range(10):
@@ -30,14 +30,26 @@ def test_last_fin_waits_for_the_window_of_congestion() -> None:
     s.expect("FA", 1 + 10 * MSS, 1, 0)
 
 
-def test_last_fin_goes_out_at_once_where_it_may() -> None:
-    s = Script(sends_last_fin=True)
+def test_last_fin_goes_out_at_once() -> None:
+    s = Script()
     socket = s.passive()
     socket.send(bytes(10 * MSS))
     for i in range(10):
         s.expect("A", 1 + i * MSS, 1, MSS)
     socket.close()
     s.expect("FA", 1 + 10 * MSS, 1, 0)
+
+
+def test_text_and_fin_of_more_than_a_segment_are_acknowledged_at_once() -> None:
+    """The FIN has a number, too: a full segment and a FIN are more than a segment."""
+    s = Script(quick_acks=0)
+    s.passive()
+    s.inject("A", 1, 1, bytes(1000))
+    s.expect_none()
+    s.wait(50 * MS)
+    s.expect("A", 1, 1001)
+    s.inject("FA", 1001, 1, bytes(1000))
+    s.expect("A", 1, 2002)
 
 
 def test_data_that_more_follows_is_not_pushed() -> None:

@@ -133,12 +133,12 @@ def test_data_is_taken(state: str) -> None:
 
 
 @pytest.mark.parametrize("state", ["CLOSE_WAIT", "CLOSING", "LAST_ACK"])
-def test_data_behind_a_fin_is_ignored(state: str) -> None:
+def test_data_behind_a_fin_is_not_taken(state: str) -> None:
     s = Script()
     socket = s.enter(state)
     own = 1 if state in ("CLOSING", "LAST_ACK") else s.own_next  # our FIN is still on its way
     s.inject("A", s.peer_next, own, b"hello")
-    s.expect_none()  # [RFC 9293 3.10.7.4 seventh]
+    s.expect("A", s.own_next, s.peer_next)
     s.do("recv", socket.recv(100), b"")
 
 
