@@ -54,6 +54,7 @@ boot-check: $(STAMP) $(IMAGE) compiled
 
 test: check compiled
 	@$(BIN)/python tools/environment.py --tools test
+	@$(BIN)/python tools/mended_qemu.py || true
 	@$(BIN)/python -m pytest $(PYTEST_ARGS)
 
 check: $(STAMP) $(IMAGE)

@@ -1,7 +1,10 @@
-"""Who judges the conformance kernel: QEMU, QEMU on the computer's processor by KVM, and Bochs.
+"""Who judges the conformance kernel: QEMU, mended and as shipped or by KVM, and Bochs.
 
 Each runs the image with some words for its command line and returns what it sent to the serial
 port, with `` shutdown`` behind it if that was a triple fault; all is over after a minute at most.
+
+QEMU 7.2 has errors that the kernel finds. qemu-7.2.patch beside the kernel mends them, and
+tools/mended_qemu.py builds that QEMU, which takes its firmware from the one that is installed.
 
 Bochs is a second opinion: an x86 of other people's, without QEMU's code and with what costs too
 much there (limits of segments, #AC, RF, the EXT bit). It has no loader, so the kernel goes into the
@@ -10,6 +13,7 @@ BIOS's place: a ROM with the image and the few instructions that copy it and ent
 
 from __future__ import annotations
 
+import hashlib
 import os
 import pty
 import re
@@ -24,10 +28,20 @@ from pathlib import Path
 from typing import Final
 
 SECONDS: Final = 60
+_ROOT: Final = Path(__file__).resolve().parent.parent
+PATCH: Final = _ROOT / "tests" / "cpu" / "conformance" / "qemu-7.2.patch"
 QEMU: Final = "qemu-system-i386"
 BOCHS: Final = "bochs-bin"  # Debian: bochs, and bochs-term for a display that is none
-_ACCELERATORS: Final = {"qemu": ("tcg", "qemu64,-sep"), "kvm": ("kvm", "host")}
-NAMES: Final = {"qemu": "QEMU", "kvm": "QEMU with KVM", "bochs": "Bochs"}
+# Another patch is another program.
+MENDED: Final = (
+    _ROOT / "build" / "qemu" / f"{QEMU}-{hashlib.sha256(PATCH.read_bytes()).hexdigest()[:12]}"
+)
+NAMES: Final = {
+    "mended": "mended QEMU",
+    "qemu": "QEMU",
+    "bochs": "Bochs",
+    "kvm": "QEMU with KVM",
+}
 _MEMORY_MIB: Final = 32
 
 _ROM_BYTES: Final = 128 << 10
@@ -55,7 +69,9 @@ def is_there(judge: str) -> bool:
     """Whether it is installed, and, for KVM, whether the computer offers it."""
     if judge == "bochs":
         return shutil.which(BOCHS) is not None and _has_terminal()
-    return shutil.which(QEMU) is not None and (judge == "qemu" or os.access("/dev/kvm", os.W_OK))
+    if judge == "mended" and not MENDED.exists():
+        return False
+    return shutil.which(QEMU) is not None and (judge != "kvm" or os.access("/dev/kvm", os.W_OK))
 
 
 @cache
@@ -67,9 +83,20 @@ def version(judge: str) -> str:
 
 @cache
 def _help(judge: str) -> str:
-    command = [BOCHS, "--help"] if judge == "bochs" else [QEMU, "--version"]
+    command = [BOCHS, "--help"] if judge == "bochs" else [_program(judge), "--version"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, check=False)
     return done.stdout + done.stderr
+
+
+def _program(judge: str) -> str:
+    return str(MENDED) if judge == "mended" else QEMU
+
+
+@cache
+def _firmware() -> tuple[str, ...]:
+    """The flags that name the folders of the installed QEMU's firmware."""
+    said = subprocess.run([QEMU, "-L", "help"], capture_output=True, text=True, check=False).stdout
+    return tuple(word for folder in said.split() for word in ("-L", folder))
 
 
 def _has_terminal() -> bool:
@@ -88,10 +115,11 @@ def run(judge: str, image: Path, words: str = "") -> str:
 
 def _run_qemu(folder: Path, judge: str, image: Path, words: str) -> str:
     """QEMU ends at debug exit or, with -no-reboot, at a shutdown."""
-    accelerator, model = _ACCELERATORS[judge]
+    accelerator, model = ("kvm", "host") if judge == "kvm" else ("tcg", "qemu64,-sep")
     output = folder / "serial"
+    firmware = _firmware() if judge == "mended" else ()
     command = [
-        *(QEMU, "-machine", "pc", "-cpu", model, "-m", str(_MEMORY_MIB)),
+        *(_program(judge), *firmware, "-machine", "pc", "-cpu", model, "-m", str(_MEMORY_MIB)),
         *("-accel", accelerator, "-display", "none", "-monitor", "none", "-no-reboot"),
         *("-serial", f"file:{output}", "-net", "none"),
         *("-device", "isa-debug-exit,iobase=0xf4,iosize=4"),

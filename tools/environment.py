@@ -20,6 +20,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 EXIT_ENVIRONMENT = 5
+# An archive that does not answer is given up soon.
+PATIENCE = ("-o", "Acquire::http::Timeout=20", "-o", "Acquire::Retries=1")
 
 # program -> Debian package
 PROGRAMS = {
@@ -77,8 +79,8 @@ def provide_tools(purpose: str) -> int:
     packages = list(dict.fromkeys(wanted[program] for program in missing))
     if os.geteuid() == 0 and shutil.which("apt-get"):
         print(f"leulo: installing {' '.join(packages)}", file=sys.stderr)
-        if _apt_get(["install", "-y", "-qq", *packages]) != 0 and _apt_get(["update", "-qq"]) == 0:
-            _apt_get(["install", "-y", "-qq", *packages])
+        if apt_get(["install", "-y", "-qq", *packages]) != 0 and apt_get(["update", "-qq"]) == 0:
+            apt_get(["install", "-y", "-qq", *packages])
         missing = [program for program in wanted if _where(program) is None]
     if not missing:
         return 0
@@ -98,12 +100,11 @@ def _where(program: str) -> str | None:
     return shutil.which(program, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
 
 
-def _apt_get(arguments: list[str]) -> int:
+def apt_get(arguments: list[str]) -> int:
+    """Run apt-get quietly as root; its exit code."""
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     # No recommended packages, and no service that starts by itself and takes port 80.
-    # An archive that does not answer is given up soon.
-    patience = ["-o", "Acquire::http::Timeout=20", "-o", "Acquire::Retries=1"]
-    command = ["apt-get", *patience, *arguments]
+    command = ["apt-get", *PATIENCE, *arguments]
     if arguments[0] == "install":
         command.append("--no-install-recommends")
         environment["RUNLEVEL"] = "1"

@@ -213,6 +213,16 @@
     movl $1, P_USER
     mov P_KERNEL, %ecx
     REPORT_DB
+    CASE watch_movs_both_sides, 0
+    COUNT_DB
+    WATCH 0, TOUCHES_1, P_USER+1
+    WATCH 1, WRITES_4, P_KERNEL
+    mov $P_USER, %esi
+    mov $P_KERNEL, %edi
+    movsl
+    xor %esi, %esi
+    xor %edi, %edi
+    REPORT_DB
     CASE watch_ends_with_dr7, 0
     COUNT_DB
     WATCH 0, WRITES_4, P_USER
