@@ -7,7 +7,7 @@ that is not is `DIFFERS`.
 
 QEMU 7.2 as it is shipped departs from the manual in some cases: known_limits.txt beside the kernel
 names each with its section, and qemu-7.2.patch mends them. The judge is the mended QEMU, which
-tools/mended_qemu.py builds; what the shipped one says otherwise stands below the table. A case that
+tools/mended_qemu.py builds; the cases that were mended stand below the table. A case that
 is in the list and in which the shipped QEMU does what we do is `MOVES`, and an error.
 
 --judge: mended (the default); qemu, as it is shipped, with a second table for the cases in which it
@@ -236,7 +236,7 @@ def ask(judge: str, image: Path, cases: Sequence[str] = ()) -> Rows:
         names = dict.fromkeys(case.partition("@")[0] for case in cases)
         texts = [judges.run(judge, image, f"only={name}") for name in names]
         return {name: values for text in texts for name, values in parse(text).items()}
-    alone = (*ENDINGS, judges.WITHOUT_SEP) if judge == "bochs" else ENDINGS
+    alone = (*ENDINGS, *judges.WITHOUT_SEP) if judge == "bochs" else ENDINGS
     return collect(lambda words: judges.run(judge, image, words), alone)
 
 
@@ -254,6 +254,10 @@ def recorded_version(judge: str) -> str:
 def record(judge: str, rows: Rows) -> None:
     """Keep what it says now."""
     shipped = recorded("qemu") if judge == "mended" else {}
+    if judge == "mended" and (new := [name for name in rows if name not in shipped]):
+        raise ConformanceError(
+            f"QEMU as it is shipped comes first (--judge qemu --record): {' '.join(new)}"
+        )
     lines = [f"# {judges.NAMES[judge]} {judges.version(judge)}"]
     lines += [f"{name} {said}" for name, said in rows.items() if shipped.get(name) != said]
     RECORDS[judge].write_text("\n".join(lines) + "\n")
@@ -271,7 +275,7 @@ class Voice:
 def installed(judge: str, image: Path, cases: Sequence[str] = ()) -> Voice:
     """The judge that is there, whatever its version."""
     if not judges.is_there(judge):
-        raise ConformanceError(f"{judges.NAMES[judge]} is not here")
+        raise ConformanceError(f"{judges.NAMES[judge]} is not here ({judges.WHENCE[judge]})")
     return Voice(f"{judges.NAMES[judge]} {judges.version(judge)}", ask(judge, image, cases))
 
 
@@ -289,7 +293,8 @@ def hear(judge: str, image: Path, cases: Sequence[str] = ()) -> Voice:
     if judges.is_there(judge) and not is_another(judge):
         return installed(judge, image, cases)
     if judge not in RECORDS:
-        raise ConformanceError(f"{judges.NAMES[judge]} is not here, and there is no record of it")
+        missing = f"{judges.NAMES[judge]} is not here ({judges.WHENCE[judge]})"
+        raise ConformanceError(f"{missing}, and there is no record of it")
     name = f"{judges.NAMES[judge]} {recorded_version(judge)}"
     if judge != "mended":
         return Voice(name, recorded(judge), ", recorded")
@@ -459,9 +464,11 @@ def _print_summary(rows: Sequence[Row], voice: Voice, beside: Voice, which: str)
 
 def _print_departures(rows: Sequence[Row], shipped: Voice) -> None:
     """What the mended QEMU has mended."""
+    rows = [row for row in rows if row.beside != row.judge]
     if not rows:
         return
-    print(f"{shipped.name} as it is shipped{shipped.recorded} departs in {len(rows)} of them:")
+    part = f"{shipped.recorded}," if shipped.recorded else ""
+    print(f"{shipped.name} as it is shipped{part} departs in {len(rows)} of them:")
     for reason in dict.fromkeys(row.reason for row in rows):
         print(f"    {' '.join(row.name for row in rows if row.reason == reason)}")
         print(f"        {reason}")

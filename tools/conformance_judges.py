@@ -42,6 +42,12 @@ NAMES: Final = {
     "bochs": "Bochs",
     "kvm": "QEMU with KVM",
 }
+WHENCE: Final = {
+    "mended": "python tools/mended_qemu.py builds it",
+    "qemu": "Debian: qemu-system-x86",
+    "bochs": "Debian: bochs-term",
+    "kvm": "Debian: qemu-system-x86, and /dev/kvm",
+}
 _MEMORY_MIB: Final = 32
 
 _ROM_BYTES: Final = 128 << 10
@@ -57,7 +63,7 @@ _BOCHS_CPU: Final = "level=6, x86_64=1, mmx=1, sep=1, simd=sse3, apic=xapic"
 _BOCHS_WITHOUT_SEP: Final = (
     "level=6, x86_64=0, vmx=0, mmx=1, sep=0, simd=sse3, apic=xapic, xsave=0, aes=0, movbe=0"
 )
-WITHOUT_SEP: Final = "sysenter_hidden"  # the case that asks for such a processor
+WITHOUT_SEP: Final = ("sysenter_hidden", "sysexit_hidden")  # cases that ask for such a processor
 _TRIPLE_FAULT: Final = "exception with no resolution"
 
 
@@ -69,9 +75,11 @@ def is_there(judge: str) -> bool:
     """Whether it is installed, and, for KVM, whether the computer offers it."""
     if judge == "bochs":
         return shutil.which(BOCHS) is not None and _has_terminal()
-    if judge == "mended" and not MENDED.exists():
+    if shutil.which(QEMU) is None:
         return False
-    return shutil.which(QEMU) is not None and (judge != "kvm" or os.access("/dev/kvm", os.W_OK))
+    if judge == "mended":  # one that does not start, as after an upgrade of libraries, is not there
+        return "version" in _help(judge)
+    return judge != "kvm" or os.access("/dev/kvm", os.W_OK)
 
 
 @cache
@@ -84,8 +92,11 @@ def version(judge: str) -> str:
 @cache
 def _help(judge: str) -> str:
     command = [BOCHS, "--help"] if judge == "bochs" else [_program(judge), "--version"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, check=False)
-    return done.stdout + done.stderr
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, check=False)
+    except OSError:
+        return ""
+    return done.stdout + done.stderr if judge == "bochs" or not done.returncode else ""
 
 
 def _program(judge: str) -> str:
@@ -144,7 +155,7 @@ def _run_qemu(folder: Path, judge: str, image: Path, words: str) -> str:
 
 def _run_bochs(folder: Path, image: bytes, words: str) -> str:
     """It is ended when the kernel has said its last word; at a triple fault it gives up itself."""
-    model = _BOCHS_WITHOUT_SEP if WITHOUT_SEP in words else _BOCHS_CPU
+    model = _BOCHS_WITHOUT_SEP if words.removeprefix("only=") in WITHOUT_SEP else _BOCHS_CPU
     output, log = folder / "serial", folder / "log"
     (folder / "rom").write_bytes(rom(image, words))
     (folder / "video").write_bytes(bytes(512))  # it wants one

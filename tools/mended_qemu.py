@@ -1,6 +1,6 @@
 """Build QEMU 7.2 with its errors mended: the judge in the conformance table's third column.
 
-Debian's source of QEMU 7.2 is fetched by apt-get (24 MB, signed; lists and sources stay in build/),
+Debian's source of QEMU 7.2 is fetched by apt-get (24 MB, signed; nothing of it is kept),
 tests/cpu/conformance/qemu-7.2.patch is applied, and the i386 machine alone is compiled: about two
 minutes on two cores. The program comes to build/qemu, its firmware from the QEMU that is installed.
 What is missing is installed where this is root, else named. A program of another patch is built
@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import argparse
 import os
-import re
+import platform
 import shutil
 import subprocess
 import sys
@@ -27,8 +27,7 @@ from typing import Final
 import conformance_judges as judges
 import environment
 
-SOURCES: Final = Path("/etc/apt")
-RELEASE: Final = Path("/etc/os-release")
+TARGETS: Final = "$(ORIGIN)|$(CODENAME)|$(REPO_URI)|$(RELEASE)|$(COMPONENT)"
 # The system's Python, for which Debian's meson is made, not this environment's.
 SYSTEM_PATH: Final = "/usr/bin:/bin"
 PACKAGES: Final = (
@@ -50,7 +49,7 @@ class BuildError(Exception):
 def build() -> Path:
     """The program, built if it is not there yet. Raises `BuildError`."""
     program = judges.MENDED
-    if program.exists():
+    if judges.is_there("mended"):
         return program
     if shutil.which("apt-get") is None:
         raise BuildError("its source comes by apt-get, and this is no Debian")
@@ -69,9 +68,11 @@ def build() -> Path:
         _say("compiling QEMU, about two minutes on two cores")
         _run([str(source / "configure"), *_CONFIGURE], objects)
         _run(["ninja", judges.QEMU], objects, shows=sys.stderr.isatty())
-        for old in program.parent.glob(f"{judges.QEMU}-*"):
-            old.unlink()
+        _run([str(objects / judges.QEMU), "--version"], objects)
         (objects / judges.QEMU).replace(program)
+    for old in program.parent.glob(f"{judges.QEMU}-*"):
+        if old != program:
+            old.unlink(missing_ok=True)
     return program
 
 
@@ -90,47 +91,37 @@ def _provide_packages() -> None:
 
 
 def _is_installed(package: str) -> bool:
-    query = ["dpkg-query", "-W", "-f", "${db:Status-Status}", package]
+    query = ["dpkg-query", "-W", "-f", "${db:Status-Status} ", package]
     found = subprocess.run(query, capture_output=True, text=True, check=False)
     # pkg-config may be pkgconf's; what only provides a name has no status.
-    return found.stdout == "installed" or shutil.which(package) is not None
+    return "installed" in found.stdout.split() or shutil.which(package) is not None
 
 
-def source_lists(folder: Path) -> dict[str, str]:
-    """File name to text: the system's lists of packages of its own release as lists of sources."""
-    release = re.search(r"VERSION_CODENAME=(\w+)", RELEASE.read_text())
-    suite = release[1] if release else ""
-    lists: dict[str, list[str]] = {"debian.list": [], "debian.sources": []}
-    for path in (folder / "sources.list", *sorted((folder / "sources.list.d").glob("*.list"))):
-        for line in path.read_text().splitlines() if path.exists() else ():
-            words = line.split()
-            if words[:1] == ["deb"] and any(_is_of(word, suite) for word in words):
-                lists["debian.list"].append(re.sub("^deb ", "deb-src ", line.strip()))
-    for path in sorted((folder / "sources.list.d").glob("*.sources")):
-        for stanza in re.split(r"\n\s*\n", path.read_text()):
-            suites = re.search(r"^Suites:(.*)", stanza, re.MULTILINE | re.IGNORECASE)
-            if suites and any(_is_of(word, suite) for word in suites[1].split()):
-                text = re.sub(r"(?mi)^Types:.*", "Types: deb-src", stanza.strip())
-                lists["debian.sources"].append(text + "\n")
-    return {name: "\n".join(parts) + "\n" for name, parts in lists.items() if parts}
-
-
-def _is_of(word: str, suite: str) -> bool:
-    return bool(suite) and word.partition("-")[0] == suite
+def source_lines(targets: str, codename: str) -> list[str]:
+    """What apt's list of sources has to say, from its lists of packages (`TARGETS` a line): those
+    of the release called ``codename`` alone, without its backports."""
+    suites = {codename, f"{codename}-updates", f"{codename}-security"}
+    found = [line.split("|") for line in targets.splitlines() if line.count("|") == 4]
+    return [
+        f"deb-src {uri} {release} {component}"
+        for origin, name, uri, release, component in found
+        if origin == "Debian" and name in suites
+    ]
 
 
 def _fetch(folder: Path) -> Path:
     """Debian's source, its patches applied, unpacked below ``folder``."""
-    lists = source_lists(SOURCES)
-    if not lists:
-        raise BuildError("apt has no list of this release's packages")
+    release = platform.freedesktop_os_release().get("VERSION_CODENAME", "")
+    targets = _run(["apt-get", "indextargets", "--format", TARGETS, "Created-By: Packages"], folder)
+    lines = source_lines(targets, release)
+    if not lines:
+        raise BuildError("apt has no list of Debian's packages: sudo apt-get update")
     for name in ("parts", "lists/partial"):
         (folder / name).mkdir(parents=True)
-    for name, text in lists.items():
-        (folder / "parts" / name).write_text(text)
+    (folder / "parts" / "debian.list").write_text("\n".join([*lines, ""]))
     own = ["-o", "Dir::Etc::SourceList=/dev/null", "-o", f"Dir::Etc::SourceParts={folder}/parts"]
     own += ["-o", f"Dir::State::Lists={folder}/lists", "-o", f"Dir::Cache={folder}"]
-    own += ["-o", "APT::Sandbox::User="]
+    own += ["-o", "APT::Sandbox::User=", "-o", "APT::Update::Error-Mode=any"]
     for arguments in (["update", "-qq"], ["source", "-qq", "qemu"]):
         _run(["apt-get", *environment.PATIENCE, *own, *arguments], folder)
     found = list(folder.glob("qemu-*/configure"))
@@ -142,17 +133,20 @@ def _fetch(folder: Path) -> Path:
     return found[0].parent
 
 
-def _run(command: list[str], folder: Path, *, shows: bool = False) -> None:
-    """Run a step; what it printed last is in the error if it fails."""
+def _run(command: list[str], folder: Path, *, shows: bool = False) -> str:
+    """Run a step, and what it printed, the last lines of which are in the error if it fails."""
     path = f"{SYSTEM_PATH}:{os.environ.get('PATH', '')}"
     output = None if shows else subprocess.PIPE
     done = subprocess.run(
         command, cwd=folder, env={**os.environ, "PATH": path}, stdin=subprocess.DEVNULL,
-        stdout=output, stderr=subprocess.STDOUT if output else None, text=True, check=False,
+        stdout=output, stderr=subprocess.STDOUT if output else None, text=True, errors="replace",
+        check=False,
     )  # fmt: skip
+    printed = done.stdout or ""
     if done.returncode:
-        said = "\n".join((done.stdout or "").splitlines()[-_LAST_LINES:])
+        said = "\n".join(printed.splitlines()[-_LAST_LINES:])
         raise BuildError(f"{Path(command[0]).name} failed ({done.returncode})\n{said}".rstrip())
+    return printed
 
 
 def _say(what: str) -> None:
@@ -167,7 +161,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.parse_args(arguments)
     try:
         _say(f"QEMU with its errors mended: {os.path.relpath(build())}")
-    except BuildError as error:
+    except (BuildError, OSError) as error:
         _say(f"QEMU with its errors mended is not built, its record is the judge: {error}")
         return environment.EXIT_ENVIRONMENT
     except KeyboardInterrupt:

@@ -90,17 +90,11 @@ def test_cases_in_which_qemu_departs_name_the_section_of_the_manual(
         assert re.search(r"\[SDM [123] [\d.]+\]", reason), name
 
 
-WHENCE = {
-    "qemu": "Debian: qemu-system-x86",
-    "mended": "python tools/mended_qemu.py",
-    "bochs": "Debian: bochs-term",
-}
-
-
-@pytest.mark.parametrize("judge", WHENCE)
+@pytest.mark.parametrize("judge", ["mended", "qemu", "bochs"])
 def test_record_is_what_the_judge_says(conformance: ModuleType, image: Path, judge: str) -> None:
     if not conformance.judges.is_there(judge):
-        pytest.skip(f"needs {conformance.judges.NAMES[judge]} ({WHENCE[judge]})")
+        judges = conformance.judges
+        pytest.skip(f"needs {judges.NAMES[judge]} ({judges.WHENCE[judge]})")
     if (here := conformance.judges.version(judge)) != conformance.recorded_version(judge):
         pytest.skip(f"{judge} {here} is not the one that was recorded")
     assert conformance.ask(judge, image) == conformance.recorded(judge)
@@ -163,7 +157,21 @@ def test_one_table_has_every_case_and_below_it_what_was_mended(
     assert "recorded in 1: 3 cases, NOT EQUAL: 1\n" in capsys.readouterr().out
     three_cases |= {"second@0": "b", "third@0": "c"}
     assert conformance.main([]) == 1
-    assert "  MOVES: 1 in which QEMU 1.0 does what we do" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "  MOVES: 1 in which QEMU 1.0 does what we do" in out
+    assert "departs" not in out
+
+
+def test_where_no_qemu_is_there_its_record_is_the_judge(
+    conformance: ModuleType, three_cases: dict[str, str], monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    monkeypatch.setattr(conformance.judges, "is_there", lambda judge: False)
+    assert conformance.main([]) == 0
+    assert capsys.readouterr().out.startswith(
+        "native, portable, mended QEMU 1.0, recorded: 3 cases, all equal\n"
+        "QEMU 1.0 as it is shipped, recorded, departs in 1 of them:\n"
+    )
 
 
 def test_mended_qemu_that_is_there_has_the_word_in_every_case(
@@ -235,7 +243,7 @@ def test_only_what_is_here_is_recorded(
     record = tmp_path / "record"
     monkeypatch.setattr(conformance, "RECORDS", {"qemu": record, "bochs": record})
     assert conformance.main(["--judge", "bochs", "--record"]) == 5
-    assert capsys.readouterr().err == "conformance: Bochs is not here\n"
+    assert capsys.readouterr().err == "conformance: Bochs is not here (Debian: bochs-term)\n"
     with pytest.raises(SystemExit):
         conformance.main(["--judge", "kvm", "--record"])
     assert not record.exists()
@@ -244,12 +252,19 @@ def test_only_what_is_here_is_recorded(
 
 
 def test_of_the_mended_qemu_only_what_is_mended_is_recorded(
-    conformance: ModuleType, three_cases: dict[str, str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+    conformance: ModuleType, three_cases: dict[str, str], monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
     says = {"mended": {"first@0": "a", "second@0": "b", "third@0": "c"}, "qemu": three_cases}
     monkeypatch.setattr(conformance, "ask", lambda judge, image, cases=(): says[judge])
     monkeypatch.setattr(conformance.judges, "is_there", lambda judge: judge in says)
     assert conformance.main(["--record"]) == 0
+    assert conformance.RECORDS["mended"].read_text() == "# mended QEMU 1.0\nsecond@0 b\n"
+    says["mended"]["fourth@0"] = "d"
+    assert conformance.main(["--record"]) == 5
+    assert capsys.readouterr().err == (
+        "conformance: QEMU as it is shipped comes first (--judge qemu --record): fourth@0\n"
+    )
     assert conformance.RECORDS["mended"].read_text() == "# mended QEMU 1.0\nsecond@0 b\n"
 
 
@@ -260,7 +275,8 @@ def test_judge_that_is_not_here_and_has_no_record_is_a_sentence(
     monkeypatch.setattr(conformance.judges, "is_there", lambda judge: False)
     assert conformance.main(["--judge", "kvm"]) == 5
     assert capsys.readouterr().err == (
-        "conformance: QEMU with KVM is not here, and there is no record of it\n"
+        "conformance: QEMU with KVM is not here (Debian: qemu-system-x86, and /dev/kvm), and"
+        " there is no record of it\n"
     )
 
 

@@ -2,59 +2,110 @@
 
 from __future__ import annotations
 
+import os
+import re
+from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
 
 import mended_qemu
 import pytest
 
+TARGETS = """\
+W: a word of apt's
+Debian|bookworm|http://d/debian/|stable|main
+Debian|bookworm-updates|http://d/debian/|bookworm-updates|main
+Debian|bookworm-security|http://d/security/|bookworm-security|main
+Debian|bookworm-backports|http://d/debian/|bookworm-backports|main
+Debian|trixie|http://d/debian/|trixie|main
+Other|bookworm|http://o/|bookworm|main
+"""
+SOURCES = [
+    "deb-src http://d/debian/ stable main",
+    "deb-src http://d/debian/ bookworm-updates main",
+    "deb-src http://d/security/ bookworm-security main",
+]
+
+
+class Debian:
+    """A Debian with QEMU 7.2 and every package; what its programs do."""
+
+    def __init__(self) -> None:
+        self.targets = TARGETS
+        self.source_version = "7.2.22"
+        self.says = "QEMU emulator version 7.2.22"
+        self.steps: list[str] = []
+        self.lines: list[str] = []
+
+    def run(self, command: list[str], folder: Path, *, shows: bool = False) -> str:
+        program, last = Path(command[0]).name, command[-1]
+        if last.startswith("Created-By"):
+            return self.targets
+        self.steps.append(program)
+        if "update" in command:
+            self.lines = (folder / "parts" / "debian.list").read_text().splitlines()
+        elif last == "qemu" and program == "apt-get":
+            (source := folder / "qemu-7.2+dfsg").mkdir()
+            (source / "configure").touch()
+            (source / "VERSION").write_text(self.source_version + "\n")
+        elif program == "ninja":
+            built = folder / "qemu-system-i386"
+            built.write_text(f"#!/bin/sh\necho {self.says}\n")
+            built.chmod(0o755)
+        return ""
+
+
+@pytest.fixture(autouse=True)
+def forgetful() -> Iterator[None]:
+    """What a judge said of its version is asked anew."""
+    mended_qemu.judges._help.cache_clear()
+    mended_qemu.judges.version.cache_clear()
+    yield
+    mended_qemu.judges._help.cache_clear()
+    mended_qemu.judges.version.cache_clear()
+
 
 @pytest.fixture
-def tool(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> ModuleType:
-    """The tool on a Debian with QEMU 7.2 and every package, and nothing built yet."""
+def debian(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Debian:
+    """Nothing is built yet."""
+    system = Debian()
+    program = tmp_path / "bin" / "qemu-system-i386"
+    program.parent.mkdir()
+    program.write_text("#!/bin/sh\necho QEMU emulator version 7.2.22\n")
+    program.chmod(0o755)
+    (program.with_name("apt-get")).symlink_to("/bin/true")
+    monkeypatch.setenv("PATH", f"{program.parent}:/usr/bin:/bin")
     monkeypatch.setattr(mended_qemu.judges, "MENDED", tmp_path / "qemu" / "qemu-system-i386-new")
-    monkeypatch.setattr(mended_qemu.judges, "is_there", lambda judge: judge == "qemu")
-    monkeypatch.setattr(mended_qemu.judges, "version", lambda judge: "7.2")
-    monkeypatch.setattr(
-        mended_qemu.shutil, "which", lambda program, path=None: f"/usr/bin/{program}"
-    )
     monkeypatch.setattr(mended_qemu, "_is_installed", lambda package: True)
-    monkeypatch.setattr(mended_qemu, "SOURCES", tmp_path / "apt")
-    lists = tmp_path / "apt" / "sources.list.d"
-    lists.mkdir(parents=True)
-    release = tmp_path / "os-release"
-    release.write_text("ID=debian\nVERSION_CODENAME=bookworm\n")
-    monkeypatch.setattr(mended_qemu, "RELEASE", release)
-    (lists / "debian.sources").write_text("Types: deb\nURIs: http://d\nSuites: bookworm\n")
-    return mended_qemu
+    monkeypatch.setattr(mended_qemu, "_run", system.run)
+    monkeypatch.setattr(
+        mended_qemu.platform, "freedesktop_os_release", lambda: {"VERSION_CODENAME": "bookworm"}
+    )
+    return system
 
 
 def test_steps_end_in_a_program_and_an_older_one_goes(
-    tool: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    debian: Debian, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    steps = []
-
-    def run(command: list[str], folder: Path, *, shows: bool = False) -> None:
-        steps.append(Path(command[0]).name)
-        if command[-1] == "qemu" and command[0] == "apt-get":
-            source = folder / "qemu-7.2+dfsg"
-            source.mkdir()
-            (source / "configure").touch()
-            (source / "VERSION").write_text("7.2.22\n")
-        if command[0] == "ninja":
-            (folder / "qemu-system-i386").write_text("built")
-
-    monkeypatch.setattr(tool, "_run", run)
-    old = tool.judges.MENDED.with_name("qemu-system-i386-old")
-    old.parent.mkdir()
-    old.touch()
-    assert tool.main([]) == 0
-    assert steps == ["apt-get", "apt-get", "patch", "configure", "ninja"]
-    assert tool.judges.MENDED.read_text() == "built"
-    assert [path.name for path in old.parent.iterdir()] == [tool.judges.MENDED.name]
-    assert tool.main([]) == 0
-    assert len(steps) == 5, "it is there"
+    program = mended_qemu.judges.MENDED
+    program.parent.mkdir()
+    program.with_name("qemu-system-i386-old").touch()
+    assert mended_qemu.main([]) == 0
+    whole = ["apt-get", "apt-get", "patch", "configure", "ninja", "qemu-system-i386"]
+    assert debian.steps == whole, "the last one: does it start?"
+    assert debian.lines == SOURCES
+    assert [path.name for path in program.parent.iterdir()] == [program.name]
+    mended_qemu.judges._help.cache_clear()
+    assert mended_qemu.main([]) == 0
+    assert debian.steps == whole, "it is there"
     assert "leulo: QEMU with its errors mended: " in capsys.readouterr().err
+    for text, mode in (("", 0o755), ("#!/bin/sh\nexit 127\n", 0o755), ("", 0o644)):
+        program.write_text(text)
+        program.chmod(mode)
+        mended_qemu.judges._help.cache_clear()
+        assert not mended_qemu.judges.is_there("mended")
+        assert mended_qemu.main([]) == 0
+        mended_qemu.judges._help.cache_clear()
+        assert mended_qemu.judges.is_there("mended"), "what did not start is built anew"
 
 
 @pytest.mark.parametrize(
@@ -64,59 +115,90 @@ def test_steps_end_in_a_program_and_an_older_one_goes(
         ("version", "the patch is for QEMU 7.2 (Debian 12: qemu-system-x86), here is QEMU 10.0"),
         ("qemu", "the patch is for QEMU 7.2 (Debian 12: qemu-system-x86), here is none"),
         ("packages", "it needs: sudo apt-get install ninja-build meson"),
-        ("lists", "apt has no list of this release's packages"),
-        ("step", "apt-get failed (3)\nno such archive"),
+        ("root", "it needs: sudo apt-get install ninja-build"),
+        ("lists", "apt has no list of Debian's packages: sudo apt-get update"),
+        ("release", "apt has no list of Debian's packages: sudo apt-get update"),
+        ("source", "the patch is for QEMU 7.2, and Debian's source is 10.0.2"),
+        ("folder", "[Errno 17] File exists: "),
     ],
 )
 def test_why_it_cannot_be_built_is_a_sentence(
-    tool: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+    debian: Debian, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
     tmp_path: Path, broken: str, sentence: str,
 ) -> None:  # fmt: skip
+    program = tmp_path / "bin" / "qemu-system-i386"
     if broken == "apt":
-        monkeypatch.setattr(tool.shutil, "which", lambda program, path=None: None)
+        monkeypatch.setattr(mended_qemu.shutil, "which", lambda program: None)
     elif broken == "version":
-        monkeypatch.setattr(tool.judges, "version", lambda judge: "10.0")
+        program.write_text("#!/bin/sh\necho QEMU emulator version 10.0.2\n")
     elif broken == "qemu":
-        monkeypatch.setattr(tool.judges, "is_there", lambda judge: False)
-    elif broken == "packages":
-        gone = ("ninja-build", "meson")
-        monkeypatch.setattr(tool, "_is_installed", lambda package: package not in gone)
-        monkeypatch.setattr(tool.os, "geteuid", lambda: 1000)
+        program.unlink()
+        monkeypatch.setenv("PATH", str(program.parent))
+    elif broken in ("packages", "root"):
+        gone = ("ninja-build", "meson")[: 1 + (broken == "packages")]
+        monkeypatch.setattr(mended_qemu, "_is_installed", lambda package: package not in gone)
+        monkeypatch.setattr(os, "geteuid", lambda: 1000 * (broken == "packages"))
+        monkeypatch.setattr(mended_qemu.environment, "apt_get", lambda arguments: 100)
     elif broken == "lists":
-        (tmp_path / "apt" / "sources.list.d" / "debian.sources").unlink()
+        debian.targets = ""
+    elif broken == "release":
+        monkeypatch.setattr(mended_qemu.platform, "freedesktop_os_release", dict)
+    elif broken == "source":
+        debian.source_version = "10.0.2"
     else:
-        program = tmp_path / "bin" / "apt-get"
-        program.parent.mkdir()
-        program.write_text("#!/bin/sh\necho no such archive\nexit 3\n")
-        program.chmod(0o755)
-        monkeypatch.setattr(tool, "SYSTEM_PATH", str(program.parent))
-    assert tool.main([]) == 5
+        (tmp_path / "qemu").touch()
+    assert mended_qemu.main([]) == 5
     said = capsys.readouterr().err
-    assert said.endswith(f"not built, its record is the judge: {sentence}\n")
-    assert not tool.judges.MENDED.exists()
-    folder = tool.judges.MENDED.parent
-    assert not folder.exists() or not list(folder.iterdir()), "what was fetched is removed"
+    assert f"not built, its record is the judge: {sentence}" in said
+    folder = mended_qemu.judges.MENDED.parent
+    assert not folder.is_dir() or not list(folder.iterdir()), "what was fetched is removed"
 
 
-def test_source_lists_are_those_of_this_release(tool: ModuleType, tmp_path: Path) -> None:
-    apt = tmp_path / "apt"
-    (apt / "sources.list").write_text(
-        "# deb http://d bookworm main\n"
-        "deb [signed-by=/k] http://d bookworm-updates main\n"
-        "deb https://other cloud-sdk-bookworm main\n"
-        "deb http://d trixie main\n"
+def test_missing_packages_are_installed_where_it_may(
+    debian: Debian, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def apt_get(arguments: list[str]) -> int:
+        asked.append(arguments)
+        return 0 if arguments[0] == "update" or len(asked) > 2 else 100
+
+    monkeypatch.setattr(mended_qemu, "_is_installed", lambda package: package != "meson")
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr(mended_qemu.environment, "apt_get", apt_get)
+    assert mended_qemu.main([]) == 0
+    install = ["install", "-y", "-qq", "meson"]
+    assert asked == [install, ["update", "-qq"], install]
+
+
+def test_step_that_fails_says_its_last_words(tmp_path: Path) -> None:
+    script = (
+        "i=0; while [ $i -lt 40 ]; do i=$((i+1)); echo line $i; done; printf 'caf\\351'; exit 3"
     )
-    (apt / "sources.list.d" / "debian.sources").write_text(
-        "Types: deb\n# a word\nURIs: http://d\nSuites: bookworm bookworm-updates\n"
-        "Signed-By: /k\n\nTypes: deb deb-src\nURIs: http://s\nSuites: bookworm-security\n"
+    with pytest.raises(mended_qemu.BuildError) as error:
+        mended_qemu._run(["sh", "-c", script], tmp_path)
+    said = str(error.value).splitlines()
+    assert said[0] == "sh failed (3)"
+    assert said[1:] == [
+        *(f"line {number}" for number in range(27, 41)),
+        "caf\N{REPLACEMENT CHARACTER}",
+    ]
+
+
+def test_package_of_two_architectures_is_installed(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    query = tmp_path / "dpkg-query"
+    query.write_text(
+        '#!/bin/sh\n[ "$4" = gone-dev ] && exit 1\necho "$3$3" | sed "s/[^ ]*}/installed/g"\n'
     )
-    (apt / "sources.list.d" / "node.sources").write_text(
-        "Types: deb\nURIs: http://n\nSuites: nodistro\n"
-    )
-    assert tool.source_lists(apt) == {
-        "debian.list": "deb-src [signed-by=/k] http://d bookworm-updates main\n",
-        "debian.sources": (
-            "Types: deb-src\n# a word\nURIs: http://d\nSuites: bookworm bookworm-updates\n"
-            "Signed-By: /k\n\nTypes: deb-src\nURIs: http://s\nSuites: bookworm-security\n\n"
-        ),
-    }
+    query.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    assert mended_qemu._is_installed("libc6-dev")
+    assert not mended_qemu._is_installed("gone-dev")
+
+
+def test_another_patch_is_another_program() -> None:
+    judges = mended_qemu.judges
+    digest = judges.hashlib.sha256(judges.PATCH.read_bytes()).hexdigest()
+    assert re.fullmatch("qemu-system-i386-(.{12})", judges.MENDED.name)[1] == digest[:12]

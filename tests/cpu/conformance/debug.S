@@ -185,6 +185,14 @@
     movw $1, P_USER+7
     movl $1, P_USER+8
     REPORT_DB
+    CASE watch_beside_a_read, 0
+    COUNT_DB
+    WATCH 0, TOUCHES_1, P_USER+4
+    mov P_USER+5, %ecx
+    mov P_USER, %ecx
+    mov P_USER+1, %ecx                  # the only one that reads it
+    xor %ecx, %ecx
+    REPORT_DB
     CASE watch_writes_not_reads, 0
     COUNT_DB
     WATCH 2, WRITES_2, P_USER+8
@@ -212,6 +220,14 @@
     mov P_USER, %ecx
     movl $1, P_USER
     mov P_KERNEL, %ecx
+    REPORT_DB
+    CASE watch_hit_is_forgotten, 0
+    COUNT_DB
+    WATCH 0, WRITES_4, P_USER
+    WATCH 1, WRITES_4, P_KERNEL
+    movl $1, P_KERNEL
+    movl $0, dr6_seen
+    movl $1, P_USER
     REPORT_DB
     CASE watch_movs_both_sides, 0
     COUNT_DB

@@ -70,6 +70,8 @@
     DONE
     CASE sysenter_hidden, 0, 3
     sysenter
+    CASE sysexit_hidden, 0, 3
+    sysexit
     CASE syscall_hidden, 0, 3
     .byte 0x0f, 0x05
     CASE vmcall, 0, 3
