@@ -12,7 +12,8 @@ in the table of addresses through which the library calls them, for every CPU of
   instructions for which the engine reads twice what they have read no more than that.
 * STMXCSR and FXSAVE call ``fold`` first: flags of the arithmetic (softfloat's own) go to MXCSR.
   ``status``: MXCSR was loaded, by LDMXCSR, FXRSTOR or the host; the flags are now those.
-* ``helper`` puts functions of ours in the place of the engine's into what is translated.
+* ``helper`` puts functions of ours in the place of the engine's into what is translated. One is not
+  of SSE: ``sysexit`` is #UD, since CPUID has no SEP, and no hook of the library sees it.
 
 DE is never set: the arithmetic does not say that an operand was denormal. As in `thunks`,
 hexadecimal bytes, what they say, why; a test compares. The self-test executes some of it.
@@ -31,7 +32,7 @@ LISTING: Final = """
 load:
     ; for (tcg_ctx, value, address, index, operation): which instruction is it called for?
     488b0424               mov rax, qword ptr [rsp]
-    4c8d15850c0000         lea r10, [rip + 0xc85]
+    4c8d15950c0000         lea r10, [rip + 0xc95]
     ; what is being translated (DisasContext)
     4989d9                 mov r9, rbx
     493b02                 cmp rax, qword ptr [r10]
@@ -72,9 +73,9 @@ load:
     ff25830b0000           jmp qword ptr [rip + 0xb83]            ; tcg_gen_qemu_ld_i64
 store:
     488b0424               mov rax, qword ptr [rsp]
-    483b05500c0000         cmp rax, qword ptr [rip + 0xc50]
+    483b05600c0000         cmp rax, qword ptr [rip + 0xc60]
     741f                   je 0xa9
-    483b053f0c0000         cmp rax, qword ptr [rip + 0xc3f]
+    483b054f0c0000         cmp rax, qword ptr [rip + 0xc4f]
     7510                   jne 0xa3
     4989e9                 mov r9, rbp
     e871000000             call 0x10c
@@ -196,7 +197,7 @@ unaligned:
 helper:
     ; for (tcg_ctx, function, result, number, arguments): is it one that has a stand-in?
     488d054b0a0000         lea rax, [rip + 0xa4b]
-    41b905000000           mov r9d, 5
+    41b906000000           mov r9d, 6
     483b30                 cmp rsi, qword ptr [rax]
     740f                   je 0x20f
     4883c010               add rax, 0x10
@@ -276,6 +277,13 @@ quiet:
     888b2a030000           mov byte ptr [rbx + 0x32a], cl
     5b                     pop rbx
     c3                     ret
+sysexit:
+    ; (env, operand size): #UD, where it stands in the translated code
+    be06000000             mov esi, 6
+    31d2                   xor edx, edx
+    488b0c24               mov rcx, qword ptr [rsp]
+    ; raise_exception_err_ra; does not return
+    ff254e090000           jmp qword ptr [rip + 0x94e]
 """
 
 # The data behind the code, in this order. What the pieces call:
@@ -284,7 +292,7 @@ _CALLED: Final = (
     "raise_exception_err_ra", "helper_emms", "update_mxcsr_status",
 )  # fmt: skip
 # Functions that translated code calls, and in whose place it is to call the piece of that name:
-_HELPERS: Final = ("fxsave", "rcpps", "rcpss", "rsqrtps", "rsqrtss")
+_HELPERS: Final = ("fxsave", "rcpps", "rcpss", "rsqrtps", "rsqrtss", "sysexit")
 # Where the translator calls for an operation on memory: offsets from _ANCHOR. Of 16 bytes in two
 # halves, the first (four times at a place of its own) and the second; MMX's operand; a store of 16
 # bytes, the first half, and STMXCSR's. _FUNCTION keeps what is translated in RBX, the others in

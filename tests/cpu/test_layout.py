@@ -31,7 +31,7 @@ from leulo.memory import Memory
                          "tick_tsc aborts block_levels"),
         (watchpoints.LISTING, "insert remove matches check"),
         (sse.LISTING, "load store flags kind unaligned helper emit fold fxsave status rcpps rcpss "
-                      "rsqrtps rsqrtss quiet"),
+                      "rsqrtps rsqrtss quiet sysexit"),
     ],
 )  # fmt: skip
 def test_listing_says_what_its_bytes_are(listing: str, pieces: str) -> None:

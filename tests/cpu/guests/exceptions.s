@@ -114,6 +114,11 @@ ring0:
     CASE k_icebp, .byte 0xf1
     CASE k_vmcall, vmcall
     CASE k_sysenter, sysenter
+    mov $0x174, %ecx                # IA32_SYSENTER_CS: with it SYSEXIT would go to ring 3
+    mov $8, %eax
+    xor %edx, %edx
+    wrmsr
+    CASE k_sysexit, sysexit
     CASE k_syscall, syscall
     CASE k_step, call step
     mov $at_k_break, %eax
@@ -195,6 +200,7 @@ user:
     CASE u_icebp, .byte 0xf1
     CASE u_vmcall, vmcall
     CASE u_sysenter, sysenter
+    CASE u_sysexit, sysexit
     CASE u_syscall, syscall
     CASE u_rdmsr, rdmsr
     CASE u_absent_stack, call lost_stack
