@@ -106,8 +106,12 @@ static pid_t start(int argc, char **argv, int input, pid_t group) {
     if (words < argc && pipe2(ends, 0) < 0)
         perror("pipe");
     pid_t pid = fork();
+    if (pid >= 0) { /* both do it: nobody knows who comes first */
+        setpgid(pid, group);
+        if (!group && !is_background) /* from here on ^C is theirs, however long the rest takes */
+            tcsetpgrp(STDIN_FILENO, pid ? pid : getpid());
+    }
     if (pid == 0) {
-        setpgid(0, group);
         if (input >= 0)
             dup2(input, STDIN_FILENO);
         if (ends[1] >= 0)
@@ -118,10 +122,6 @@ static pid_t start(int argc, char **argv, int input, pid_t group) {
     }
     if (pid < 0)
         perror("fork");
-    else
-        setpgid(pid, group); /* both do it: nobody knows who comes first */
-    if (pid > 0 && !group && !is_background)
-        tcsetpgrp(STDIN_FILENO, pid); /* from here on ^C is theirs, however long the rest takes */
     if (input >= 0)
         close(input);
     if (ends[1] < 0)
