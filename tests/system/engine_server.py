@@ -330,8 +330,17 @@ class Server:
             **{f"switch.{k}": v for k, v in self.switch.counters().items()},
             **{f"accepted.{x.kind.__name__}": x.accepted for x in self.listeners},
             "cpu_us": time.process_time_ns() // 1000,
+            "kept_waiting_us": kept_waiting_us(),
             "rss_kb": int(Path("/proc/self/statm").read_text().split()[1]) * 4,
         }
+
+
+def kept_waiting_us() -> int:
+    """How long this process was ready to run while others ran. [Linux sched-stats]"""
+    try:
+        return int(Path("/proc/self/schedstat").read_text().split()[1]) // 1000
+    except FileNotFoundError:  # a kernel without it
+        return 0
 
 
 def main(argv: list[str]) -> None:

@@ -24,7 +24,9 @@ from leulo.tcp.congestion import names
 pytestmark = [pytest.mark.netns, pytest.mark.slow]
 
 TO_ENGINE, TO_LINUX = 0, 1
-LATE_MS = 60  # an emulator that was kept waiting for so long proves nothing about timers
+# A run in which the emulator or the engine was kept waiting for more proves nothing of timers.
+LATE_MS = 60
+MOST_WAITING = 0.15  # 0.05 alone on two cores, 0.1 beside another test
 TRIES = 3
 
 
@@ -59,6 +61,7 @@ class Outcome:
     linux: dict[str, float]
     engine: dict[str, int]
     linux_timeouts: int
+    waiting: float  # of the time the engine was ready to run, but others ran
 
     @property
     def latest_ms(self) -> float:
@@ -108,35 +111,46 @@ def run(direction: int, congestion: str, road: Road, capture: Path | None = None
                 threading.Thread(target=transfer, args=("ours", judge, ADDRESS)),
                 threading.Thread(target=transfer, args=("linux", near, "10.79.0.2")),
             ]
+            before_us = engine.ask()["kept_waiting_us"]
             for thread in threads:
                 thread.start()
             for thread in threads:
                 thread.join()
+            kept_waiting_us = engine.ask()["kept_waiting_us"] - before_us
             linux_timeouts = timeouts(near if direction == TO_ENGINE else far)
     assert not errors, errors
     return Outcome(
         seconds["linux"] / seconds["ours"], ours.counters[direction], linux.counters[direction],
         {name.removeprefix("stack."): value for name, value in engine.counters.items()},
-        linux_timeouts,
+        linux_timeouts, kept_waiting_us / 1e6 / seconds["ours"],
     )  # fmt: skip
 
 
-def settled(direction: int, congestion: str, road: Road) -> Outcome:
-    """A run on a computer that was not too busy, with the ratio nearest to one of those tried."""
-    best: Outcome | None = None
+def settled(
+    direction: int,
+    congestion: str,
+    road: Road,
+    objections: Callable[[Outcome], list[str]] = lambda outcome: [],
+) -> Outcome:
+    """The first run of `TRIES` with a ratio in between and without ``objections``: what the host
+    keeps waiting is at times not the fault of what waits. `link_emulator` in virtual time, where
+    nothing waits, allows none: tests/tcp/test_bad_road.py."""
+    judged: list[str] = []
     for _ in range(TRIES):
         outcome = run(direction, congestion, road)
-        print(f"goodput {outcome.ratio:.2f} of Linux's, late by {outcome.latest_ms:.0f} ms")
+        print(f"goodput {outcome.ratio:.2f} of Linux's, late by {outcome.latest_ms:.0f} ms,",
+              f"kept waiting for {outcome.waiting:.0%}")  # fmt: skip
         print("link", outcome.ours, "engine", {k: v for k, v in outcome.engine.items() if v})
-        if outcome.latest_ms > LATE_MS:
-            continue
-        best = outcome
-        if road.least <= outcome.ratio <= road.most:
-            break
-    if best is None:
-        pytest.skip(f"this computer is too busy: frames came more than {LATE_MS} ms late")
-    assert road.least <= best.ratio <= road.most, best
-    return best
+        said = objections(outcome)
+        if not road.least <= outcome.ratio <= road.most:
+            said.append(f"{outcome.ratio} is not in {road.least} to {road.most} of Linux's goodput")
+        if not said:
+            return outcome
+        if outcome.latest_ms <= LATE_MS and outcome.waiting <= MOST_WAITING:
+            judged += said
+    if not judged:
+        pytest.skip("this computer is too busy: what it kept waiting says nothing of timers")
+    raise AssertionError("\n".join(judged))
 
 
 def needs(congestion: str) -> None:
@@ -165,15 +179,24 @@ def test_the_engine_sends_to_linux(congestion: str, name: str) -> None:
         # A model takes what a busy computer keeps waiting for the path: Linux's, in the kernel, is
         # kept waiting less.
         road = replace(road, least=road.least / 3)
-    outcome = settled(TO_LINUX, congestion, road)
-    again, dropped = outcome.engine["tcp_retransmits"], outcome.dropped
+    settled(TO_LINUX, congestion, road, lambda outcome: objections(outcome, name))
+
+
+def objections(outcome: Outcome, name: str) -> list[str]:
+    """What is wrong with how the engine sent."""
+    said = []
+    engine, dropped = outcome.engine, outcome.dropped
     # A probe of the tail, or of what was on its way when it was taken for lost, at the most.
-    overtaken = outcome.ours["reordered"]
-    assert again <= dropped + overtaken + 3, outcome
-    if name == "jumbled":  # nothing is lost, so what began as a repair is taken back
-        undone = outcome.engine["tcp_undone"]
-        assert outcome.engine["tcp_fast_recoveries"] <= undone + 1, outcome
-    assert outcome.engine["tcp_timeouts"] <= outcome.linux_timeouts + dropped // 20, outcome
+    most = dropped + int(outcome.ours["reordered"]) + 3
+    if engine["tcp_retransmits"] > most:
+        said.append(f"{engine['tcp_retransmits']} segments were sent again, {most} allowed")
+    # On that road nothing is lost, so what began as a repair is taken back.
+    if name == "jumbled" and engine["tcp_fast_recoveries"] > engine["tcp_undone"] + 1:
+        said.append(f"{engine['tcp_fast_recoveries']} repairs, {engine['tcp_undone']} taken back")
+    most = outcome.linux_timeouts + dropped // 20
+    if engine["tcp_timeouts"] > most:
+        said.append(f"{engine['tcp_timeouts']} timeouts, {most} allowed")
+    return said
 
 
 # What a link with faults makes any sender and receiver do, as tshark puts it.

@@ -9,7 +9,11 @@ from __future__ import annotations
 import heapq
 from random import Random
 
+from leulo.links.sim.chance import Chance
 from leulo.links.sim.damage import mark_congestion
+from leulo.links.sim.wire import NEVER
+from leulo.links.sim.wire import Wire as SimulatedWire
+from leulo.links.sim.wire_spec import WireSpec
 from leulo.stack import Stack, StackConfig
 from leulo.tcp.config import Config
 from leulo.tcp.socket import TcpSocket
@@ -78,6 +82,18 @@ class Wire:
             at += self.random.randrange(self.jitter_ns)
         heapq.heappush(self.flying, (at, self.serial, to, frame))
 
+    def _arrivals_ns(self) -> list[int]:
+        """When the next frame arrives, if one is under way."""
+        return [self.flying[0][0]] if self.flying else []
+
+    def _arrived(self) -> tuple[list[bytes], list[bytes]]:
+        """The frames for each stack that are there by now."""
+        arrived: tuple[list[bytes], list[bytes]] = ([], [])
+        while self.flying and self.flying[0][0] <= self.now_ns:
+            _, _, to, frame = heapq.heappop(self.flying)
+            arrived[to].append(frame)
+        return arrived
+
     def carry(self) -> None:
         """Take what the stacks want to send."""
         for i, stack in enumerate(self.stacks):
@@ -102,7 +118,7 @@ class Wire:
     def step(self, limit_ns: int) -> bool:
         """Go to the next event before ``limit_ns``; False if there is none."""
         self.carry()
-        times = [self.flying[0][0]] if self.flying else []
+        times = self._arrivals_ns()
         for stack in self.stacks:
             at = stack.next_deadline()
             if at is not None:
@@ -111,11 +127,7 @@ class Wire:
             self.now_ns = max(self.now_ns, limit_ns)
             return False
         self.now_ns = max(self.now_ns, min(times))
-        arrived: tuple[list[bytes], list[bytes]] = ([], [])
-        while self.flying and self.flying[0][0] <= self.now_ns:
-            _, _, to, frame = heapq.heappop(self.flying)
-            arrived[to].append(frame)
-        for stack, frames in zip(self.stacks, arrived, strict=True):
+        for stack, frames in zip(self.stacks, self._arrived(), strict=True):
             if frames:
                 stack.input(frames, self.now_ns)
             stack.advance(self.now_ns)
@@ -150,6 +162,26 @@ class MarkingWire(Wire):
                 self.marked += 1
                 frame = changed
         super()._post(to, frame)
+
+
+class Road(Wire):
+    """A simulated wire with the same options each way; what goes to the second stack is
+    ``there``."""
+
+    def __init__(self, a: Stack, b: Stack, spec: WireSpec, seed: int) -> None:
+        super().__init__(a, b)
+        self.there = SimulatedWire.of(spec, Chance(seed, 1))
+        self.back = SimulatedWire.of(spec, Chance(seed, 2))
+
+    def _post(self, to: int, frame: bytes) -> None:
+        (self.there if to else self.back).send(frame, self.now_ns)
+
+    def _arrivals_ns(self) -> list[int]:
+        arrives_ns = min(self.there.arrives_ns, self.back.arrives_ns)
+        return [arrives_ns] if arrives_ns < NEVER else []
+
+    def _arrived(self) -> tuple[list[bytes], list[bytes]]:
+        return self.back.arrived(self.now_ns), self.there.arrived(self.now_ns)
 
 
 def listen(stack: Stack, port: int = 80, backlog: int = 16) -> TcpSocket:
