@@ -27,6 +27,8 @@ SLICE_NS: Final = 6 * NS_PER_MS
 _TURNS_PER_LOOK: Final = 64  # virtual time asks the terminal this rarely
 _BULK_BYTES: Final = 8_192  # a longer frame is part of a long stream
 _BULK_LOOKS: Final = 3  # for more of it in a turn; 5 % less CPU time a byte than by one
+_MANY_FRAMES: Final = 32  # in one look: a TAP takes in twice as many at a time, and may have more
+_LATE_LOOKS: Final = 16  # before a timer that is due: a thousand frames from a TAP
 _FIRST_TICKS_PER_US: Final = 1_000  # until a quantum has been measured
 _BUDGET: Final = Exit.BUDGET  # looking a member up in its class costs as much as a call
 _SHUTDOWN: Final = Exit.SHUTDOWN
@@ -90,7 +92,7 @@ class Host:
         self._running: Machine | None = None
         self._turn = 0
         self._turns = 0
-        self._has_arrivals = False  # frames have come into a machine since the last serve
+        self._arrivals = 0  # frames that have come into machines since the last serve
         self._has_bulk = False  # and long ones among them
         self._slice_end_ns = 0
         self._is_measuring = True  # how many ticks a quantum is
@@ -104,7 +106,7 @@ class Host:
         stack = machine.stack
 
         def receive(frames: Sequence[bytes], now_ns: int) -> None:
-            self._has_arrivals = True
+            self._arrivals += len(frames)
             if len(frames[-1]) > _BULK_BYTES:
                 self._has_bulk = True
             if self._stopwatch:
@@ -284,7 +286,7 @@ class Host:
         for machine in self.machines:
             machine.flush_console()  # a prompt has no newline, and now there is time for it
         self._drain()  # what is sent now may bring deadlines of its own
-        if self._has_arrivals:  # or answers at once, which may wake a guest
+        if self._arrivals:  # or answers at once, which may wake a guest
             self._serve(0)
             return
         deadline = self.next_deadline()
@@ -337,10 +339,12 @@ class Host:
         self._drain()
         if self._virtual is None:
             self.attend()
-            if wait_ns == 0 or self._has_arrivals:
+            if wait_ns == 0 or self._arrivals:
                 self.poller.wait(0)
             else:
                 self._sleep(wait_ns)
+            if self._arrivals >= _MANY_FRAMES:
+                self._catch_up()
         else:  # only the escape key and signals come from outside; nothing there moves the clock
             self._turns += 1
             if self._turns % _TURNS_PER_LOOK == 0:
@@ -354,7 +358,7 @@ class Host:
                 link.advance(now)
         looks = _BULK_LOOKS
         while True:
-            self._has_arrivals = False
+            self._arrivals = 0
             began = self._stopwatch() if self._stopwatch else 0
             for machine in self.machines:
                 machine.serve(now)
@@ -372,8 +376,20 @@ class Host:
                     break
                 self.poller.wait(0)
                 now = self.clock.now_ns()
-            if not self._has_arrivals:
+            if not self._arrivals:
                 break
+
+    def _catch_up(self) -> None:
+        """Take in the rest of what has come before a timer says that it has not: after a pause that
+        is more than one look takes."""
+        now = self.clock.now_ns()
+        for machine in self.machines:
+            due = machine.stack.next_deadline()
+            if due is not None and due <= now:
+                looks = _LATE_LOOKS
+                while looks and self.poller.wait(0):
+                    looks -= 1
+                return
 
     def _sleep(self, wait_ns: int | None) -> None:
         """Wait for a descriptor, at most so long (None: for ever), and account for it."""

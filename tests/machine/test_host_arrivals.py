@@ -1,4 +1,4 @@
-"""The host's loop does not sleep while a machine has frames that it has not been told of."""
+"""The host's loop tells a machine what has come before it sleeps and before a timer expires."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from leulo.links.base import Offload
 from leulo.machine import Machine
 from leulo.net.wire.ipv4 import Ipv4Repr
 from leulo.outcome import Ending, Outcome
-from leulo.tcp.header import ACK, RST
+from leulo.tcp.header import ACK, RST, SYN
+from leulo.tcp.state import State
 from leulo.trace import Trace
 
 ENTRY = 0x100020
@@ -34,15 +35,16 @@ def image() -> bytes:
 
 
 class HandPoller:
-    """Never sleeps. What would be a sleep is shown to ``look``."""
+    """Never sleeps. What would be a sleep is shown to ``look``; ``read`` brings what has come."""
 
     def __init__(self) -> None:
         self.look: Callable[[], None] = lambda: None
+        self.read: Callable[[], int] = lambda: 0
 
     def wait(self, timeout_ns: int | None) -> int:
         if timeout_ns != 0:
             self.look()
-        return 0
+        return self.read()
 
     def wake(self) -> None:
         """Nobody sleeps."""
@@ -81,9 +83,43 @@ class RefusingLink:
         """Nothing waits for time."""
 
 
-def test_answer_that_comes_at_once_is_told_before_any_sleep() -> None:
-    clock = RealClock(lambda: 0)
-    poller, link = HandPoller(), RefusingLink()
+class LateLink(RefusingLink):
+    """Accepts a SYN, but behind a hundred frames of others, and when all of them are there the
+    SYN's timer has expired, too."""
+
+    _READS = 64  # as of a TAP
+
+    def __init__(self, pass_time: Callable[[], None]) -> None:
+        super().__init__()
+        self.backlog: list[bytes] = []
+        self.pass_time = pass_time
+        self.syns = 0
+
+    def transmit(self, frames: Sequence[Sequence[bytes]], now_ns: int) -> None:
+        for frame in map(b"".join, frames):
+            if frame[22:24] != b"\x08\x00":
+                super().transmit([(frame,)], now_ns)
+            elif frame[57] & SYN:
+                self.syns += 1
+                port, sequence = struct.unpack_from("!H2xI", frame, 44)
+                segment = TcpRepr(80, port, 1, sequence + 1 & 0xFFFFFFFF, SYN | ACK, 1000).emit(
+                    NEIGHBOUR, frame[36:40]
+                )
+                packet = Ipv4Repr(NEIGHBOUR, frame[36:40], 6, len(segment)).emit() + segment
+                answer = bytes(10) + frame[16:22] + NEIGHBOURS_MAC + b"\x08\x00" + packet
+                others = bytes(10) + bytes(6) + NEIGHBOURS_MAC + b"\x88\xb5" + bytes(46)
+                self.backlog += [others] * 100 + [answer]
+                self.pass_time()
+
+    def read(self) -> int:
+        frames = self.backlog[: self._READS]
+        del self.backlog[: self._READS]
+        if frames:
+            self.deliver(frames)
+        return len(frames) > 0
+
+
+def sleeper(clock: RealClock, poller: HandPoller, link: RefusingLink) -> tuple[Host, Machine]:
     host = Host(clock, poller)
     machine = Machine(
         MachineConfig(has_ipv6=False), clock, Trace(), offload=Offload(True, 65535),
@@ -92,6 +128,12 @@ def test_answer_that_comes_at_once_is_told_before_any_sleep() -> None:
     machine.load(image(), "sleeper")
     host.add(machine)
     host.connect(link)
+    return host, machine
+
+
+def test_answer_that_comes_at_once_is_told_before_any_sleep() -> None:
+    poller, link = HandPoller(), RefusingLink()
+    host, machine = sleeper(RealClock(lambda: 0), poller, link)
     socket = machine.stack.socket(2, 1)
     assert not isinstance(socket, int)
     socket.owner = object()  # it wants to be told
@@ -113,3 +155,29 @@ def test_answer_that_comes_at_once_is_told_before_any_sleep() -> None:
     host.attend = attend
     assert host.run().ending is Ending.POWER_OFF
     assert untold == [False]
+
+
+def test_what_has_come_is_taken_in_before_a_timer_says_that_it_has_not() -> None:
+    now_ns = [0]
+
+    def pass_time() -> None:
+        now_ns[0] += 1_500_000_000
+
+    poller, link = HandPoller(), LateLink(pass_time)
+    poller.read = link.read
+    host, machine = sleeper(RealClock(lambda: now_ns[0]), poller, link)
+    socket = machine.stack.socket(2, 1)
+    assert not isinstance(socket, int)
+    looks: list[int] = []
+
+    def attend() -> None:
+        looks.append(1)
+        if len(looks) == 2:
+            socket.connect(NEIGHBOUR, 80)
+        elif socket.state is State.ESTABLISHED or len(looks) > 20:
+            host.finish(Outcome(Ending.POWER_OFF))
+
+    host.attend = attend
+    host.run()
+    assert socket.state is State.ESTABLISHED
+    assert link.syns == 1
