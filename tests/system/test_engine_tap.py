@@ -163,6 +163,9 @@ def test_ab_without_one_failure(
         assert re.search(r"Keep-Alive requests:\s+3000\b", shown), shown
 
 
+WINDOW_FULL = "TCP window specified by the receiver is now completely full"
+
+
 @pytest.mark.skipif(shutil.which("tshark") is None, reason="needs tshark (Debian: tshark)")
 def test_tshark_finds_nothing_wrong(tmp_path: Path) -> None:
     """Expert findings of a plain download, many connections and an echo: no fault of ours."""
@@ -189,13 +192,15 @@ def test_tshark_finds_nothing_wrong(tmp_path: Path) -> None:
 
 
 def faults(namespace: Namespace, path: Path) -> list[str]:
-    """What tshark's experts warn of in frames of ours, a line each."""
+    """What tshark's experts warn of in frames of ours, a line each. That a sender fills the window
+    is a slow reader's doing."""
     shown = namespace.run(
         *["tshark", "-r", str(path), "-o", "tcp.check_checksum:TRUE"],
         *["-Y", "_ws.expert.severity >= 6291456", "-T", "fields"],
         *["-e", "frame.number", "-e", "ip.src", "-e", "_ws.expert.message"],
     )
-    return [line for line in shown.splitlines() if f"\t{ADDRESS}\t" in line]
+    lines = [line for line in shown.splitlines() if f"\t{ADDRESS}\t" in line]
+    return [line for line in lines if not line.endswith(f"\t{WINDOW_FULL}")]
 
 
 @pytest.mark.skipif(VARIABLE not in os.environ, reason=f"{VARIABLE} is not set")

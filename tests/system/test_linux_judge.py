@@ -202,6 +202,7 @@ def objections(outcome: Outcome, name: str) -> list[str]:
 # What a link with faults makes any sender and receiver do, as tshark puts it.
 DUE_TO_THE_LINK = (
     "retransmission", "out-of-order", "Duplicate ACK", "D-SACK Sequence", "Previous segment",
+    "window specified by the receiver is now completely full",  # of a slow reader
 )  # fmt: skip
 RST = 0x004  # alone: an open connection's has ACK beside it
 WARNING = 0x600000  # PI_WARN, tshark's severity "warning"; "error" lies above it
