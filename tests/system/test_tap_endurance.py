@@ -19,6 +19,7 @@ GUEST = "10.77.0.2"
 REQUESTS = 20_000
 MOST_GROWTH_KIB = 6 * 1024
 TIME_WAIT_SECONDS = 60 + 3  # 2 MSL, and a margin for the last timer
+WINDOW_FULL = "TCP window specified by the receiver is now completely full"
 CHUNK_WARN = 0x600000  # PI_WARN, tshark's severity "warning"; "error" lies above it
 RESET = 0x04
 
@@ -147,7 +148,7 @@ def test_tshark_finds_nothing_wrong_with_the_guests_side(tmp_path: Path) -> None
             continue
         if fields[2] == "4242" and int(fields[1], 16) & RESET:
             resets += 1
-        else:
+        elif fields[4] != WINDOW_FULL:  # which is a slow reader's doing
             findings.append(line)
     assert not findings, f"{len(findings)} findings\n" + "\n".join(findings[:20])
     assert resets >= 1, "the capture does not show the closed port's reset: is it complete?"
