@@ -28,11 +28,11 @@ class RealClock(Clock):
     """The host's monotonic clock, counted from construction."""
 
     def __init__(self, monotonic_ns: Callable[[], int]) -> None:
-        self._monotonic_ns = monotonic_ns
-        self._start_ns = monotonic_ns()
+        self.monotonic_ns = monotonic_ns
+        self.start_ns = monotonic_ns()
 
     def now_ns(self) -> int:
-        return self._monotonic_ns() - self._start_ns
+        return self.monotonic_ns() - self.start_ns
 
 
 class VirtualClock(Clock):

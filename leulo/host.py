@@ -24,6 +24,7 @@ from leulo.stack import DRAIN_FRAMES
 from leulo.units import NS_PER_MS, NS_PER_US
 
 SLICE_NS: Final = 6 * NS_PER_MS
+MOST_QUANTA: Final = 5  # in a run, by the clock: ticks do not tell how long exits take
 _TURNS_PER_LOOK: Final = 64  # virtual time asks the terminal this rarely
 _BULK_BYTES: Final = 8_192  # a longer frame is part of a long stream
 _BULK_LOOKS: Final = 3  # for more of it in a turn; 5 % less CPU time a byte than by one
@@ -251,20 +252,19 @@ class Host:
         budget = self._quantum_ticks
         if self._max_ticks is not None:
             budget = min(budget, max(1, self._max_ticks - self.ticks()))
-        if not self._is_measuring:
-            exit_ = machine.cpu.run(budget)
-            self._is_measuring = exit_ is _BUDGET  # who uses up one quantum may do so again
-            return exit_
         started_ns = self.clock.now_ns()
-        started_ticks = machine.cpu.ticks
-        exit_ = machine.cpu.run(budget)
-        if exit_ is _BUDGET:
-            took_us = max(1, (self.clock.now_ns() - started_ns) // NS_PER_US)
+        due_ns = started_ns + MOST_QUANTA * self._quantum_ns
+        started_ticks = machine.cpu.ticks if self._is_measuring else 0
+        exit_ = machine.cpu.run(budget, due_ns)
+        if exit_ is not _BUDGET or (now_ns := self.clock.now_ns()) >= due_ns:
+            self._is_measuring = False
+        elif not self._is_measuring:
+            self._is_measuring = True  # who uses up one quantum may do so again
+        else:
+            took_us = max(1, (now_ns - started_ns) // NS_PER_US)
             speed = (machine.cpu.ticks - started_ticks) // took_us
             self._ticks_per_us = max(1, (3 * self._ticks_per_us + speed) // 4)
             self._quantum_ticks = max(1, self._quantum_ns * self._ticks_per_us // NS_PER_US)
-        else:
-            self._is_measuring = False
         return exit_
 
     def _virtual_budget(self, clock: VirtualClock) -> int:

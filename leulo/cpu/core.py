@@ -18,7 +18,7 @@ from collections.abc import Callable
 from enum import Enum
 from typing import Final
 
-from leulo.clock import Clock, VirtualClock
+from leulo.clock import Clock, RealClock, VirtualClock
 from leulo.cpu import control, layout, library, snapshot
 from leulo.cpu.control import (
     AT_ONCE,
@@ -43,7 +43,7 @@ from leulo.cpu.delivery import (
 )
 from leulo.cpu.disasm import Instruction, disassemble
 from leulo.cpu.engine import Engine
-from leulo.cpu.exits import Exits, ExitTarget
+from leulo.cpu.exits import NEVER, Exits, ExitTarget
 from leulo.cpu.faults import Fault, Link, explain, read_chain
 from leulo.cpu.paging import Mapping, walk
 from leulo.cpu.registers import FLAG_IF, Registers
@@ -62,6 +62,11 @@ _CS_BASE: Final = (layout.CPU_ENV + layout.ENV_SEGMENTS + layout.SEGMENT_BYTES +
 _NOTHING: Final = (1 << 64) - 1
 _MOST_TICKS: Final = 1 << 53
 _CLOCK_MONOTONIC: Final = 1
+
+
+def _no_time() -> int:
+    """A virtual clock ends no run."""
+    return 0
 
 
 class Exit(Enum):
@@ -105,7 +110,12 @@ class Cpu:
         self._memory = memory
         self._control = control.Control()
         self._words = words = self._control.words
-        self._exits = Exits(ports, mmio, memory.size, words, {} if doors is None else doors)
+        real = clock if isinstance(clock, RealClock) else None
+        self._start_ns = 0 if real is None else real.start_ns
+        self._exits = Exits(
+            ports, mmio, memory.size, words, {} if doors is None else doors,
+            _no_time if real is None else real.monotonic_ns,
+        )  # fmt: skip
         self._engine = engine = Engine(memory)
         engine.map_hole(memory.size, self._exits.load_address, self._exits.store_address)
         words[control.OUT] = self._exits.out_address
@@ -166,8 +176,10 @@ class Cpu:
         self._engine.flush()  # the old hook's address is in translated code
         self._counts_levels = True
 
-    def run(self, budget_ticks: int) -> Exit:
-        """Execute until the first block that begins at least ``budget_ticks`` from now.
+    def run(self, budget_ticks: int, due_ns: int = NEVER) -> Exit:
+        """Execute until the first block that begins at least ``budget_ticks`` from now, or by a
+        real clock after an exit that was not over before ``due_ns``: ticks do not show how long
+        exits take.
 
         An exception raised by a target ends the run at the next block and is raised here.
         """
@@ -176,6 +188,7 @@ class Cpu:
             raise LeuloBug("run() was called from inside an exit")
         if self._virtual is not None:
             self._sync_tsc()
+        exits.due_ns[0] = due_ns + self._start_ns
         words[GRANT] = grant = words[TICKS] + budget_ticks
         words[LIMIT] = grant
         # A flag set from now on is followed by a write to LIMIT, after ours.
@@ -230,14 +243,7 @@ class Cpu:
 
     def limit(self, ticks: int) -> None:
         """From inside an exit: end the run at most ``ticks`` from now (0: at the next block)."""
-        words = self._words
-        grant = words[TICKS] + ticks
-        if grant < words[GRANT]:
-            words[GRANT] = grant
-            if grant < words[LIMIT]:
-                words[LIMIT] = grant
-                if words[FLAGS]:
-                    words[LIMIT] = AT_ONCE
+        self._exits.limit(ticks)
 
     def stop(self) -> None:
         """End the run at the next block, or the next run before it begins.

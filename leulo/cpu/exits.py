@@ -12,8 +12,9 @@ import weakref
 from collections.abc import Callable, Mapping
 from typing import Any, Final, Protocol
 
-from leulo.cpu.control import AT_ONCE, FLAG_ERROR, FLAGS, LIMIT
+from leulo.cpu.control import AT_ONCE, FLAG_ERROR, FLAGS, GRANT, LIMIT, TICKS
 
+NEVER: Final = 1 << 63
 _OUT = ctypes.CFUNCTYPE(None, ctypes.c_uint32, ctypes.c_int, ctypes.c_uint32)
 _IN = ctypes.CFUNCTYPE(ctypes.c_uint32, ctypes.c_uint32, ctypes.c_int)
 _LOAD = ctypes.CFUNCTYPE(
@@ -40,7 +41,8 @@ class Exits:
     into at each 32-bit OUT.
 
     ``error`` is the first exception that a target raised and ``Cpu.run`` has not yet;
-    ``is_running`` is set by it while the guest executes.
+    ``is_running`` is set by it while the guest executes. ``due_ns`` has one item: an exit that is
+    over at that time by ``now_ns``, or later, ends the run at the next block.
     """
 
     def __init__(
@@ -50,13 +52,15 @@ class Exits:
         mmio_base: int,
         words: memoryview,
         doors: Mapping[int, Callable[[int], None]],
+        now_ns: Callable[[], int],
     ) -> None:
         self.error: BaseException | None = None
         self.is_running = False
         self._words = words
         read_port, write_port = ports.read, ports.write
         read_mmio, write_mmio = mmio.read, mmio.write
-        fail = self.fail
+        fail, limit = self.fail, self.limit
+        self.due_ns = due_ns = [NEVER]
 
         def on_out(port: int, width: int, value: int) -> None:
             try:
@@ -64,19 +68,27 @@ class Exits:
                     doors[port](value)
                 else:
                     write_port(port, width, value)
+                if now_ns() >= due_ns[0]:
+                    limit(0)
             except BaseException as error:
                 fail(error)
 
         def on_in(port: int, width: int) -> int:
             try:
-                return read_port(port, width)
+                value = read_port(port, width)
+                if now_ns() >= due_ns[0]:
+                    limit(0)
+                return value
             except BaseException as error:
                 fail(error)
                 return 0
 
         def on_load(_uc: int, offset: int, width: int, _data: int) -> int:
             try:
-                return read_mmio(mmio_base + offset, width)
+                value = read_mmio(mmio_base + offset, width)
+                if now_ns() >= due_ns[0]:
+                    limit(0)
+                return value
             except BaseException as error:
                 fail(error)
                 return 0
@@ -84,6 +96,8 @@ class Exits:
         def on_store(_uc: int, offset: int, width: int, value: int, _data: int) -> None:
             try:
                 write_mmio(mmio_base + offset, width, value)
+                if now_ns() >= due_ns[0]:
+                    limit(0)
             except BaseException as error:
                 fail(error)
 
@@ -102,6 +116,17 @@ class Exits:
             self.error = error
         self._words[FLAGS] |= FLAG_ERROR
         self._words[LIMIT] = AT_ONCE
+
+    def limit(self, ticks: int) -> None:
+        """From inside an exit: end the run at most ``ticks`` from now (0: at the next block)."""
+        words = self._words
+        grant = words[TICKS] + ticks
+        if grant < words[GRANT]:
+            words[GRANT] = grant
+            if grant < words[LIMIT]:
+                words[LIMIT] = grant
+                if words[FLAGS]:
+                    words[LIMIT] = AT_ONCE
 
     def close(self) -> None:
         """The callbacks will not be called any more."""

@@ -17,7 +17,9 @@ from guest_images import BASE, Guest, Recorder
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from leulo.clock import RealClock
 from leulo.cpu import Cpu, Exit
+from leulo.cpu.delivery import Deliverer
 from leulo.errors import LeuloBug
 from leulo.memory import Memory
 
@@ -168,6 +170,33 @@ def test_limit_never_lengthens_a_run() -> None:
     guest.ports.on_write = lambda *_: guest.cpu.limit(1000)
     assert guest.cpu.run(10) is Exit.BUDGET
     assert guest.cpu.ticks == 10
+
+
+@pytest.mark.parametrize("deliverer", ["native", "portable"])
+@pytest.mark.parametrize(
+    "code",
+    ["e610 ebfc", "e410 ebfc", "a100009000 ebf9", "a300009000 ebf9", "f36e f4", "f36c f4"],
+    ids=["out", "in", "load", "store", "rep outs", "rep ins"],
+)
+def test_exit_past_its_time_ends_the_run(code: str, deliverer: Deliverer) -> None:
+    now_ns = 0
+
+    def time_passes() -> int:
+        nonlocal now_ns
+        now_ns += 10
+        return now_ns
+
+    guest = Guest(code, clock=RealClock(time_passes), deliverer=deliverer)
+    guest.cpu.registers.ecx = 1_000_000
+    guest.cpu.registers.esi = guest.cpu.registers.edi = BASE + 0x1000
+    exits = 0
+    for _ in range(3):  # it goes on where it was
+        assert guest.cpu.run(FOREVER, now_ns + 100) is Exit.BUDGET
+        buses = guest.ports, guest.mmio
+        so_far = sum(len(bus.reads) + len(bus.writes) for bus in buses)
+        assert 1 <= so_far - exits <= 12
+        exits = so_far
+    assert guest.cpu.run(60) is Exit.BUDGET, "without a time only the ticks count"
 
 
 def test_limit_and_post_together_keep_both() -> None:

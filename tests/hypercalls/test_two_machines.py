@@ -20,10 +20,13 @@ from two_machines import (
 )
 
 from leulo.bench.guests import arithmetic, hypercalls
+from leulo.clock import RealClock
+from leulo.config import DEFAULT_QUANTUM_NS
+from leulo.host import MOST_QUANTA, SLICE_NS
 from leulo.hypercalls import abi
 from leulo.machine import Machine
 from leulo.outcome import Ending
-from leulo.units import MIB, NS_PER_S
+from leulo.units import MIB, NS_PER_MS, NS_PER_S
 
 Op, Errno, Flag = abi.Op, abi.Errno, abi.Flag
 TIME_CALL = 0x400000  # of the guest that does nothing but hypercalls
@@ -203,6 +206,46 @@ def test_neighbour_gets_its_share_of_the_cpu(program: object) -> None:
             assert counters["irq.storms"] > 0
             # At most so many interrupts in ten milliseconds.
             assert counters["irq.raises"] <= 512 * (took_ns // 10_000_000 + 2)
+    finally:
+        pair.close()
+
+
+@pytest.mark.parametrize("call_ns", [3_000, 2 * NS_PER_MS])
+def test_in_real_time_calls_count_by_how_long_they_take(call_ns: int) -> None:
+    """Ticks do not show that: a quantum of them is a hundred thousand calls."""
+    passed_ns = 0
+    ran_ns: list[int] = []
+
+    def now_ns() -> int:
+        return passed_ns + sum(machine.cpu.ticks for machine in machines)
+
+    def pass_time() -> int:  # looked at before a call and behind it
+        nonlocal passed_ns
+        passed_ns += call_ns // 2
+        return passed_ns
+
+    machines: list[Machine] = []
+    pair = Pair(hypercalls(FOREVER), arithmetic(_WORK_TURNS), clock=RealClock(now_ns))
+    try:
+        machines += pair.a, pair.b
+        only_hypercalls(pair.a)
+        pair.a.count_exits(pass_time)
+        host = pair.host
+        execute, began_ns = host._execute, now_ns()
+
+        def measured(machine: Machine) -> None:
+            before_ns = now_ns()
+            execute(machine)
+            if machine is pair.a:
+                ran_ns.append(now_ns() - before_ns)
+
+        host._execute = measured  # type: ignore[method-assign]
+        assert pair.run().ending is Ending.POWER_OFF and pair.b.exit_status == 0
+        most_ns = MOST_QUANTA * DEFAULT_QUANTUM_NS + 2 * call_ns
+        assert max(ran_ns) < most_ns
+        alone_ns = pair.b.cpu.ticks
+        turns = alone_ns // SLICE_NS + 2
+        assert now_ns() - began_ns < 2 * alone_ns + turns * most_ns
     finally:
         pair.close()
 

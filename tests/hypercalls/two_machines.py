@@ -6,12 +6,13 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from struct import pack
+from typing import Any
 
 from hypercall_guest import Answer, endpoint
 
 from leulo.bench import guests
 from leulo.bench.guests import Guest as Program
-from leulo.clock import VirtualClock
+from leulo.clock import Clock, VirtualClock
 from leulo.config import DEFAULT_QUANTUM_NS, MachineConfig, NetSpec
 from leulo.host import Host
 from leulo.hypercalls import abi
@@ -47,8 +48,9 @@ class Pair:
         program_b: Program,
         quantum_ns: int = DEFAULT_QUANTUM_NS,
         timeout_ns: int | None = None,
+        clock: Clock | None = None,
     ) -> None:
-        self.clock = VirtualClock()
+        self.clock: Any = clock or VirtualClock()
         self.poller = Poller()
         self.trace = Trace()
         self.host = Host(self.clock, self.poller, quantum_ns=quantum_ns, timeout_ns=timeout_ns)
