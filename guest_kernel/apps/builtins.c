@@ -12,23 +12,25 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-static void list(const char *path, const char *separator) {
+static int list(const char *path, const char *separator) {
     DIR *directory = opendir(path);
     struct dirent *entry;
 
-    if (!directory) {
-        perror(path);
-        return;
-    }
+    if (!directory)
+        return -1;
     while ((entry = readdir(directory)))
         if (entry->d_name[0] != '.')
             printf("%s%s%s", entry->d_name, entry->d_type == DT_DIR ? "/" : "", separator);
-    closedir(directory);
+    return closedir(directory);
 }
 
-static void show(const char *path) {
+static int list_lines(const char *path) {
+    return list(path, "\n");
+}
+
+static int show(const char *path) {
     static char block[4096];
-    int fd = path ? open(path, O_RDONLY) : STDIN_FILENO;
+    int fd = strcmp(path, "-") ? open(path, O_RDONLY) : STDIN_FILENO;
     ssize_t got = -1;
 
     while (fd >= 0 && (got = read(fd, block, sizeof block)) > 0)
@@ -37,10 +39,9 @@ static void show(const char *path) {
                 perror("output");
                 exit(1); /* of a child: the shell itself writes to the console only */
             }
-    if (got < 0)
-        perror(path ? path : "input");
     if (fd > STDIN_FILENO)
         close(fd);
+    return (int)got;
 }
 
 static void count(void) {
@@ -55,24 +56,16 @@ static void count(void) {
 }
 
 static void say(int argc, char **argv) {
-    char line[512];
+    char line[512] = " ";
     int length = 0;
 
     for (int i = 1; i < argc && length < (int)sizeof line; i++)
-        length += snprintf(line + length, sizeof line - (size_t)length, i > 1 ? " %s" : "%s",
-                           argv[i]);
-    printf("%s\n", line);
+        length += snprintf(line + length, sizeof line - (size_t)length, " %s", argv[i]);
+    printf("%s\n", line + 1);
 }
 
 static int directory_of(const char *path) {
     return mkdir(path, 0755);
-}
-
-/* What is done to each path or process that is named. */
-static void each(int argc, char **argv, int (*action)(const char *)) {
-    for (int i = 1; i < argc; i++)
-        if (action(argv[i]) < 0)
-            perror(argv[i]);
 }
 
 static int end_process(const char *pid) {
@@ -93,40 +86,47 @@ static void help(void) {
     printf("\n");
 }
 
-int builtin(int argc, char **argv) {
-    const char *name = argv[0];
+/* What is done to each file or process that is named, or to `standard` where none is. */
+static const struct {
+    const char *name;
+    int (*action)(const char *);
+    const char *standard;
+} actions[] = {{"ls", list_lines, "/"},        {"cat", show, "-"},
+               {"ps", show, "/proc/processes"}, {"netstat", show, "/proc/sockets"},
+               {"rm", unlink, NULL},            {"mkdir", directory_of, NULL},
+               {"rmdir", rmdir, NULL},          {"kill", end_process, NULL}};
 
-    if (!strcmp(name, "help"))
+static int each(int argc, char **argv) {
+    unsigned number = 0;
+    int status = 0;
+
+    while (strcmp(argv[0], actions[number].name))
+        if (++number == sizeof actions / sizeof *actions)
+            return -1;
+    for (int i = 1; i < argc || i == 1; i++) {
+        const char *argument = i < argc ? argv[i] : actions[number].standard;
+        if (argument && actions[number].action(argument) < 0) {
+            perror(argument);
+            status = 1;
+        }
+    }
+    return status;
+}
+
+int builtin(int argc, char **argv) {
+    if (!strcmp(*argv, "help"))
         help();
-    else if (!strcmp(name, "ls"))
-        for (int i = 1; i < argc || i == 1; i++)
-            list(argc > 1 ? argv[i] : "/", "\n");
-    else if (!strcmp(name, "cat"))
-        for (int i = 1; i < argc || i == 1; i++)
-            show(argv[i]);
-    else if (!strcmp(name, "echo")) /* the service of that name is /bin/echo */
+    else if (!strcmp(*argv, "echo")) /* the service of that name is /bin/echo */
         say(argc, argv);
-    else if (!strcmp(name, "wc"))
+    else if (!strcmp(*argv, "wc"))
         count();
-    else if (!strcmp(name, "ps"))
-        show("/proc/processes");
-    else if (!strcmp(name, "netstat"))
-        show("/proc/sockets");
-    else if (!strcmp(name, "rm"))
-        each(argc, argv, unlink);
-    else if (!strcmp(name, "mkdir"))
-        each(argc, argv, directory_of);
-    else if (!strcmp(name, "rmdir"))
-        each(argc, argv, rmdir);
-    else if (!strcmp(name, "kill"))
-        each(argc, argv, end_process);
-    else if (!strcmp(name, "exit"))
+    else if (!strcmp(*argv, "exit"))
         exit(argc > 1 ? atoi(argv[1]) : 0);
-    else if (!strcmp(name, "poweroff"))
+    else if (!strcmp(*argv, "poweroff"))
         reboot(RB_POWER_OFF);
-    else if (!strcmp(name, "reboot"))
+    else if (!strcmp(*argv, "reboot"))
         reboot(RB_AUTOBOOT);
     else
-        return 0;
-    return 1;
+        return each(argc, argv);
+    return 0;
 }

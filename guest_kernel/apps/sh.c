@@ -74,8 +74,9 @@ static void execute(int argc, char **argv) {
     char path[LINE_BYTES + 8];
 
     argc = redirect_words(argc, argv);
-    if (!argc || builtin(argc, argv))
-        _exit(0);
+    int status = argc ? builtin(argc, argv) : 0;
+    if (status >= 0)
+        _exit(status);
     snprintf(path, sizeof path, strchr(argv[0], '/') ? "%s" : "/bin/%s", argv[0]);
     execv(path, argv);
     dprintf(STDERR_FILENO, "%s: %s\n", argv[0],
@@ -106,12 +107,15 @@ static pid_t start(int argc, char **argv, int input, pid_t group) {
     if (words < argc && pipe2(ends, 0) < 0)
         perror("pipe");
     pid_t pid = fork();
-    if (pid >= 0) { /* both do it: nobody knows who comes first */
-        setpgid(pid, group);
+    if (pid < 0)
+        perror("fork");
+    else { /* both do it: nobody knows who comes first */
         if (!group && !is_background) /* from here on ^C is theirs, however long the rest takes */
             tcsetpgrp(STDIN_FILENO, pid ? pid : getpid());
+        setpgid(pid, group);
     }
     if (pid == 0) {
+        signal(SIGINT, SIG_DFL);
         if (input >= 0)
             dup2(input, STDIN_FILENO);
         if (ends[1] >= 0)
@@ -120,8 +124,6 @@ static pid_t start(int argc, char **argv, int input, pid_t group) {
             close(fd);
         execute(words, argv);
     }
-    if (pid < 0)
-        perror("fork");
     if (input >= 0)
         close(input);
     if (ends[1] < 0)
@@ -148,8 +150,8 @@ static int command(char *line) {
     is_background = argc && !strcmp(argv[argc - 1], "&");
     if (is_background)
         argv[--argc] = NULL;
-    if (!argc || (is_plain(argc, argv) && builtin(argc, argv)))
-        return 0;
+    if (!argc || (is_plain(argc, argv) && (last = builtin(argc, argv)) >= 0))
+        return last;
     pid_t group = start(argc, argv, -1, 0), newest = group, pid;
     if (group < 0)
         return 1;
@@ -164,22 +166,23 @@ static int command(char *line) {
         newest = pid; /* of a pipeline that is the last one */
         last = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
     }
-    tcsetpgrp(STDIN_FILENO, 0);
+    tcsetpgrp(STDIN_FILENO, getpid());
     return last;
 }
 
 int main(int argc, char **argv) {
     char line[LINE_BYTES];
-    int status;
-    pid_t pid;
+    int pid, status;
 
     if (argc > 1) {
-        is_one_line = argc == 3 && !strcmp(argv[1], "-c");
-        if (is_one_line)
+        if ((is_one_line = argc == 3 && !strcmp(argv[1], "-c")))
             return command(argv[2]);
         dprintf(STDERR_FILENO, "sh: write: sh [-c LINE]\n");
         return 2;
     }
+    signal(SIGINT, SIG_IGN); /* who outlives ^C may take the terminal back from others, too */
+    setpgid(0, 0);
+    tcsetpgrp(STDIN_FILENO, getpid());
     for (;;) {
         while ((pid = waitpid(-1, &status, WNOHANG)) > 0)
             say_end(pid, status);
@@ -188,9 +191,8 @@ int main(int argc, char **argv) {
         if (got <= 0)
             return 0;
         if (got == sizeof line - 1 && line[got - 1] != '\n') {
-            do
-                got = read(STDIN_FILENO, line, sizeof line - 1);
-            while (got > 0 && line[got - 1] != '\n');
+            while ((got = read(STDIN_FILENO, line, sizeof line - 1)) > 0 && line[got - 1] != '\n')
+                ;
             dprintf(STDERR_FILENO, "sh: the line has more than %u characters\n", LINE_BYTES - 2);
             continue;
         }

@@ -65,7 +65,7 @@ static int transmit(const char *address, uint64_t bytes) {
 }
 
 int main(int argc, char **argv) {
-    if (argc >= 2 && argc <= 3 && !strcmp(argv[1], "-r"))
+    if ((argc == 2 || (argc == 3 && atoi(argv[2]) > 0)) && !strcmp(argv[1], "-r"))
         return receive(argc > 2 ? atoi(argv[2]) : PORT);
     if (argc >= 3 && argc <= 4 && !strcmp(argv[1], "-t"))
         return transmit(argv[2], (argc > 3 ? strtoull(argv[3], NULL, 10) : 16) << 20);

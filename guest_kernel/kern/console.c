@@ -105,15 +105,14 @@ static uint32_t console_poll(struct file *file) {
 }
 
 static int console_ioctl(struct file *file, uint32_t request, uintptr_t user) {
-    int process;
+    const struct process *caller = process_current();
 
     (void)file;
     if (request != TIOCSPGRP)
         return -ENOTTY;
-    if (copyin(&process, user, sizeof process) < 0)
-        return -EFAULT;
-    foreground = process;
-    return 0;
+    if (foreground && foreground != caller->group && !(caller->ignored & 1u << SIGINT))
+        return -EPERM;
+    return copyin(&foreground, user, sizeof foreground);
 }
 
 static const struct file_ops console_ops = {.mode = S_IFCHR,

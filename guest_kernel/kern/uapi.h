@@ -76,7 +76,8 @@ struct timespec {
 #define SIGTERM 15
 #define SIG_IGN_VALUE 1 /* signal(2) takes this, or 0 for the default */
 
-/* the console: TIOCSPGRP names the group of processes that ^C kills; 0: none */
+/* the console: TIOCSPGRP names the group of processes that ^C kills; 0: none. A
+ * process outside of that group may name another only if it ignores SIGINT itself, as a shell does */
 #define TIOCSPGRP 0x5410
 
 /* poll */

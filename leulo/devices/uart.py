@@ -142,6 +142,7 @@ class Uart(BytePorts):
         "overrun",
         "thre_pending",
         "flush_at_ns",
+        "has_been_read",
     )
 
     def __init__(self, clock: Clock, line: Line, sink: Callable[[bytes], None]) -> None:
@@ -150,6 +151,8 @@ class Uart(BytePorts):
         self._sink = sink
         self._sent = bytearray()
         self._received = bytearray()  # RBR, or the receiver FIFO
+        self._early = bytearray()  # of it, what the terminal sent before RBR was ever read
+        self.has_been_read = False
         self.flush_at_ns: int | None = None
         self.reset()
 
@@ -157,6 +160,8 @@ class Uart(BytePorts):
         """Master reset; bytes already sent still go to the sink. [16550A Reset]"""
         self.flush()
         self._received.clear()
+        self._early.clear()
+        self.has_been_read = False
         self.ier = 0
         self.fcr = 0
         self.lcr = 0
@@ -180,6 +185,8 @@ class Uart(BytePorts):
         count = min(len(data), self.room)
         if count > 0:
             self._received += data[:count]
+            if not self.has_been_read:
+                self._early += data[:count]
             self._update()
             return count
         return 0
@@ -204,6 +211,8 @@ class Uart(BytePorts):
     def read_byte(self, offset: int) -> int:
         value = self.peek_byte(offset)
         if offset == RBR and not self.lcr & LCR_DLAB:
+            self.has_been_read = True
+            self._early.clear()
             if self._received:
                 del self._received[0]
                 self._update()
@@ -263,13 +272,15 @@ class Uart(BytePorts):
 
     def save(self) -> State:
         """Bytes sent but not yet flushed are part of it."""
-        state = save_fields(self, 1, self.FIELDS)
+        state = save_fields(self, 2, self.FIELDS)
+        state["early"] = bytes(self._early)
         state["received"] = bytes(self._received)
         state["sent"] = bytes(self._sent)
         return state
 
     def load(self, state: State) -> None:
-        load_fields(self, 1, self.FIELDS, state)
+        load_fields(self, 2, self.FIELDS, state)
+        self._early[:] = state["early"]
         self._received[:] = state["received"]
         self._sent[:] = state["sent"]
 
@@ -305,7 +316,9 @@ class Uart(BytePorts):
     def _set_fcr(self, value: int) -> None:
         """[16550A FIFO Control Register]; the transmitter FIFO is always empty."""
         if (value ^ self.fcr) & FCR_ENABLE or value & FCR_CLEAR_RX:
-            self._received.clear()
+            # Deviation: what is typed before a driver reads is as if typed after this, because a
+            # terminal is slower than a boot, but a pipe is not. [16550A FIFO Control Register]
+            self._received[:] = self._early
         self.fcr = value & FCR_KEPT if value & FCR_ENABLE else 0
         self._update()
 

@@ -166,12 +166,34 @@ def test_modem_status_tells_changes_once() -> None:
 
 def test_fifo_switch_and_clear_drop_what_was_received() -> None:
     bench = Bench()
+    bench.read(reg.RBR)
     bench.uart.receive(b"a")
     bench.write(reg.FCR, 0x01)
     assert not bench.read(reg.LSR) & reg.LSR_DR
     bench.uart.receive(b"abc")
     bench.write(reg.FCR, 0x03)
     assert not bench.read(reg.LSR) & reg.LSR_DR
+
+
+def test_what_is_typed_before_a_driver_reads_waits_for_it() -> None:
+    """A pipe is faster than a boot: `echo poweroff | leulo boot`."""
+    bench = Bench()
+    assert bench.uart.receive(b"ab") == 1
+    bench.write(reg.MCR, 0x10)  # a loop: what comes by that is no terminal's
+    bench.write(reg.THR, 0x22)
+    bench.write(reg.MCR, 0)
+    bench.write(reg.FCR, 0x07)
+    assert bench.uart.receive(b"b") == 1
+    again = Bench()
+    again.uart.load(bench.uart.save())
+    for each in (bench, again):
+        each.write(reg.FCR, 0x07)
+        each.write(reg.IER, 0x01)
+        assert each.read(reg.IIR) == 0xC4
+        assert [each.read(reg.RBR) for _ in range(3)] == [0x61, 0x62, 0]
+        each.uart.receive(b"c")
+        each.write(reg.FCR, 0x07)
+        assert not each.read(reg.LSR) & reg.LSR_DR, "now it is for the driver to say"
 
 
 def test_reset_lets_out_what_was_sent() -> None:

@@ -154,6 +154,52 @@ def test_ctrl_c_ends_a_pipeline_and_not_the_shell() -> None:
         assert command(process, "echo still here").count("still here") == 2
 
 
+def test_a_job_in_the_background_neither_takes_nor_drops_the_terminal() -> None:
+    with LeuloProcess("--publish", "none") as process:
+        process.expect_services()
+        command(process, "sh -c 'ttcp -r' &")
+        process.expect("ttcp: waits on port 5001")
+        process.type("\x03")
+        process.expect("^C")
+        assert "ttcp" in command(process, "ps"), "^C at the prompt ends nobody"
+        command(process, "sh -c 'burn 10 1' &")
+        process.type("ttcp -r 5002\n")
+        process.expect("ttcp: waits on port 5002")
+        process.expect(" per cent of ")  # it ends, and its shell, while the other has the terminal
+        process.type("\x03")
+        process.expect("ended by signal 2")
+        assert command(process, "ps").count("ttcp") == 1, "that in the background"
+
+
+def test_ctrl_c_at_the_prompt_of_a_shell_in_a_shell_ends_neither() -> None:
+    with LeuloProcess("--publish", "none") as process:
+        process.expect_services()
+        command(process, "sh")
+        for port in (5001, 5002):
+            process.type("\x03")
+            assert command(process, "ps").count(" sh\n") == 2
+            process.type(f"ttcp -r {port}\n")
+            process.expect(f"waits on port {port}")
+            process.type("\x03")
+            for _ in range(100):
+                if process.console.count(b"ended by signal 2") == port - 5000:
+                    break
+                process._collect(0.1)
+            assert process.console.count(b"ended by signal 2") == port - 5000
+        command(process, "exit")
+        assert command(process, "ps").count(" sh\n") == 1
+
+
+def test_a_line_ends_with_the_status_of_what_the_shell_does_itself() -> None:
+    with LeuloProcess("--publish", "none") as process:
+        process.expect_services()
+        for line in ("cat /nope", "rm /nope", "ls /nope", "kill 0"):
+            assert "ended with status 1" in command(process, f"sh -c '{line}'"), line
+        for line in ("cat /www/index.html", "ls /www", "echo a", "ps"):
+            assert "status" not in command(process, f"sh -c '{line}'"), line
+        assert "ttcp: write" in command(process, "ttcp -r -x")
+
+
 @pytest.mark.parametrize("reader", ["cat", "wc"])
 def test_ctrl_c_ends_a_command_of_the_shell_that_reads_the_console(reader: str) -> None:
     with LeuloProcess("--publish", "none") as process:
