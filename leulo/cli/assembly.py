@@ -94,10 +94,6 @@ class _Session:
         trace = Trace()
         if run.counters is not None:
             check_counters(run.counters)
-        if run.trace is not None:
-            writer = JsonLines(run.trace)
-            cleanup.callback(writer.close)
-            trace.subscribe("*", writer)
         for glob in run.log:
             trace.subscribe(glob, LogLines(sys.stderr))
 
@@ -178,6 +174,11 @@ class _Session:
             self._write = serial.write
             self.host.attend = serial.pump
             messages.say(sys.stderr, f"leulo: the serial port is on {serial.where}")
+
+        if run.trace is not None:  # after all that may refuse the run: the file is emptied
+            writer = JsonLines(run.trace)
+            cleanup.callback(writer.close)
+            trace.subscribe("*", writer)
 
         def listening(address: bytes, port: int) -> None:
             line = ready.on_listening(address, port)

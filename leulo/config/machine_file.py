@@ -18,6 +18,7 @@ from typing import Any, Final
 
 from leulo.config.keys import KEYS, Kind, nearest
 from leulo.config.settings import Setting, Settings, checked
+from leulo.config.values import with_script_in
 from leulo.errors import ConfigError
 
 MOST_FILE_BYTES: Final = 1 << 16
@@ -51,6 +52,8 @@ def read_machine_file(text: str, path: Path) -> Settings:
         settings[name] = Setting(checked(key, _from_toml(value), origin), origin)
         if key.kind is Kind.PATH or (key.kind is Kind.SERIAL and not _NO_FILE.match(str(value))):
             settings[name] = Setting(str(path.parent / str(value)), origin)
+        elif name == "net":
+            settings[name] = Setting(with_script_in(path.parent, str(value)), origin)
     return settings
 
 

@@ -39,6 +39,7 @@ LEAST_BUFFERS_BYTES: Final = 64 * KIB
 MOST_BUFFERS_BYTES: Final = 64 * GIB
 
 # net kind -> (address with prefix, gateway)
+_SCRIPT: Final = re.compile(r"(?<=[:,])(\s*script=)([^,]+)")
 _NETWORKS: Final[dict[NetKind, tuple[str, str]]] = {
     "user": ("10.0.2.15/24", "10.0.2.2"),
     "tap": ("10.77.0.2/24", "10.77.0.1"),
@@ -411,3 +412,10 @@ def _parse_interface(key: str, text: str) -> ipaddress.IPv4Interface:
 def _other_address(interface: ipaddress.IPv4Interface) -> ipaddress.IPv4Address:
     first = interface.network.network_address + 1
     return first if first != interface.ip else first + 1
+
+
+def with_script_in(folder: Path, net: str) -> str:
+    """A link's specification with its script, if it has one, taken from ``folder``."""
+    if not net.startswith("sim:"):
+        return net
+    return _SCRIPT.sub(lambda found: f"{found[1]}{folder / found[2].strip()}", net)

@@ -359,3 +359,22 @@ def test_doctor_and_image_build_report_in_json_too(tmp_path: Path) -> None:
     content = Path(built["path"]).read_bytes()
     assert built["bytes"] == len(content)
     assert built["sha256"] == hashlib.sha256(content).hexdigest()
+
+
+def test_a_run_that_is_refused_leaves_an_older_trace_as_it_was(tmp_path: Path) -> None:
+    trace = tmp_path / "t.jsonl"
+    trace.write_text("precious\n")
+    for words in (("--net", "sim:script=nosuch.toml"), ("--serial", str(tmp_path))):
+        assert boot("--trace", str(trace), *words).returncode != 0
+        assert trace.read_text() == "precious\n", words
+
+
+def test_a_script_is_taken_from_the_folder_of_the_machine_file(tmp_path: Path) -> None:
+    (tmp_path / "s.toml").write_text('[[change]]\nat = "5s"\nloss = 0.1\n')
+    machine = tmp_path / "m.toml"
+    machine.write_text('net = "sim:requests=1, script=s.toml"\nclock = "virtual"\n')
+    leulo = sys.executable, "-m", "leulo"
+    subprocess.run([*leulo, "boot", str(machine)], stdin=subprocess.DEVNULL, check=True, timeout=60)
+    show = [*leulo, "machine", "show", str(machine)]
+    shown = subprocess.run(show, capture_output=True, check=True).stdout
+    assert f"script={tmp_path}/s.toml".encode() in shown
