@@ -231,16 +231,18 @@ def test_in_real_time_calls_count_by_how_long_they_take(call_ns: int) -> None:
         only_hypercalls(pair.a)
         pair.a.count_exits(pass_time)
         host = pair.host
-        execute, began_ns = host._execute, now_ns()
-
-        def measured(machine: Machine) -> None:
+        began_ns = now_ns()
+        for _ in range(10_000):
+            machine = host._pick()
+            assert machine is not None
             before_ns = now_ns()
-            execute(machine)
+            host._execute(machine)
             if machine is pair.a:
                 ran_ns.append(now_ns() - before_ns)
-
-        host._execute = measured  # type: ignore[method-assign]
-        assert pair.run().ending is Ending.POWER_OFF and pair.b.exit_status == 0
+            host._serve(0)
+            if pair.b.exit_status is not None:
+                break
+        assert pair.b.exit_status == 0
         most_ns = MOST_QUANTA * DEFAULT_QUANTUM_NS + 2 * call_ns
         assert max(ran_ns) < most_ns
         alone_ns = pair.b.cpu.ticks
