@@ -253,17 +253,15 @@ class Host:
         if self._max_ticks is not None:
             budget = min(budget, max(1, self._max_ticks - self.ticks()))
         started_ns = self.clock.now_ns()
-        due_ns = started_ns + MOST_QUANTA * self._quantum_ns
         started_ticks = machine.cpu.ticks if self._is_measuring else 0
-        exit_ = machine.cpu.run(budget, due_ns)
-        if exit_ is not _BUDGET or (now_ns := self.clock.now_ns()) >= due_ns:
+        exit_ = machine.cpu.run(budget, started_ns + MOST_QUANTA * self._quantum_ns)
+        if exit_ is not _BUDGET:
             self._is_measuring = False
         elif not self._is_measuring:
             self._is_measuring = True  # who uses up one quantum may do so again
-        else:
-            took_us = max(1, (now_ns - started_ns) // NS_PER_US)
-            speed = (machine.cpu.ticks - started_ticks) // took_us
-            self._ticks_per_us = max(1, (3 * self._ticks_per_us + speed) // 4)
+        elif (ticks := machine.cpu.ticks - started_ticks) >= budget:  # else an exit was too late
+            took_us = max(1, (self.clock.now_ns() - started_ns) // NS_PER_US)
+            self._ticks_per_us = max(1, (3 * self._ticks_per_us + ticks // took_us) // 4)
             self._quantum_ticks = max(1, self._quantum_ns * self._ticks_per_us // NS_PER_US)
         return exit_
 

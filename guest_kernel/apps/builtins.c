@@ -97,14 +97,14 @@ static const struct {
                {"rmdir", rmdir, NULL},          {"kill", end_process, NULL}};
 
 static int each(int argc, char **argv) {
-    unsigned number = 0;
-    int status = 0;
+    int status = 0, number = 0;
 
     while (strcmp(argv[0], actions[number].name))
-        if (++number == sizeof actions / sizeof *actions)
+        if (++number == (int)(sizeof actions / sizeof *actions))
             return -1;
     for (int i = 1; i < argc || i == 1; i++) {
-        const char *argument = i < argc ? argv[i] : actions[number].standard;
+        const char *standard = actions[number].standard;
+        const char *argument = i < argc && !(standard && standard[1]) ? argv[i] : standard;
         if (argument && actions[number].action(argument) < 0) {
             perror(argument);
             status = 1;

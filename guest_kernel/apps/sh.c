@@ -137,7 +137,7 @@ static int is_plain(int argc, char **argv) {
     if (!strcmp(argv[0], "wc") || (argc == 1 && !strcmp(argv[0], "cat")))
         return 0;
     for (int i = 0; i < argc; i++)
-        if (strchr("|<>", argv[i][0]) && argv[i][0])
+        if ((strchr("|<>", argv[i][0]) && argv[i][0]) || !strcmp(argv[i], "-"))
             return 0;
     return 1;
 }
@@ -181,8 +181,8 @@ int main(int argc, char **argv) {
         return 2;
     }
     signal(SIGINT, SIG_IGN); /* who outlives ^C may take the terminal back from others, too */
-    setpgid(0, 0);
-    tcsetpgrp(STDIN_FILENO, getpid());
+    if (tcsetpgrp(STDIN_FILENO, getpid()) < 0 || setpgid(0, 0) < 0)
+        signal(SIGINT, SIG_DFL); /* it reads a file or a pipe */
     for (;;) {
         while ((pid = waitpid(-1, &status, WNOHANG)) > 0)
             say_end(pid, status);

@@ -94,6 +94,11 @@ class _Session:
         trace = Trace()
         if run.counters is not None:
             check_counters(run.counters)
+        writer = None
+        if run.trace is not None:
+            writer = JsonLines(run.trace)
+            cleanup.callback(writer.close)
+            trace.subscribe("*", writer)
         for glob in run.log:
             trace.subscribe(glob, LogLines(sys.stderr))
 
@@ -175,10 +180,8 @@ class _Session:
             self.host.attend = serial.pump
             messages.say(sys.stderr, f"leulo: the serial port is on {serial.where}")
 
-        if run.trace is not None:  # after all that may refuse the run: the file is emptied
-            writer = JsonLines(run.trace)
-            cleanup.callback(writer.close)
-            trace.subscribe("*", writer)
+        if writer is not None:
+            writer.begin()  # nothing refuses the run any more
 
         def listening(address: bytes, port: int) -> None:
             line = ready.on_listening(address, port)

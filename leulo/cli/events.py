@@ -6,10 +6,12 @@ runs write the same bytes.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from enum import Enum
 from fnmatch import fnmatchcase
 from pathlib import Path
+from stat import S_ISREG
 from typing import Any, TextIO
 
 from leulo.errors import ConfigError, EnvironmentProblem
@@ -18,7 +20,8 @@ from leulo.units import NS_PER_S
 
 
 class JsonLines:
-    """Every event as one JSON object a line, in the order in which it happened."""
+    """Every event as one JSON object a line, in the order in which it happened. What the file had
+    stays in it until `begin`."""
 
     def __init__(self, path: Path) -> None:
         """Raises EnvironmentProblem if the file cannot be written."""
@@ -27,9 +30,14 @@ class JsonLines:
         self._dumps = json.dumps
         self._path = path
         try:
-            self._file = path.open("w", encoding="utf-8")
+            self._file = path.open("a", encoding="utf-8")
         except OSError as error:
             raise _cannot_write("--trace", path, error) from None
+
+    def begin(self) -> None:
+        """Empty the file; a pipe or a terminal has nothing to lose."""
+        if S_ISREG(os.fstat(self._file.fileno()).st_mode):
+            os.ftruncate(self._file.fileno(), 0)
 
     def __call__(self, event: Event) -> None:
         try:

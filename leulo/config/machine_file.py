@@ -18,7 +18,7 @@ from typing import Any, Final
 
 from leulo.config.keys import KEYS, Kind, nearest
 from leulo.config.settings import Setting, Settings, checked
-from leulo.config.values import with_script_in
+from leulo.config.values import with_script
 from leulo.errors import ConfigError
 
 MOST_FILE_BYTES: Final = 1 << 16
@@ -53,7 +53,7 @@ def read_machine_file(text: str, path: Path) -> Settings:
         if key.kind is Kind.PATH or (key.kind is Kind.SERIAL and not _NO_FILE.match(str(value))):
             settings[name] = Setting(str(path.parent / str(value)), origin)
         elif name == "net":
-            settings[name] = Setting(with_script_in(path.parent, str(value)), origin)
+            settings[name] = Setting(with_script(str(value), path.parent.joinpath), origin)
     return settings
 
 

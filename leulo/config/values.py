@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final, get_args
 
@@ -414,8 +414,12 @@ def _other_address(interface: ipaddress.IPv4Interface) -> ipaddress.IPv4Address:
     return first if first != interface.ip else first + 1
 
 
-def with_script_in(folder: Path, net: str) -> str:
-    """A link's specification with its script, if it has one, taken from ``folder``."""
-    if not net.startswith("sim:"):
-        return net
-    return _SCRIPT.sub(lambda found: f"{found[1]}{folder / found[2].strip()}", net)
+def with_script(net: str, place: Callable[[str], Path]) -> str:
+    """A link's specification with its script, if it has one, where ``place`` says. A name with a
+    comma cannot stand there, and stays as it is."""
+
+    def placed(found: re.Match[str]) -> str:
+        name = str(place(found[2].strip()))
+        return found[0] if "," in name else f"{found[1]}{name}"
+
+    return _SCRIPT.sub(placed, net) if net.startswith("sim:") else net

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from leulo.config.keys import KEYS
 from leulo.config.model import MachineConfig, Publish, RunConfig, format_address
-from leulo.config.values import with_script_in
+from leulo.config.values import with_script
 from leulo.units import KIB, MIB, NS_PER_MS, NS_PER_S, NS_PER_US
 
 _TIMES: Final = ((NS_PER_S, "s"), (NS_PER_MS, "ms"), (NS_PER_US, "us"), (1, "ns"))
@@ -31,7 +31,7 @@ def plain(machine: MachineConfig, run: RunConfig) -> dict[str, Any]:
         "mem": _scaled(machine.memory_bytes, _SIZES),
         "cpu": machine.cpu,
         "append": machine.append,
-        "net": with_script_in(Path.cwd(), str(machine.net)),
+        "net": with_script(str(machine.net), _absolute),
         "ip": "dhcp"
         if machine.is_dhcp
         else f"{format_address(machine.address)}/{machine.prefix_length}",
@@ -94,6 +94,10 @@ def _toml(value: Any) -> str:
 def _publish(publish: Publish) -> str:
     host, _, protocol = str(publish).partition("/")
     return f"{host}:{publish.guest_port}" + (f"/{protocol}" if protocol else "")
+
+
+def _absolute(name: str) -> Path:
+    return Path(name).absolute()
 
 
 def _path(path: Path | None) -> str | None:

@@ -211,8 +211,9 @@ class Uart(BytePorts):
     def read_byte(self, offset: int) -> int:
         value = self.peek_byte(offset)
         if offset == RBR and not self.lcr & LCR_DLAB:
-            self.has_been_read = True
-            self._early.clear()
+            if not self.mcr & MCR_LOOP:
+                self.has_been_read = True
+                self._early.clear()
             if self._received:
                 del self._received[0]
                 self._update()
@@ -318,11 +319,13 @@ class Uart(BytePorts):
         if (value ^ self.fcr) & FCR_ENABLE or value & FCR_CLEAR_RX:
             # Deviation: what is typed before a driver reads is as if typed after this, because a
             # terminal is slower than a boot, but a pipe is not. [16550A FIFO Control Register]
-            self._received[:] = self._early
+            self._received[:] = b"" if self.mcr & MCR_LOOP else self._early
         self.fcr = value & FCR_KEPT if value & FCR_ENABLE else 0
         self._update()
 
     def _set_mcr(self, value: int) -> None:
+        if self._early and (value ^ self.mcr) & MCR_LOOP:  # what was typed waits for the loop's end
+            self._received[:] = b"" if value & MCR_LOOP else self._early
         self.mcr = value
         if value & MCR_LOOP:  # the outputs are led back to the inputs [16550A Loopback]
             inputs = (

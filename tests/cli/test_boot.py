@@ -378,3 +378,11 @@ def test_a_script_is_taken_from_the_folder_of_the_machine_file(tmp_path: Path) -
     show = [*leulo, "machine", "show", str(machine)]
     shown = subprocess.run(show, capture_output=True, check=True).stdout
     assert f"script={tmp_path}/s.toml".encode() in shown
+
+
+def test_a_trace_in_real_time_has_the_exits_and_nothing_of_an_older_one(tmp_path: Path) -> None:
+    trace = tmp_path / "t.jsonl"
+    trace.write_text("older\n")
+    boot("--timeout", "1", "--trace", str(trace))
+    names = {json.loads(line)["event"] for line in trace.read_text().splitlines()}
+    assert "exit.port" in names

@@ -252,6 +252,29 @@ def test_in_real_time_calls_count_by_how_long_they_take(call_ns: int) -> None:
         pair.close()
 
 
+def test_a_slow_guest_s_quantum_is_fitted_to_it() -> None:
+    """A tick of it takes a hundred times as long, and it has no exits that could end a run."""
+
+    def now_ns() -> int:
+        return 100 * sum(machine.cpu.ticks for machine in machines)
+
+    machines: list[Machine] = []
+    pair = Pair(arithmetic(1), arithmetic(_WORK_TURNS), clock=RealClock(now_ns))
+    try:
+        machines += pair.a, pair.b
+        host = pair.host
+        for _ in range(100):
+            machine = host._pick()
+            assert machine is not None
+            before_ns = now_ns()
+            host._execute(machine)
+            took_ns = now_ns() - before_ns
+            host._serve(0)
+        assert took_ns < 2 * DEFAULT_QUANTUM_NS
+    finally:
+        pair.close()
+
+
 def test_connections_of_a_neighbour_are_served_during_a_storm() -> None:
     """The engine of a machine that does nothing is served whatever the other does: its
     handshake, data and acknowledgement take no longer than the switch and a quantum."""

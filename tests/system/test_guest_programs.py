@@ -198,6 +198,17 @@ def test_a_line_ends_with_the_status_of_what_the_shell_does_itself() -> None:
         for line in ("cat /www/index.html", "ls /www", "echo a", "ps"):
             assert "status" not in command(process, f"sh -c '{line}'"), line
         assert "ttcp: write" in command(process, "ttcp -r -x")
+        assert "init" in command(process, "ps aux"), "what it does not know harms nothing"
+
+
+def test_ctrl_c_ends_a_shell_that_reads_a_pipe_and_not_the_one_before_it() -> None:
+    with LeuloProcess("--publish", "none") as process:
+        process.expect_services()
+        process.type("echo ttcp -r | sh\n")
+        process.expect("ttcp: waits on port 5001")
+        process.type("\x03")
+        process.expect("ended by signal 2")
+        assert "still here" in command(process, "echo still here").partition("\n")[2]
 
 
 @pytest.mark.parametrize("reader", ["cat", "wc"])
